@@ -1,0 +1,81 @@
+"""The tables and keys of `config.toml` that are Evanesce's own, with their defaults and ranges.
+
+A plugin's table, `[plugins.NAME]`, is of the plugin's own model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400 * 365)]
+
+
+class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration: an unknown key in it is an error."""
+
+
+class ServerTable(Table, kw_only=True):
+    """`[server]`: `secret` signs tokens; `public_url` is what deep links begin with; `origins` are other pages."""
+
+    secret: Annotated[str, Meta(min_length=32)] | None = None
+    public_url: Annotated[str, Meta(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")] = "http://127.0.0.1:8000"
+    origins: tuple[str, ...] = ()
+    node: str | None = None
+    workers: Positive = 1
+    drain_seconds: Seconds = 10.0
+    token_hours: Seconds = 24.0
+    refresh_days: Annotated[float, Meta(ge=0, le=3650)] = 30.0
+    session_log: bool = True
+
+
+class RedisTable(Table, kw_only=True):
+    """`[redis]`: `url` is `embedded`, or a `redis://`, `rediss://` or `unix://` address."""
+
+    url: Annotated[str, Meta(pattern=r"^(embedded$|redis://|rediss://|unix://)")] = "embedded"
+    cluster: bool = False
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "evanesce"
+
+
+class MessagesTable(Table, kw_only=True):
+    """`[messages]`: `ttl` in seconds, `content_bytes` of UTF-8, `history` in messages."""
+
+    ttl: Annotated[float, Meta(ge=0.1, le=86_400)] = 60.0
+    content_bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    history: Annotated[int, Meta(ge=0, le=10_000)] = 500
+
+
+class RoomsTable(Table, kw_only=True):
+    """`[rooms]`: how many users a room takes, and up to how many it names."""
+
+    capacity: Positive = 10_000
+    roster_size: Annotated[int, Meta(ge=0, le=1_000)] = 200
+
+
+class LimitsTable(Table, kw_only=True):
+    """`[limits]`: what one person, one connection and one address may use."""
+
+    messages_per_second: Annotated[float, Meta(gt=0)] = 5.0
+    burst: Positive = 20
+    connections_per_user: Positive = 10
+    rooms_per_connection: Positive = 50
+    rooms_per_user: Positive = 100
+    sign_ins_per_minute: Positive = 30
+    frame_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 65_536
+    outbox_bytes: Annotated[int, Meta(ge=524_288, le=1_073_741_824)] = 1_048_576
+    hello_seconds: Seconds = 10.0
+    heartbeat_seconds: Seconds = 25.0
+
+
+class Config(msgspec.Struct, kw_only=True, frozen=True):
+    """The whole configuration. `plugins` are the enabled ones, in order, with their settings (of their own models)."""
+
+    plugins: dict[str, Any]
+    server: ServerTable
+    redis: RedisTable
+    messages: MessagesTable
+    rooms: RoomsTable
+    limits: LimitsTable

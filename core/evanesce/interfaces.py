@@ -1,0 +1,330 @@
+"""What plugins are and what they are given: the typed contracts between Evanesce and everything around it.
+
+A plugin hands over objects that fulfil `Authenticator`, `Repository` or `Transport`; a transport is given a `Gateway`.
+Whatever is called `async` here may be cancelled at any await, and must then leave nothing half done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import trio
+
+from evanesce.model import ChatRoom, Identity, Record, Timestamp, User
+from evanesce.protocol.commands import Command
+from evanesce.protocol.events import Reply
+
+if TYPE_CHECKING:
+    from evanesce.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a plugin is built from.
+
+    `name` is its entry point's; `settings` an instance of its own model (None where it declares none); `folder` what
+    relative paths start from; `public_url` what deep links begin with, without a slash at its end.
+    `frame_bytes`, `outbox_bytes` and `sign_ins_per_minute` are the limits of the configuration, in bytes and per address.
+    """
+
+    name: str
+    settings: Any
+    folder: Path
+    public_url: str
+    origins: Sequence[str]
+    frame_bytes: int
+    outbox_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the user, where somebody is signed in, and the address that the request came from."""
+
+    user: User | None
+    address: str
+
+
+class Authenticator(Protocol):
+    """Finds out who somebody is. Opened (`async with`) before the server listens, closed after it has ended.
+
+    `provider` is what clients name in `challenge` and `credential`. With `loopback_only` the server refuses to start
+    on any other address: for a provider that proves nothing.
+    """
+
+    @property
+    def provider(self) -> str:
+        """The name that clients use."""
+        ...
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether this provider may serve this machine alone."""
+        ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *error: object) -> object: ...
+
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+        """Give what a credential must answer.
+
+        Raises `AuthFailed`, `AuthUnavailable`, `BadRequest`; a `msgspec.ValidationError` is told as a `bad_request`.
+        """
+        ...
+
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller) -> Identity:
+        """Find out who sent `credential`. Raises as `challenge` does."""
+        ...
+
+    async def check(self) -> str:
+        """Say in a few words how the provider is; raises `AuthUnavailable` where it cannot be used."""
+        ...
+
+
+class Repository(Protocol):
+    """Users, rooms and session logs: what lasts. Opened (`async with`) before the server listens.
+
+    Every method is bounded in time, and raises `PersistenceUnavailable` where the database does not answer.
+    Times are the caller's: the store's clock.
+    """
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *error: object) -> object: ...
+
+    async def sign_in(self, user: User) -> tuple[User, bool]:
+        """Give the account with `user.world_id`, and whether it is new.
+
+        Where there is none yet, `user` is stored as it is; where there is one, only its `last_active` moves. Two
+        calls for one `world_id` at the same time give one account.
+        """
+        ...
+
+    async def user(self, user_id: str, sign_in_id: str | None = None) -> User | None:
+        """Give a user; None where there is none, it was erased, or `sign_in_id` was revoked."""
+        ...
+
+    async def update_user(self, user: User) -> User | None:
+        """Store `display_name` and `email` of `user`; None where the account was erased meanwhile."""
+        ...
+
+    async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
+        """Empty the user's row, delete the session logs, close the rooms, all or nothing; give the closed rooms' ids.
+
+        The row itself stays, so that what refers to it holds. Erasing twice is no error.
+        """
+        ...
+
+    async def revoke_sign_in(self, sign_in_id: str, until: Timestamp) -> None:
+        """Make all tokens of a sign-in worthless; after `until` none of them lives and this may be forgotten."""
+        ...
+
+    async def create_room(self, room: ChatRoom, most: int) -> bool:
+        """Store `room`; False, and nothing stored, where its creator has `most` open rooms already."""
+        ...
+
+    async def room(self, room_id: str) -> ChatRoom | None:
+        """Give an open room; None where there is none or it was closed."""
+        ...
+
+    async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
+        """Give a page of a user's open rooms, newest first, and what to give as `after` for the next page.
+
+        Raises `BadRequest` for an `after` that this method did not give.
+        """
+        ...
+
+    async def close_room(self, room_id: str, now: Timestamp) -> bool:
+        """Close a room; False where it is none or was closed before."""
+        ...
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Write what happened, all or nothing. The same records may come twice, and change nothing then.
+
+        A `SessionEnded` may come in the same call as its `SessionStarted`, never before it. One whose user has been
+        erased meanwhile is dropped.
+        """
+        ...
+
+    async def check(self) -> str:
+        """Say in a few words how the database is; raises `PersistenceUnavailable` where it cannot be used."""
+        ...
+
+
+class Framing(Protocol):
+    """Makes the wire bytes of a frame: pure, the same for every connection that has this framing."""
+
+    def frame(self, payload: bytes) -> bytes:
+        """Wrap `payload`, UTF-8 text, for the wire."""
+        ...
+
+
+class Connection(Protocol):
+    """One client on a transport. Used by one session; everything but `receive` and `close` returns at once.
+
+    `address` is the client's, without a port. `heard_at` is when anything last came from it (seconds of Trio's clock):
+    a transport that has no pings gives the present time as long as it trusts its medium.
+    """
+
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        ...
+
+    @property
+    def framing(self) -> Framing:
+        """How frames look on this connection."""
+        ...
+
+    @property
+    def heard_at(self) -> float:
+        """When anything last came from the client."""
+        ...
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for the next frame: text as `str`, anything else as `bytes`; None when the client is gone.
+
+        What breaks the transport's own protocol ends the connection with the transport's own code, and gives None.
+        """
+        ...
+
+    def write(self, frame: Frame) -> bool:
+        """Send `frame`, at once or as soon as the network takes it; False where the outbox is full: it is not queued.
+
+        Never waits and never raises. What expires while it waits is never sent.
+        """
+        ...
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life, where the transport can."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the server can serve: `status` is `ready`, `degraded`, `unavailable` or `draining`; `parts` are up or down."""
+
+    status: str
+    parts: Mapping[str, str]
+
+    @property
+    def serving(self) -> bool:
+        """Whether clients should be sent here."""
+        return self.status in ("ready", "degraded")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request to a plugin's route. `user` is who is signed in by its bearer token."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    user: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A plugin's answer."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """A route that a plugin adds, on every transport that has HTTP. `path` is absolute and exact."""
+
+    method: str
+    path: str
+    handle: Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class CliCommand:
+    """A subcommand that a plugin adds to `evanesce`; `run` gives the exit code."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+class Gateway(Protocol):
+    """What a transport is given: the server, as far as a transport needs it."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is going away: new connections are not welcome any more."""
+        ...
+
+    @property
+    def routes(self) -> Sequence[HttpRoute]:
+        """What plugins add to HTTP."""
+        ...
+
+    async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
+        """Talk with a client from its first frame to its last. Never raises but `trio.Cancelled`.
+
+        `bearer` is the token of the transport's handshake, where it had one. The connection is closed afterwards.
+        """
+        ...
+
+    async def execute(self, command: Command, *, bearer: str | None, address: str) -> Reply:
+        """Do what a client without a connection asks: any command but those that need one (rooms, `ping`).
+
+        `Hello` with a credential signs in. Raises `CommandError`.
+        """
+        ...
+
+    async def identify(self, bearer: str | None) -> User | None:
+        """Give who a bearer token is of; None without one. Raises `CommandError` for one that is worthless."""
+        ...
+
+    def admits_origin(self, origin: str) -> bool:
+        """Whether a page of `origin` may connect."""
+        ...
+
+    async def readiness(self) -> Readiness:
+        """Look at every outside part."""
+        ...
+
+    def metrics(self) -> str:
+        """Give the metrics as Prometheus text (format 0.0.4)."""
+        ...
+
+
+class Transport(Protocol):
+    """How frames travel. `binds` are the addresses that the configuration gives it, as `host:port`."""
+
+    @property
+    def binds(self) -> Sequence[str]:
+        """Where it is going to listen."""
+        ...
+
+    async def serve(
+        self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen, and give every client to `gateway.serve`, until cancelled.
+
+        Reports the URLs that it listens on as started. A client's fault never ends it.
+        Raises `ConfigurationError` where it cannot listen.
+        """
+        ...
+
+
+Settings = type[msgspec.Struct]
+"""A plugin's model of its table in the configuration."""

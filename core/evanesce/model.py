@@ -1,0 +1,119 @@
+"""What Evanesce knows: users, rooms, session logs, messages, and the times they carry.
+
+Field names are the owner's, in snake case; on the wire and in Redis they are camelCase.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NewType
+
+import msgspec
+
+Timestamp = NewType("Timestamp", str)
+"""A time of the store's clock: RFC 3339 in UTC with milliseconds, `2026-11-22T05:42:00.123Z`. Sorts as text."""
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    """Write `milliseconds` since 1970 as a `Timestamp`."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return Timestamp(f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z")
+
+
+def milliseconds(time: Timestamp) -> int:
+    """Read a `Timestamp` as milliseconds since 1970."""
+    whole = datetime.fromisoformat(time[:19]).replace(tzinfo=UTC)
+    return int(whole.timestamp()) * 1000 + int(time[20:23])
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One human, or one guest. `world_id` is World ID's unique identifier, or `provider:subject`."""
+
+    user_id: str
+    world_id: str
+    display_name: str
+    email: str | None = None
+    created_at: Timestamp
+    last_active: Timestamp
+
+
+class ChatRoom(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A room that exists. `active`: someone is in it now."""
+
+    room_id: str
+    created_by: str
+    created_at: Timestamp
+    deep_link: str
+    active: bool = False
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message as Redis holds it, whole, until `expires_at`."""
+
+    message_id: str
+    room_id: str
+    sender_id: str
+    sender_name: str
+    content: str
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message before the store has it: no times yet. Plugins may refuse it or change its content."""
+
+    message_id: str
+    room_id: str
+    sender_id: str
+    sender_name: str
+    content: str
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who an authenticator found somebody to be.
+
+    `subject` is what never changes for this person at this provider. It is stored as `User.worldId`: as
+    `provider:subject`, or bare where `is_world_id` says that it is World ID's own unique identifier.
+    `display_name` and `email` are taken for a new account only.
+    """
+
+    subject: str
+    display_name: str
+    email: str | None = None
+    is_world_id: bool = False
+
+
+# What the write-behind queue carries to the repository. Each may be written twice with the same result.
+
+
+class SessionStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A row of SessionLog: a connection joined a room."""
+
+    session_id: str
+    user_id: str
+    room_id: str
+    join_time: Timestamp
+
+
+class SessionEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The connection of `session_id` left its room."""
+
+    session_id: str
+    leave_time: Timestamp
+
+
+class UserSeen(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A user did something: moves `lastActive`, never back."""
+
+    user_id: str
+    last_active: Timestamp
+
+
+class RoomActivity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Somebody came into an empty room (`active`), or the last one left it."""
+
+    room_id: str
+    active: bool
+
+
+Record = SessionStarted | SessionEnded | UserSeen | RoomActivity
