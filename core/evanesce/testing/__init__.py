@@ -1,0 +1,1 @@
+"""The testing kit: parts that keep the contracts of `evanesce.interfaces` and `evanesce.store` in memory."""

@@ -1,0 +1,239 @@
+"""Users, rooms and session logs in SQL. Conditions stand in the statements themselves: no transaction waits for us."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from evanesce.errors import BadRequest
+from evanesce.model import ChatRoom, Record, RoomActivity, SessionEnded, SessionStarted, Timestamp, User, UserSeen
+from evanesce_plugins.sql.driver import Driver, Row, Statement, Value
+from evanesce_plugins.sql.schema import migrate, schema_version
+
+_USER = "userId, worldId, displayName, email, createdAt, lastActive"
+_ROOM = "roomId, createdBy, createdAt, deepLink, active"
+
+# No conflict target: a sign-in that is repeated meets its own userId as well as its own worldId.
+_ADD_USER = f'INSERT INTO "User" ({_USER}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING userId'
+
+_SEE_WORLD_ID = f'UPDATE "User" SET lastActive = max(lastActive, ?) WHERE worldId = ? RETURNING {_USER}'
+
+_FORGET_REVOKED = 'DELETE FROM "RevokedSignIn" WHERE expiresAt < ?'
+
+_REVOKE = """
+    INSERT INTO "RevokedSignIn" (signInId, expiresAt) VALUES (?, ?)
+    ON CONFLICT (signInId) DO UPDATE SET expiresAt = max(expiresAt, excluded.expiresAt)
+"""
+
+_GET_USER = f"""
+    SELECT {_USER} FROM "User" WHERE userId = ? AND erasedAt IS NULL
+    AND NOT EXISTS (SELECT 1 FROM "RevokedSignIn" WHERE signInId = ?)
+"""
+
+_UPDATE_USER = f"""
+    UPDATE "User" SET displayName = ?, email = ? WHERE userId = ? AND erasedAt IS NULL RETURNING {_USER}
+"""
+
+_ERASE_USER = """
+    UPDATE "User" SET worldId = NULL, displayName = '', email = NULL, erasedAt = ?
+    WHERE userId = ? AND erasedAt IS NULL
+"""
+
+_ERASE_SESSIONS = 'DELETE FROM "SessionLog" WHERE userId = ?'
+
+_ERASE_ROOMS = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE createdBy = ? AND closedAt IS NULL'
+
+# Not the rows of the statement above: who erases again, not knowing how the first time went, gets the same rooms.
+_ERASED_ROOMS = """
+    SELECT roomId FROM "User" JOIN "ChatRoom" ON createdBy = userId AND closedAt = erasedAt WHERE userId = ?
+"""
+
+_ADD_ROOM = """
+    INSERT INTO "ChatRoom" (roomId, createdBy, createdAt, deepLink, active)
+    SELECT ?, userId, ?, ?, ? FROM "User" WHERE userId = ? AND erasedAt IS NULL
+    AND (SELECT count(*) FROM "ChatRoom" WHERE createdBy = userId AND closedAt IS NULL) < ?
+    ON CONFLICT (roomId) DO NOTHING
+"""
+
+_OWNS_ROOM = 'SELECT 1 FROM "ChatRoom" WHERE roomId = ? AND createdBy = ? AND closedAt IS NULL'
+
+_GET_ROOM = f'SELECT {_ROOM} FROM "ChatRoom" WHERE roomId = ? AND closedAt IS NULL'
+
+_FIRST_ROOMS = f"""
+    SELECT {_ROOM} FROM "ChatRoom" WHERE createdBy = ? AND closedAt IS NULL
+    ORDER BY createdAt DESC, roomId DESC LIMIT ?
+"""
+
+_NEXT_ROOMS = f"""
+    SELECT {_ROOM} FROM "ChatRoom" WHERE createdBy = ? AND closedAt IS NULL AND (createdAt, roomId) < (?, ?)
+    ORDER BY createdAt DESC, roomId DESC LIMIT ?
+"""
+
+_CLOSE_ROOM = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE roomId = ? AND closedAt IS NULL RETURNING roomId'
+
+# From the tables, not from values alone: a session of somebody who is there no more is dropped, and the others kept.
+_START_SESSION = """
+    INSERT INTO "SessionLog" (sessionId, userId, roomId, joinTime)
+    SELECT ?, userId, roomId, ? FROM "User", "ChatRoom" WHERE userId = ? AND erasedAt IS NULL AND roomId = ?
+    ON CONFLICT (sessionId) DO NOTHING
+"""
+
+_END_SESSION = 'UPDATE "SessionLog" SET leaveTime = ? WHERE sessionId = ? AND leaveTime IS NULL'
+
+_SEE_USER = 'UPDATE "User" SET lastActive = max(lastActive, ?) WHERE userId = ? AND erasedAt IS NULL'
+
+_MARK_ROOM = 'UPDATE "ChatRoom" SET active = ? WHERE roomId = ? AND closedAt IS NULL'
+
+
+class SqlRepository:
+    """Keeps `evanesce.interfaces.Repository` on any SQLite or libSQL that `connect` opens.
+
+    `setting` is the path of the configuration's key that names the database: errors at its opening name it.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Driver]], setting: str) -> None:
+        self._connect = connect
+        self._setting = setting
+        self._opened = AsyncExitStack()
+        self._driver: Driver
+
+    async def __aenter__(self) -> SqlRepository:
+        async with AsyncExitStack() as stack:
+            self._driver = await stack.enter_async_context(self._connect())
+            await migrate(self._driver, self._setting)
+            self._opened = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._opened.aclose()
+
+    async def _rows(self, sql: str, *values: Value) -> list[Row]:
+        [rows] = await self._driver.execute([Statement(sql, values)])
+        return rows
+
+    async def sign_in(self, user: User) -> tuple[User, bool]:
+        """See `Repository.sign_in`."""
+        columns = (user.user_id, user.world_id, user.display_name, user.email, user.created_at, user.last_active)
+        _, added, found = await self._driver.execute(
+            [
+                # Here is where the present time comes by often enough to forget what is past.
+                Statement(_FORGET_REVOKED, (user.last_active,)),
+                Statement(_ADD_USER, columns),
+                Statement(_SEE_WORLD_ID, (user.last_active, user.world_id)),
+            ]
+        )
+        return _user(found[0]), bool(added)
+
+    async def user(self, user_id: str, sign_in_id: str | None = None) -> User | None:
+        """See `Repository.user`."""
+        rows = await self._rows(_GET_USER, user_id, sign_in_id)
+        return _user(rows[0]) if rows else None
+
+    async def update_user(self, user: User) -> User | None:
+        """See `Repository.update_user`."""
+        rows = await self._rows(_UPDATE_USER, user.display_name, user.email, user.user_id)
+        return _user(rows[0]) if rows else None
+
+    async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
+        """See `Repository.erase_user`."""
+        *_, rooms = await self._driver.execute(
+            [
+                Statement(_ERASE_USER, (now, user_id)),
+                Statement(_ERASE_SESSIONS, (user_id,)),
+                Statement(_ERASE_ROOMS, (now, user_id)),
+                Statement(_ERASED_ROOMS, (user_id,)),
+            ]
+        )
+        return [str(room_id) for [room_id] in rooms]
+
+    async def revoke_sign_in(self, sign_in_id: str, until: Timestamp) -> None:
+        """See `Repository.revoke_sign_in`."""
+        await self._rows(_REVOKE, sign_in_id, until)
+
+    async def create_room(self, room: ChatRoom, most: int) -> bool:
+        """See `Repository.create_room`."""
+        columns = (room.room_id, room.created_at, room.deep_link, int(room.active))
+        _, owned = await self._driver.execute(
+            [
+                Statement(_ADD_ROOM, (*columns, room.created_by, most)),
+                Statement(_OWNS_ROOM, (room.room_id, room.created_by)),
+            ]
+        )
+        return bool(owned)
+
+    async def room(self, room_id: str) -> ChatRoom | None:
+        """See `Repository.room`."""
+        rows = await self._rows(_GET_ROOM, room_id)
+        return _room(rows[0]) if rows else None
+
+    async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
+        """See `Repository.rooms`."""
+        if after is None:
+            rows = await self._rows(_FIRST_ROOMS, user_id, count + 1)
+        else:
+            rows = await self._rows(_NEXT_ROOMS, user_id, *_place(after), count + 1)
+        page = [_room(row) for row in rows[:count]]
+        return page, _mark(page[-1].created_at, page[-1].room_id) if len(rows) > count else None
+
+    async def close_room(self, room_id: str, now: Timestamp) -> bool:
+        """See `Repository.close_room`."""
+        return bool(await self._rows(_CLOSE_ROOM, now, room_id))
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """See `Repository.record`."""
+        if records:
+            await self._driver.execute([_statement(record) for record in records])
+
+    async def check(self) -> str:
+        """See `Repository.check`."""
+        return f"{await self._driver.describe()}, schema version {await schema_version(self._driver)}"
+
+
+def _statement(record: Record) -> Statement:
+    match record:
+        case SessionStarted():
+            return Statement(_START_SESSION, (record.session_id, record.join_time, record.user_id, record.room_id))
+        case SessionEnded():
+            return Statement(_END_SESSION, (record.leave_time, record.session_id))
+        case UserSeen():
+            return Statement(_SEE_USER, (record.last_active, record.user_id))
+        case RoomActivity():
+            return Statement(_MARK_ROOM, (int(record.active), record.room_id))
+
+
+def _user(row: Sequence[Any]) -> User:
+    user_id, world_id, display_name, email, created_at, last_active = row
+    return User(
+        user_id=user_id,
+        world_id=world_id,
+        display_name=display_name,
+        email=email,
+        created_at=created_at,
+        last_active=last_active,
+    )
+
+
+def _room(row: Sequence[Any]) -> ChatRoom:
+    room_id, created_by, created_at, deep_link, active = row
+    return ChatRoom(
+        room_id=room_id, created_by=created_by, created_at=created_at, deep_link=deep_link, active=bool(active)
+    )
+
+
+def _mark(created_at: str, room_id: str) -> str:
+    """Write a room's place in the list, as text that goes into a URL as it is."""
+    return base64.urlsafe_b64encode(f"{created_at} {room_id}".encode()).decode().rstrip("=")
+
+
+def _place(mark: str) -> tuple[str, str]:
+    """Read what `_mark` wrote; the decoder takes more than that, so it is written again to compare."""
+    try:
+        text = base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4)).decode()
+    except ValueError:
+        text = ""
+    created_at, _, room_id = text.partition(" ")
+    if not room_id or _mark(created_at, room_id) != mark:
+        raise BadRequest("after", "Give the `next` of the page before.")
+    return created_at, room_id

@@ -1,0 +1,136 @@
+"""Display names and mail addresses: what is taken, and what is refused with the field's path."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evanesce.errors import BadRequest, ErrorCode
+from evanesce.protocol.fields import NAME_CHARACTERS, display_name, email_address
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A",
+        "Ada Lovelace",
+        "x" * NAME_CHARACTERS,
+        "😀" * NAME_CHARACTERS,
+        "अदिति शर्मा",
+        "مریم\u200cعلوی",
+        "\u200fשרה\u200f",
+        "👩\u200d👩\u200d👧\u200d👦",
+        "❤\ufe0f",
+        "e\u0301",
+        "<b>Robert'); DROP TABLE User;--</b>",
+    ],
+)
+def test_names_of_every_script_are_given_as_they_are(name: str) -> None:
+    assert display_name(name) == name
+
+
+def test_a_name_is_trimmed_before_it_is_measured() -> None:
+    assert display_name(" \t\u3000" + "x" * NAME_CHARACTERS + "\r\n") == "x" * NAME_CHARACTERS
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\n\u2028\u3000", "x" * (NAME_CHARACTERS + 1)])
+def test_a_name_of_the_wrong_length_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match="1 to 64 characters") as refused:
+        display_name(name)
+    assert refused.value.field == "displayName"
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_every_control_character_is_refused_inside_a_name() -> None:
+    controls = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cc"]
+    assert len(controls) == 65
+    for control in [*controls, "\u2028", "\u2029", "\ud800", "\udfff", "\u202e", "\u2066", "\u2069"]:
+        with pytest.raises(BadRequest, match="control characters"):
+            display_name(f"a{control}b")
+
+
+def test_the_path_of_the_field_is_the_callers() -> None:
+    with pytest.raises(BadRequest) as refused:
+        display_name("", "credential.displayName")
+    assert refused.value.field == "credential.displayName"
+    with pytest.raises(BadRequest) as refused:
+        email_address("", "profile.email")
+    assert refused.value.field == "profile.email"
+
+
+@given(st.text(st.characters(), max_size=80))
+def test_a_name_is_taken_once_and_for_all_or_refused(text: str) -> None:
+    try:
+        name = display_name(text)
+    except BadRequest:
+        return
+    assert 1 <= len(name) <= NAME_CHARACTERS
+    assert display_name(name) == name
+    name.encode()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ada@example.org",
+        "a.b+tag_x-y@sub.example.co.uk",
+        "o'neil@example.ie",
+        "!#$%&'*+/=?^_`{|}~-@example.org",
+        "1@1.example",
+        "用户@例子.广告",
+        "अदिति@उदाहरण.भारत",
+        "x" * 64 + "@example.org",
+    ],
+)
+def test_mail_addresses_are_given_as_they_are(address: str) -> None:
+    assert email_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "ada",
+        "@example.org",
+        "ada@",
+        "ada@localhost",
+        "ada@example.",
+        "ada@.org",
+        "ada@example..org",
+        "ada@-example.org",
+        "ada@example-.org",
+        "ada@exam_ple.org",
+        "ada@@example.org",
+        "a@b@example.org",
+        ".ada@example.org",
+        "ada.@example.org",
+        "a..b@example.org",
+        "ada lovelace@example.org",
+        " ada@example.org",
+        "ada@example.org\n",
+        "ada@example.org\nBcc: all@example.org",
+        "Ada <ada@example.org>",
+        "ada\u202e@example.org",
+        "ada\ud800@example.org",
+        "ada@" + "x" * 64 + ".org",
+        "x" * 65 + "@example.org",
+        "ü" * 33 + "@example.org",
+        "ada@" + ".".join(["x" * 60] * 5) + ".org",
+    ],
+)
+def test_what_is_no_mail_address_is_refused(address: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        email_address(address)
+    assert refused.value.field == "email"
+    assert refused.value.message == "This is not a mail address, such as ada@example.org."
+
+
+def test_a_hostile_address_costs_no_time() -> None:
+    with pytest.raises(BadRequest):
+        email_address("a" * 100_000 + "@" + "b-" * 100_000)
+    with pytest.raises(BadRequest):
+        email_address("a@" + "b" * 60 + ("." + "b" * 30 + "-" * 30) * 3)

@@ -1,0 +1,182 @@
+"""What stands in the tables after the repository's calls, and what its statements cost."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from evanesce.interfaces import Repository
+from evanesce.model import Record, RoomActivity, UserSeen
+from evanesce_plugins.sql.driver import Driver, Row, Statement
+from evanesce_plugins.sql.repository import SqlRepository
+from evanesce_plugins.sqlite.driver import connect
+from tests.plugins.conftest import files, sqlite_repository
+from tests.plugins.rows import a_room, a_session, a_user, at, its_end
+
+SETTING = "plugins.sqlite.path"
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Repository]:
+    repository = sqlite_repository(tmp_path)
+    async with repository:
+        yield repository
+
+
+def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / "evanesce.db")) as database:
+        return database.execute(sql).fetchall()
+
+
+async def test_rows_are_as_the_data_model_says(opened: Repository, tmp_path: Path) -> None:
+    user = a_user("one-human", email="ada@example.org")
+    room = a_room(user, now=at(1))
+    session = a_session(user, room, now=at(2))
+    await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    coming: list[Record] = [session, RoomActivity(room_id=room.room_id, active=True)]
+    await opened.record(coming)
+    await opened.record([UserSeen(user_id=user.user_id, last_active=at(3))])
+    name = user.display_name
+    stored_user = (user.user_id, "one-human", name, "ada@example.org", at(0), at(3), None)
+    assert rows(tmp_path, 'SELECT * FROM "User"') == [stored_user]
+    assert rows(tmp_path, 'SELECT * FROM "ChatRoom"') == [(room.room_id, user.user_id, at(1), room.deep_link, 1, None)]
+    stored_session = (session.session_id, user.user_id, room.room_id, at(2))
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None)]
+    going: list[Record] = [its_end(session, at(4)), RoomActivity(room_id=room.room_id, active=False)]
+    await opened.record(going)
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4))]
+    assert rows(tmp_path, 'SELECT active FROM "ChatRoom"') == [(0,)]
+
+
+async def test_records_that_come_twice_change_nothing(opened: Repository, tmp_path: Path) -> None:
+    user = a_user()
+    room = a_room(user)
+    session = a_session(user, room, now=at(2))
+    await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    batch: list[Record] = [session, its_end(session, at(4))]
+    await opened.record(batch)
+    before = rows(tmp_path, 'SELECT * FROM "SessionLog"')
+    assert [row[4] for row in before] == [at(4)]
+    await opened.record(batch)
+    late: list[Record] = [its_end(session, at(9)), session]
+    await opened.record(late)
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == before
+
+
+async def test_the_log_of_a_room_that_closed_meanwhile_is_kept(opened: Repository, tmp_path: Path) -> None:
+    user = a_user()
+    room = a_room(user)
+    await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    await opened.record([RoomActivity(room_id=room.room_id, active=True)])
+    await opened.close_room(room.room_id, at(5))
+    await opened.record([a_session(user, room), RoomActivity(room_id=room.room_id, active=True)])
+    assert rows(tmp_path, 'SELECT active, closedAt FROM "ChatRoom"') == [(0, at(5))]
+    assert rows(tmp_path, 'SELECT count(*) FROM "SessionLog"') == [(1,)]
+
+
+async def test_erasing_empties_the_row_and_keeps_what_refers_to_it(opened: Repository, tmp_path: Path) -> None:
+    user, other = a_user("one-human", email="ada@example.org"), a_user()
+    room, others_room = a_room(user), a_room(other)
+    for somebody in (user, other):
+        await opened.sign_in(somebody)
+    for some_room in (room, others_room):
+        await opened.create_room(some_room, 10)
+    kept = a_session(other, room)
+    await opened.record([a_session(user, room), a_session(user, others_room), kept])
+    await opened.erase_user(user.user_id, at(7))
+    assert rows(tmp_path, f"""SELECT * FROM "User" WHERE userId = '{user.user_id}'""") == [
+        (user.user_id, None, "", None, at(0), at(0), at(7))
+    ]
+    assert rows(tmp_path, 'SELECT sessionId FROM "SessionLog"') == [(kept.session_id,)]
+    closed = 'SELECT roomId, closedAt FROM "ChatRoom" ORDER BY closedAt'
+    assert rows(tmp_path, closed) == [(others_room.room_id, None), (room.room_id, at(7))]
+    await opened.erase_user(user.user_id, at(9))
+    assert rows(tmp_path, 'SELECT erasedAt FROM "User" WHERE erasedAt IS NOT NULL') == [(at(7),)]
+    assert rows(tmp_path, "PRAGMA foreign_key_check") == []
+
+
+async def test_nothing_of_an_erased_account_can_be_read_from_the_file(tmp_path: Path) -> None:
+    repository = sqlite_repository(tmp_path)
+    user = a_user("canary-world-id", email="canary-address@example.org")
+    async with repository:
+        await repository.sign_in(user)
+        for _ in range(50):
+            await repository.sign_in(a_user())
+    path = tmp_path / "evanesce.db"
+    assert b"canary" in path.read_bytes()
+    async with repository:
+        await repository.erase_user(user.user_id, at(1))
+    assert files(tmp_path) == ["evanesce.db"]
+    assert b"canary" not in path.read_bytes()
+
+
+async def test_revoked_sign_ins_are_forgotten_when_none_of_their_tokens_lives(
+    opened: Repository, tmp_path: Path
+) -> None:
+    await opened.revoke_sign_in("one", at(1000))
+    await opened.revoke_sign_in("two", at(2000))
+    await opened.revoke_sign_in("two", at(3000))
+    await opened.sign_in(a_user(now=at(1000)))
+    assert rows(tmp_path, 'SELECT * FROM "RevokedSignIn" ORDER BY signInId') == [("one", at(1000)), ("two", at(3000))]
+    await opened.sign_in(a_user(now=at(1001)))
+    assert rows(tmp_path, 'SELECT signInId FROM "RevokedSignIn"') == [("two",)]
+
+
+class Recorder:
+    """A driver that remembers what it was asked."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.batches: list[Sequence[Statement]] = []
+
+    async def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        self.batches.append(statements)
+        return await self._driver.execute(statements)
+
+    async def describe(self) -> str:
+        return await self._driver.describe()
+
+
+async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_index(tmp_path: Path) -> None:
+    recorders: list[Recorder] = []
+
+    @asynccontextmanager
+    async def recording() -> AsyncIterator[Recorder]:
+        async with connect(tmp_path / "evanesce.db", SETTING) as driver:
+            recorders.append(Recorder(driver))
+            yield recorders[-1]
+
+    async with SqlRepository(recording, SETTING) as repository:
+        [recorder] = recorders
+        recorder.batches.clear()
+        user = a_user()
+        rooms = [a_room(user, now=at(index)) for index in range(4)]
+        await repository.sign_in(user)
+        for room in rooms:
+            await repository.create_room(room, 10)
+        _, after = await repository.rooms(user.user_id, None, 2)
+        await repository.rooms(user.user_id, after, 2)
+        await repository.user(user.user_id, "sign-in")
+        await repository.update_user(user)
+        await repository.room(rooms[0].room_id)
+        session = a_session(user, rooms[0])
+        active = RoomActivity(room_id=rooms[0].room_id, active=True)
+        await repository.record(
+            [session, its_end(session, at(1)), active, UserSeen(user_id=user.user_id, last_active=at(1))]
+        )
+        await repository.close_room(rooms[0].room_id, at(2))
+        await repository.revoke_sign_in("sign-in", at(2))
+        await repository.erase_user(user.user_id, at(3))
+        assert len(recorder.batches) == 14
+        for statement in {statement for batch in recorder.batches for statement in batch}:
+            [plan] = await recorder.execute([Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)])
+            # A parent's INSERT looks for its children only where a deferred key is violated (OP_FkIfZero), so never.
+            steps = [str(step[3]) for step in plan if step[3] != "SCAN SessionLog"]
+            assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], (statement.sql, steps)

@@ -1,0 +1,133 @@
+"""The tables' names and columns, and the way of a database from one version to another."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from evanesce.errors import ConfigurationError
+from evanesce_plugins.sql.driver import Refused, Statement
+from evanesce_plugins.sql.repository import SqlRepository
+from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
+from evanesce_plugins.sqlite.driver import connect
+from tests.plugins.rows import a_room, a_user, at
+
+SETTING = "plugins.sqlite.path"
+NEXT = ('ALTER TABLE "ChatRoom" ADD COLUMN colour TEXT', """UPDATE "ChatRoom" SET colour = 'blue'""")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "evanesce.db"
+
+
+def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("User", ["userId", "worldId", "displayName", "email", "createdAt", "lastActive", "erasedAt"]),
+        ("ChatRoom", ["roomId", "createdBy", "createdAt", "deepLink", "active", "closedAt"]),
+        ("SessionLog", ["sessionId", "userId", "roomId", "joinTime", "leaveTime"]),
+    ],
+)
+async def test_tables_have_the_names_of_the_data_model(path: Path, table: str, columns: list[str]) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING)
+    info = rows(path, f'PRAGMA table_info("{table}")')
+    assert [column[1] for column in info] == columns
+    assert [column[1] for column in info if column[5]] == columns[:1]
+    assert rows(path, f"SELECT name FROM sqlite_master WHERE type = 'table' AND name = '{table}'") == [(table,)]
+
+
+async def test_foreign_keys_are_declared_and_a_world_id_is_unique(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING)
+        insert = """INSERT INTO "User" VALUES (?, 'one-human', 'Ada', NULL, '', '', NULL)"""
+        await driver.execute([Statement(insert, ("a",))])
+        with pytest.raises(Refused, match=r"User\.worldId"):
+            await driver.execute([Statement(insert, ("b",))])
+        with pytest.raises(Refused, match="FOREIGN KEY"):
+            await driver.execute([Statement("""INSERT INTO "ChatRoom" VALUES ('r', 'nobody', '', '', 0, NULL)""")])
+    keys = {(row[2], row[3], row[4]) for row in rows(path, 'PRAGMA foreign_key_list("SessionLog")')}
+    assert keys == {("User", "userId", "userId"), ("ChatRoom", "roomId", "roomId")}
+    assert [row[2:5] for row in rows(path, 'PRAGMA foreign_key_list("ChatRoom")')] == [("User", "createdBy", "userId")]
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+async def test_a_database_of_every_older_version_comes_to_the_newest_with_its_rows(path: Path, version: int) -> None:
+    newest = [*MIGRATIONS, NEXT]
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING, newest[:version])
+        assert await schema_version(driver) == version
+    repository = SqlRepository(partial(connect, path, SETTING), SETTING)
+    user = a_user(email="ada@example.org")
+    room = a_room(user)
+    async with repository:
+        await repository.sign_in(user)
+        await repository.create_room(room, 10)
+        await repository.revoke_sign_in("stolen", at(1000))
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING, newest)
+        assert await schema_version(driver) == len(newest)
+    assert rows(path, 'SELECT roomId, createdBy, colour FROM "ChatRoom"') == [(room.room_id, user.user_id, "blue")]
+    assert rows(path, 'SELECT userId, email FROM "User"') == [(user.user_id, "ada@example.org")]
+    assert rows(path, 'SELECT version FROM "Schema" ORDER BY version') == [(n + 1,) for n in range(len(newest))]
+
+
+async def test_opening_again_changes_nothing(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING)
+        before = rows(path, "SELECT sql FROM sqlite_master")
+        await migrate(driver, SETTING)
+        assert rows(path, "SELECT sql FROM sqlite_master") == before
+
+
+async def test_a_step_that_fails_leaves_the_version_before_it_whole(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING)
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            await migrate(driver, SETTING, [*MIGRATIONS, (*NEXT, 'DROP TABLE "Nothing"')])
+        assert await schema_version(driver) == len(MIGRATIONS)
+        assert "colour" not in str(rows(path, "SELECT sql FROM sqlite_master"))
+        with pytest.raises(Refused):
+            await migrate(driver, SETTING, [*MIGRATIONS, ('INSERT INTO "Schema" VALUES (1)',)])
+        await migrate(driver, SETTING, [*MIGRATIONS, NEXT])
+        assert await schema_version(driver) == len(MIGRATIONS) + 1
+
+
+async def test_two_that_migrate_at_once_do_each_step_once(path: Path) -> None:
+    with trio.fail_after(10):
+        async with connect(path, SETTING) as one, connect(path, SETTING) as two, trio.open_nursery() as nursery:
+            for driver in (one, two, one, two):
+                nursery.start_soon(migrate, driver, SETTING, [*MIGRATIONS, NEXT])
+    versions = [(version,) for version in range(1, len(MIGRATIONS) + 2)]
+    assert rows(path, 'SELECT version FROM "Schema" ORDER BY version') == versions
+
+
+async def test_a_newer_database_is_left_alone_and_the_error_says_what_to_do(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING, [*MIGRATIONS, NEXT])
+    with pytest.raises(ConfigurationError, match="Run the Evanesce that wrote it, or a newer one") as refused:
+        async with SqlRepository(partial(connect, path, SETTING), SETTING):
+            pass
+    assert refused.value.path == SETTING
+    assert f"version {len(MIGRATIONS) + 1}" in refused.value.problem
+    assert rows(path, 'SELECT max(version) FROM "Schema"') == [(len(MIGRATIONS) + 1,)]
+
+
+async def test_anothers_database_is_left_alone(path: Path) -> None:
+    rows(path, 'CREATE TABLE "User" (id INTEGER)')
+    with pytest.raises(ConfigurationError, match="Name another database") as refused:
+        async with SqlRepository(partial(connect, path, SETTING), SETTING):
+            pass
+    assert refused.value.path == SETTING
+    assert rows(path, """SELECT name FROM sqlite_master WHERE name IN ('User', 'ChatRoom')""") == [("User",)]

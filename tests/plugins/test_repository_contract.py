@@ -1,0 +1,309 @@
+"""What every repository must keep, asked of each of them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import trio
+
+from evanesce.errors import BadRequest
+from evanesce.interfaces import Repository
+from evanesce.model import ChatRoom, RoomActivity, SessionEnded, SessionStarted, User, UserSeen
+from tests.plugins.rows import a_room, a_session, a_user, at, its_end
+
+
+async def signed_in(repository: Repository) -> User:
+    user, _ = await repository.sign_in(a_user())
+    return user
+
+
+async def opened(repository: Repository, creator: User) -> ChatRoom:
+    room = a_room(creator)
+    assert await repository.create_room(room, 1000)
+    return room
+
+
+# Users
+
+
+async def test_a_new_account_is_stored_as_it_is(repository: Repository) -> None:
+    user = a_user(email="ada@example.org")
+    assert await repository.sign_in(user) == (user, True)
+    assert await repository.user(user.user_id) == user
+
+
+async def test_signing_in_again_moves_last_active_alone(repository: Repository) -> None:
+    first = a_user("one-human", now=at(0))
+    await repository.sign_in(first)
+    again = msgspec.structs.replace(a_user("one-human", now=at(5000)), display_name="Somebody Else", email="e@x.org")
+    expected = msgspec.structs.replace(first, last_active=at(5000))
+    assert await repository.sign_in(again) == (expected, False)
+    assert await repository.user(first.user_id) == expected
+    assert await repository.user(again.user_id) is None
+
+
+async def test_the_same_sign_in_twice_gives_one_account(repository: Repository) -> None:
+    user = a_user()
+    assert await repository.sign_in(user) == (user, True)
+    assert await repository.sign_in(user) == (user, False)
+
+
+async def test_last_active_never_moves_back_at_a_sign_in(repository: Repository) -> None:
+    await repository.sign_in(a_user("one-human", now=at(5000)))
+    account, _ = await repository.sign_in(a_user("one-human", now=at(1)))
+    assert account.last_active == at(5000)
+
+
+async def test_many_sign_ins_of_one_human_at_once_give_one_account(repository: Repository) -> None:
+    answers: list[tuple[User, bool]] = []
+
+    async def sign_in() -> None:
+        answers.append(await repository.sign_in(a_user("one-human")))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(sign_in)
+    assert len({account.user_id for account, _ in answers}) == 1
+    assert sum(new for _, new in answers) == 1
+
+
+async def test_nobody_is_there_under_an_unknown_id(repository: Repository) -> None:
+    unknown = a_user()
+    assert await repository.user(unknown.user_id) is None
+    assert await repository.update_user(unknown) is None
+    assert await repository.erase_user(unknown.user_id, at(1)) == []
+
+
+async def test_a_profile_changes_in_name_and_address_alone(repository: Repository) -> None:
+    user = await signed_in(repository)
+    wanted = msgspec.structs.replace(user, display_name="שרה", email="sara@example.org")
+    asked = msgspec.structs.replace(wanted, world_id="another", created_at=at(9), last_active=at(9))
+    assert await repository.update_user(asked) == wanted
+    assert await repository.user(user.user_id) == wanted
+    cleared = msgspec.structs.replace(wanted, email=None)
+    assert await repository.update_user(cleared) == cleared
+    assert await repository.user(user.user_id) == cleared
+
+
+async def test_a_revoked_sign_in_finds_nobody_and_others_of_the_same_user_do(repository: Repository) -> None:
+    user = await signed_in(repository)
+    await repository.revoke_sign_in("stolen", at(60_000))
+    await repository.revoke_sign_in("stolen", at(1_000))
+    assert await repository.user(user.user_id, "stolen") is None
+    assert await repository.user(user.user_id, "own") == user
+    assert await repository.user(user.user_id) == user
+    await repository.sign_in(a_user(now=at(60_000)))
+    assert await repository.user(user.user_id, "stolen") is None
+
+
+# Erasing
+
+
+async def test_an_erased_account_is_gone_with_its_rooms(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    rooms = [await opened(repository, user) for _ in range(3)]
+    closed = await opened(repository, user)
+    await repository.close_room(closed.room_id, at(1))
+    kept = await opened(repository, other)
+    assert sorted(await repository.erase_user(user.user_id, at(2))) == sorted(room.room_id for room in rooms)
+    assert await repository.user(user.user_id) is None
+    assert await repository.update_user(user) is None
+    assert await repository.rooms(user.user_id, None, 10) == ([], None)
+    for room in rooms:
+        assert await repository.room(room.room_id) is None
+    assert await repository.user(other.user_id) == other
+    assert await repository.room(kept.room_id) == kept
+
+
+async def test_who_erases_again_gets_the_same_rooms_again(repository: Repository) -> None:
+    user = await signed_in(repository)
+    room = await opened(repository, user)
+    assert await repository.erase_user(user.user_id, at(2)) == [room.room_id]
+    assert await repository.erase_user(user.user_id, at(3)) == [room.room_id]
+
+
+async def test_who_was_erased_may_come_back_as_somebody_new(repository: Repository) -> None:
+    before, _ = await repository.sign_in(a_user("one-human"))
+    await repository.erase_user(before.user_id, at(1))
+    after = a_user("one-human", now=at(2))
+    assert await repository.sign_in(after) == (after, True)
+    assert await repository.user(before.user_id) is None
+
+
+async def test_two_erased_accounts_do_not_get_in_each_others_way(repository: Repository) -> None:
+    for _ in range(2):
+        user = await signed_in(repository)
+        await repository.erase_user(user.user_id, at(1))
+        assert await repository.user(user.user_id) is None
+
+
+# Rooms
+
+
+async def test_a_room_comes_out_as_it_went_in(repository: Repository) -> None:
+    user = await signed_in(repository)
+    room = await opened(repository, user)
+    assert await repository.room(room.room_id) == room
+    assert await repository.room(a_room(user).room_id) is None
+
+
+async def test_a_creator_has_at_most_so_many_open_rooms(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    rooms = [a_room(user) for _ in range(3)]
+    assert [await repository.create_room(room, 2) for room in rooms] == [True, True, False]
+    assert await repository.room(rooms[2].room_id) is None
+    assert await repository.create_room(a_room(other), 2)
+    await repository.close_room(rooms[0].room_id, at(1))
+    assert await repository.create_room(rooms[2], 2)
+
+
+async def test_of_many_rooms_created_at_once_no_more_than_the_limit_are_stored(repository: Repository) -> None:
+    user = await signed_in(repository)
+    created: list[bool] = []
+
+    async def create() -> None:
+        created.append(await repository.create_room(a_room(user), 5))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(create)
+    assert sum(created) == 5
+    rooms, _ = await repository.rooms(user.user_id, None, 100)
+    assert len(rooms) == 5
+
+
+async def test_a_room_that_is_created_again_is_there_once(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    room = a_room(user)
+    assert await repository.create_room(room, 1)
+    assert await repository.create_room(room, 1)
+    assert not await repository.create_room(msgspec.structs.replace(room, created_by=other.user_id), 1)
+    assert await repository.room(room.room_id) == room
+    await repository.close_room(room.room_id, at(1))
+    assert not await repository.create_room(room, 1)
+
+
+async def test_nobody_and_the_erased_create_no_room(repository: Repository) -> None:
+    user = await signed_in(repository)
+    await repository.erase_user(user.user_id, at(1))
+    for creator in (user, a_user()):
+        room = a_room(creator)
+        assert not await repository.create_room(room, 10)
+        assert await repository.room(room.room_id) is None
+
+
+async def test_a_room_is_closed_once(repository: Repository) -> None:
+    room = await opened(repository, await signed_in(repository))
+    assert await repository.close_room(room.room_id, at(1))
+    assert not await repository.close_room(room.room_id, at(2))
+    assert not await repository.close_room("00000000-0000-4000-8000-000000000000", at(2))
+    assert await repository.room(room.room_id) is None
+
+
+async def pages(repository: Repository, user: User, count: int) -> list[list[ChatRoom]]:
+    result: list[list[ChatRoom]] = []
+    after: str | None = None
+    while True:
+        rooms, after = await repository.rooms(user.user_id, after, count)
+        result.append(rooms)
+        if after is None:
+            return result
+        assert len(after) <= 256
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(10, [10, 10, 4]), (8, [8, 8, 8]), (24, [24]), (100, [24])])
+async def test_rooms_come_in_pages_newest_first(repository: Repository, count: int, sizes: list[int]) -> None:
+    user = await signed_in(repository)
+    rooms = [a_room(user, now=at(index // 3)) for index in range(25)]
+    for room in rooms:
+        await repository.create_room(room, 100)
+    await repository.close_room(rooms.pop(7).room_id, at(99))
+    await opened(repository, await signed_in(repository))
+    got = await pages(repository, user, count)
+    assert [len(page) for page in got] == sizes
+    expected = sorted(rooms, key=lambda room: (room.created_at, room.room_id), reverse=True)
+    assert [room for page in got for room in page] == expected
+
+
+async def test_rooms_that_come_and_go_between_two_pages_shift_nothing(repository: Repository) -> None:
+    user = await signed_in(repository)
+    rooms = [a_room(user, now=at(index)) for index in range(6)]
+    for room in rooms:
+        await repository.create_room(room, 100)
+    first, after = await repository.rooms(user.user_id, None, 3)
+    await repository.close_room(first[-1].room_id, at(50))
+    await repository.create_room(a_room(user, now=at(60)), 100)
+    second, end = await repository.rooms(user.user_id, after, 3)
+    assert second == [rooms[2], rooms[1], rooms[0]]
+    assert end is None
+
+
+async def test_who_has_no_rooms_gets_an_empty_page(repository: Repository) -> None:
+    user = await signed_in(repository)
+    assert await repository.rooms(user.user_id, None, 10) == ([], None)
+
+
+@pytest.mark.parametrize("after", ["", "garbage", "!!!!", "AAAA", "é", "\ud800", "\x00", "MjAyNg==", "x" * 256])
+async def test_an_after_that_no_page_gave_is_refused(repository: Repository, after: str) -> None:
+    user = await signed_in(repository)
+    with pytest.raises(BadRequest) as refused:
+        await repository.rooms(user.user_id, after, 10)
+    assert refused.value.field == "after"
+
+
+# Records
+
+
+async def test_activity_shows_in_the_room(repository: Repository) -> None:
+    user = await signed_in(repository)
+    room = await opened(repository, user)
+    for active in (True, True, False):
+        await repository.record([RoomActivity(room_id=room.room_id, active=active)])
+        assert await repository.room(room.room_id) == msgspec.structs.replace(room, active=active)
+        assert await repository.rooms(user.user_id, None, 1) == ([msgspec.structs.replace(room, active=active)], None)
+
+
+async def test_being_seen_moves_last_active_forward_only(repository: Repository) -> None:
+    user = await signed_in(repository)
+    for seen, expected in ((10, 10), (30, 30), (20, 30), (30, 30)):
+        await repository.record([UserSeen(user_id=user.user_id, last_active=at(seen))])
+        assert await repository.user(user.user_id) == msgspec.structs.replace(user, last_active=at(expected))
+
+
+async def test_records_of_what_is_not_there_are_dropped_and_the_others_kept(repository: Repository) -> None:
+    user = await signed_in(repository)
+    room, unknown_room = await opened(repository, user), a_room(user)
+    await repository.record(
+        [
+            a_session(a_user(), room),
+            a_session(user, unknown_room),
+            SessionEnded(session_id="00000000-0000-4000-8000-000000000000", leave_time=at(1)),
+            UserSeen(user_id=a_user().user_id, last_active=at(1)),
+            RoomActivity(room_id=unknown_room.room_id, active=True),
+            RoomActivity(room_id=room.room_id, active=True),
+        ]
+    )
+    found = await repository.room(room.room_id)
+    assert found is not None
+    assert found.active
+    assert await repository.room(unknown_room.room_id) is None
+
+
+async def test_no_records_are_no_work(repository: Repository) -> None:
+    await repository.record([])
+
+
+async def test_an_erased_user_is_not_brought_back_by_late_records(repository: Repository) -> None:
+    user = await signed_in(repository)
+    room = await opened(repository, await signed_in(repository))
+    session: SessionStarted = a_session(user, room)
+    await repository.record([session])
+    await repository.erase_user(user.user_id, at(1))
+    await repository.record([session, its_end(session, at(2)), UserSeen(user_id=user.user_id, last_active=at(3))])
+    assert await repository.user(user.user_id) is None
+
+
+async def test_it_says_how_it_is(repository: Repository) -> None:
+    assert await repository.check()
