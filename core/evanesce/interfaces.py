@@ -17,7 +17,7 @@ import trio
 
 from evanesce.model import ChatRoom, Identity, Record, Timestamp, User
 from evanesce.protocol.commands import Command
-from evanesce.protocol.events import Reply
+from evanesce.protocol.events import Reply, Welcome
 
 if TYPE_CHECKING:
     from evanesce.frame import Frame
@@ -29,11 +29,11 @@ class Setup:
 
     `name` is its entry point's; `settings` an instance of its own model (None where it declares none); `folder` what
     relative paths start from; `public_url` what deep links begin with, without a slash at its end.
-    `frame_bytes`, `outbox_bytes` and `sign_ins_per_minute` are the limits of the configuration, in bytes and per address.
+    `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes.
     """
 
     name: str
-    settings: Any
+    settings: Any = field(repr=False)  # holds secrets
     folder: Path
     public_url: str
     origins: Sequence[str]
@@ -116,7 +116,8 @@ class Repository(Protocol):
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
         """Empty the user's row, delete the session logs, close the rooms, all or nothing; give the closed rooms' ids.
 
-        The row itself stays, so that what refers to it holds. Erasing twice is no error.
+        The row itself stays, so that what refers to it holds. Erasing again gives the same ids: who does not know how
+        the first time went can ask.
         """
         ...
 
@@ -125,7 +126,10 @@ class Repository(Protocol):
         ...
 
     async def create_room(self, room: ChatRoom, most: int) -> bool:
-        """Store `room`; False, and nothing stored, where its creator has `most` open rooms already."""
+        """Store `room`; False, and nothing stored, where its creator has `most` open rooms already, or was erased.
+
+        Storing an open room again gives True and changes nothing.
+        """
         ...
 
     async def room(self, room_id: str) -> ChatRoom | None:
@@ -186,6 +190,11 @@ class Connection(Protocol):
         """When anything last came from the client."""
         ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was written the network has not taken yet, in bytes."""
+        ...
+
     async def receive(self) -> str | bytes | None:
         """Wait for the next frame: text as `str`, anything else as `bytes`; None when the client is gone.
 
@@ -211,7 +220,10 @@ class Connection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the server can serve: `status` is `ready`, `degraded`, `unavailable` or `draining`; `parts` are up or down."""
+    """Whether the server can serve.
+
+    `status` is `ready`, `degraded`, `unavailable` or `draining`; each of `parts` is `up` or `down`.
+    """
 
     status: str
     parts: Mapping[str, str]
@@ -263,6 +275,14 @@ class CliCommand:
     run: Callable[[argparse.Namespace], int]
 
 
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A sign-in that succeeded: its `welcome`, and whether it made a new account."""
+
+    reply: Welcome
+    created: bool
+
+
 class Gateway(Protocol):
     """What a transport is given: the server, as far as a transport needs it."""
 
@@ -286,7 +306,14 @@ class Gateway(Protocol):
     async def execute(self, command: Command, *, bearer: str | None, address: str) -> Reply:
         """Do what a client without a connection asks: any command but those that need one (rooms, `ping`).
 
-        `Hello` with a credential signs in. Raises `CommandError`.
+        Raises `CommandError`.
+        """
+        ...
+
+    async def sign_in(self, credential: Mapping[str, Any], *, bearer: str | None, address: str) -> SignIn:
+        """Exchange a credential for a token. Raises `CommandError`.
+
+        `bearer` counts where the provider takes a credential from someone who is signed in.
         """
         ...
 

@@ -1,0 +1,283 @@
+"""Who comes into a room and who leaves it, and what each is given to catch up with the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import trio
+from msgspec import UNSET
+
+from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
+from evanesce.frame import Outgoing, frames
+from evanesce.model import RoomActivity, SessionEnded, SessionStarted, timestamp
+from evanesce.protocol import events
+from evanesce.rooms.errors import room_not_found
+from evanesce.rooms.membership import Membership, outgoing, with_messages
+from evanesce.rooms.requests import Enter, Quit
+from evanesce.rooms.seat import Seat
+from evanesce.rooms.surroundings import Surroundings
+from evanesce.store.base import Gone, History, Person
+
+PAGE_BYTES = 128 * 1024
+"""How much history one frame gives; with the roster and what the events add it stays below the protocol's size."""
+
+PAGE_MESSAGES = 500
+"""How many messages the frames behind `joined` give at once to somebody who catches up."""
+
+HISTORIES = 16
+"""How many histories are read at the same time, so that many who come back at once cost bounded memory."""
+
+UNSENT_IDS = 1_000
+"""How many withdrawn ids `joined` names; the rest follows as `unsent` events."""
+
+_RETRY_SECONDS = 1.0
+_BACKLOG_SECONDS = 0.02
+
+
+class Attendance:
+    """The comings and goings of one room. Only the task that works through the room's inbox awaits it.
+
+    `presence` is told what the store says of who is in the room; with `reconciling` the store has to be told that anew.
+    """
+
+    def __init__(
+        self, room_id: str, members: Membership, around: Surroundings, presence: Callable[..., None]
+    ) -> None:
+        self._room_id = room_id
+        self._members = members
+        self._around = around
+        self._store = around.store
+        self._config = around.config
+        self._behind: list[Seat] = []
+        self._departed: set[str] = set()  # whom the store does not know yet to have left
+        self._active = False
+        self._presence = presence
+        self._stalled = False  # the store could not be asked when it was last tried
+        self.reconciling = False
+        self.closed = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is somebody whom the store does not know yet to have left."""
+        return bool(self._departed)
+
+    @property
+    def pause(self) -> float:
+        """How long there is nothing to `settle`, in seconds."""
+        if self._stalled or self._departed or self.reconciling:
+            return _RETRY_SECONDS
+        if not self._behind:
+            return math.inf
+        return _BACKLOG_SECONDS if all(seat.subscriber.backlogged for seat in self._behind) else 0.0
+
+    async def settle(self) -> None:
+        """Do what could not be done at once: give those who are behind their next page, tell the store who is here."""
+        if self.reconciling and not self.closed:
+            await self._reconcile()
+        for seat in self._behind.copy():
+            await self._read_on(seat)
+        if self._departed:
+            await self._leave()
+
+    async def enter(self, requests: Sequence[Enter]) -> None:
+        """Let people in, as one group, and give each the history behind its cursor."""
+        for request in requests:
+            seat = self._members.take(request.subscriber)
+            seat.begin()
+            if seat in self._behind:
+                self._behind.remove(seat)
+        people = {r.subscriber.user_id: Person(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
+        self._departed.difference_update(people)
+        try:
+            entered = await self._store.enter(
+                self._room_id, list(people.values()), self._config.rooms.capacity, self._config.rooms.roster_size
+            )
+        except StoreUnavailable as error:
+            for request in requests:
+                self._turn_away(request, error)
+            return
+        if self.closed or isinstance(entered, Gone):
+            for request in requests:
+                self._turn_away(request, room_not_found())
+            return
+        presence, refused = entered
+        self._presence(presence)
+        by_cursor: dict[str | None, list[Enter]] = {}
+        for request in requests:
+            if request.subscriber.user_id in refused:
+                self._turn_away(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
+            else:
+                by_cursor.setdefault(request.since, []).append(request)
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(HISTORIES)
+            for since, alike in by_cursor.items():
+                nursery.start_soon(self._catch_up, since, alike, limit)
+
+    async def _catch_up(self, since: str | None, requests: list[Enter], limit: trio.CapacityLimiter) -> None:
+        async with limit:
+            try:
+                history = await self._history(since, self._config.messages.history)
+            except StoreUnavailable as error:
+                for request in requests:
+                    self._turn_away(request, error)
+                return
+            for request in requests:
+                if self.closed or isinstance(history, Gone):
+                    self._turn_away(request, room_not_found())
+                else:
+                    self._welcome(request, history)
+
+    async def _history(self, since: str | None, most: int) -> History | Gone:
+        return await self._store.history(self._room_id, since, most, PAGE_BYTES)
+
+    def _welcome(self, request: Enter, history: History) -> None:
+        seat = self._members.of(request.subscriber)
+        if seat is None:
+            return  # turned away by a request before this one
+        roster = self._members.roster
+        members = roster.members
+        joined = events.Joined(
+            ref=request.ref,
+            room_id=self._room_id,
+            session_id=seat.session_id,
+            members=UNSET if members is None else members,
+            member_count=roster.count,
+            messages=[],
+            more=history.more,
+            cursor=history.cursor,
+            missed=history.missed,
+            unsent=list(history.unsent[:UNSENT_IDS]),
+        )
+        rest = [Outgoing(self._unsent(message_id)) for message_id in history.unsent[UNSENT_IDS:]]
+        request.subscriber.answer([with_messages(joined, history.messages), *rest])
+        if not seat.welcomed:
+            seat.welcomed = True
+            request.subscriber.admitted(self._room_id)
+            self._begin_session(seat)
+        if not seat.caught_up(history):
+            self._behind.append(seat)
+
+    def _begin_session(self, seat: Seat) -> None:
+        subscriber = seat.subscriber
+        if self._config.server.session_log:
+            self._around.records.record(
+                SessionStarted(
+                    session_id=seat.session_id,
+                    user_id=subscriber.user_id,
+                    room_id=self._room_id,
+                    join_time=timestamp(self._store.now()),
+                )
+            )
+        if not self._active:
+            self._active = True
+            self._around.records.record(RoomActivity(room_id=self._room_id, active=True))
+        if self._members.connections(subscriber.user_id) == 1:
+            self._around.plugins.observe(
+                "evanesce_member_joined",
+                room_id=self._room_id,
+                user_id=subscriber.user_id,
+                display_name=subscriber.display_name,
+            )
+
+    async def _read_on(self, seat: Seat) -> None:
+        """Give a seat that is behind the next page of what it has not heard."""
+        if seat.subscriber.backlogged:
+            return
+        try:
+            history = await self._history(seat.cursor, PAGE_MESSAGES)
+        except StoreUnavailable:
+            self._stalled = True  # it goes on where it is when the store is back
+            return
+        self._stalled = isinstance(history, Gone)
+        if isinstance(history, Gone) or seat not in self._behind:
+            return
+        items = [Outgoing(self._unsent(message_id)) for message_id in history.unsent]
+        items.extend(outgoing(message, self._room_id) for message in history.messages)
+        for frame in frames(items):
+            seat.subscriber.write(frame)
+        if seat.caught_up(history):
+            self._behind.remove(seat)
+
+    def close(self, reason: str) -> None:
+        """Let everyone out: the room is gone."""
+        self.closed = True
+        self._members.announce([events.RoomClosed(room_id=self._room_id, reason=reason)])
+        self.clear()
+        self._departed.clear()
+        if self._active:
+            self._active = False
+            self._around.records.record(RoomActivity(room_id=self._room_id, active=False))
+
+    def clear(self) -> None:
+        """Take away every seat but of those who are being let in just now: they are refused when their turn comes."""
+        for seat in self._members.seats:
+            if seat.welcomed:
+                self._dismiss(seat)
+                seat.subscriber.dismissed(self._room_id)
+
+    async def quit(self, requests: Sequence[Quit]) -> None:
+        """Let people out, as one group."""
+        for request in requests:
+            seat = self._members.of(request.subscriber)
+            if seat is not None and self._dismiss(seat):
+                self._departed.add(request.subscriber.user_id)
+        if self._departed:
+            await self._leave()
+        for request in requests:
+            request.subscriber.dismissed(self._room_id)
+            request.subscriber.answer([Outgoing(events.Left(ref=request.ref, room_id=self._room_id))])
+
+    async def _leave(self) -> None:
+        """Tell the store who has left. Where it does not answer it is told later: it is no error of theirs."""
+        user_ids = list(self._departed)
+        try:
+            left = await self._store.leave(self._room_id, user_ids)
+        except StoreUnavailable:
+            return
+        self._departed.difference_update(user_ids)
+        if left == 0 and self._active:
+            self._active = False
+            self._around.records.record(RoomActivity(room_id=self._room_id, active=False))
+
+    def _dismiss(self, seat: Seat) -> bool:
+        """Take a seat away; True where its user has none here any more."""
+        subscriber = seat.subscriber
+        last = self._members.leave(seat)
+        if seat in self._behind:
+            self._behind.remove(seat)
+        if seat.welcomed and self._config.server.session_log:
+            ended = SessionEnded(session_id=seat.session_id, leave_time=timestamp(self._store.now()))
+            self._around.records.record(ended)
+        if last and seat.welcomed:
+            observe = self._around.plugins.observe
+            observe("evanesce_member_left", room_id=self._room_id, user_id=subscriber.user_id)
+        return last
+
+    def _turn_away(self, request: Enter, error: CommandError) -> None:
+        """Refuse a join. Somebody who was in already, and asked again, stays."""
+        seat = self._members.of(request.subscriber)
+        request.subscriber.refuse(request.ref, error)
+        if seat is None:
+            return
+        if seat.welcomed and not self.closed and isinstance(error, StoreUnavailable):
+            seat.resume()
+            return
+        if self._dismiss(seat):
+            self._departed.add(request.subscriber.user_id)
+        request.subscriber.dismissed(self._room_id)
+
+    async def _reconcile(self) -> None:
+        people = [Person(user_id, name) for user_id, name in self._members.users.items()]
+        try:
+            entered = await self._store.enter(
+                self._room_id, people, self._config.rooms.capacity, self._config.rooms.roster_size
+            )
+        except StoreUnavailable:
+            return
+        self.reconciling = False
+        if not isinstance(entered, Gone):
+            self._presence(entered[0], anew=True)
+
+    def _unsent(self, message_id: str) -> events.Unsent:
+        return events.Unsent(room_id=self._room_id, message_id=message_id)

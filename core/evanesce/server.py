@@ -1,0 +1,135 @@
+"""The server: all parts put together, and the order in which they start and end.
+
+The nursery tree is the supervision tree: server → hub → rooms, server → transports → connections. It ends from the
+outside in: clients are sent away, rooms end, what waits for the database is written, the store is let go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from evanesce.config.model import Config
+from evanesce.errors import ConfigurationError, EvanesceError, PersistenceUnavailable
+from evanesce.metrics import Metrics
+from evanesce.plugins import Parts, Plugins
+from evanesce.sessions.gateway import Gateway
+from evanesce.sessions.services import assemble
+from evanesce.store.redis import open_redis_store
+from evanesce.writebehind import WriteBehind
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+"""How long the last records may take to reach the database when the server ends."""
+
+
+def run(config: Config, plugins: Plugins) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP; gives the exit code. `config.server.secret` is set.
+
+    Raises `ConfigurationError`, `PluginError`.
+    """
+    parts = plugins.build(config, Path.cwd())
+    refuse_exposed_guests(config, parts)
+    try:
+        trio.run(_main, config, plugins, parts)
+    except BaseExceptionGroup as group:
+        raise _reason(group) from None
+    return 0
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the error that says what the deployer has to do, where that is why the server ended; else everything."""
+    ours = group.subgroup(EvanesceError)
+    while isinstance(ours, BaseExceptionGroup):
+        ours = ours.exceptions[0]
+    return ours or group
+
+
+def refuse_exposed_guests(config: Config, parts: Parts) -> None:
+    """Raise `ConfigurationError` where a way to sign in that proves nothing would be reachable from elsewhere."""
+    open_doors = [provider for provider, authenticator in parts.authenticators.items() if authenticator.loopback_only]
+    if not open_doors:
+        return
+    public = urlsplit(config.server.public_url).hostname or ""
+    binds = [bind for transport in parts.transports.values() for bind in transport.binds]
+    exposed = [bind for bind in binds if not _is_loopback(bind.rpartition(":")[0])]
+    if not _is_loopback(public):
+        exposed.append(config.server.public_url)
+    if exposed:
+        provider = open_doors[0]
+        raise ConfigurationError(
+            f"plugins.{provider}.allow_public",
+            f"{provider!r} signs anybody in, and {exposed[0]} is not this machine alone",
+            "Set it to true to allow that, or enable another way to sign in",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
+    async with AsyncExitStack() as stack:
+        for part in (parts.repository, *parts.authenticators.values()):
+            await stack.enter_async_context(part)
+        store = await stack.enter_async_context(
+            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=_server_id(config))
+        )
+        metrics = Metrics()
+        records = WriteBehind(parts.repository, metrics)
+        stack.push_async_callback(_flush, records)
+        services = assemble(config, plugins, parts, store, records, metrics)
+        gateway = Gateway(services, parts)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(records.run)
+            await nursery.start(plugins.run_observers)
+            await nursery.start(services.hub.run)
+            urls: list[str] = []
+            for transport in parts.transports.values():
+                urls.extend(await nursery.start(transport.serve, gateway))
+            restarting = await _until_told(urls)
+            with trio.move_on_after(config.server.drain_seconds) as drain:
+                await gateway.drain(restarting=restarting)
+                await services.hub.drain()
+            if drain.cancelled_caught:
+                logger.warning("not everyone had gone after %g s", config.server.drain_seconds)
+            nursery.cancel_scope.cancel()
+
+
+async def _until_told(urls: Sequence[str]) -> bool:
+    """Say where the server listens, and wait for a signal to end; True for the one to restart."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        for url in urls:
+            print(f"listening on {url}", flush=True)
+        number = await anext(aiter(signals))
+    logger.info("%s: sending everyone away", signal.Signals(number).name)
+    return number == signal.SIGHUP
+
+
+async def _flush(records: WriteBehind) -> None:
+    with trio.CancelScope(deadline=trio.current_time() + FLUSH_SECONDS, shield=True) as scope:
+        try:
+            await records.flush()
+        except PersistenceUnavailable as error:
+            logger.error("%d records did not reach the database: %s", records.waiting, error)
+    if scope.cancelled_caught:
+        logger.error("%d records did not reach the database in %g s", records.waiting, FLUSH_SECONDS)
+
+
+def _server_id(config: Config) -> str:
+    return config.server.node or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,133 @@
+"""A client on a connection in memory: what a transport would hand to the gateway, and both ends of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+
+from evanesce.frame import Frame
+
+
+class PlainFraming:
+    """Payloads as they are."""
+
+    def frame(self, payload: bytes) -> bytes:
+        """Give `payload`."""
+        return payload
+
+
+FRAMING = PlainFraming()
+
+
+class MemoryConnection:
+    """A `Connection`, and the client at its other end.
+
+    The client takes frames as they are written, unless `stalled`: then they wait, as far as `outbox_bytes`.
+    `answers_pings` is whether the client gives a sign of life when it is asked.
+    """
+
+    def __init__(self, *, address: str = "127.0.0.1", outbox_bytes: int = 1_048_576) -> None:
+        self.address = address
+        self.framing = FRAMING
+        self.heard_at = trio.current_time()
+        self.waiting_bytes = 0
+        self.stalled = False
+        self.answers_pings = True
+        self.pings = 0
+        self.frames: list[bytes] = []
+        self.closed: tuple[int, str] | None = None
+        self._outbox_bytes = outbox_bytes
+        self._to_server, self._from_client = trio.open_memory_channel[str | bytes](1_000)
+        self._events: list[dict[str, Any]] = []
+        self._news = trio.Event()
+
+    # The server's end
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for what the client sends."""
+        try:
+            frame = await self._from_client.receive()
+        except trio.EndOfChannel:
+            return None
+        self.heard_at = trio.current_time()
+        return frame
+
+    def write(self, frame: Frame) -> bool:
+        """Give a frame to the client."""
+        wire = frame.wire(self.framing)
+        if self.stalled:
+            if self.waiting_bytes + len(wire) > self._outbox_bytes:
+                return False
+            self.waiting_bytes += len(wire)
+            return True
+        self.frames.append(wire)
+        self._events.extend(msgspec.json.decode(wire))
+        self._news.set()
+        return True
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        self.pings += 1
+        if self.answers_pings:
+            self.heard_at = trio.current_time()
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        await trio.lowlevel.checkpoint()
+        if self.closed is None:
+            self.closed = (code, reason)
+            self._news.set()
+
+    # The client's end
+
+    def say(self, type: str, **fields: Any) -> None:
+        """Send a command."""
+        self.send(msgspec.json.encode({"type": type, **fields}).decode())
+
+    def send(self, frame: str | bytes) -> None:
+        """Send a frame as it is."""
+        self._to_server.send_nowait(frame)
+
+    def leave(self) -> None:
+        """Go away without a word."""
+        self._to_server.close()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Take all that has come."""
+        events, self._events = self._events, []
+        return events
+
+    async def hear(self) -> dict[str, Any]:
+        """Wait for the next reply or event, at most a minute."""
+        with trio.fail_after(60):
+            while not self._events:
+                await self._wait()
+        return self._events.pop(0)
+
+    async def until(self, type: str, **fields: Any) -> dict[str, Any]:
+        """Wait for the next reply or event of a type, with these fields; what comes before it is passed over."""
+        while True:
+            event = await self.hear()
+            if event["type"] == type and all(event.get(name) == value for name, value in fields.items()):
+                return event
+
+    async def ask(self, type: str, **fields: Any) -> dict[str, Any]:
+        """Send a command, and wait for its reply or error."""
+        self.say(type, ref=f"ask-{type}", **fields)
+        while True:
+            event = await self.hear()
+            if event.get("ref") == f"ask-{type}":
+                return event
+
+    async def end(self) -> tuple[int, str]:
+        """Wait until the server has closed the connection; gives its code and reason."""
+        with trio.fail_after(600):
+            while self.closed is None:
+                await self._wait()
+        return self.closed
+
+    async def _wait(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
