@@ -94,6 +94,7 @@ class Hub:
         except Exception as error:  # the border around a room: its fault ends its members' connections, nothing else
             logger.error("a room failed: %s", folded(error))
             self._around.metrics.faults.labels("room").inc()
+            await room.let_go()
             room.abandon(None)
         finally:
             if self._rooms.get(room.room_id) is room:

@@ -86,6 +86,13 @@ class Room:
             await self._work()
             nursery.cancel_scope.cancel()
 
+    async def let_go(self) -> None:
+        """Tell the store, after a fault, that nobody is here any more, as far as it can be told."""
+        try:
+            await self._store.leave(self.room_id, list(self._members.users))
+        except StoreUnavailable:
+            return  # whoever comes back is here again; the others leave when this server's lease ends
+
     def abandon(self, error: CommandError | None) -> None:
         """Let go of everyone after `run` has raised: refuse what they ask with `error`; without one, end them."""
         subscribers = {seat.subscriber: None for seat in self._members.seats}

@@ -91,8 +91,8 @@ class Operations:
             User(
                 user_id=str(uuid.uuid4()),
                 world_id=_unique(identity, provider),
-                display_name=identity.display_name,
-                email=identity.email,
+                display_name=fields.display_name(identity.display_name, "credential.displayName"),
+                email=None if identity.email is None else fields.email_address(identity.email, "credential.email"),
                 created_at=now,
                 last_active=now,
             )
