@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from evanesce.interfaces import Framing
 from evanesce.protocol import codec
 from evanesce.protocol.events import Event, Joined, MessageEvent, Skipped
+
+
+class Framing(Protocol):
+    """Makes the wire bytes of a frame: pure, the same for every connection that has this framing."""
+
+    def frame(self, payload: bytes) -> bytes:
+        """Wrap `payload`, UTF-8 text, for the wire."""
+        ...
 
 
 class Outgoing(NamedTuple):

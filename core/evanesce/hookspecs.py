@@ -37,6 +37,13 @@ class Hooks:
     # --- building the server --------------------------------------------------------------------------------------
 
     @hookspec
+    def evanesce_configure(self, setup: Setup) -> None:
+        """Take the settings: for a plugin that needs them in the hooks below. Called once, before the other hooks here.
+
+        What cannot be used is told by `ConfigurationError`.
+        """
+
+    @hookspec
     def evanesce_authenticator(self, setup: Setup) -> Authenticator:  # type: ignore[empty-body]
         """Give a way to sign in. Called once, before the event loop starts. Several plugins may have one."""
 

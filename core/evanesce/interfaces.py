@@ -10,17 +10,15 @@ import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import trio
 
+from evanesce.frame import Frame, Framing
 from evanesce.model import ChatRoom, Identity, Record, Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Reply, Welcome
-
-if TYPE_CHECKING:
-    from evanesce.frame import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Authenticator(Protocol):
 
     async def __aenter__(self) -> object: ...
 
-    async def __aexit__(self, *error: object) -> object: ...
+    async def __aexit__(self, *error: object) -> bool | None: ...
 
     async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
         """Give what a credential must answer.
@@ -95,7 +93,7 @@ class Repository(Protocol):
 
     async def __aenter__(self) -> object: ...
 
-    async def __aexit__(self, *error: object) -> object: ...
+    async def __aexit__(self, *error: object) -> bool | None: ...
 
     async def sign_in(self, user: User) -> tuple[User, bool]:
         """Give the account with `user.world_id`, and whether it is new.
@@ -157,14 +155,6 @@ class Repository(Protocol):
 
     async def check(self) -> str:
         """Say in a few words how the database is; raises `PersistenceUnavailable` where it cannot be used."""
-        ...
-
-
-class Framing(Protocol):
-    """Makes the wire bytes of a frame: pure, the same for every connection that has this framing."""
-
-    def frame(self, payload: bytes) -> bytes:
-        """Wrap `payload`, UTF-8 text, for the wire."""
         ...
 
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import trio
@@ -49,10 +50,12 @@ def run(config: Config, plugins: Plugins) -> int:
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Give the error that says what the deployer has to do, where that is why the server ended; else everything."""
-    ours = group.subgroup(EvanesceError)
-    while isinstance(ours, BaseExceptionGroup):
-        ours = ours.exceptions[0]
-    return ours or group
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            error = _reason(cast("BaseExceptionGroup[BaseException]", error))
+        if isinstance(error, EvanesceError):
+            return error
+    return group
 
 
 def refuse_exposed_guests(config: Config, parts: Parts) -> None:
@@ -85,8 +88,9 @@ def _is_loopback(host: str) -> bool:
 
 async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
     async with AsyncExitStack() as stack:
-        for part in (parts.repository, *parts.authenticators.values()):
-            await stack.enter_async_context(part)
+        await stack.enter_async_context(parts.repository)
+        for authenticator in parts.authenticators.values():
+            await stack.enter_async_context(authenticator)
         store = await stack.enter_async_context(
             open_redis_store(config.redis, ttl=config.messages.ttl, server_id=_server_id(config))
         )

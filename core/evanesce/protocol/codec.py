@@ -149,17 +149,19 @@ def bare(reply: Reply) -> dict[str, Any]:
     """Give a reply as HTTP has it: the same object without `type` and `ref`."""
     if isinstance(reply, ChallengeReply):
         return reply.fields
-    return _without_names(msgspec.to_builtins(reply))
+    fields: dict[str, Any] = _without_names(msgspec.to_builtins(reply))
+    return fields
 
 
-def _without_names(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: [_without_names(item) if isinstance(item, dict) else item for item in value]
-        if isinstance(value, list)
-        else value
-        for key, value in fields.items()
-        if key not in ("type", "ref")
-    }
+def _without_names(value: Any) -> Any:
+    """Take `type` and `ref` out of an object, and out of those in a list in it."""
+    if isinstance(value, list):
+        items: list[Any] = value
+        return [_without_names(item) for item in items]
+    if isinstance(value, dict):
+        fields: dict[str, Any] = value
+        return {key: _without_names(item) for key, item in fields.items() if key not in ("type", "ref")}
+    return value
 
 
 def error_reply(error: CommandError, command: Command | None = None) -> Error:

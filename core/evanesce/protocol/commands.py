@@ -23,58 +23,58 @@ class Command(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", renam
     ref: Ref | None = None
 
 
-class Hello(Command, tag="hello", kw_only=True):
+class Hello(Command, tag="hello", kw_only=True, frozen=True):
     """Sign in on this connection, with a token, a credential, or what the transport's handshake gave."""
 
     token: Annotated[str, Meta(max_length=4096)] | None = None
     credential: dict[str, Any] | None = None
 
 
-class Challenge(Command, tag="challenge", kw_only=True):
+class Challenge(Command, tag="challenge", kw_only=True, frozen=True):
     """Ask an identity provider for what its credential must answer; `request` is all that the client sent."""
 
     provider: str
     request: dict[str, Any] = {}
 
 
-class Refresh(Command, tag="refresh", kw_only=True):
+class Refresh(Command, tag="refresh", kw_only=True, frozen=True):
     """Ask for a token that lasts longer."""
 
 
-class SignOut(Command, tag="sign_out", kw_only=True):
+class SignOut(Command, tag="sign_out", kw_only=True, frozen=True):
     """Make this sign-in worthless."""
 
 
-class CreateRoom(Command, tag="create_room", kw_only=True):
+class CreateRoom(Command, tag="create_room", kw_only=True, frozen=True):
     """Open a room."""
 
 
-class GetRoom(Command, tag="room", kw_only=True):
+class GetRoom(Command, tag="room", kw_only=True, frozen=True):
     """Look at a room."""
 
     room_id: UUID
 
 
-class ListRooms(Command, tag="rooms", kw_only=True):
+class ListRooms(Command, tag="rooms", kw_only=True, frozen=True):
     """List the caller's own rooms, newest first; `after` is the `next` of the page before."""
 
     after: Opaque | None = None
 
 
-class Join(Command, tag="join", kw_only=True):
+class Join(Command, tag="join", kw_only=True, frozen=True):
     """Come into a room; `since` is the last cursor that this client has of it."""
 
     room_id: UUID
     since: Opaque | None = None
 
 
-class Leave(Command, tag="leave", kw_only=True):
+class Leave(Command, tag="leave", kw_only=True, frozen=True):
     """Go out of a room."""
 
     room_id: UUID
 
 
-class Send(Command, tag="send", kw_only=True):
+class Send(Command, tag="send", kw_only=True, frozen=True):
     """Say something in a room."""
 
     room_id: UUID
@@ -82,47 +82,47 @@ class Send(Command, tag="send", kw_only=True):
     message_id: UUID | None = None
 
 
-class Unsend(Command, tag="unsend", kw_only=True):
+class Unsend(Command, tag="unsend", kw_only=True, frozen=True):
     """Take back one's own message."""
 
     room_id: UUID
     message_id: UUID
 
 
-class Typing(Command, tag="typing", kw_only=True):
+class Typing(Command, tag="typing", kw_only=True, frozen=True):
     """Show the others that one is writing."""
 
     room_id: UUID
 
 
-class Members(Command, tag="members", kw_only=True):
+class Members(Command, tag="members", kw_only=True, frozen=True):
     """Ask who is in a room."""
 
     room_id: UUID
 
 
-class CloseRoom(Command, tag="close_room", kw_only=True):
+class CloseRoom(Command, tag="close_room", kw_only=True, frozen=True):
     """End one's own room for everyone."""
 
     room_id: UUID
 
 
-class GetProfile(Command, tag="profile", kw_only=True):
+class GetProfile(Command, tag="profile", kw_only=True, frozen=True):
     """Ask what is kept of oneself."""
 
 
-class UpdateProfile(Command, tag="update_profile", kw_only=True):
+class UpdateProfile(Command, tag="update_profile", kw_only=True, frozen=True):
     """Change one's name or address; an `email` of null clears it."""
 
     display_name: str | UnsetType = UNSET
     email: str | None | UnsetType = UNSET
 
 
-class ForgetMe(Command, tag="forget_me", kw_only=True):
+class ForgetMe(Command, tag="forget_me", kw_only=True, frozen=True):
     """Erase one's account."""
 
 
-class Ping(Command, tag="ping", kw_only=True):
+class Ping(Command, tag="ping", kw_only=True, frozen=True):
     """Ask for the time."""
 
 

@@ -15,7 +15,7 @@ class Event(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", rename=
     """What the server says unasked."""
 
 
-class Reply(Event, kw_only=True):
+class Reply(Event, kw_only=True, frozen=True):
     """What the server answers; `ref` is the command's."""
 
     ref: Ref | None = None
@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
 # Events
 
 
-class MessageEvent(Event, tag="message", kw_only=True):
+class MessageEvent(Event, tag="message", kw_only=True, frozen=True):
     """A message, to every member; `cursor` is its position."""
 
     room_id: str
@@ -55,14 +55,14 @@ class MessageEvent(Event, tag="message", kw_only=True):
     cursor: str
 
 
-class Unsent(Event, tag="unsent", kw_only=True):
+class Unsent(Event, tag="unsent", kw_only=True, frozen=True):
     """A message was taken back by its sender."""
 
     room_id: str
     message_id: str
 
 
-class MemberJoined(Event, tag="member_joined", kw_only=True):
+class MemberJoined(Event, tag="member_joined", kw_only=True, frozen=True):
     """A user's first connection came into the room."""
 
     room_id: str
@@ -71,7 +71,7 @@ class MemberJoined(Event, tag="member_joined", kw_only=True):
     member_count: int
 
 
-class MemberLeft(Event, tag="member_left", kw_only=True):
+class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
     """A user's last connection left the room."""
 
     room_id: str
@@ -79,7 +79,7 @@ class MemberLeft(Event, tag="member_left", kw_only=True):
     member_count: int
 
 
-class MemberUpdated(Event, tag="member_updated", kw_only=True):
+class MemberUpdated(Event, tag="member_updated", kw_only=True, frozen=True):
     """A member changed the name."""
 
     room_id: str
@@ -87,42 +87,42 @@ class MemberUpdated(Event, tag="member_updated", kw_only=True):
     display_name: str
 
 
-class MemberCount(Event, tag="member_count", kw_only=True):
+class MemberCount(Event, tag="member_count", kw_only=True, frozen=True):
     """In place of the three above, at most once a second, above the roster size."""
 
     room_id: str
     member_count: int
 
 
-class TypingEvent(Event, tag="typing", kw_only=True):
+class TypingEvent(Event, tag="typing", kw_only=True, frozen=True):
     """Somebody is writing."""
 
     room_id: str
     user_id: str
 
 
-class Skipped(Event, tag="skipped", kw_only=True):
+class Skipped(Event, tag="skipped", kw_only=True, frozen=True):
     """Messages that expired while they waited for this slow client."""
 
     room_id: str
     count: int
 
 
-class Gap(Event, tag="gap", kw_only=True):
+class Gap(Event, tag="gap", kw_only=True, frozen=True):
     """The server itself may have lost messages for this room: join again with this `since`."""
 
     room_id: str
     since: str
 
 
-class RoomClosed(Event, tag="room_closed", kw_only=True):
+class RoomClosed(Event, tag="room_closed", kw_only=True, frozen=True):
     """The room is gone."""
 
     room_id: str
     reason: str
 
 
-class Goodbye(Event, tag="goodbye", kw_only=True):
+class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
     """The server is about to close the connection; `reconnect_after` is in seconds."""
 
     code: int
@@ -134,7 +134,7 @@ class Goodbye(Event, tag="goodbye", kw_only=True):
 # Replies
 
 
-class Welcome(Reply, tag="welcome", kw_only=True):
+class Welcome(Reply, tag="welcome", kw_only=True, frozen=True):
     """The answer to `hello`."""
 
     user_id: str
@@ -147,24 +147,24 @@ class Welcome(Reply, tag="welcome", kw_only=True):
     limits: Limits
 
 
-class ChallengeReply(Reply, tag="challenge", kw_only=True):
+class ChallengeReply(Reply, tag="challenge", kw_only=True, frozen=True):
     """What the provider gives; its fields stand beside `type` and `ref` on the wire (`codec.encode` sees to it)."""
 
     fields: dict[str, Any]
 
 
-class TokenReply(Reply, tag="token", kw_only=True):
+class TokenReply(Reply, tag="token", kw_only=True, frozen=True):
     """A token that lasts longer."""
 
     token: str
     token_expires_at: Timestamp
 
 
-class Ok(Reply, tag="ok", kw_only=True):
+class Ok(Reply, tag="ok", kw_only=True, frozen=True):
     """Done."""
 
 
-class RoomReply(Reply, tag="room", kw_only=True):
+class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
     """A room."""
 
     room_id: str
@@ -175,14 +175,14 @@ class RoomReply(Reply, tag="room", kw_only=True):
     member_count: int
 
 
-class RoomsReply(Reply, tag="rooms", kw_only=True):
+class RoomsReply(Reply, tag="rooms", kw_only=True, frozen=True):
     """A page of rooms; give `next` as `after` for the one behind it."""
 
     rooms: list[RoomReply]
     next: str | UnsetType = UNSET
 
 
-class Joined(Reply, tag="joined", kw_only=True):
+class Joined(Reply, tag="joined", kw_only=True, frozen=True):
     """The answer to `join`; a `missed` of None goes out as null: it cannot be known."""
 
     room_id: str
@@ -196,13 +196,13 @@ class Joined(Reply, tag="joined", kw_only=True):
     unsent: list[str]
 
 
-class Left(Reply, tag="left", kw_only=True):
+class Left(Reply, tag="left", kw_only=True, frozen=True):
     """The answer to `leave`."""
 
     room_id: str
 
 
-class Sent(Reply, tag="sent", kw_only=True):
+class Sent(Reply, tag="sent", kw_only=True, frozen=True):
     """The store has the message under its TTL."""
 
     room_id: str
@@ -212,7 +212,7 @@ class Sent(Reply, tag="sent", kw_only=True):
     duplicate: bool
 
 
-class MembersReply(Reply, tag="members", kw_only=True):
+class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
     """Who is in the room; `members` is left out above the roster size."""
 
     room_id: str
@@ -220,7 +220,7 @@ class MembersReply(Reply, tag="members", kw_only=True):
     member_count: int
 
 
-class ProfileReply(Reply, tag="profile", kw_only=True):
+class ProfileReply(Reply, tag="profile", kw_only=True, frozen=True):
     """What is kept of the caller."""
 
     user_id: str
@@ -229,13 +229,13 @@ class ProfileReply(Reply, tag="profile", kw_only=True):
     created_at: Timestamp
 
 
-class Pong(Reply, tag="pong", kw_only=True):
+class Pong(Reply, tag="pong", kw_only=True, frozen=True):
     """The store's time."""
 
     server_time: Timestamp
 
 
-class Error(Reply, tag="error", kw_only=True):
+class Error(Reply, tag="error", kw_only=True, frozen=True):
     """A command was refused; `message` is for a person."""
 
     code: str

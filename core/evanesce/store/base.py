@@ -45,7 +45,8 @@ class Positioned:
     """A live message and where it stands in its room.
 
     `number` counts the room's entries (messages and withdrawals) and grows by one with each: what is behind a
-    number comes after it. `deadline` is when the message expires, in seconds of Trio's clock.
+    number comes after it. It never goes back: a store that lost its memory starts again from its clock in milliseconds,
+    which is past any count that it had reached. `deadline` is when the message expires, in seconds of Trio's clock.
     """
 
     message: Message
@@ -156,9 +157,7 @@ class PresenceChanged:
     presence: Presence
 
 
-Happening = (
-    Positioned | MessageWithdrawn | Entered | Departed | Renamed | Writing | Closed | Lost | PresenceChanged
-)
+Happening = Positioned | MessageWithdrawn | Entered | Departed | Renamed | Writing | Closed | Lost | PresenceChanged
 
 
 class Feed(Protocol):
@@ -219,7 +218,7 @@ class MessageStore(Protocol):
         """Store messages under their TTL, in order, in one round trip, and publish them to every follower at once."""
         ...
 
-    async def withdraw(self, room_id: str, message_id: str, sender_id: str) -> bool | None | Gone:
+    async def withdraw(self, room_id: str, message_id: str, sender_id: str) -> bool | Gone | None:
         """Take a message back: True when it is gone now, None where none is live, False where it is another's."""
         ...
 

@@ -1,0 +1,9 @@
+"""Runs `evanesce` as `python -m evanesce`."""
+
+from __future__ import annotations
+
+import sys
+
+from evanesce.cli.main import main
+
+sys.exit(main())

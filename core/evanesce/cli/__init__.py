@@ -1,0 +1,1 @@
+"""The command line: `evanesce serve`, `check`, `plugins`, `chat`, and what plugins add."""

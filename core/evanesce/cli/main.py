@@ -1,0 +1,127 @@
+"""The command `evanesce`: its arguments, and how its errors are told (one line, exit code 2, no traceback)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from evanesce import catalogue, installed, logs
+from evanesce.cli import chat, plugins
+from evanesce.cli.faults import told
+from evanesce.config import load, secret
+from evanesce.config.model import Config
+from evanesce.errors import EvanesceError
+from evanesce.plugins import Plugins
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (None: the process's own) and give its exit code.
+
+    1: what it was asked to do failed. 2: the deployer has something to correct. 130: interrupted.
+    """
+    logs.setup()
+    try:
+        options = _parser().parse_args(arguments)
+        code: int = options._run(options)
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the outermost border: the text of what was raised may hold content, so it is folded
+        found = told(error)
+        if found is not None:
+            return _refused(found)
+        log.critical("ended by a fault", exc_info=error)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evanesce", description="Chat that leaves nothing behind.")
+    parser.add_argument("--version", action="version", version=f"evanesce {version('evanesce')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
+        "--config", type=Path, metavar="FILE", help="the configuration; without it ./config.toml, if there is one"
+    )
+    configured.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="TABLE.KEY=VALUE",
+        help="override a setting; may be given again",
+    )
+
+    command = commands.add_parser("serve", parents=[configured], help="run the server")
+    command.add_argument("--workers", type=int, metavar="N", help="the same as --set server.workers=N")
+    command.set_defaults(_run=_serve)
+
+    command = commands.add_parser("check", parents=[configured], help="try the configuration and all outside parts")
+    command.set_defaults(_run=_check)
+
+    command = commands.add_parser("plugins", parents=[configured], help="list the plugins and their hooks")
+    command.set_defaults(_run=_plugins)
+
+    command = commands.add_parser("chat", help="talk in a room from this terminal")
+    chat.arguments(command)
+    command.set_defaults(_run=chat.run)
+
+    for added in catalogue.cli_commands(commands.choices.keys()):
+        own = argparse.ArgumentParser(add_help=False)
+        try:
+            added.arguments(own)
+        except Exception as error:  # the border around foreign code: Evanesce's own commands have to work
+            log.warning("the command %s of a plugin is left out: its arguments failed", added.name, exc_info=error)
+            continue
+        commands.add_parser(added.name, help=added.help, parents=[own]).set_defaults(_run=added.run)
+    return parser
+
+
+def _source(options: argparse.Namespace) -> load.Source:
+    settings: list[str] = list(options.settings)
+    workers: int | None = getattr(options, "workers", None)
+    if workers is not None:
+        settings.append(f"server.workers={workers}")
+    return load.read(options.config, settings, default_plugins=installed.defaults())
+
+
+def _prepare(source: load.Source) -> tuple[Config, Plugins]:
+    enabled = Plugins.load(source.enabled)
+    return source.config(enabled.settings()), enabled
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from evanesce import server  # here, because the other commands start faster without the server's parts
+
+    source = _source(options)
+    config, enabled = _prepare(source)
+    if source.file is None:
+        log.info("there is no %s in the working folder: the defaults are used", load.FILE)
+    if config.server.secret is None:
+        kept = msgspec.structs.replace(config.server, secret=secret.keep(Path.cwd()))
+        config = msgspec.structs.replace(config, server=kept)
+    return server.run(config, enabled)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from evanesce.cli import check  # here, as in `_serve`
+
+    source = _source(options)
+    return check.run(source.file, *_prepare(source))
+
+
+def _plugins(options: argparse.Namespace) -> int:
+    return plugins.run(_source(options).enabled)
+
+
+def _refused(error: EvanesceError) -> int:
+    print(logs.escaped(f"evanesce: {error}"), file=sys.stderr)
+    return 2

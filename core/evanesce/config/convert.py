@@ -1,0 +1,82 @@
+"""From what was read to a typed table; what does not fit is said with its path, and never with its value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from evanesce.config import kinds
+from evanesce.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+def convert(value: Any, model: type[T], path: str) -> T:
+    """Make `value` an instance of `model`; where it does not fit, raise what is wrong at which path."""
+    try:
+        return msgspec.convert(value, model)
+    except msgspec.ValidationError as error:
+        # from None: msgspec names the value of a wrong choice, and it may be secret
+        raise _described(str(error), model, path) from None
+
+
+def _described(text: str, model: Any, path: str) -> ConfigurationError:
+    problem, _, where = text.partition(" - at `$")
+    where = where.removesuffix("`")
+    kind, default = _declared(model, where)
+    full = path + where
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", problem):
+        return ConfigurationError(f"{full}.{missing[1]}", "is missing", "Write it: it has no default")
+    if re.match(r"Invalid (enum )?value", problem):
+        problem = f"expected one of {', '.join(_choices(kind))}"
+    elif problem.startswith("Expected "):
+        problem = re.sub(r"`([a-z |]+)`", lambda names: _in_words(names[1]), problem.replace("Expected", "expected", 1))
+        problem = re.sub(r"of length >= (\d+)", r"of \1 or more characters", problem)
+        if "matching regex" in problem:
+            problem = f"expected {kinds.description(kind) or 'text of another form'}"
+    return ConfigurationError(full, problem, default or "Correct it")
+
+
+def _in_words(names: str) -> str:
+    return " or ".join(_WORDS.get(name, name) for name in names.split(" | ") if name != "null")
+
+
+def _declared(model: Any, where: str) -> tuple[inspect.Type, str | None]:
+    """Give the declared type at msgspec's path `where`, and what its default is, in words."""
+    kind = inspect.type_info(model)
+    default: str | None = None
+    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", where):
+        plain = kinds.plain(kind)
+        default = None
+        if isinstance(plain, inspect.StructType):
+            for field in plain.fields:
+                if field.encode_name == name:
+                    kind = field.type
+                    if isinstance(field.default, str | int | float):
+                        default = f"The default is {msgspec.json.encode(field.default).decode()}"
+        elif isinstance(plain, inspect.DictType):
+            kind = plain.value_type
+        else:
+            kind = kinds.item(plain, int(index) if index.isdigit() else 0)
+    return kind, default
+
+
+def _choices(kind: inspect.Type) -> list[str]:
+    plain = kinds.plain(kind)
+    if isinstance(plain, inspect.LiteralType):
+        return [str(value) for value in plain.values]
+    if isinstance(plain, inspect.EnumType):
+        return [str(member.value) for member in plain.cls]
+    return ["the values that its declaration names"]

@@ -1,0 +1,32 @@
+"""What holds between settings, and what a whole configuration may not ask for."""
+
+from __future__ import annotations
+
+from evanesce.config.model import Config
+from evanesce.errors import ConfigurationError
+
+_ENVELOPE_BYTES = 512
+"""What a `send` holds beside its content: names, ids and a `ref` of 64 characters."""
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigurationError` for settings that do not go together."""
+    server, redis = config.server, config.redis
+    if server.secret is None and (server.workers > 1 or redis.url != "embedded"):
+        reason = "an outside Redis" if redis.url != "embedded" else "more than one worker"
+        raise ConfigurationError(
+            "server.secret",
+            f"must be set for {reason}: every server needs the same one",
+            'Set 32 or more random characters, for example secret = { env = "EVANESCE_SECRET" }',
+        )
+    if server.workers > 1:
+        raise ConfigurationError("server.workers", "more than one worker is not supported yet", "Set it to 1")
+    if redis.cluster:
+        raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false")
+    least = config.messages.content_bytes + _ENVELOPE_BYTES
+    if config.limits.frame_bytes < least:
+        raise ConfigurationError(
+            "limits.frame_bytes",
+            f"is too small for messages.content_bytes of {config.messages.content_bytes}",
+            f"Set it to {least} or more",
+        )

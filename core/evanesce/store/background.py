@@ -1,0 +1,28 @@
+"""Tasks that run beside the body of a context."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+
+@asynccontextmanager
+async def background(*tasks: Callable[[], Awaitable[object]]) -> AsyncGenerator[None, None]:
+    """Run `tasks` while the context lasts, and cancel them at its end.
+
+    What the body raises comes out as it is, not in the exception group of a nursery: whoever wrote the body knows
+    nothing of one. What a task raises ends the body, and comes out in a group.
+    """
+    problem: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+        try:
+            yield
+        except Exception as error:  # raised again below
+            problem = error
+        nursery.cancel_scope.cancel()
+    if problem is not None:
+        raise problem

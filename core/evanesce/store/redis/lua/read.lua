@@ -1,0 +1,16 @@
+-- Say where a room stands, and, at the same moment, what its index has behind a position.
+-- KEYS: state, index. ARGV: epoch, keep, ttl, how many entries, the position's epoch and its entry.
+-- Answers: epoch, t, n, c, v, closed (or ''), entries: behind the position where its epoch is the room's, else all
+-- that may be alive.
+
+local state = room()
+if not state.closed then keep(state) end
+local entries = {}
+if tonumber(ARGV[4]) > 0 then
+  local from = ARGV[5] == state.epoch and '(' .. ARGV[6] or now - tonumber(ARGV[3])
+  entries = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', ARGV[4])
+end
+return {
+  state.epoch, string.format('%.0f', state.t), string.format('%.0f', state.n), string.format('%.0f', state.c),
+  string.format('%.0f', state.v), state.closed or '', entries
+}

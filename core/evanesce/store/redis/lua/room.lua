@@ -1,0 +1,28 @@
+-- Before every script of a room. KEYS[1] is the room's state; ARGV[1] is an epoch in case there is no state yet,
+-- ARGV[2] how long the state is kept after its last use, in milliseconds, give or take a minute.
+-- Numbers here have up to 16 digits: Redis takes them as they are, but Lua's own way of writing them rounds from the
+-- 15th digit on, so that what becomes a text is formatted with %.0f.
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- n counts entries (messages and withdrawals) and v changes of presence. They start at the time, so that they go on
+-- growing when the state was lost. c counts messages. t is the last entry's time: it never goes back, the clock may.
+local function room()
+  local had = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'c', 't', 'v', 'closed')
+  if not had[1] then
+    return { epoch = ARGV[1], n = now * 1000, c = 0, t = now, v = now * 1000, closed = false, used = 0 }
+  end
+  local t = tonumber(had[4])
+  return {
+    epoch = had[1], n = tonumber(had[2]), c = tonumber(had[3]), t = math.max(now, t), v = tonumber(had[5]),
+    closed = had[6], used = t
+  }
+end
+
+local function keep(state)
+  redis.call('HSET', KEYS[1], 'epoch', state.epoch, 'n', state.n, 'c', state.c, 't', state.t, 'v', state.v)
+  if now - state.used > 60000 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
+end

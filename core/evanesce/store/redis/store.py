@@ -1,0 +1,178 @@
+"""The message store on Redis: its parts put together as one `MessageStore`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import trio
+
+from evanesce.config.model import RedisTable
+from evanesce.errors import ConfigurationError, StoreUnavailable
+from evanesce.model import Draft
+from evanesce.store.background import background
+from evanesce.store.base import Conflict, Feed, Gone, History, MessageStore, Notice, Person, Presence, Stored
+from evanesce.store.embedded import embedded_valkey
+from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.connection import Address
+from evanesce.store.redis.feed import RoomFeed
+from evanesce.store.redis.inspection import inspect
+from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.link import Link
+from evanesce.store.redis.log import Log
+from evanesce.store.redis.notices import Notices, encode
+from evanesce.store.redis.presence import PresenceKeeper
+from evanesce.store.redis.subscriber import Subscriber
+
+CALL_SECONDS = 2.4
+"""How long a caller waits for an answer, whatever it takes."""
+
+FOLLOW_SECONDS = 2.0
+"""How long a follower waits for the subscription."""
+
+
+@asynccontextmanager
+async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> AsyncGenerator[MessageStore, None]:
+    """Give the message store that the configuration names; messages live for `ttl` seconds.
+
+    With the URL `embedded` a Valkey of our own is started first. A Redis that does not answer yet is no error: the
+    store is not `healthy` until it does. `server_id` tells this server from others on the same Redis; whoever comes
+    with the same one is taken for its successor. Enter it on the main thread.
+    """
+    if redis.cluster:
+        raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false.")
+    async with AsyncExitStack() as stack:
+        embedded = redis.url == "embedded"
+        address = Address(await stack.enter_async_context(embedded_valkey()) if embedded else redis.url)
+        keys, clock = Keys(redis.prefix), Clock()
+        link = await stack.enter_async_context(Link(address))
+        subscriber = await stack.enter_async_context(
+            Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
+        )
+        presence = PresenceKeeper(link, keys, clock, server_id)
+        stack.push_async_callback(presence.stop)
+        await stack.enter_async_context(background(presence.run))
+        yield _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+
+
+@contextmanager
+def _bounded(seconds: float = CALL_SECONDS) -> Generator[None, None, None]:
+    with trio.move_on_after(seconds) as patience:
+        yield
+    if patience.cancelled_caught:
+        raise StoreUnavailable()
+
+
+class _RedisStore:
+    """A `MessageStore`; each method does what the contract says of it."""
+
+    def __init__(
+        self, link: Link, subscriber: Subscriber, keys: Keys, clock: Clock, presence: PresenceKeeper, ttl: int
+    ) -> None:
+        self._link = link
+        self._subscriber = subscriber
+        self._keys = keys
+        self._clock = clock
+        self._log = Log(link, keys, clock, ttl)
+        self._presence = presence
+        self._notices = Notices()
+        subscriber.add(keys.control, self._notices)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether Redis is believed to answer."""
+        return self._link.up
+
+    def now(self) -> int:
+        """Give Redis's time, never behind it."""
+        return self._clock.now()
+
+    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | Gone:
+        """Store messages in one call of a script."""
+        with _bounded():
+            return await self._log.append(room_id, drafts)
+
+    async def withdraw(self, room_id: str, message_id: str, sender_id: str) -> bool | Gone | None:
+        """Take a message back."""
+        with _bounded():
+            return await self._log.withdraw(room_id, message_id, sender_id)
+
+    async def history(self, room_id: str, since: str | None, most: int, most_bytes: int) -> History | Gone:
+        """Give a page of the live messages behind `since`."""
+        with _bounded():
+            return await self._log.history(room_id, since, most, most_bytes)
+
+    async def enter(
+        self, room_id: str, people: Sequence[Person], capacity: int, roster: int
+    ) -> tuple[Presence, frozenset[str]] | Gone:
+        """Note that users came in on this server."""
+        with _bounded():
+            return await self._presence.enter(room_id, people, capacity, roster)
+
+    async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
+        """Note that users left on this server."""
+        with _bounded():
+            return await self._presence.leave(room_id, user_ids)
+
+    async def rename(self, room_id: str, person: Person) -> None:
+        """Change a user's name in a room."""
+        with _bounded():
+            await self._presence.rename(room_id, person)
+
+    async def presence(self, room_id: str, roster: int) -> Presence:
+        """Say who is in a room."""
+        with _bounded():
+            return await self._presence.presence(room_id, roster)
+
+    async def counts(self, room_ids: Sequence[str]) -> list[int]:
+        """Say how many are in each room."""
+        with _bounded():
+            return await self._presence.counts(room_ids)
+
+    async def writing(self, room_id: str, user_id: str) -> None:
+        """Tell the followers that a user is typing."""
+        with _bounded():
+            await self._link.run(("PUBLISH", self._keys.events(room_id), f"-\nt {user_id}"))
+
+    async def close_room(self, room_id: str, reason: str) -> None:
+        """Close a room for good, and erase what it holds."""
+        with _bounded():
+            await self._log.close(room_id, reason)
+
+    @asynccontextmanager
+    async def follow(self, room_id: str, roster: int) -> AsyncGenerator[Feed, None]:
+        """Hear of what happens in a room from now on."""
+        feed = RoomFeed(room_id, roster, self._log, self._presence, self._clock)
+        channel = self._keys.events(room_id)
+        self._subscriber.add(channel, feed)
+        try:
+            with _bounded(FOLLOW_SECONDS):
+                await feed.start()
+            yield feed
+        finally:
+            self._subscriber.remove(channel, feed)
+
+    async def announce(self, notice: Notice) -> None:
+        """Tell every server on this Redis."""
+        with _bounded():
+            await self._link.run(("PUBLISH", self._keys.control, encode(notice)))
+
+    async def notices(self) -> Notice:
+        """Wait for the next notice."""
+        return await self._notices.next()
+
+    async def put(self, key: str, value: bytes, seconds: float) -> None:
+        """Keep `value` for a while."""
+        with _bounded():
+            await self._link.run(("SET", self._keys.kept(key), value, "PX", max(1, round(seconds * 1000))))
+
+    async def take(self, key: str) -> bytes | None:
+        """Take what was put."""
+        with _bounded():
+            [value] = await self._link.run(("GETDEL", self._keys.kept(key)))
+        return None if value is None else bytes(value)
+
+    async def check(self) -> Sequence[str]:
+        """Say how Redis is, and what in its settings would keep content."""
+        with _bounded():
+            return await inspect(self._link)

@@ -1,0 +1,83 @@
+"""A real server process for each test that asks for one, and the fixtures of the browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.running import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# Without the flags against background networking Chromium looks up its maker's hosts at every start.
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers with settings of the test's own; each must end with exit code 0, unless the test ended it."""
+    servers: list[Server] = []
+
+    def start(*settings: str, environment: dict[str, str] | None = None) -> Server:
+        folder = tmp_path / f"server{len(servers)}"
+        folder.mkdir()
+        server = Server(folder, *settings, environment=environment)
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        assert server.process is not None
+        if server.process.poll() is None:
+            server.stop()
+        else:
+            server.wait()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    """A server as shipped, where one person may talk fast."""
+    return serve("limits.messages_per_second=1000", "limits.burst=1000")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium. Skipped where there is none, but never in CI."""
+    missing = None
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "playwright is not installed"
+    if chromium is None:
+        missing = "there is no Chromium on this machine"
+    if missing is not None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{missing}, and in CI this is not skipped")
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def plugin_path() -> dict[str, str]:
+    """An environment in which the plugin of `data/plugin` is installed, as if by pip."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "data" / "plugin")}

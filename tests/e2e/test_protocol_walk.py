@@ -1,0 +1,360 @@
+"""Every command, event and error code of the protocol, once, over a real connection to a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import trio
+
+from evanesce.cli.client import Client, Refused
+from evanesce.errors import CloseCode, ErrorCode
+from evanesce.protocol.commands import AnyCommand
+from tests.e2e.people import PATIENCE, Person, seconds
+from tests.e2e.running import Server
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[Person, Person, str]:
+    ana = await Person.arrive(server, nursery, "Ana")
+    ben = await Person.arrive(server, nursery, "Ben")
+    room_id: str = (await ana.ask("create_room"))["roomId"]
+    await ana.join(room_id)
+    await ben.join(room_id)
+    await ana.hears_of("member_joined", userId=ben.user_id)
+    return ana, ben, room_id
+
+
+async def refusal(person: Person, kind: str, **fields: object) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await person.ask(kind, **fields)
+    refused = caught.value
+    assert refused.retry is ErrorCode(refused.code).retry
+    assert str(refused), "an error has words for a person"
+    return refused
+
+
+def test_every_command_is_walked() -> None:
+    """The walks below have each command's name in them."""
+    source = Path(__file__).read_text()
+    for command in get_args(AnyCommand):
+        assert f'"{command.__struct_config__.tag}"' in source
+
+
+async def test_signing_in_and_out(server: Server, nursery: trio.Nursery) -> None:
+    ana = Person(server, nursery, "Ana")
+    welcome = await ana.connect()
+    assert welcome["displayName"] == "Ana"
+    assert seconds(welcome["tokenExpiresAt"]) - seconds(welcome["serverTime"]) == pytest.approx(24 * 3600, abs=5)
+    assert welcome["messageTtl"] == 60
+    assert welcome["heartbeat"] == 25
+    assert welcome["limits"] == {
+        "contentBytes": 4096,
+        "frameBytes": 65536,
+        "history": 500,
+        "roomsPerConnection": 50,
+        "messagesPerSecond": 1000,
+        "burst": 1000,
+    }
+    pong = await ana.ask("ping")
+    assert seconds(pong["serverTime"]) >= seconds(welcome["serverTime"])
+
+    renewed = await ana.ask("refresh")
+    assert renewed["type"] == "token"
+    assert seconds(renewed["tokenExpiresAt"]) >= seconds(welcome["tokenExpiresAt"])
+    again = await ana.ask("hello", token=renewed["token"])
+    assert again["userId"] == ana.user_id
+    assert "token" not in again
+
+    first = ana.token
+    ana.token = renewed["token"]
+    assert (await ana.ask("sign_out"))["type"] == "ok"
+    ending = await ana.is_sent_away()
+    assert ending.code == CloseCode.SIGN_IN_AGAIN
+    for worthless in (first, renewed["token"]):
+        ana.token = worthless
+        with pytest.raises(Refused) as refused:
+            await ana.connect()
+        assert refused.value.code == "invalid_token"
+        assert (await ana.is_sent_away()).code == CloseCode.SIGN_IN_AGAIN
+
+
+async def test_signing_out_ends_the_other_connections(server: Server, nursery: trio.Nursery) -> None:
+    ana = await Person.arrive(server, nursery, "Ana")
+    same = Person(server, nursery, "Ana")
+    same.token = ana.token
+    await same.connect()
+    assert same.user_id == ana.user_id
+    await ana.ask("sign_out")
+    with trio.fail_after(1):
+        ending = await same.is_sent_away()
+    assert ending.code == CloseCode.SIGN_IN_AGAIN
+    assert not ending.reconnect
+
+
+async def test_profile(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    profile = await ana.ask("profile")
+    assert profile["displayName"] == "Ana"
+    assert "email" not in profile
+    changed = await ana.ask("update_profile", displayName="  Ána  ", email="ana@example.org")
+    assert changed["displayName"] == "Ána"
+    assert changed["email"] == "ana@example.org"
+    assert changed["createdAt"] == profile["createdAt"]
+    await ben.hears_of("member_updated", roomId=room_id, userId=ana.user_id, displayName="Ána")
+    await ana.say(room_id, "under my new name")
+    assert (await ben.hears_of("message", content="under my new name"))["senderName"] == "Ána"
+    assert "email" not in await ana.ask("update_profile", email=None)
+    for field, value in (
+        ("email", "nonsense"),
+        ("displayName", ""),
+        ("displayName", "x" * 65),
+        ("displayName", "a\nb"),
+    ):
+        refused = await refusal(ana, "update_profile", **{field: value})
+        assert refused.code == "bad_request"
+
+
+async def test_rooms(server: Server, nursery: trio.Nursery) -> None:
+    ana = await Person.arrive(server, nursery, "Ana")
+    made = [await ana.ask("create_room") for _ in range(3)]
+    for room in made:
+        assert room["deepLink"] == f"{server.url}/r/{room['roomId']}"
+        assert room["createdBy"] == ana.user_id
+        assert room["active"] is False
+        assert room["memberCount"] == 0
+    listed = await ana.ask("rooms")
+    assert {room["roomId"] for room in listed["rooms"]} == {room["roomId"] for room in made}
+    assert [room["createdAt"] for room in listed["rooms"]] == sorted((room["createdAt"] for room in made), reverse=True)
+    assert "next" not in listed
+    room_id = made[0]["roomId"]
+    await ana.join(room_id)
+    seen = await ana.ask("room", roomId=room_id)
+    assert (seen["active"], seen["memberCount"]) == (True, 1)
+
+    ben = await Person.arrive(server, nursery, "Ben")
+    await ben.join(room_id)
+    assert (await refusal(ben, "close_room", roomId=room_id)).code == "forbidden"
+    assert (await ana.ask("close_room", roomId=room_id))["type"] == "ok"
+    for person in (ana, ben):
+        closed = await person.hears_of("room_closed", roomId=room_id)
+        assert closed["reason"]
+        assert (await refusal(person, "join", roomId=room_id)).code == "room_not_found"
+        assert (await refusal(person, "room", roomId=room_id)).code == "room_not_found"
+        assert (await refusal(person, "send", roomId=room_id, content="too late")).code == "not_member"
+    assert len((await ana.ask("rooms"))["rooms"]) == 2
+
+
+async def test_room_pages(server: Server, nursery: trio.Nursery) -> None:
+    ana = await Person.arrive(server, nursery, "Ana")
+    made = [(await ana.ask("create_room"))["roomId"] for _ in range(100)]
+    first = await ana.ask("rooms")
+    assert len(first["rooms"]) == 100
+    assert "next" not in first or (await ana.ask("rooms", after=first["next"]))["rooms"] == []
+    assert {room["roomId"] for room in first["rooms"]} == set(made)
+    refused = await refusal(ana, "create_room")
+    assert refused.code == "too_many_rooms"
+    assert (await refusal(ana, "rooms", after="nonsense")).code == "bad_request"
+
+
+async def test_coming_and_going(server: Server, nursery: trio.Nursery) -> None:
+    ana = await Person.arrive(server, nursery, "Ana")
+    room_id = (await ana.ask("create_room"))["roomId"]
+    joined = await ana.join(room_id)
+    assert joined["members"] == [{"userId": ana.user_id, "displayName": "Ana"}]
+    assert joined["memberCount"] == 1
+    assert (joined["messages"], joined["more"], joined["missed"], joined["unsent"]) == ([], False, 0, [])
+
+    ben = await Person.arrive(server, nursery, "Ben")
+    assert {member["displayName"] for member in (await ben.join(room_id))["members"]} == {"Ana", "Ben"}
+    came = await ana.hears_of("member_joined", userId=ben.user_id)
+    assert (came["displayName"], came["memberCount"]) == ("Ben", 2)
+    assert not [event for event in ben.record if event["type"] == "member_joined"]
+
+    again = await ben.join(room_id)
+    assert again["sessionId"] != joined["sessionId"]
+    assert again["memberCount"] == 2
+    members = await ben.ask("members", roomId=room_id)
+    assert members["memberCount"] == 2
+    assert {member["userId"] for member in members["members"]} == {ana.user_id, ben.user_id}
+
+    second = Person(server, nursery, "Ben")
+    second.token = ben.token
+    await second.connect()
+    await second.join(room_id)
+    await second.leave()
+    assert (await ben.ask("leave", roomId=room_id))["type"] == "left"
+    gone = await ana.hears_of("member_left", userId=ben.user_id)
+    assert gone["memberCount"] == 1
+    kinds = [event["type"] for event in ana.record if event.get("userId") == ben.user_id]
+    assert kinds == ["member_joined", "member_left"], "a user comes with the first connection and leaves with the last"
+    for kind, fields in {"send": {"content": "x"}, "unsend": {"messageId": NOWHERE}, "typing": {}, "leave": {}}.items():
+        for room in (room_id, NOWHERE):
+            assert (await refusal(ben, kind, roomId=room, **fields)).code == "not_member"
+    assert (await refusal(ben, "join", roomId=NOWHERE)).code == "room_not_found"
+    assert (await refusal(ben, "room", roomId=NOWHERE)).code == "room_not_found"
+
+
+async def test_talking(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    message_id = "0a0b0c0d-1111-4222-8333-444455556666"
+    sent = await ana.say(room_id, "hello", message_id)
+    assert sent["messageId"] == message_id
+    assert sent["duplicate"] is False
+    assert seconds(sent["expiresAt"]) - seconds(sent["createdAt"]) == pytest.approx(60)
+    for person in (ana, ben):
+        message = await person.hears_of("message", messageId=message_id)
+        assert (message["senderId"], message["senderName"], message["content"]) == (ana.user_id, "Ana", "hello")
+        assert (message["createdAt"], message["expiresAt"]) == (sent["createdAt"], sent["expiresAt"])
+
+    repeated = await ana.say(room_id, "hello", message_id)
+    assert repeated["duplicate"] is True
+    assert (repeated["createdAt"], repeated["expiresAt"]) == (sent["createdAt"], sent["expiresAt"])
+    assert (await refusal(ben, "send", roomId=room_id, content="mine", messageId=message_id)).code == "conflict"
+
+    nameless = await ana.ask("send", roomId=room_id, content="without an id")
+    await ben.hears_of("message", messageId=nameless["messageId"])
+    assert ben.contents() == ["hello", "without an id"], "the repeated message was broadcast once"
+
+    assert (await refusal(ben, "unsend", roomId=room_id, messageId=message_id)).code == "forbidden"
+    assert (await ana.ask("unsend", roomId=room_id, messageId=message_id))["type"] == "ok"
+    for person in (ana, ben):
+        await person.hears_of("unsent", roomId=room_id, messageId=message_id)
+    assert (await refusal(ana, "unsend", roomId=room_id, messageId=message_id)).code == "message_not_found"
+    assert (await refusal(ana, "unsend", roomId=room_id, messageId=NOWHERE)).code == "message_not_found"
+    assert (await refusal(ana, "send", roomId=room_id, content="again", messageId=message_id)).code == "conflict"
+    joined = await ben.join(room_id)
+    assert [message["content"] for message in joined["messages"]] == ["without an id"]
+
+
+async def test_typing(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    assert (await ana.ask("typing", roomId=room_id))["type"] == "ok"
+    await ben.hears_of("typing", roomId=room_id, userId=ana.user_id)
+    await ana.present.send({"type": "typing", "roomId": room_id})
+    await ana.ask("typing", roomId=room_id)
+    await ana.say(room_id, "said")
+    await ben.hears_of("message", content="said")
+    assert len([event for event in ben.record if event["type"] == "typing"]) == 1, "at most once in 3 s"
+    assert not [event for event in ana.record if event["type"] == "typing"]
+    assert len([event for event in ana.record if event["type"] == "ok"]) == 2, "`ok` only where it had a ref"
+
+
+async def test_forgetting(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    assert (await ana.ask("forget_me"))["type"] == "ok"
+    assert (await ana.is_sent_away()).code == CloseCode.SIGN_IN_AGAIN
+    await ben.hears_of("room_closed", roomId=room_id)
+    with pytest.raises(Refused) as refused:
+        await ana.connect()
+    assert refused.value.code == "invalid_token"
+
+
+async def test_large_rooms_are_counted(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
+    server = serve("rooms.roster_size=2", "rooms.capacity=3")
+    ana, _, room_id = await two_in_a_room(server, nursery)
+    carl = await Person.arrive(server, nursery, "Carl")
+    joined = await carl.join(room_id)
+    assert "members" not in joined
+    assert joined["memberCount"] == 3
+    assert (await ana.hears_of("member_count", roomId=room_id))["memberCount"] == 3
+    members = await ana.ask("members", roomId=room_id)
+    assert "members" not in members
+    assert members["memberCount"] == 3
+    dora = await Person.arrive(server, nursery, "Dora")
+    assert (await refusal(dora, "join", roomId=room_id)).code == "room_full"
+    await carl.ask("leave", roomId=room_id)
+    assert (await dora.join(room_id))["memberCount"] == 3
+
+
+async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
+    server = serve(
+        "limits.messages_per_second=0.5",
+        "limits.burst=3",
+        "limits.rooms_per_connection=2",
+        "limits.rooms_per_user=3",
+        "limits.connections_per_user=2",
+        "messages.content_bytes=10",
+    )
+    ana = await Person.arrive(server, nursery, "Ana")
+    rooms = [(await ana.ask("create_room"))["roomId"] for _ in range(3)]
+    assert (await refusal(ana, "create_room")).code == "too_many_rooms"
+    for room_id in rooms[:2]:
+        await ana.join(room_id)
+    assert (await refusal(ana, "join", roomId=rooms[2])).code == "too_many_rooms"
+    assert (await refusal(ana, "send", roomId=rooms[0], content="")).code == "content_empty"
+    assert (await refusal(ana, "send", roomId=rooms[0], content=" \n\t\u2003")).code == "content_empty"
+    assert (await refusal(ana, "send", roomId=rooms[0], content="ten byte…")).code == "content_too_long"
+    assert (await ana.say(rooms[0], "ten byt…"))["type"] == "sent"
+    with pytest.raises(Refused) as caught:
+        for _ in range(10):
+            await ana.say(rooms[0], "more")
+    assert caught.value.code == "rate_limited"
+    assert caught.value.retry
+    assert caught.value.retry_after is not None
+    assert 0 < caught.value.retry_after <= 2.1
+
+    same = Person(server, nursery, "Ana")
+    same.token = ana.token
+    await same.connect()
+    with trio.fail_after(PATIENCE):
+        client = await Client.open(nursery, server.ws_url)
+        await client.send({"type": "hello", "token": ana.token})
+        kinds = [event["type"] async for event in client.events]
+    assert "goodbye" in kinds
+    assert client.ending is not None
+    assert client.ending.code == CloseCode.TOO_MUCH
+    assert client.ending.reconnect_after
+
+
+async def test_who_may_say_what_before_and_after_hello(server: Server, nursery: trio.Nursery) -> None:
+    with trio.fail_after(PATIENCE):
+        client = await Client.open(nursery, server.ws_url)
+        assert (await client.request({"type": "ping"}))["type"] == "pong"
+        for command in ("create_room", "rooms", "profile", "refresh", "sign_out", "forget_me"):
+            with pytest.raises(Refused) as refused:
+                await client.request({"type": command})
+            assert refused.value.code == "unauthenticated"
+        with pytest.raises(Refused) as refused:
+            await client.request({"type": "challenge", "provider": "nobody"})
+        assert refused.value.code == "unknown_provider"
+        assert (await client.request({"type": "challenge", "provider": "guest"}))["type"] == "challenge"
+        with pytest.raises(Refused) as refused:
+            await client.request({"type": "hello", "credential": {"provider": "nobody"}})
+        assert refused.value.code == "unknown_provider"
+        with pytest.raises(Refused) as refused:
+            await client.request({"type": "hello", "credential": {"provider": "guest"}})
+        assert refused.value.code == "bad_request"
+        await client.aclose()
+
+    ana = await Person.arrive(server, nursery, "Ana")
+    ben = await Person.arrive(server, nursery, "Ben")
+    assert (await refusal(ana, "hello", token=ben.token)).code == "forbidden"
+    assert (await refusal(ana, "nonsense")).code == "unknown_type"
+    assert (await ana.ask("profile"))["userId"] == ana.user_id
+
+
+async def test_what_plugins_refuse(
+    serve: Callable[..., Server], plugin_path: dict[str, str], nursery: trio.Nursery
+) -> None:
+    server = serve('plugins.enabled=["guest", "sqlite", "quart", "walker"]', environment=plugin_path)
+    with trio.fail_after(PATIENCE):
+        client = await Client.open(nursery, server.ws_url)
+        for outcome in ("auth_failed", "auth_unavailable"):
+            with pytest.raises(Refused) as refused:
+                await client.request({"type": "hello", "credential": {"provider": "walker", "outcome": outcome}})
+            assert refused.value.code == outcome
+        challenge = await client.request({"type": "challenge", "provider": "walker", "echo": [1, "zwei"]})
+        assert challenge["echo"] == [1, "zwei"]
+        await client.aclose()
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    refused_by_plugin = await refusal(ana, "send", roomId=room_id, content="a forbidden word")
+    assert refused_by_plugin.code == "rejected"
+    assert str(refused_by_plugin) == "Not that word."
+    assert (await refusal(ana, "send", roomId=room_id, content="a broken filter")).code == "internal"
+    await ana.say(room_id, "shout it")
+    await ben.hears_of("message", content="SHOUT IT")
+    assert ben.contents() == ["SHOUT IT"]

@@ -1,0 +1,149 @@
+"""What is not plain HTTP/1.1 is refused before any library sees it, in time, and nobody else notices."""
+
+from __future__ import annotations
+
+import json
+
+import evanesce_transports.quart.request as reading
+import pytest
+import trio
+
+from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
+from tests.transports.conftest import FakeGateway, Listening, listening, read_all
+
+
+def status(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 "), answer
+    return int(answer[9:12])
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\tb\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\rX: y\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \x1b[31m\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \xff\r\n\r\n", 400),
+        (b"GET /health\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET //[ HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", 200),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", 400),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999999\r\n\r\n", 413),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 20_000, 431),
+        (b"GET /healthz HTTP/1.1\r\nHost: a..b\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: xn--\r\n\r\n", 200),
+        (b"GET /a%0d%0aFAKE HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /a%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /healthz?a=%ff HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"FROB /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+    ],
+)
+async def test_strictness(server: Listening, request_: bytes, expected: int) -> None:
+    answer = await server.exchange(request_)
+    assert status(answer) == expected
+    if expected >= 400:
+        body = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert body.keys() == {"code", "message", "retry"}
+        assert b"Traceback" not in answer
+    assert b"hypercorn" not in answer.lower()
+    await server.check_alive()
+
+
+async def test_a_head_in_single_bytes(server: Listening) -> None:
+    async with await server.raw() as stream:
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            await stream.send_all(bytes([byte]))
+        assert status(await read_all(stream)) == 200
+
+
+async def test_one_request_to_a_connection(server: Listening) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+    answer = await server.exchange(request * 3)
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"GET /healthz HTT", b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"],
+)
+async def test_what_never_ends_is_ended(server: Listening, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(reading, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.1)
+    with trio.fail_after(3):
+        answer = await server.exchange(start)
+    assert answer == b"" or status(answer) == 408
+
+
+async def test_a_body_that_is_cut_short(server: Listening, gateway: FakeGateway) -> None:
+    async with await server.raw() as stream:
+        await stream.send_all(b"PATCH /api/v1/me HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}")
+        await stream.send_eof()
+        assert status(await read_all(stream)) == 400
+    assert gateway.executed == []
+
+
+async def test_continue(server: Listening) -> None:
+    async with await server.raw() as stream:
+        await stream.send_all(
+            b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        assert await stream.receive_some(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await stream.send_all(b"{}")
+        assert status(await read_all(stream)) == 201
+
+
+async def test_a_client_that_half_closes_gets_its_answer(server: Listening) -> None:
+    async with await server.raw() as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_eof()
+        assert status(await read_all(stream)) == 200
+
+
+async def test_a_request_that_takes_too_long(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(request: HttpRequest) -> HttpResponse:
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr("evanesce_transports.quart.transport.REQUEST_SECONDS", 0.1)
+    gateway.routes = [HttpRoute("GET", "/slow", never)]
+    async with listening(gateway) as server:
+        assert status(await server.exchange(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")) == 503
+        await server.check_alive()
+
+
+async def test_partial_and_refused_requests_leave_no_task_behind(gateway: FakeGateway) -> None:
+    async with listening(gateway) as server:
+        await server.check_alive()
+        before = trio.lowlevel.current_statistics().tasks_living
+        streams = [await server.raw() for _ in range(50)]
+        for stream in streams[::2]:
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+        for stream in streams:
+            await stream.aclose()
+        with trio.fail_after(5):
+            while trio.lowlevel.current_statistics().tasks_living > before:
+                await trio.testing.wait_all_tasks_blocked(0.01)

@@ -1,0 +1,158 @@
+"""The Quart-Trio application: the WebSocket route, probes, plugins' routes, and what every response has in common."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+
+from quart import Response, request, websocket
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from evanesce.errors import CloseCode, CommandError, ErrorCode
+from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
+from evanesce_transports.quart.addresses import CLIENT
+from evanesce_transports.quart.api import PREFIX, api_blueprint
+from evanesce_transports.quart.pages import Page, pages_blueprint
+from evanesce_transports.quart.replies import bearer, error_of, error_reply, json_reply
+from evanesce_transports.quart.upgrade import CONNECTION
+
+log = logging.getLogger(__name__)
+
+SUBPROTOCOL = "evanesce.v1"
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""What every response says where it does not say otherwise."""
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) -> QuartTrio:
+    """Make the application that serves `gateway`."""
+    app = QuartTrio(__name__, static_folder=None)
+    app.debug = False  # whatever the environment says: a debugging Quart shows its tracebacks
+    app.url_map.merge_slashes = False  # a redirect would repeat the Host that a client made up
+    app.register_blueprint(api_blueprint(gateway))
+    app.register_blueprint(pages_blueprint(pages))
+    _add_talk(app, gateway)
+    _add_probes(app, gateway, metrics_public=metrics_public)
+    for route in gateway.routes:
+        view = functools.partial(_plugin_view, gateway, route)
+        app.add_url_rule(route.path, f"plugin {route.method} {route.path}", view, methods=[route.method])
+    _add_errors(app)
+    _add_headers(app, gateway)
+    return app
+
+
+def _add_talk(app: QuartTrio, gateway: Gateway) -> None:
+    @app.websocket("/ws")
+    async def talk() -> Response | None:
+        """Let a client in, and give it to the server."""
+        if gateway.draining:
+            reply = error_of(ErrorCode.INTERNAL, "The server is going away.", 503)
+            reply.headers["Retry-After"] = "1"
+            return reply
+        if not all(gateway.admits_origin(origin) for origin in websocket.headers.getlist("Origin")):
+            return error_of(ErrorCode.FORBIDDEN, "This page may not connect.")
+        offered = websocket.requested_subprotocols
+        if offered and SUBPROTOCOL not in offered:
+            return error_of(ErrorCode.BAD_REQUEST, f"This server speaks {SUBPROTOCOL}.")
+        subprotocol = SUBPROTOCOL if offered else None
+        await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
+        connection = websocket.scope["state"][CONNECTION]
+        try:
+            await gateway.serve(connection, bearer=bearer(websocket.headers.get("Authorization")))
+        except Exception:  # the border of one connection: Quart would close it with 1000, as if all were well
+            log.exception("a conversation failed")
+            await connection.close(CloseCode.FAULT, "")
+        return None
+
+
+def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return json_reply({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        readiness = await gateway.readiness()
+        return json_reply(
+            {"status": readiness.status, "parts": dict(readiness.parts)}, 200 if readiness.serving else 503
+        )
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        if not (metrics_public or request.scope["state"][CLIENT].local):
+            return error_of(ErrorCode.FORBIDDEN, "Metrics are for this machine alone.")
+        return Response(gateway.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
+    body: bytes = await request.body
+    answer = await route.handle(
+        HttpRequest(
+            method=request.method,
+            path=request.path,
+            query=request.args.to_dict(),
+            headers=dict(request.headers),
+            body=body,
+            user=await gateway.identify(bearer(request.headers.get("Authorization"))),
+        )
+    )
+    return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)
+
+
+def _add_errors(app: QuartTrio) -> None:
+    @app.errorhandler(CommandError)
+    async def refused(error: CommandError) -> Response:
+        return error_reply(error)
+
+    @app.errorhandler(HTTPException)
+    async def not_served(error: HTTPException) -> Response:
+        status = error.code or 500
+        if status == 404:
+            return error_of(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address.", status)
+        if isinstance(error, MethodNotAllowed):
+            reply = error_of(ErrorCode.UNKNOWN_TYPE, "This method is not for this address.", status)
+            reply.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            return reply
+        return error_of(ErrorCode.BAD_REQUEST if status < 500 else ErrorCode.INTERNAL, f"{error.name}.", status)
+
+    @app.errorhandler(Exception)
+    async def failed(error: Exception) -> Response:
+        log.error("a request failed", exc_info=error)
+        return error_of(ErrorCode.INTERNAL, "Something went wrong here. Try again in a moment.")
+
+
+def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
+    @app.before_request
+    async def preflight() -> Response | None:
+        """Answer what a browser asks before a request to another origin (the Fetch standard, CORS protocol)."""
+        if request.method != "OPTIONS" or not request.path.startswith(f"{PREFIX}/"):
+            return None
+        admitted = gateway.admits_origin(request.headers.get("Origin", ""))
+        return Response(b"", status=204, headers=_PREFLIGHT if admitted else None)
+
+    @app.after_request
+    async def finish(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        if request.path.startswith(f"{PREFIX}/"):
+            response.headers.add("Vary", "Origin")
+            origin = request.headers.get("Origin")
+            if origin is not None and gateway.admits_origin(origin):
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        return response
