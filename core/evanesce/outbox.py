@@ -11,8 +11,7 @@ from collections import deque
 
 import trio
 
-from evanesce.frame import Frame, without_expired
-from evanesce.frame import Framing
+from evanesce.frame import Frame, Framing, without_expired
 
 STALL_SECONDS = 60.0
 """How long a client may take nothing at all while something waits for it; then its connection is aborted."""
@@ -30,6 +29,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_first_expires_at",
         "_flushing",
         "_framing",
         "_idle",
@@ -61,6 +61,7 @@ class Outbox:
         self._waiting: deque[Frame | bytes] = deque()
         self._rest: memoryview | None = None  # of an entry that the kernel took in part
         self._rest_expires_at = math.inf
+        self._first_expires_at = math.inf  # no later than anything in `_waiting` does
         self._waiting_bytes = 0
         self._flushing = False
         self._idle: trio.Event | None = None
@@ -125,6 +126,7 @@ class Outbox:
                     return False
             self._waiting.append(entry)
             self._waiting_bytes += len(wire)
+            self._first_expires_at = min(self._first_expires_at, expires_at)
         else:
             try:
                 sent = self._send(wire)
@@ -137,6 +139,7 @@ class Outbox:
                 self._set_rest(memoryview(wire)[sent:], expires_at)
             else:
                 self._waiting.append(entry)
+                self._first_expires_at = expires_at
             self._waiting_bytes = len(wire) - sent
         if not self._flushing:
             self._flushing = True
@@ -144,7 +147,7 @@ class Outbox:
         return True
 
     def _send(self, data: bytes | memoryview) -> int:
-        """Give `data` to the kernel, and say how much of it was taken. Raises `BrokenResourceError`: the client is gone.
+        """Give `data` to the kernel, and say how much it took. Raises `BrokenResourceError` where the client is gone.
 
         Trio's sockets have no send that does not wait, but are non-blocking themselves: write(2) on one is send(2)
         without flags (Python ignores SIGPIPE). The descriptor is asked for each time: a closed socket gives -1, so
@@ -165,6 +168,8 @@ class Outbox:
 
     def _drop_expired(self, now: float) -> None:
         """Put `skipped` in the place of frames that expired; the library's writes keep their places among them."""
+        if now < self._first_expires_at:
+            return
         kept: deque[Frame | bytes] = deque()
         run: list[Frame] = []
         for entry in self._waiting:
@@ -176,13 +181,12 @@ class Outbox:
             run = []
         kept.extend(without_expired(run, now))
         self._waiting = kept
+        self._first_expires_at = min((entry.expires_at for entry in kept if isinstance(entry, Frame)), default=math.inf)
         self._waiting_bytes = sum(len(self._wire(entry)) for entry in kept) + (len(self._rest) if self._rest else 0)
 
     def _head(self) -> tuple[bytes, float] | None:
         """Give the wire bytes of the first entry that may be sent now, and when it expires; None where none is left."""
-        now = trio.current_time()
-        if self._waiting and isinstance(self._waiting[0], Frame) and self._waiting[0].expires_at <= now:
-            self._drop_expired(now)
+        self._drop_expired(trio.current_time())
         if not self._waiting:
             return None
         head = self._waiting[0]

@@ -14,13 +14,12 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
 import trio
 
 from evanesce.config.model import Config
-from evanesce.errors import ConfigurationError, EvanesceError, PersistenceUnavailable
+from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.metrics import Metrics
 from evanesce.plugins import Parts, Plugins
 from evanesce.sessions.gateway import Gateway
@@ -37,25 +36,12 @@ FLUSH_SECONDS = 1.0
 def run(config: Config, plugins: Plugins) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP; gives the exit code. `config.server.secret` is set.
 
-    Raises `ConfigurationError`, `PluginError`.
+    Raises `ConfigurationError`, `PluginError`, which nurseries may have wrapped in groups.
     """
     parts = plugins.build(config, Path.cwd())
     refuse_exposed_guests(config, parts)
-    try:
-        trio.run(_main, config, plugins, parts)
-    except BaseExceptionGroup as group:
-        raise _reason(group) from None
+    trio.run(_main, config, plugins, parts)
     return 0
-
-
-def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the error that says what the deployer has to do, where that is why the server ended; else everything."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            error = _reason(cast("BaseExceptionGroup[BaseException]", error))
-        if isinstance(error, EvanesceError):
-            return error
-    return group
 
 
 def refuse_exposed_guests(config: Config, parts: Parts) -> None:
@@ -99,9 +85,9 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
         stack.push_async_callback(_flush, records)
         services = assemble(config, plugins, parts, store, records, metrics)
         gateway = Gateway(services, parts)
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
+            await outer.start(plugins.run_observers)
             nursery.start_soon(records.run)
-            await nursery.start(plugins.run_observers)
             await nursery.start(services.hub.run)
             urls: list[str] = []
             for transport in parts.transports.values():
@@ -112,6 +98,8 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
                 await services.hub.drain()
             if drain.cancelled_caught:
                 logger.warning("not everyone had gone after %g s", config.server.drain_seconds)
+            outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
+            plugins.close_observers()  # they are told what waits for them, and end
             nursery.cancel_scope.cancel()
 
 

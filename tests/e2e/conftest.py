@@ -56,6 +56,13 @@ def server(serve: Callable[..., Server]) -> Server:
     return serve("limits.messages_per_second=1000", "limits.burst=1000")
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a module that leave it as it was."""
+    with Server(tmp_path_factory.mktemp("shared")) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium. Skipped where there is none, but never in CI."""

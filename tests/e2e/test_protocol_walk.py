@@ -270,6 +270,11 @@ async def test_large_rooms_are_counted(serve: Callable[..., Server], nursery: tr
     assert (await dora.join(room_id))["memberCount"] == 3
 
 
+async def talk_on(person: Person, room_id: str) -> None:
+    for _ in range(10):
+        await person.say(room_id, "more")
+
+
 async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
     server = serve(
         "limits.messages_per_second=0.5",
@@ -290,8 +295,7 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
     assert (await refusal(ana, "send", roomId=rooms[0], content="ten byte…")).code == "content_too_long"
     assert (await ana.say(rooms[0], "ten byt…"))["type"] == "sent"
     with pytest.raises(Refused) as caught:
-        for _ in range(10):
-            await ana.say(rooms[0], "more")
+        await talk_on(ana, rooms[0])
     assert caught.value.code == "rate_limited"
     assert caught.value.retry
     assert caught.value.retry_after is not None

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from evanesce_transports.quart.settings import Settings
-from evanesce_transports.quart.transport import QuartTransport
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from evanesce.errors import CommandError, ErrorCode
@@ -23,6 +21,8 @@ from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn
 from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Limits, Ok, Reply, Welcome
+from evanesce_transports.quart.settings import Settings
+from evanesce_transports.quart.transport import QuartTransport
 
 FRAME_BYTES = 65_536
 OUTBOX_BYTES = 1_048_576
@@ -133,7 +133,11 @@ class Listening:
     async def connect(self) -> trio.abc.Stream:
         """Connect as a client that trusts the server's certificate, where there is one."""
         stream = await self.raw()
-        return stream if self.tls is None else trio.SSLStream(stream, self.tls, self.host, https_compatible=True)
+        return (
+            stream
+            if self.tls is None
+            else trio.SSLStream(stream, self.tls, server_hostname=self.host, https_compatible=True)
+        )
 
     async def exchange(self, request: bytes) -> bytes:
         """Send `request` and read up to the end."""
@@ -145,7 +149,7 @@ class Listening:
     async def websocket(self, **options: Any) -> AsyncIterator[WebSocketConnection]:
         """Connect with an independent client, which does not close the stream itself where the server ends it."""
         async with await self.connect() as stream, trio.open_nursery() as nursery:
-            client = await wrap_client_stream(nursery, stream, self.host, "/ws", max_message_size=2**24, **options)
+            client = await wrap_client_stream(nursery, stream, "localhost", "/ws", max_message_size=2**24, **options)
             async with client:
                 yield client
 
@@ -258,4 +262,3 @@ def gateway() -> FakeGateway:
 async def server(gateway: FakeGateway) -> AsyncIterator[Listening]:
     async with listening(gateway) as listening_:
         yield listening_
-

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from evanesce_transports.quart.settings import Settings
 
+from evanesce_transports.quart.settings import Settings
 from tests.transports.conftest import ORIGIN, FakeGateway, Listening, listening, masked, read_all, upgrade_request
 
 

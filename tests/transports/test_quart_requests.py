@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import evanesce_transports.quart.request as reading
 import pytest
 import trio
 
+import evanesce_transports.quart.request as reading
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
 from tests.transports.conftest import FakeGateway, Listening, listening, read_all
 
@@ -41,8 +41,11 @@ def status(answer: bytes) -> int:
         (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", 200),
-        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (
+            b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
         (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", 400),
         (b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413),
@@ -121,9 +124,7 @@ async def test_a_client_that_half_closes_gets_its_answer(server: Listening) -> N
         assert status(await read_all(stream)) == 200
 
 
-async def test_a_request_that_takes_too_long(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_that_takes_too_long(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(request: HttpRequest) -> HttpResponse:
         await trio.sleep_forever()
         raise AssertionError("unreachable")

@@ -17,6 +17,7 @@ from evanesce.errors import CloseCode, EvanesceError
 
 SUBPROTOCOL = "evanesce.v1"
 CONNECT_SECONDS = 10
+CLOSE_SECONDS = 2
 ANSWER_SECONDS = 15
 """How long a command's reply may take: a server's own bounds are well below it."""
 
@@ -128,7 +129,8 @@ class Client:
                     if client is not None:
                         task_status.started(client)
                         await client._read()
-                    nursery.cancel_scope.cancel()
+                    # The socket's own task ends with the closing handshake.
+                    nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS
             except* ConnectionRejected as rejected:
                 failure = f"it answers with HTTP {_first(rejected).status_code}"
             except* LocalProtocolError:
@@ -167,7 +169,7 @@ class Client:
 
     async def aclose(self) -> None:
         """Leave."""
-        with trio.move_on_after(2):
+        with trio.move_on_after(CLOSE_SECONDS):
             await self._socket.aclose()
 
     async def abort(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ FRAME_BYTES = 256 * 1024
 
 MAX_DEPTH = 32
 """The deepest nesting of a client's frame."""
+
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | float | bool | None"
 
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
@@ -149,18 +151,16 @@ def bare(reply: Reply) -> dict[str, Any]:
     """Give a reply as HTTP has it: the same object without `type` and `ref`."""
     if isinstance(reply, ChallengeReply):
         return reply.fields
-    fields: dict[str, Any] = _without_names(msgspec.to_builtins(reply))
-    return fields
+    fields: dict[str, _Json] = msgspec.to_builtins(reply)
+    return {key: _without_names(value) for key, value in fields.items() if key not in ("type", "ref")}
 
 
-def _without_names(value: Any) -> Any:
+def _without_names(value: _Json) -> _Json:
     """Take `type` and `ref` out of an object, and out of those in a list in it."""
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_without_names(item) for item in items]
+        return [_without_names(item) for item in value]
     if isinstance(value, dict):
-        fields: dict[str, Any] = value
-        return {key: _without_names(item) for key, item in fields.items() if key not in ("type", "ref")}
+        return {key: _without_names(item) for key, item in value.items() if key not in ("type", "ref")}
     return value
 
 

@@ -153,8 +153,12 @@ class MemoryServer:
         return trio.current_time() - self._zero
 
     def now(self) -> int:
-        """The store's time in milliseconds."""
+        """The store's time in milliseconds, rounded up: never behind."""
         return STARTED_AT + math.ceil(self.elapsed() * 1000 - 1e-3)
+
+    def stamp(self) -> int:
+        """The store's time in milliseconds, rounded down: what it writes into messages."""
+        return STARTED_AT + math.floor(self.elapsed() * 1000 + 1e-3)
 
     def deadline(self, expires_at: int) -> float:
         """When `expires_at`, in milliseconds of the store's clock, is in Trio's."""
@@ -269,7 +273,7 @@ class MemoryStore:
             if message.sender_id != draft.sender_id:
                 return Conflict()
             return Stored(message.created_at, message.expires_at, duplicate=True)
-        now = self.server.now()
+        now = self.server.stamp()
         message = Message(
             message_id=draft.message_id,
             room_id=draft.room_id,

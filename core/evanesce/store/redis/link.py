@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -58,10 +58,12 @@ class Link:
     def __init__(self, address: Address) -> None:
         self.up = False
         self._address = address
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()  # None: look up from it
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        """What waits to be sent; None makes the thread look at its connection, and at whether it shall end."""
         self._outstanding = 0
         self._outstanding_bytes = 0
         self._token = trio.lowlevel.current_trio_token()
+        self._watchers: list[Callable[[], None]] = []
         self._stopping = False
         self._tried = trio.Event()
         self._ended = trio.Event()
@@ -79,6 +81,7 @@ class Link:
     async def __aexit__(self, *error: object) -> None:
         """End the thread. It is left behind where Redis keeps it waiting: it ends with the process at the latest."""
         self._stopping = True
+        self.up = False
         self._calls.put(None)
         with trio.move_on_after(1) as patience:
             patience.shield = True
@@ -112,6 +115,14 @@ class Link:
             self._submit(commands, None)
         except StoreUnavailable:
             logger.debug("a command was dropped: the store does not answer")
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """Call `connected` on the Trio thread whenever there is a new connection: much may have happened before."""
+        self._watchers.append(connected)
+
+    def _connected(self) -> None:
+        for connected in self._watchers:
+            connected()
 
     def _submit(self, commands: Sequence[Command], task: trio.lowlevel.Task | None) -> Call:
         if not self.up:
@@ -153,6 +164,7 @@ class Link:
                 delay = 0.0
                 calls = self._serve(connection, calls)
                 connection.close()
+        self._fail(calls, StoreUnavailable())
         self._hop(self._ended.set)
 
     def _connect(self) -> Connection | None:
@@ -168,6 +180,7 @@ class Link:
             logger.info("the message store answers")
         self.up = True
         self._hop(self._tried.set)
+        self._hop(self._connected)
         return connection
 
     def _down(self, error: Exception) -> None:
@@ -191,9 +204,8 @@ class Link:
                 self._down(error)
                 self._fail(calls, unavailable(error))
                 return []
-            except (
-                Exception
-            ) as error:  # a defect, ours or the driver's: callers must not wait for ever, nor the thread end
+            except Exception as error:
+                # A defect, ours or the driver's: the callers must not wait for ever, nor the thread end.
                 logger.error("a round trip failed: %s", code(error))
                 self._fail(calls, StoreUnavailable())
                 return []
@@ -234,7 +246,7 @@ class Link:
         if calls:
             self._hop(self._deliver, calls)
 
-    def _hop(self, act: Any, *arguments: Any) -> None:
+    def _hop(self, act: Callable[..., object], *arguments: Any) -> None:
         try:
             self._token.run_sync_soon(act, *arguments)
         except trio.RunFinishedError:

@@ -71,6 +71,8 @@ class PresenceKeeper:
         self._server = self._new_server()
         self._rooms: dict[str, _Local] = {}
         self._work = trio.Event()
+        # Redis may have lost the lease meanwhile, and everything with it.
+        link.watch(lambda: self._work.set())
 
     def _new_server(self) -> str:
         # A lease that ran out is never renewed, as others may be clearing up behind it: its holder takes a new name.

@@ -124,7 +124,8 @@ class Subscriber:
                 self._listen(connection)
             except BROKEN as error:
                 logger.debug("the subscriber's connection broke: %s", code(error))
-            except Exception as error:  # a defect, ours or the driver's: rooms would hear nothing for ever
+            except Exception as error:
+                # A defect, ours or the driver's: rooms must not hear nothing for ever.
                 logger.error("the subscriber failed: %s", code(error))
             connection.close()
             self._broken()

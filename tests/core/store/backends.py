@@ -1,0 +1,152 @@
+"""The stores that the tests run on: in memory, and on a real Valkey of each test's own.
+
+Determinism: a Unix socket in a private folder, one server process for each test, no sleeps: what takes time is waited
+for, under `trio.fail_after`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+import redis
+import trio
+
+from evanesce.config.model import RedisTable
+from evanesce.model import Draft
+from evanesce.store.base import Feed, Happening, MessageStore
+from evanesce.store.embedded import embedded_valkey
+from evanesce.store.redis import open_redis_store
+from evanesce.testing.memory_store import MemoryServer, MemoryStore
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+
+
+class Backend(Protocol):
+    """One Redis, or what stands in for it, and the stores of several servers on it."""
+
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore: ...
+
+    async def close(self, store: MessageStore) -> None: ...
+
+    def forget(self) -> None:
+        """Lose the memory, and be back."""
+        ...
+
+    def away(self) -> None:
+        """Stop answering."""
+        ...
+
+    def back(self) -> None:
+        """Answer again, with everything that was there."""
+        ...
+
+
+class MemoryBackend:
+    def __init__(self) -> None:
+        self.server = MemoryServer()
+
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
+        return MemoryStore(ttl=ttl, server_id=server_id, server=self.server)
+
+    async def close(self, store: MessageStore) -> None:
+        assert isinstance(store, MemoryStore)
+        store.stop()
+
+    def forget(self) -> None:
+        self.server.come_back(with_memory=False)
+
+    def away(self) -> None:
+        self.server.go_down()
+
+    def back(self) -> None:
+        self.server.come_back()
+
+
+class RedisBackend:
+    """A Valkey, the stores on it, and a client of its own to look from outside."""
+
+    def __init__(self, url: str, nursery: trio.Nursery) -> None:
+        self.url = url
+        self.client: redis.Redis = redis.Redis.from_url(url)
+        self._nursery = nursery
+        self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
+
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
+        return await self._nursery.start(self._host, server_id, ttl)
+
+    async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[MessageStore]) -> None:
+        # In a task of its own: the store's nursery must open and close in the same one.
+        stop, stopped = trio.Event(), trio.Event()
+        async with open_redis_store(RedisTable(url=self.url), ttl=ttl, server_id=server_id) as store:
+            self._stores[id(store)] = stop, stopped
+            task_status.started(store)
+            await stop.wait()
+        stopped.set()
+
+    async def close(self, store: MessageStore) -> None:
+        stop, stopped = self._stores.pop(id(store))
+        stop.set()
+        await stopped.wait()
+
+    @property
+    def pid(self) -> int:
+        return int(self.client.info("server")["process_id"])
+
+    def forget(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def away(self) -> None:
+        self._stopped = self.pid
+        os.kill(self._stopped, signal.SIGSTOP)
+
+    def back(self) -> None:
+        os.kill(self._stopped, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def redis_backend() -> AsyncGenerator[RedisBackend, None]:
+    async with embedded_valkey() as url, trio.open_nursery() as nursery:
+        backend = RedisBackend(url, nursery)
+        yield backend
+        nursery.cancel_scope.cancel()
+    backend.client.close()
+
+
+def draft(room_id: str, content: str = "hello", *, message_id: str | None = None, sender: str = "ada") -> Draft:
+    return Draft(
+        message_id=message_id or str(uuid4()),
+        room_id=room_id,
+        sender_id=sender,
+        sender_name=sender.title(),
+        content=content,
+    )
+
+
+async def happenings(feed: Feed, count: int) -> list[Happening]:
+    """Wait for `count` happenings, no more and no fewer so far."""
+    heard: list[Happening] = []
+    with trio.fail_after(PATIENCE):
+        while len(heard) < count:
+            heard += await feed.next()
+    assert len(heard) == count, heard
+    return heard
+
+
+async def until(feed: Feed, kind: type, count: int = 1) -> list[Happening]:
+    """Listen until `count` happenings of `kind` have come; gives all that came."""
+    heard: list[Happening] = []
+    with trio.fail_after(PATIENCE):
+        while sum(isinstance(happening, kind) for happening in heard) < count:
+            heard += await feed.next()
+    return heard
+
+
+def of_kind(heard: Sequence[Happening], kind: type[T]) -> list[T]:
+    return [happening for happening in heard if isinstance(happening, kind)]

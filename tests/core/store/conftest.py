@@ -1,0 +1,30 @@
+"""What the tests of the store run on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from uuid import uuid4
+
+import pytest
+
+from tests.core.store.backends import Backend, MemoryBackend, RedisBackend, redis_backend
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def backend(request: pytest.FixtureRequest) -> AsyncGenerator[Backend, None]:
+    if request.param == "memory":
+        yield MemoryBackend()
+        return
+    async with redis_backend() as real:
+        yield real
+
+
+@pytest.fixture
+async def valkey() -> AsyncGenerator[RedisBackend, None]:
+    async with redis_backend() as real:
+        yield real
+
+
+@pytest.fixture
+def room_id() -> str:
+    return str(uuid4())

@@ -1,0 +1,73 @@
+"""Every command that the documentation shows is run here, but for the README's two: the continuous integration runs those."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EVANESCE = Path(sys.executable).with_name("evanesce")
+SECONDS = 30
+
+
+def shown(page: Path) -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+COMMANDS = [(page.name, command) for page in PAGES for command in shown(page)]
+SERVE = [command for _, command in COMMANDS if command.startswith("evanesce serve")]
+CHAT = [command for _, command in COMMANDS if command.startswith("evanesce chat")]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the shipped configuration, on free ports."""
+    (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text())
+    return tmp_path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_there_are_commands_to_run() -> None:
+    assert SERVE
+    assert REST
+
+
+@pytest.mark.parametrize("command", sorted(set(SERVE)))
+def test_a_server_that_the_documentation_starts(folder: Path, command: str) -> None:
+    # what is shown names fixed ports, which may be taken here
+    address = f"127.0.0.1:{free_port()}"
+    arguments = [*shlex.split(command)[1:], "--set", f"plugins.quart.bind={address}"]
+    process = subprocess.Popen([EVANESCE, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"listening on http://{address}\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("command", sorted(set(REST)))
+def test_another_command_of_the_documentation(folder: Path, command: str) -> None:
+    words = shlex.split(command)
+    assert words[0] == "evanesce"
+    done = subprocess.run([EVANESCE, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

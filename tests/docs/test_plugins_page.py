@@ -1,0 +1,136 @@
+"""docs/plugins.md says what the hooks are, and its examples run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from evanesce.config import load
+from evanesce.config.model import Config
+from evanesce.errors import AuthFailed, Rejected
+from evanesce.hookspecs import Hooks
+from evanesce.interfaces import Caller, HttpRequest
+from evanesce.model import Draft, Identity
+from evanesce.plugins import Parts, Plugins
+
+TEXT = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+HOOKS = [name for name in vars(Hooks) if name.startswith("evanesce_")]
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Give what makes a module of an example."""
+
+    def make(code: str) -> ModuleType:
+        made = ModuleType("example_of_the_page")
+        monkeypatch.setitem(sys.modules, made.__name__, made)  # where msgspec looks for the names in annotations
+        exec(compile(code, "plugins.md", "exec"), made.__dict__)
+        return made
+
+    return make
+
+
+def whole(name: str) -> str:
+    """Give one of the two whole plugins of the page."""
+    [code] = re.findall(rf"^<!-- {name} -->\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return str(code)
+
+
+def sections() -> list[tuple[str, str]]:
+    """Give each hook that the page describes, with what it says of it."""
+    return re.findall(r"^### `(evanesce_\w+)`$\n(.*?)(?=^##+ |\Z)", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def signature(hook: str) -> str:
+    """Write a hook's signature as the page does."""
+    spec = getattr(Hooks, hook)
+    described = inspect.signature(spec)
+    arguments = [f"{one.name}: {one.annotation}" for one in described.parameters.values() if one.name != "self"]
+    start = "async def" if inspect.iscoroutinefunction(spec) else "def"
+    return f"`{start} {hook}({', '.join(arguments)}) -> {described.return_annotation}`"
+
+
+def test_every_hook_is_described_in_order() -> None:
+    assert [name for name, _ in sections()] == HOOKS
+
+
+@pytest.mark.parametrize(("hook", "text"), sections(), ids=HOOKS)
+def test_a_hook_is_described_as_it_is(hook: str, text: str) -> None:
+    assert text.strip().startswith(signature(hook) + "\n\n")
+    for argument in inspect.signature(getattr(Hooks, hook)).parameters:
+        assert argument == "self" or re.search(rf"^- .*`{argument}`.*:", text, re.MULTILINE), argument
+    assert f"def {hook}(" in text.replace(signature(hook), "") or "(#an-auth-plugin)" in text
+
+
+@pytest.mark.parametrize("code", EXAMPLES, ids=map(str, range(len(EXAMPLES))))
+def test_every_example_is_a_plugin(code: str, module: Callable[[str], ModuleType]) -> None:
+    made = module(code)
+    plugins = Plugins.load(["example"], {"example": getattr(made, "plugin", made)})
+    assert plugins.hooks("example")
+    plugins.settings()
+    plugins.cli_commands("example")
+
+
+def test_the_package_of_the_page_registers_its_plugin() -> None:
+    [package] = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    points = tomllib.loads(package)["project"]["entry-points"]
+    assert points == {"evanesce.plugins": {"accounts": "evanesce_accounts"}}
+
+
+def started(tmp_path: Path, plugins: Plugins, settings: str) -> tuple[Config, Parts]:
+    """Configure the plugins beside those that come with Evanesce, and let them give their parts."""
+    file = tmp_path / "config.toml"
+    file.write_text(settings)
+    config = load.read(file, environ={}, default_plugins=plugins.names).config(plugins.settings())
+    return config, plugins.build(config, tmp_path)
+
+
+CALLER = Caller(user=None, address="127.0.0.1")
+
+
+async def test_the_auth_plugin_signs_in(tmp_path: Path, module: Callable[[str], ModuleType]) -> None:
+    plugins = Plugins.load(["guest", "sqlite", "quart", "accounts"], {"accounts": module(whole("accounts"))})
+    _, parts = started(tmp_path, plugins, '[plugins.accounts]\npasswords = { ada = "l0velace" }')
+    accounts = parts.authenticators["accounts"]
+    async with accounts:
+        assert await accounts.challenge({"provider": "accounts"}, CALLER) == {}
+        given = {"provider": "accounts", "name": "ada", "password": "l0velace"}
+        assert await accounts.authenticate(given, CALLER) == Identity(subject="ada", display_name="ada")
+        for wrong in ({"password": "x"}, {"name": "x"}, {"name": "x", "password": ""}):
+            with pytest.raises(AuthFailed):
+                await accounts.authenticate({**given, **wrong}, CALLER)
+        with pytest.raises(msgspec.ValidationError):
+            await accounts.authenticate({"name": "ada"}, CALLER)
+        assert await accounts.check() == "1 accounts"
+
+
+async def test_the_filter_and_observer_filters_and_observes(
+    tmp_path: Path, module: Callable[[str], ModuleType], autojump_clock: MockClock
+) -> None:
+    plugins = Plugins.load(["guest", "sqlite", "quart", "tidy"], {"tidy": module(whole("tidy")).plugin})
+    _, parts = started(tmp_path, plugins, '[plugins.tidy]\nrefuse = ["Mud"]')
+    draft = Draft(message_id="m", room_id="r", sender_id="s", sender_name="n", content=" clean ")
+    assert (await plugins.filter_message(draft)).content == "clean"
+    with pytest.raises(Rejected, match="kept tidy"):
+        await plugins.filter_message(msgspec.structs.replace(draft, content="here is MUD"))
+
+    for room_id, user_id in (("r", "a"), ("r", "b"), ("q", "a")):
+        plugins.observe("evanesce_member_joined", room_id=room_id, user_id=user_id, display_name=user_id)
+    plugins.observe("evanesce_member_left", room_id="q", user_id="a")
+    plugins.close_observers()
+    with trio.fail_after(1):
+        await plugins.run_observers()
+    [route] = parts.routes
+    request = HttpRequest(method="GET", path="/tidy", query={}, headers={}, body=b"", user=None)
+    assert msgspec.json.decode((await route.handle(request)).body) == {"rooms": 1, "people": 2}

@@ -1,0 +1,162 @@
+"""Every request of the protocol's HTTP table, once, to a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import Server
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+def test_sessions(server: Server) -> None:
+    account = server.sign_in("Ana")
+    assert set(account) == {"token", "tokenExpiresAt", "userId", "displayName"}
+    status, renewed = server.ask("POST", "/api/v1/session/refresh", token=account["token"])
+    assert status == 200
+    assert set(renewed) == {"token", "tokenExpiresAt"}
+    assert server.ask("DELETE", "/api/v1/session", token=renewed["token"]) == (204, b"")
+    for token in (account["token"], renewed["token"]):
+        status, error = server.ask("GET", "/api/v1/me", token=token)
+        assert (status, error["code"]) == (401, "invalid_token")
+
+
+def test_profile(server: Server) -> None:
+    account = server.sign_in("Ana")
+    token = account["token"]
+    status, profile = server.ask("GET", "/api/v1/me", token=token)
+    assert status == 200
+    assert (profile["userId"], profile["displayName"]) == (account["userId"], "Ana")
+    assert "type" not in profile
+    status, changed = server.ask("PATCH", "/api/v1/me", {"displayName": "آنا", "email": "ana@example.org"}, token=token)
+    assert (status, changed["displayName"], changed["email"]) == (200, "آنا", "ana@example.org")
+    status, changed = server.ask("PATCH", "/api/v1/me", {"email": None}, token=token)
+    assert (status, "email" in changed) == (200, False)
+    status, error = server.ask("PATCH", "/api/v1/me", {"email": 7}, token=token)
+    assert (status, error["code"], error["field"]) == (400, "bad_request", "email")
+    assert server.ask("DELETE", "/api/v1/me", token=token) == (204, b"")
+    assert server.ask("GET", "/api/v1/me", token=token)[0] == 401
+
+
+def test_rooms(server: Server) -> None:
+    token = server.sign_in("Ana")["token"]
+    room = server.open_room(token)
+    room_id = room["roomId"]
+    assert room["deepLink"] == f"{server.url}/r/{room_id}"
+    assert (room["active"], room["memberCount"]) == (False, 0)
+    assert server.ask("GET", f"/api/v1/rooms/{room_id}", token=token) == (200, room)
+    assert server.ask("GET", "/api/v1/rooms", token=token) == (200, {"rooms": [room]})
+    status, error = server.ask("DELETE", f"/api/v1/rooms/{room_id}", token=server.sign_in("Ben")["token"])
+    assert (status, error["code"]) == (403, "forbidden")
+    assert server.ask("DELETE", f"/api/v1/rooms/{room_id}", token=token) == (204, b"")
+    for method in ("GET", "DELETE"):
+        status, error = server.ask(method, f"/api/v1/rooms/{room_id}", token=token)
+        assert (status, error["code"]) == (404, "room_not_found")
+    assert server.ask("GET", "/api/v1/rooms", token=token) == (200, {"rooms": []})
+    status, error = server.ask("GET", "/api/v1/rooms/nonsense", token=token)
+    assert (status, error["code"], error["field"]) == (400, "bad_request", "roomId")
+    status, error = server.ask("GET", "/api/v1/rooms?after=nonsense", token=token)
+    assert (status, error["code"], error["field"]) == (400, "bad_request", "after")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/session/refresh"),
+        ("DELETE", "/api/v1/session"),
+        ("GET", "/api/v1/me"),
+        ("PATCH", "/api/v1/me"),
+        ("DELETE", "/api/v1/me"),
+        ("POST", "/api/v1/rooms"),
+        ("GET", "/api/v1/rooms"),
+        ("GET", f"/api/v1/rooms/{NOWHERE}"),
+        ("DELETE", f"/api/v1/rooms/{NOWHERE}"),
+    ],
+)
+def test_someone_has_to_be_signed_in(shared_server: Server, method: str, path: str) -> None:
+    body = {"displayName": "Nobody"} if method == "PATCH" else None
+    status, error = shared_server.ask(method, path, body)
+    assert (status, error["code"], error["retry"]) == (401, "unauthenticated", False)
+    status, error = shared_server.ask(method, path, body, token="worthless")
+    assert (status, error["code"]) == (401, "invalid_token")
+    assert "type" not in error
+    assert "ref" not in error
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "field"),
+    [
+        ("/api/v1/session", {"provider": "nobody"}, "unknown_provider", None),
+        ("/api/v1/session", {"displayName": "Ana"}, "bad_request", "provider"),
+        ("/api/v1/session", {"provider": "guest"}, "bad_request", "displayName"),
+        ("/api/v1/session", {"provider": "guest", "displayName": " "}, "bad_request", "displayName"),
+        ("/api/v1/session", {"provider": "guest", "displayName": "a\u0007"}, "bad_request", "displayName"),
+        ("/api/v1/session", b"nonsense", "bad_frame", None),
+        ("/api/v1/session", b"[]", "bad_frame", None),
+        ("/api/v1/session", b"\xff", "bad_frame", None),
+        ("/api/v1/challenge", {"provider": "nobody"}, "unknown_provider", None),
+    ],
+)
+def test_bad_requests(shared_server: Server, path: str, body: object, code: str, field: str | None) -> None:
+    status, error = shared_server.ask("POST", path, body)
+    assert (status, error["code"], error.get("field")) == (400, code, field)
+
+
+def test_challenge(shared_server: Server) -> None:
+    status, challenge = shared_server.ask("POST", "/api/v1/challenge", {"provider": "guest"})
+    assert (status, challenge) == (200, {})
+
+
+def test_health(server: Server) -> None:
+    assert server.ask("GET", "/healthz")[0] == 200
+    status, ready = server.ask("GET", "/readyz")
+    assert (status, ready["status"]) == (200, "ready")
+    assert ready["parts"]["redis"] == "up"
+    assert ready["parts"]["database"] == "up"
+    status, metrics = server.ask("GET", "/metrics")
+    assert status == 200
+    assert re.search(rb"^# TYPE evanesce_\w+ \w+$", metrics, re.MULTILINE)
+
+
+def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:
+    status, page = shared_server.ask("GET", "/")
+    assert status == 200
+    assert shared_server.ask("GET", f"/r/{NOWHERE}") == (200, page)
+    loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.decode()))
+    assert loaded == {"/static/icon.svg", "/static/chat.css", "/static/chat.js"}
+    while loaded:
+        path = loaded.pop()
+        status, body = shared_server.ask("GET", path)
+        assert status == 200, path
+        if path.endswith(".js"):
+            loaded |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', body.decode())}
+
+
+def test_the_page_has_nothing_inline(shared_server: Server) -> None:
+    """The Content-Security-Policy is `default-src 'self'`: what is inline would be dead."""
+    _, page = shared_server.ask("GET", "/")
+    text = page.decode()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://(?!www\.w3\.org)", text)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", text)
+    assert 'type="module"' in text
+
+
+def test_no_script_makes_markup_of_text() -> None:
+    static = Path(__file__).parents[2] / "transports/evanesce_transports/quart/static"
+    scripts = list(static.glob("*.js"))
+    assert scripts
+    for script in scripts:
+        text = script.read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), (
+            script
+        )
+
+
+def test_answers_are_json(server: Server) -> None:
+    status, error = server.ask("POST", "/api/v1/session", json.dumps({"provider": "guest"}).encode())
+    assert status == 400
+    assert set(error) == {"code", "message", "field", "retry"}

@@ -1,0 +1,281 @@
+"""The protocol's HTTP table, errors, probes, cross-origin requests, plugins' routes and the web client's files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from evanesce.errors import BadRequest, CommandError, ErrorCode, StoreUnavailable
+from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness
+from evanesce.protocol.commands import (
+    Challenge,
+    CloseRoom,
+    CreateRoom,
+    ForgetMe,
+    GetProfile,
+    GetRoom,
+    ListRooms,
+    Refresh,
+    SignOut,
+    UpdateProfile,
+)
+from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
+from evanesce_transports.quart.settings import Settings
+from tests.transports.conftest import NOW, ORIGIN, FakeGateway, Listening, listening
+
+ROOM = "00000000-0000-4000-8000-000000000001"
+
+
+class Answer:
+    def __init__(self, data: bytes) -> None:
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        self.status = int(first.split(" ")[1])
+        self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(server: Listening, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    lines = {"Host": "x", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    if body is not None:
+        lines["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return Answer(await server.exchange(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + (body or b"")))
+
+
+@pytest.fixture
+def gateway(gateway: FakeGateway) -> FakeGateway:
+    room = RoomReply(
+        room_id=ROOM, created_by="u", created_at=NOW, deep_link=f"http://x/r/{ROOM}", active=False, member_count=0
+    )
+    gateway.replies = {
+        Challenge: ChallengeReply(fields={"nonce": "n"}),
+        Refresh: TokenReply(token="T2", token_expires_at=NOW),
+        GetProfile: ProfileReply(user_id="u", display_name="Ada", created_at=NOW),
+        UpdateProfile: ProfileReply(user_id="u", display_name="Eve", created_at=NOW),
+        CreateRoom: room,
+        GetRoom: room,
+        ListRooms: RoomsReply(rooms=[room], next="n"),
+    }
+    return gateway
+
+
+ROOM_JSON = {
+    "roomId": ROOM,
+    "createdBy": "u",
+    "createdAt": NOW,
+    "deepLink": f"http://x/r/{ROOM}",
+    "active": False,
+    "memberCount": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "command", "status", "answer"),
+    [
+        (
+            "POST",
+            "/api/v1/challenge",
+            b'{"provider":"p","x":{"y":[1]},"ref":7}',
+            Challenge(provider="p", request={"x": {"y": [1]}}),
+            200,
+            {"nonce": "n"},
+        ),
+        ("POST", "/api/v1/session/refresh", None, Refresh(), 200, {"token": "T2", "tokenExpiresAt": NOW}),
+        ("DELETE", "/api/v1/session", None, SignOut(), 204, None),
+        ("GET", "/api/v1/me", None, GetProfile(), 200, {"userId": "u", "displayName": "Ada", "createdAt": NOW}),
+        (
+            "PATCH",
+            "/api/v1/me",
+            b'{"displayName":"Eve","email":null}',
+            UpdateProfile(display_name="Eve", email=None),
+            200,
+            {"userId": "u", "displayName": "Eve", "createdAt": NOW},
+        ),
+        ("DELETE", "/api/v1/me", None, ForgetMe(), 204, None),
+        ("POST", "/api/v1/rooms", b"{}", CreateRoom(), 201, ROOM_JSON),
+        ("GET", "/api/v1/rooms", None, ListRooms(), 200, {"rooms": [ROOM_JSON], "next": "n"}),
+        ("GET", "/api/v1/rooms?after=a%20b", None, ListRooms(after="a b"), 200, {"rooms": [ROOM_JSON], "next": "n"}),
+        ("GET", f"/api/v1/rooms/{ROOM}", None, GetRoom(room_id=ROOM), 200, ROOM_JSON),
+        ("DELETE", f"/api/v1/rooms/{ROOM}", None, CloseRoom(room_id=ROOM), 204, None),
+    ],
+)
+async def test_the_table(
+    server: Listening,
+    gateway: FakeGateway,
+    method: str,
+    path: str,
+    body: bytes | None,
+    command: Any,
+    status: int,
+    answer: Any,
+) -> None:
+    given = await ask(server, method, path, body, Authorization="Bearer abc")
+    assert gateway.executed == [(command, "abc", "127.0.0.1")]
+    assert given.status == status
+    assert (given.json if given.body else None) == answer
+    assert given.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(("created", "status"), [(True, 201), (False, 200)])
+async def test_signing_in(server: Listening, gateway: FakeGateway, created: bool, status: int) -> None:
+    gateway.created = created
+    answer = await ask(server, "POST", "/api/v1/session", b'{"provider":"guest","displayName":"Ada"}')
+    assert gateway.credential == {"provider": "guest", "displayName": "Ada"}
+    assert answer.status == status
+    assert answer.json == {"token": "T", "tokenExpiresAt": NOW, "userId": "u", "displayName": "Ada"}
+
+
+async def test_a_wrong_credential_names_the_field_of_the_body(server: Listening, gateway: FakeGateway) -> None:
+    gateway.failure = BadRequest("credential.displayName", "A name has 1 to 64 characters.")
+    answer = await ask(server, "POST", "/api/v1/session", b'{"provider":"guest"}')
+    assert answer.status == 400
+    assert answer.json["field"] == "displayName"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "field"),
+    [
+        ("POST", "/api/v1/challenge", b"not json", "bad_frame", None),
+        ("POST", "/api/v1/challenge", b"", "bad_frame", None),
+        ("POST", "/api/v1/challenge", b"[]", "bad_frame", None),
+        ("POST", "/api/v1/challenge", b'{"provider":"\xff"}', "bad_frame", None),
+        ("POST", "/api/v1/challenge", b'{"x":' + b"[" * 40 + b"]" * 40 + b"}", "bad_frame", None),
+        ("POST", "/api/v1/session", b'{"x":' + b"[" * 9000 + b"]" * 9000 + b"}", "bad_frame", None),
+        ("POST", "/api/v1/challenge", b"{}", "bad_request", "provider"),
+        ("PATCH", "/api/v1/me", b'{"displayName":5}', "bad_request", "displayName"),
+        ("GET", "/api/v1/rooms/nonsense", None, "bad_request", "roomId"),
+        ("GET", f"/api/v1/rooms?after={'x' * 300}", None, "bad_request", "after"),
+    ],
+)
+async def test_bad_input(
+    server: Listening, gateway: FakeGateway, method: str, path: str, body: bytes | None, code: str, field: str | None
+) -> None:
+    answer = await ask(server, method, path, body)
+    assert answer.status == 400
+    assert (answer.json["code"], answer.json.get("field")) == (code, field)
+    assert gateway.executed == []
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+async def test_every_error_has_the_status_of_the_table(
+    server: Listening, gateway: FakeGateway, code: ErrorCode
+) -> None:
+    gateway.failure = CommandError(code, "No.", retry_after=1.2 if code is ErrorCode.RATE_LIMITED else None)
+    answer = await ask(server, "GET", "/api/v1/me")
+    assert answer.status == code.http_status
+    assert answer.json["code"] == code.value
+    assert answer.json["retry"] == code.retry
+    assert answer.headers.get("retry-after") == ("2" if code is ErrorCode.RATE_LIMITED else None)
+    assert "type" not in answer.json
+
+
+async def test_a_fault_shows_nothing_of_itself(server: Listening, gateway: FakeGateway, faults: list[str]) -> None:
+    faults.append("a request failed")
+    gateway.failure = RuntimeError("secret")
+    answer = await ask(server, "GET", "/api/v1/me")
+    assert answer.status == 500
+    assert answer.json["code"] == "internal"
+    assert b"secret" not in answer.body
+    await server.check_alive()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/api/v1/nothing", 404), ("PUT", "/healthz", 405)]
+)
+async def test_what_is_not_there(server: Listening, method: str, path: str, status: int) -> None:
+    answer = await ask(server, method, path)
+    assert answer.status == status
+    assert answer.json.keys() == {"code", "message", "retry"}
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("ready", 200), ("degraded", 200), ("unavailable", 503), ("draining", 503)]
+)
+async def test_probes(server: Listening, gateway: FakeGateway, status: str, expected: int) -> None:
+    gateway.status = Readiness(status, {"redis": "up", "database": "down"})
+    answer = await ask(server, "GET", "/readyz")
+    assert answer.status == expected
+    assert answer.json == {"status": status, "parts": {"redis": "up", "database": "down"}}
+    assert (await ask(server, "GET", "/healthz")).status == 200
+
+
+async def test_metrics_are_for_this_machine_unless_configured(server: Listening, gateway: FakeGateway) -> None:
+    answer = await ask(server, "GET", "/metrics")
+    assert answer.status == 200
+    assert answer.body == gateway.metrics().encode()
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    # Through a proxy that is not trusted, who asks cannot be known.
+    assert (await ask(server, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 403
+    async with listening(gateway, Settings(bind="127.0.0.1:0", metrics_public=True)) as public:
+        assert (await ask(public, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 200
+
+
+async def test_other_origins(server: Listening) -> None:
+    preflight = await ask(server, "OPTIONS", "/api/v1/me", Origin=ORIGIN, Access_Control_Request_Method="PATCH")
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == ORIGIN
+    assert "PATCH" in preflight.headers["access-control-allow-methods"]
+    assert "Authorization" in preflight.headers["access-control-allow-headers"]
+    answer = await ask(server, "GET", "/api/v1/me", Origin=ORIGIN)
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert answer.headers["vary"] == "Origin"
+    for path in ("/api/v1/me", "/api/v1/nothing"):
+        for method in ("OPTIONS", "GET"):
+            stranger = await ask(server, method, path, Origin="https://evil.example")
+            assert not [name for name in stranger.headers if name.startswith("access-control-")]
+
+
+async def test_plugin_routes(gateway: FakeGateway, faults: list[str]) -> None:
+    seen: list[HttpRequest] = []
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        seen.append(request)
+        if request.query.get("fail"):
+            raise RuntimeError("secret")
+        return HttpResponse(b"hi", 202, "text/plain", {"X-Plugin": "yes"})
+
+    gateway.routes = [HttpRoute("POST", "/plugin", handle)]
+    async with listening(gateway) as server:
+        answer = await ask(server, "POST", "/plugin?a=b", b"body", Authorization="Bearer abc")
+        assert (answer.status, answer.body, answer.headers["x-plugin"]) == (202, b"hi", "yes")
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert (seen[0].method, seen[0].path, seen[0].query, seen[0].body) == ("POST", "/plugin", {"a": "b"}, b"body")
+        assert seen[0].user is not None
+        assert (await ask(server, "POST", "/plugin", b"", Authorization="Bearer worthless")).status == 401
+        assert (await ask(server, "GET", "/plugin")).status == 405
+        faults.append("a request failed")
+        assert (await ask(server, "POST", "/plugin?fail=1", b"")).json["code"] == "internal"
+
+
+@pytest.mark.parametrize("path", ["/", f"/r/{ROOM}"])
+async def test_the_web_client(server: Listening, path: str) -> None:
+    answer = await ask(server, "GET", path)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert b"<html" in answer.body
+
+
+async def test_static_files_and_no_others(server: Listening) -> None:
+    answer = await ask(server, "GET", "/static/chat.js")
+    assert answer.status == 200
+    assert "javascript" in answer.headers["content-type"]
+    for path in ("/static/", "/static/..%2f__init__.py", "/static/../app.py", "/static/nothing.js"):
+        assert (await ask(server, "GET", path)).status == 404
+
+
+async def test_the_store_being_down(server: Listening, gateway: FakeGateway) -> None:
+    gateway.failure = StoreUnavailable()
+    answer = await ask(server, "GET", f"/api/v1/rooms/{ROOM}")
+    assert (answer.status, answer.json["retry"]) == (503, True)

@@ -1,0 +1,174 @@
+"""Where the transport listens: settings, TLS, what stands in the way, and a system short of descriptors."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trustme
+
+from evanesce.errors import ConfigurationError
+from evanesce.interfaces import Setup
+from evanesce_transports import quart as plugin
+from evanesce_transports.quart.addresses import Client, find_client
+from evanesce_transports.quart.settings import Settings, parse_networks
+from evanesce_transports.quart.transport import QuartTransport
+from tests.transports.conftest import FRAME_BYTES, OUTBOX_BYTES, FakeGateway, frame_of, listening
+
+
+def transport(folder: Path = Path(), **settings: Any) -> QuartTransport:
+    return QuartTransport(
+        Setup(
+            name="quart",
+            settings=Settings(**settings),
+            folder=folder,
+            public_url="http://x",
+            origins=(),
+            frame_bytes=FRAME_BYTES,
+            outbox_bytes=OUTBOX_BYTES,
+        )
+    )
+
+
+def test_the_plugin_declares_its_settings() -> None:
+    assert plugin.evanesce_settings() is Settings
+    assert Settings() == Settings(
+        bind="127.0.0.1:8000", certfile=None, keyfile=None, trusted_proxies=(), metrics_public=False
+    )
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"bnid": "x"}, Settings)
+
+
+@pytest.mark.parametrize("bind", ["", "8000", "localhost", "localhost:", ":8000", "localhost:http", "x:65536", "x:²"])
+def test_an_address_that_is_none(bind: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        transport(bind=bind)
+    assert wrong.value.path == "plugins.quart.bind"
+
+
+def test_networks_that_are_none() -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        transport(trusted_proxies=("nonsense",))
+    assert wrong.value.path == "plugins.quart.trusted_proxies"
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("nonsense")
+    for certfile in ("missing.pem", "bad.pem"):
+        with pytest.raises(ConfigurationError) as wrong:
+            transport(tmp_path, certfile=certfile)
+        assert wrong.value.path == "plugins.quart.certfile"
+    with pytest.raises(ConfigurationError) as wrong:
+        transport(tmp_path, keyfile="key.pem")
+    assert wrong.value.path == "plugins.quart.keyfile"
+
+
+async def test_a_port_that_is_taken(gateway: FakeGateway) -> None:
+    async with listening(gateway) as server:
+        with pytest.raises(ConfigurationError) as wrong:
+            await transport(bind=f"127.0.0.1:{server.port}").serve(gateway)
+        assert wrong.value.path == "plugins.quart.bind"
+        with pytest.raises(ConfigurationError):
+            await transport(bind="host.invalid:0").serve(gateway)
+
+
+async def test_ipv6(gateway: FakeGateway) -> None:
+    async with listening(gateway, Settings(bind="[::1]:0")) as server:
+        assert server.url == f"http://[::1]:{server.port}"
+        await server.check_alive()
+    assert transport(bind="[::1]:0").binds == ["[::1]:0"]
+
+
+async def test_a_system_short_of_descriptors(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = trio.SocketListener.accept
+    failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ENFILE, "File table overflow")]
+
+    async def failing(self: trio.SocketListener) -> trio.SocketStream:
+        if failures:
+            raise failures.pop()
+        return await accept(self)
+
+    monkeypatch.setattr(trio.SocketListener, "accept", failing)
+    async with listening(gateway) as server:
+        await server.check_alive()
+    assert not failures
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """Put a certificate at server.pem; give a client that trusts it."""
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+SECURE = Settings(bind="127.0.0.1:0", certfile="server.pem")
+
+
+async def test_tls(gateway: FakeGateway, tls: ssl.SSLContext, tmp_path: Path) -> None:
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    async with listening(gateway, SECURE, folder=tmp_path, tls=tls) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        await server.check_alive()
+        async with server.websocket() as client:
+            for number in range(50):
+                await client.send_message(f"{number}" * 500)
+            assert [await client.get_message() for _ in range(50)] == [f"{number}" * 500 for number in range(50)]
+            connection = gateway.connections[-1]
+            frame = frame_of(b"x" * 200_000)
+            assert connection.write(frame)
+            assert connection.waiting_bytes > 200_000
+            assert await client.get_message() == "x" * 200_000
+            async with server.websocket() as other:  # nobody waits for the other's sending
+                await other.send_message("x")
+                assert await other.get_message() == "x"
+        async with await server.connect() as stream:
+            assert isinstance(stream, trio.SSLStream)
+            await stream.do_handshake()
+            assert stream.selected_alpn_protocol() == "http/1.1"
+
+
+async def test_no_tls_to_a_tls_port(
+    gateway: FakeGateway, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evanesce_transports.quart.transport.TLS_SECONDS", 0.2)
+    async with listening(gateway, SECURE, folder=tmp_path, tls=tls) as server:
+        for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00"):
+            async with await server.raw() as stream:
+                with trio.fail_after(3):
+                    await stream.send_all(start or b"\x16")
+                    while True:
+                        try:
+                            if not await stream.receive_some(1000):
+                                break
+                        except trio.BrokenResourceError:
+                            break
+        await server.check_alive()
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("203.0.113.9", [], Client("203.0.113.9", local=False)),
+        ("127.0.0.1", [], Client("127.0.0.1", local=True)),
+        ("::1", [], Client("::1", local=True)),
+        ("::ffff:127.0.0.1", [], Client("127.0.0.1", local=True)),
+        ("203.0.113.9", [b"127.0.0.1"], Client("203.0.113.9", local=False)),
+        ("127.0.0.1", [b"203.0.113.9"], Client("127.0.0.1", local=False)),
+        ("10.0.0.1", [b"203.0.113.9"], Client("203.0.113.9", local=False)),
+        ("10.0.0.1", [b"127.0.0.1, 203.0.113.9", b"10.0.0.2"], Client("203.0.113.9", local=False)),
+        ("10.0.0.1", [b"203.0.113.9, nonsense, 10.0.0.2"], Client("10.0.0.2", local=False)),
+        ("10.0.0.1", [b""], Client("10.0.0.1", local=False)),
+        ("10.0.0.1", [b"::ffff:203.0.113.9"], Client("203.0.113.9", local=False)),
+        ("fe80::1%eth0", [], Client("fe80::1", local=False)),
+    ],
+)
+def test_who_asks(peer: str, forwarded: list[bytes], expected: Client) -> None:
+    assert find_client(peer, forwarded, parse_networks(("10.0.0.0/8",), "x")) == expected
