@@ -1,0 +1,153 @@
+"""Frames in: every command, and what is wrong with each that is none. Frames out: arrays, in order, no larger than allowed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from evanesce.errors import CommandError, ErrorCode
+from evanesce.protocol import codec, commands, events
+
+ROOM = "5b1f2c1e-0d3e-4c7e-8a43-6f4ad1f0d3a1"
+
+LAWFUL: list[tuple[dict[str, Any], commands.Command]] = [
+    ({"type": "hello"}, commands.Hello()),
+    ({"type": "hello", "token": "t", "ref": "r"}, commands.Hello(token="t", ref="r")),
+    ({"type": "hello", "credential": {"provider": "p", "n": [1]}}, commands.Hello(credential={"provider": "p", "n": [1]})),
+    (
+        {"type": "challenge", "provider": "p", "purpose": "x", "ref": 1},
+        commands.Challenge(provider="p", request={"purpose": "x"}, ref=1),
+    ),
+    ({"type": "refresh"}, commands.Refresh()),
+    ({"type": "sign_out"}, commands.SignOut()),
+    ({"type": "create_room"}, commands.CreateRoom()),
+    ({"type": "room", "roomId": ROOM}, commands.GetRoom(room_id=ROOM)),
+    ({"type": "rooms", "after": "a"}, commands.ListRooms(after="a")),
+    ({"type": "join", "roomId": ROOM, "since": "c"}, commands.Join(room_id=ROOM, since="c")),
+    ({"type": "join", "roomId": ROOM, "since": None}, commands.Join(room_id=ROOM)),
+    ({"type": "leave", "roomId": ROOM}, commands.Leave(room_id=ROOM)),
+    ({"type": "send", "roomId": ROOM, "content": ""}, commands.Send(room_id=ROOM, content="")),
+    (
+        {"type": "send", "roomId": ROOM, "content": "é", "messageId": ROOM},
+        commands.Send(room_id=ROOM, content="é", message_id=ROOM),
+    ),
+    ({"type": "unsend", "roomId": ROOM, "messageId": ROOM}, commands.Unsend(room_id=ROOM, message_id=ROOM)),
+    ({"type": "typing", "roomId": ROOM}, commands.Typing(room_id=ROOM)),
+    ({"type": "members", "roomId": ROOM}, commands.Members(room_id=ROOM)),
+    ({"type": "close_room", "roomId": ROOM}, commands.CloseRoom(room_id=ROOM)),
+    ({"type": "profile"}, commands.GetProfile()),
+    ({"type": "update_profile"}, commands.UpdateProfile(display_name=UNSET, email=UNSET)),
+    ({"type": "update_profile", "email": None}, commands.UpdateProfile(email=None)),
+    ({"type": "forget_me"}, commands.ForgetMe()),
+    ({"type": "ping", "ref": 2**53 - 1}, commands.Ping(ref=2**53 - 1)),
+    ({"type": "ping", "unknown": {"a": [1]}}, commands.Ping()),
+]
+
+
+@pytest.mark.parametrize(("frame", "command"), LAWFUL)
+def test_every_command(frame: dict[str, Any], command: commands.Command) -> None:
+    assert codec.decode(json.dumps(frame)) == command
+
+
+WRONG: list[tuple[str | bytes, ErrorCode, str | None, commands.Ref | None]] = [
+    ("", ErrorCode.BAD_FRAME, None, None),
+    ("nonsense", ErrorCode.BAD_FRAME, None, None),
+    ("[]", ErrorCode.BAD_FRAME, None, None),
+    ('"ping"', ErrorCode.BAD_FRAME, None, None),
+    ("null", ErrorCode.BAD_FRAME, None, None),
+    ('{"type":"ping"} x', ErrorCode.BAD_FRAME, None, None),
+    ('{"type":"ping","x":NaN}', ErrorCode.BAD_FRAME, None, None),
+    ('{"type":"ping","x":"\\ud800"', ErrorCode.BAD_FRAME, None, None),
+    (b'{"type":"ping"}', ErrorCode.BAD_FRAME, None, None),
+    ('{"type":"ping","x":' + "[" * 32 + "]" * 32 + "}", ErrorCode.BAD_FRAME, None, None),
+    ('{"type":"ping","x":' + "[" * 60_000, ErrorCode.BAD_FRAME, None, None),
+    ("{}", ErrorCode.BAD_REQUEST, "type", None),
+    ('{"type":7,"ref":"r"}', ErrorCode.BAD_REQUEST, "type", "r"),
+    ('{"type":"dance","ref":5}', ErrorCode.UNKNOWN_TYPE, None, 5),
+    ('{"type":"ping","ref":""}', ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"ping","ref":"' + "r" * 65 + '"}', ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"ping","ref":1.5}', ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"ping","ref":true}', ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"ping","ref":9007199254740992}', ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"ping","ref":' + "9" * 60_000 + "}", ErrorCode.BAD_REQUEST, "ref", None),
+    ('{"type":"join","ref":1}', ErrorCode.BAD_REQUEST, "roomId", 1),
+    ('{"type":"join","roomId":7}', ErrorCode.BAD_REQUEST, "roomId", None),
+    ('{"type":"join","roomId":"' + ROOM.upper() + '"}', ErrorCode.BAD_REQUEST, "roomId", None),
+    ('{"type":"join","roomId":"' + ROOM + '\\n"}', ErrorCode.BAD_REQUEST, "roomId", None),
+    ('{"type":"send","roomId":"' + ROOM + '","content":null}', ErrorCode.BAD_REQUEST, "content", None),
+    ('{"type":"challenge"}', ErrorCode.BAD_REQUEST, "provider", None),
+    ('{"type":"challenge","provider":"p","n":' + "9" * 5_000 + "}", ErrorCode.BAD_REQUEST, "", None),
+    ('{"type":"hello","credential":[]}', ErrorCode.BAD_REQUEST, "credential", None),
+]
+
+
+@pytest.mark.parametrize(("frame", "code", "field", "ref"), WRONG)
+def test_what_is_no_command(
+    frame: str | bytes, code: ErrorCode, field: str | None, ref: commands.Ref | None
+) -> None:
+    with pytest.raises(codec.Undecodable) as raised:
+        codec.decode(frame)
+    assert (raised.value.code, raised.value.field or None, raised.value.ref) == (code, field or None, ref)
+    assert "regex" not in raised.value.message
+
+
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_whatever_comes_is_a_command_or_a_refusal(frame: str) -> None:
+    try:
+        codec.decode(frame)
+    except codec.Undecodable as error:
+        assert error.code in (ErrorCode.BAD_FRAME, ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
+
+
+@given(st.sampled_from([frame for frame, _ in LAWFUL]), st.text(min_size=1), st.none() | st.integers() | st.text())
+def test_a_wrong_field_is_named_or_taken(frame: dict[str, Any], name: str, value: object) -> None:
+    try:
+        codec.decode(json.dumps(frame | {name: value}))
+    except codec.Undecodable as error:
+        assert error.code in (ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
+
+
+def test_a_frame_out_is_an_array_in_order() -> None:
+    payload = codec.encode([events.Ok(ref=1), events.Left(room_id=ROOM)])
+    assert json.loads(payload) == [{"type": "ok", "ref": 1}, {"type": "left", "roomId": ROOM}]
+
+
+def test_null_stands_only_where_the_protocol_names_it() -> None:
+    joined = events.Joined(
+        room_id=ROOM, session_id=ROOM, member_count=1, messages=[], more=False, cursor="c", missed=None, unsent=[]
+    )
+    fields = json.loads(codec.encode_one(joined))
+    assert fields["missed"] is None
+    assert [name for name, value in fields.items() if value is None] == ["missed"]
+
+
+def test_a_challenge_stands_beside_its_type() -> None:
+    reply = events.ChallengeReply(ref="r", fields={"nonce": "n"})
+    assert json.loads(codec.encode_one(reply)) == {"type": "challenge", "ref": "r", "nonce": "n"}
+    assert codec.bare(reply) == {"nonce": "n"}
+
+
+def test_http_has_no_types_and_refs() -> None:
+    room = events.RoomReply(
+        room_id=ROOM, created_by=ROOM, created_at="t", deep_link="l", active=False, member_count=0  # type: ignore[arg-type]
+    )
+    fields = codec.bare(events.RoomsReply(ref=1, rooms=[room]))
+    assert set(fields) == {"rooms"}
+    assert set(fields["rooms"][0]) == {"roomId", "createdBy", "createdAt", "deepLink", "active", "memberCount"}
+
+
+def test_an_error_says_what_the_table_says() -> None:
+    error = codec.error_reply(CommandError(ErrorCode.RATE_LIMITED, "Wait.", retry_after=1.5), commands.Ping(ref=3))
+    assert json.loads(codec.encode_one(error)) == {
+        "type": "error",
+        "ref": 3,
+        "code": "rate_limited",
+        "message": "Wait.",
+        "retry": True,
+        "retryAfter": 1.5,
+    }
