@@ -95,8 +95,11 @@ def frames(items: Iterable[Outgoing]) -> list[Frame]:
     return packed
 
 
-def without_expired(waiting: Sequence[Frame], now: float) -> list[Frame]:
-    """Give what of `waiting` may still be sent at `now`; in place of the rest stands one `skipped` for each room."""
+def without_expired(waiting: Sequence[Frame], now: float) -> tuple[list[Frame], int]:
+    """Give what of `waiting` may still be sent at `now`, and how many messages may not.
+
+    In their place stands one `skipped` for each room.
+    """
     kept: list[Frame | list[Outgoing]] = []
     expired: dict[str, int] = {}
     for frame in waiting:
@@ -111,4 +114,5 @@ def without_expired(waiting: Sequence[Frame], now: float) -> list[Frame]:
     result: list[Frame] = []
     for part in kept:
         result.extend([part] if isinstance(part, Frame) else frames(part))
-    return result + frames(Outgoing(Skipped(room_id=room_id, count=count)) for room_id, count in expired.items())
+    result += frames(Outgoing(Skipped(room_id=room_id, count=count)) for room_id, count in expired.items())
+    return result, sum(expired.values())

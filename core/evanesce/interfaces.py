@@ -185,6 +185,11 @@ class Connection(Protocol):
         """How much of what was written the network has not taken yet, in bytes."""
         ...
 
+    @property
+    def skipped(self) -> int:
+        """How many messages expired before the network took them."""
+        ...
+
     async def receive(self) -> str | bytes | None:
         """Wait for the next frame: text as `str`, anything else as `bytes`; None when the client is gone.
 

@@ -42,6 +42,7 @@ class Outbox:
         "_stream",
         "_waiting",
         "_waiting_bytes",
+        "skipped",
     )
 
     def __init__(
@@ -66,6 +67,8 @@ class Outbox:
         self._flushing = False
         self._idle: trio.Event | None = None
         self._open = True
+        self.skipped = 0
+        """How many messages expired before the network took them."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -81,8 +84,7 @@ class Outbox:
         now = trio.current_time()
         if frame.expires_at > now:
             return self._put(frame, frame.wire(self._framing), frame.expires_at, limit=self._limit)
-        parts = without_expired([frame], now)
-        return all(self.write(part) for part in parts)
+        return all(self.write(part) for part in self._unexpired([frame], now))
 
     def write_raw(self, data: bytes) -> bool:
         """Send what a library made for the wire, in order with the frames; otherwise as `write`."""
@@ -166,6 +168,11 @@ class Outbox:
     def _wire(self, entry: Frame | bytes) -> bytes:
         return entry.wire(self._framing) if isinstance(entry, Frame) else entry
 
+    def _unexpired(self, frames: list[Frame], now: float) -> list[Frame]:
+        kept, dropped = without_expired(frames, now)
+        self.skipped += dropped
+        return kept
+
     def _drop_expired(self, now: float) -> None:
         """Put `skipped` in the place of frames that expired; the library's writes keep their places among them."""
         if now < self._first_expires_at:
@@ -176,10 +183,10 @@ class Outbox:
             if isinstance(entry, Frame):
                 run.append(entry)
                 continue
-            kept.extend(without_expired(run, now))
+            kept.extend(self._unexpired(run, now))
             kept.append(entry)
             run = []
-        kept.extend(without_expired(run, now))
+        kept.extend(self._unexpired(run, now))
         self._waiting = kept
         self._first_expires_at = min((entry.expires_at for entry in kept if isinstance(entry, Frame)), default=math.inf)
         self._waiting_bytes = sum(len(self._wire(entry)) for entry in kept) + (len(self._rest) if self._rest else 0)

@@ -72,7 +72,7 @@ def test_expires_with_the_first_of_its_messages() -> None:
 
 def test_what_is_alive_goes_out_as_it_is() -> None:
     frame = Frame([Outgoing(message("a"), (5.0,))])
-    assert without_expired([frame], 4.9) == [frame]
+    assert without_expired([frame], 4.9) == ([frame], 0)
 
 
 def test_in_place_of_what_expired_stands_one_skipped_for_each_room() -> None:
@@ -81,20 +81,22 @@ def test_in_place_of_what_expired_stands_one_skipped_for_each_room() -> None:
         Frame([Outgoing(message("b", OTHER), (1.0,))]),
         Frame([Outgoing(message("c"), (9.0,)), Outgoing(message("d"), (1.0,))]),
     ]
-    events = read(without_expired(waiting, 1.0))
+    kept, dropped = without_expired(waiting, 1.0)
+    events = read(kept)
+    assert dropped == sum(event.get("count", 0) for event in events)
     assert [event.get("content", event["type"]) for event in events] == ["ok", "c", "skipped", "skipped"]
     assert {(event["roomId"], event["count"]) for event in events[2:]} == {(ROOM, 2), (OTHER, 1)}
 
 
 def test_a_joined_keeps_its_live_messages() -> None:
     waiting = [Frame([Outgoing(joined("a", "b", "c"), (1.0, 2.0, 3.0))])]
-    kept = without_expired(waiting, 2.0)
+    kept, _ = without_expired(waiting, 2.0)
     events = read(kept)
     assert [event["type"] for event in events] == ["joined", "skipped"]
     assert [each["content"] for each in events[0]["messages"]] == ["c"]
     assert events[1]["count"] == 2
     assert kept[0].expires_at == 3.0
-    assert [event["type"] for event in read(without_expired(waiting, 3.0))] == ["joined", "skipped"]
+    assert [event["type"] for event in read(without_expired(waiting, 3.0)[0])] == ["joined", "skipped"]
 
 
 def test_packs_as_few_frames_as_the_size_allows() -> None:
@@ -121,4 +123,4 @@ def test_fills_a_frame_to_the_last_byte() -> None:
 
 def test_nothing_makes_no_frame() -> None:
     assert frames([]) == []
-    assert without_expired([], 0.0) == []
+    assert without_expired([], 0.0) == ([], 0)

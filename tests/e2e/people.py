@@ -146,6 +146,13 @@ class Person:
         raise AssertionError("it was never there")
 
 
+async def until(check: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait for something of the world outside, which tells nobody when it happens."""
+    with trio.fail_after(patience):
+        while not check():  # noqa: ASYNC110 - there is nothing to wait for but time
+            await trio.sleep(0.01)
+
+
 def ids(messages: Sequence[Fields]) -> list[str]:
     return [message["messageId"] for message in messages]
 

@@ -23,7 +23,7 @@ from evanesce.protocol.commands import (
 )
 from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
 from evanesce_transports.quart.settings import Settings
-from tests.transports.conftest import NOW, ORIGIN, FakeGateway, Listening, listening
+from tests.transports.quart_server import NOW, ORIGIN, FakeGateway, Listening, listening
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 
@@ -175,14 +175,20 @@ async def test_every_error_has_the_status_of_the_table(
     assert "type" not in answer.json
 
 
-async def test_a_fault_shows_nothing_of_itself(server: Listening, gateway: FakeGateway, faults: list[str]) -> None:
+async def test_a_fault_shows_nothing_of_itself(
+    gateway: FakeGateway, faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUART_DEBUG", "1")
+    monkeypatch.setenv("FLASK_DEBUG", "1")
     faults.append("a request failed")
     gateway.failure = RuntimeError("secret")
-    answer = await ask(server, "GET", "/api/v1/me")
-    assert answer.status == 500
-    assert answer.json["code"] == "internal"
-    assert b"secret" not in answer.body
-    await server.check_alive()
+    async with listening(gateway) as server:
+        answer = await ask(server, "GET", "/api/v1/me")
+        assert answer.status == 500
+        assert answer.json.keys() == {"code", "message", "retry"}
+        assert answer.json["code"] == "internal"
+        assert b"secret" not in answer.body
+        await server.check_alive()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ async def test_hypercorn_serves_one_request_and_ends() -> None:
     async with listener, await trio.testing.open_stream_to_socket_listener(listener) as client:
         stream = Stream(client.socket)
         with trio.fail_after(5):
-            await TCPServer(ASGIWrapper(app), Config(), WorkerContext(None), {"mark": 1}, stream).run()  # type: ignore[arg-type]
+            await TCPServer(ASGIWrapper(app), Config(), WorkerContext(None), {"mark": 1}, stream).run()
     assert (seen[0]["path"], seen[0]["query_string"], seen[0]["state"]["mark"]) == ("/a b", b"c", 1)
     assert stream.response.endswith(b"\r\n\r\nhi")
     assert b"connection: close" in stream.response.lower()
@@ -117,7 +117,7 @@ async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool) -> None:
         "extensions": {"websocket.http.response": {}},
     }
     with trio.fail_after(5):
-        await app(scope, trio.sleep_forever, send)  # type: ignore[arg-type]
+        await app(scope, trio.sleep_forever, send)
     kinds = [message["type"] for message in sent]
     if accept:
         assert kinds == ["websocket.accept", "websocket.close"]

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from evanesce_transports.quart.settings import Settings
-from tests.transports.conftest import ORIGIN, FakeGateway, Listening, listening, masked, read_all, upgrade_request
+from tests.transports.quart_server import ORIGIN, FakeGateway, Listening, listening, masked, read_all, upgrade_request
 
 
 @pytest.mark.parametrize(

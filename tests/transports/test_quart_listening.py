@@ -13,16 +13,15 @@ import trio
 import trustme
 
 from evanesce.errors import ConfigurationError
-from evanesce.interfaces import Setup
+from evanesce.interfaces import Setup, Transport
 from evanesce_transports import quart as plugin
 from evanesce_transports.quart.addresses import Client, find_client
 from evanesce_transports.quart.settings import Settings, parse_networks
-from evanesce_transports.quart.transport import QuartTransport
-from tests.transports.conftest import FRAME_BYTES, OUTBOX_BYTES, FakeGateway, frame_of, listening
+from tests.transports.quart_server import FRAME_BYTES, OUTBOX_BYTES, FakeGateway, frame_of, listening
 
 
-def transport(folder: Path = Path(), **settings: Any) -> QuartTransport:
-    return QuartTransport(
+def transport(folder: Path = Path(), **settings: Any) -> Transport:
+    return plugin.evanesce_transport(
         Setup(
             name="quart",
             settings=Settings(**settings),

@@ -9,7 +9,7 @@ import trio
 
 import evanesce_transports.quart.request as reading
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
-from tests.transports.conftest import FakeGateway, Listening, listening, read_all
+from tests.transports.quart_server import FakeGateway, Listening, listening, read_all
 
 
 def status(answer: bytes) -> int:

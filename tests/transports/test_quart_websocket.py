@@ -9,7 +9,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from evanesce.interfaces import Connection
-from tests.transports.conftest import (
+from tests.transports.quart_server import (
     FRAME_BYTES,
     OUTBOX_BYTES,
     FakeGateway,

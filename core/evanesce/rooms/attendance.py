@@ -17,7 +17,7 @@ from evanesce.rooms.membership import Membership, outgoing, with_messages
 from evanesce.rooms.requests import Enter, Quit
 from evanesce.rooms.seat import Seat
 from evanesce.rooms.surroundings import Surroundings
-from evanesce.store.base import Gone, History, Person
+from evanesce.store.base import Gone, History, Person, Presence
 
 PAGE_BYTES = 128 * 1024
 """How much history one frame gives; with the roster and what the events add it stays below the protocol's size."""
@@ -38,47 +38,37 @@ _BACKLOG_SECONDS = 0.02
 class Attendance:
     """The comings and goings of one room. Only the task that works through the room's inbox awaits it.
 
-    `presence` is told what the store says of who is in the room; with `reconciling` the store has to be told that anew.
+    `heard` is told what the store says of who is in the room.
     """
 
     def __init__(
-        self, room_id: str, members: Membership, around: Surroundings, presence: Callable[..., None]
+        self, room_id: str, members: Membership, around: Surroundings, heard: Callable[[Presence], None]
     ) -> None:
         self._room_id = room_id
         self._members = members
         self._around = around
         self._store = around.store
         self._config = around.config
+        self._heard = heard
         self._behind: list[Seat] = []
-        self._departed: set[str] = set()  # whom the store does not know yet to have left
         self._active = False
-        self._presence = presence
-        self._stalled = False  # the store could not be asked when it was last tried
-        self.reconciling = False
-        self.closed = False
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether there is somebody whom the store does not know yet to have left."""
-        return bool(self._departed)
+        self._closed = False
+        self._stalled = False  # the store could not be read when it was last tried
 
     @property
     def pause(self) -> float:
-        """How long there is nothing to `settle`, in seconds."""
-        if self._stalled or self._departed or self.reconciling:
-            return _RETRY_SECONDS
+        """How long nobody can `read_on`, in seconds."""
         if not self._behind:
             return math.inf
+        if self._stalled:
+            return _RETRY_SECONDS
         return _BACKLOG_SECONDS if all(seat.subscriber.backlogged for seat in self._behind) else 0.0
 
-    async def settle(self) -> None:
-        """Do what could not be done at once: give those who are behind their next page, tell the store who is here."""
-        if self.reconciling and not self.closed:
-            await self._reconcile()
+    async def read_on(self) -> None:
+        """Give those who are behind the next page of what they have not heard."""
         for seat in self._behind.copy():
-            await self._read_on(seat)
-        if self._departed:
-            await self._leave()
+            if not seat.subscriber.backlogged:
+                await self._read_on(seat)
 
     async def enter(self, requests: Sequence[Enter]) -> None:
         """Let people in, as one group, and give each the history behind its cursor."""
@@ -88,7 +78,6 @@ class Attendance:
             if seat in self._behind:
                 self._behind.remove(seat)
         people = {r.subscriber.user_id: Person(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
-        self._departed.difference_update(people)
         try:
             entered = await self._store.enter(
                 self._room_id, list(people.values()), self._config.rooms.capacity, self._config.rooms.roster_size
@@ -97,12 +86,12 @@ class Attendance:
             for request in requests:
                 self._turn_away(request, error)
             return
-        if self.closed or isinstance(entered, Gone):
+        if self._closed or isinstance(entered, Gone):
             for request in requests:
                 self._turn_away(request, room_not_found())
             return
         presence, refused = entered
-        self._presence(presence)
+        self._heard(presence)
         by_cursor: dict[str | None, list[Enter]] = {}
         for request in requests:
             if request.subscriber.user_id in refused:
@@ -113,6 +102,7 @@ class Attendance:
             limit = trio.CapacityLimiter(HISTORIES)
             for since, alike in by_cursor.items():
                 nursery.start_soon(self._catch_up, since, alike, limit)
+        await self._leave([user_id for user_id in people if not self._members.connections(user_id)])
 
     async def _catch_up(self, since: str | None, requests: list[Enter], limit: trio.CapacityLimiter) -> None:
         async with limit:
@@ -123,7 +113,7 @@ class Attendance:
                     self._turn_away(request, error)
                 return
             for request in requests:
-                if self.closed or isinstance(history, Gone):
+                if self._closed or isinstance(history, Gone):
                     self._turn_away(request, room_not_found())
                 else:
                     self._welcome(request, history)
@@ -181,9 +171,6 @@ class Attendance:
             )
 
     async def _read_on(self, seat: Seat) -> None:
-        """Give a seat that is behind the next page of what it has not heard."""
-        if seat.subscriber.backlogged:
-            return
         try:
             history = await self._history(seat.cursor, PAGE_MESSAGES)
         except StoreUnavailable:
@@ -201,13 +188,10 @@ class Attendance:
 
     def close(self, reason: str) -> None:
         """Let everyone out: the room is gone."""
-        self.closed = True
+        self._closed = True
         self._members.announce([events.RoomClosed(room_id=self._room_id, reason=reason)])
         self.clear()
-        self._departed.clear()
-        if self._active:
-            self._active = False
-            self._around.records.record(RoomActivity(room_id=self._room_id, active=False))
+        self._empty()
 
     def clear(self) -> None:
         """Take away every seat but of those who are being let in just now: they are refused when their turn comes."""
@@ -218,25 +202,29 @@ class Attendance:
 
     async def quit(self, requests: Sequence[Quit]) -> None:
         """Let people out, as one group."""
+        gone: list[str] = []
         for request in requests:
             seat = self._members.of(request.subscriber)
             if seat is not None and self._dismiss(seat):
-                self._departed.add(request.subscriber.user_id)
-        if self._departed:
-            await self._leave()
+                gone.append(request.subscriber.user_id)
+        await self._leave(gone)
         for request in requests:
             request.subscriber.dismissed(self._room_id)
             request.subscriber.answer([Outgoing(events.Left(ref=request.ref, room_id=self._room_id))])
 
-    async def _leave(self) -> None:
-        """Tell the store who has left. Where it does not answer it is told later: it is no error of theirs."""
-        user_ids = list(self._departed)
+    async def _leave(self, user_ids: Sequence[str]) -> None:
+        if not user_ids:
+            return
         try:
             left = await self._store.leave(self._room_id, user_ids)
         except StoreUnavailable:
-            return
-        self._departed.difference_update(user_ids)
-        if left == 0 and self._active:
+            # It is no error of theirs: the store sees to it when it is back.
+            left = self._members.roster.count - len(user_ids)
+        if left <= 0:
+            self._empty()
+
+    def _empty(self) -> None:
+        if self._active:
             self._active = False
             self._around.records.record(RoomActivity(room_id=self._room_id, active=False))
 
@@ -255,29 +243,16 @@ class Attendance:
         return last
 
     def _turn_away(self, request: Enter, error: CommandError) -> None:
-        """Refuse a join. Somebody who was in already, and asked again, stays."""
+        """Refuse a join. Somebody who was in already, and asked again while the store was down, stays."""
         seat = self._members.of(request.subscriber)
         request.subscriber.refuse(request.ref, error)
         if seat is None:
             return
-        if seat.welcomed and not self.closed and isinstance(error, StoreUnavailable):
+        if seat.welcomed and not self._closed and isinstance(error, StoreUnavailable):
             seat.resume()
             return
-        if self._dismiss(seat):
-            self._departed.add(request.subscriber.user_id)
+        self._dismiss(seat)
         request.subscriber.dismissed(self._room_id)
-
-    async def _reconcile(self) -> None:
-        people = [Person(user_id, name) for user_id, name in self._members.users.items()]
-        try:
-            entered = await self._store.enter(
-                self._room_id, people, self._config.rooms.capacity, self._config.rooms.roster_size
-            )
-        except StoreUnavailable:
-            return
-        self.reconciling = False
-        if not isinstance(entered, Gone):
-            self._presence(entered[0], anew=True)
 
     def _unsent(self, message_id: str) -> events.Unsent:
         return events.Unsent(room_id=self._room_id, message_id=message_id)

@@ -108,8 +108,8 @@ class Rename:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reconcile:
-    """The store may not know any more who is here: tell it again."""
+class CountAnew:
+    """Who is here is not known by name: ask the store."""
 
 
-RoomRequest = Enter | Quit | Post | Withdraw | Write | AskMembers | Rename | Reconcile
+RoomRequest = Enter | Quit | Post | Withdraw | Write | AskMembers | Rename | CountAnew

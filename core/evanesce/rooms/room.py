@@ -23,10 +23,10 @@ from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.requests import (
     AskMembers,
+    CountAnew,
     Enter,
     Post,
     Quit,
-    Reconcile,
     Rename,
     Request,
     RoomRequest,
@@ -71,6 +71,7 @@ class Room:
         self._members = Membership(room_id, self._roster_size)
         self._attendance = Attendance(room_id, self._members, around, self._take)
         self._talk = Talk(room_id, self._members, around)
+        self._counting = False  # somebody has asked for the names, and waits for them
         self._count_due = False
         self._count_told_at = -math.inf
         self._nursery: trio.Nursery
@@ -115,15 +116,15 @@ class Room:
                 requests = list(group)
                 for start in range(0, len(requests), GROUP):
                     await self._do(kind, requests[start : start + GROUP])
-            await self._attendance.settle()
-            if not self._members and not self._attendance.unsettled and not self.inbox:
+            await self._attendance.read_on()
+            if not self._members and not self.inbox:
                 self.inbox.close()
                 return
 
     async def _requests(self) -> list[RoomRequest]:
         """Wait for what is asked next, no longer than until there is something else to do."""
         pause = self._attendance.pause
-        if not pause:
+        if pause == 0:
             await trio.lowlevel.checkpoint()
             return self.inbox.drain_nowait()
         with trio.move_on_after(pause):
@@ -144,8 +145,8 @@ class Room:
 
     async def _do_one(self, request: RoomRequest) -> None:
         match request:
-            case Reconcile():
-                pass  # it has woken the task, which settles what there is next
+            case CountAnew():
+                await self._count_anew()
             case Rename(user_id, display_name):
                 await self._rename(Person(user_id, display_name))
             case Withdraw() | Write() | AskMembers() if self._members.of(request.subscriber) is None:
@@ -174,7 +175,15 @@ class Room:
             try:
                 await self._store.rename(self.room_id, person)
             except StoreUnavailable:
-                self._reconcile()
+                return  # the store sees to it when it is back
+
+    async def _count_anew(self) -> None:
+        self._counting = False
+        try:
+            presence = await self._store.presence(self.room_id, self._roster_size)
+        except StoreUnavailable:
+            return  # the feed says how it is when the store is back
+        self._take(presence)
 
     # --- what the store says --------------------------------------------------------------------------------------
 
@@ -195,16 +204,14 @@ class Room:
                     self._members.announce([events.TypingEvent(room_id=self.room_id, user_id=user_id)])
                 case Lost(cursor):
                     self._members.announce([events.Gap(room_id=self.room_id, since=cursor)])
-                    self._reconcile()
-                case PresenceChanged():
-                    self._reconcile()
+                case PresenceChanged(presence):
+                    self._take(presence)
                 case Closed(reason):
                     self._attendance.close(reason)
-                    self.inbox.put_over(Reconcile())
+                    self._ask_to_count()  # only so that the room wakes, and ends
                     return
                 case _:
-                    # While the store is being told anew who is here, its single changes mean nothing.
-                    if not self._attendance.reconciling and (event := self._members.roster.apply(happening)):
+                    if (event := self._members.roster.apply(happening)) is not None:
                         self._members.announce([event])
                     self._note_count()
         self._tell(entries)
@@ -212,14 +219,13 @@ class Room:
     def _tell(self, entries: list[Tellable]) -> None:
         self._around.metrics.delivered.inc(self._members.tell(entries))
 
-    def _reconcile(self) -> None:
-        """Have the store told anew who is here, as soon as it can be."""
-        if not self._attendance.reconciling:
-            self._attendance.reconciling = True
-            self.inbox.put_over(Reconcile())
+    def _ask_to_count(self) -> None:
+        if not self._counting:
+            self._counting = True
+            self.inbox.put_over(CountAnew())
 
-    def _take(self, presence: Presence, *, anew: bool = False) -> None:
-        self._members.announce(self._members.roster.snapshot(presence, anew=anew))
+    def _take(self, presence: Presence) -> None:
+        self._members.announce(self._members.roster.snapshot(presence))
         self._note_count()
 
     def _note_count(self) -> None:
@@ -227,7 +233,7 @@ class Room:
         if roster.complete:
             return
         if roster.count <= self._roster_size:
-            self._reconcile()  # the room has become small enough to be named, and the names are not known
+            self._ask_to_count()  # the room has become small enough to be named, and the names are not known
         elif not self._count_due:
             self._count_due = True
             self._nursery.start_soon(self._tell_count)

@@ -30,12 +30,9 @@ class Roster:
         """Whether names are known and told."""
         return self.count <= self._size and len(self._names) == self.count
 
-    def snapshot(self, presence: Presence, *, anew: bool = False) -> list[Event]:
-        """Take what the store says; gives what members must be told of the difference.
-
-        With `anew` the store may have lost its memory, and versions start again.
-        """
-        if presence.version <= self.version and not anew:
+    def snapshot(self, presence: Presence) -> list[Event]:
+        """Take what the store says, unless something newer is known; gives what members are told of the difference."""
+        if presence.version < self.version:
             return []
         old, was_complete = self._names, self.complete
         self.version, self.count = presence.version, presence.count

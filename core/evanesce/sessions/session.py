@@ -163,6 +163,7 @@ class Session:
             _put_over(room, Quit(self, None))
         self._rooms.clear()
         await self._connection.close(code.value, reason)
+        self._services.metrics.skipped.inc(self._connection.skipped)
 
     async def _talk(self) -> None:
         if self._bearer is not None:

@@ -67,7 +67,8 @@ class Person:
 class Presence:
     """Who is in a room, on all servers. `people` is None above the size that was asked for.
 
-    `version` grows with every change of presence: an event with a version up to this one is in `people` already.
+    `version` grows with every change of presence, and never goes back, as `Positioned.number`: an event with a version
+    up to this one is in `people` already.
     """
 
     count: int
@@ -236,7 +237,11 @@ class MessageStore(Protocol):
         ...
 
     async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
-        """Note that users are in a room on this server no more; gives how many are there on all servers."""
+        """Note that users are in a room on this server no more; gives how many are there on all servers.
+
+        Where the store does not answer it is noted all the same, as soon as it does: who is here is what was asked
+        last, also after the store lost its memory.
+        """
         ...
 
     async def rename(self, room_id: str, person: Person) -> None:

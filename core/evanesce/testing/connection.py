@@ -33,6 +33,7 @@ class MemoryConnection:
         self.framing = FRAMING
         self.heard_at = trio.current_time()
         self.waiting_bytes = 0
+        self.skipped = 0
         self.stalled = False
         self.answers_pings = True
         self.pings = 0

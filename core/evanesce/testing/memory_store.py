@@ -140,6 +140,8 @@ class MemoryServer:
         self.rooms: dict[str, _Room] = {}
         self.kept: dict[str, tuple[bytes, float]] = {}
         self.listeners: list[trio.MemorySendChannel[Notice]] = []
+        self.postponed: list[Callable[[], object]] = []
+        """What is done when the server is up again."""
         self._zero: float | None = None
         self._epochs = 0
         self._released: trio.Event | None = None
@@ -175,6 +177,9 @@ class MemoryServer:
     def come_back(self, *, with_memory: bool = True) -> None:
         """Answer again, with what was stored or without. The servers put back who is in their rooms."""
         self.up = True
+        for act in self.postponed:
+            act()
+        self.postponed.clear()
         for room in self.rooms.values():
             if not with_memory:
                 self._epochs += 1
@@ -419,7 +424,15 @@ class MemoryStore:
 
     async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
         """Note that users left on this server."""
-        return await self.server.ask(lambda: self._leave(self.server.room(room_id), user_ids))
+
+        def act() -> int:
+            return self._leave(self.server.room(room_id), user_ids)
+
+        try:
+            return await self.server.ask(act)
+        except StoreUnavailable:
+            self.server.postponed.append(act)
+            raise
 
     def _leave(self, room: _Room, user_ids: Sequence[str]) -> int:
         for user_id in user_ids:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 from uuid import uuid4
@@ -137,6 +137,18 @@ async def happenings(feed: Feed, count: int) -> list[Happening]:
             heard += await feed.next()
     assert len(heard) == count, heard
     return heard
+
+
+async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Look again and again until `condition`, or what it gives to await, is true; for what nothing tells of."""
+    with trio.fail_after(seconds):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return
+            await trio.sleep(0.005)
 
 
 async def until(feed: Feed, kind: type, count: int = 1) -> list[Happening]:

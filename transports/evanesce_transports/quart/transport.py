@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 TLS_SECONDS = 5.0
 """How long a TLS handshake may take."""
 
-REQUEST_SECONDS = 30.0
-"""How long an HTTP request may take after it was read, its response included."""
+REQUEST_SECONDS = 20.0
+"""How long the application may take with an HTTP request that was read."""
+
+RESPONSE_SECONDS = 10.0
+"""How long a client may take to receive the response."""
 
 _BUSY_SECONDS = 0.1
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -111,7 +114,7 @@ class QuartTransport:
             stream = secure
         answer = await self._answer(stream, socket_stream.socket, application)
         if answer:
-            with trio.move_on_after(REQUEST_SECONDS):
+            with trio.move_on_after(RESPONSE_SECONDS):
                 await stream.send_all(answer)
                 await linger(stream, socket_stream.socket)
 

@@ -76,6 +76,11 @@ class GuardedConnection:
         """How much waits to be sent."""
         return self._outbox.waiting_bytes
 
+    @property
+    def skipped(self) -> int:
+        """How many messages expired before the network took them."""
+        return self._outbox.skipped
+
     def write(self, frame: Frame) -> bool:
         """Send `frame`; False where the outbox is full."""
         return self._outbox.write(frame)

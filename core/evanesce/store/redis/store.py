@@ -142,6 +142,8 @@ class _RedisStore:
     @asynccontextmanager
     async def follow(self, room_id: str, roster: int) -> AsyncGenerator[Feed, None]:
         """Hear of what happens in a room from now on."""
+        if not self._link.up:
+            raise StoreUnavailable()
         feed = RoomFeed(room_id, roster, self._log, self._presence, self._clock)
         channel = self._keys.events(room_id)
         self._subscriber.add(channel, feed)

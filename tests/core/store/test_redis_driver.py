@@ -1,0 +1,131 @@
+"""What Evanesce leans on in redis-py, below its documented surface: fails when a new version changes it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError, TimeoutError
+
+from evanesce.errors import ConfigurationError
+from evanesce.store.redis.connection import BROKEN, Address, Connection
+from tests.core.store.backends import RedisBackend
+
+
+def test_the_version_is_one_that_was_tried() -> None:
+    assert redis.__version__.startswith("8.1.")
+
+
+def test_the_driver_has_what_is_called() -> None:
+    driver = redis.connection.UnixDomainSocketConnection
+    for name in (
+        "connect",
+        "disconnect",
+        "pack_command",
+        "pack_commands",
+        "send_packed_command",
+        "read_response",
+        "can_read",
+    ):
+        assert callable(getattr(driver, name)), name
+    assert callable(redis.connection.ConnectionPool.make_connection)
+
+
+@contextmanager
+def server(folder: Path, *answers: bytes) -> Generator[tuple[Connection, list[bytes]], None, None]:
+    """Take one connection, give the next of `answers` each time that anything comes, and then be silent."""
+    path = str(folder / "socket")
+    received: list[bytes] = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            for answer in answers:
+                received.append(peer.recv(65_536))
+                peer.sendall(answer)
+            while data := peer.recv(65_536):
+                received.append(data)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    connection = Address(f"unix://{path}").connection()
+    connection.connect()
+    yield connection, received
+    connection.close()
+    thread.join()
+    listener.close()
+
+
+async def test_refusals_stay_in_their_place(valkey: RedisBackend) -> None:
+    connection = Address(valkey.url).connection()
+    connection.connect()
+    one, unknown, wrong, two = connection.exchange(
+        [("SET", "a", b"\0\r\n"), ("EVALSHA", "f" * 40, 0), ("INCR", "a"), ("GET", "a")]
+    )
+    assert (one, two) == (b"OK", b"\0\r\n")
+    assert isinstance(unknown, NoScriptError)
+    assert isinstance(wrong, ResponseError)
+    connection.close()
+
+
+def test_a_server_that_is_loading_says_so_and_keeps_the_connection(tmp_path: Path) -> None:
+    with server(tmp_path, b"-LOADING Redis is loading the dataset in memory\r\n+OK\r\n") as (connection, _):
+        refused, done = connection.exchange([("SET", "a", "1"), ("SET", "a", "2")])
+    assert isinstance(refused, BusyLoadingError)
+    assert done == b"OK"
+
+
+def test_a_command_that_gets_no_answer_is_sent_once(tmp_path: Path) -> None:
+    with server(tmp_path) as (connection, received):
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connection.exchange([("SET", "a", "1")])
+        assert 1.9 < time.monotonic() - started < 2.5
+    assert b"".join(received).count(b"SET") == 1
+
+
+def test_a_connection_asks_for_nothing_when_it_is_made(tmp_path: Path) -> None:
+    with server(tmp_path, b"+PONG\r\n") as (connection, received):
+        assert connection.exchange([("PING",)]) == [b"PONG"]
+    assert received == [b"*1\r\n$4\r\nPING\r\n"]
+
+
+def test_half_an_answer_is_waited_for_and_never_skipped(tmp_path: Path) -> None:
+    half = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhe"
+    with server(tmp_path, b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n" + half, b"llo\r\n") as (connection, _):
+        assert not connection.readable(0)
+        connection.send("PING")
+        assert connection.readable(1)
+        assert connection.read() == [b"message", b"c", b"hi"]
+        assert connection.readable(0)
+        connection.send("PING")
+        assert connection.read() == [b"message", b"c", b"hello"]
+        assert not connection.readable(0)
+
+
+async def test_the_end_of_a_connection_is_seen_without_sending(valkey: RedisBackend) -> None:
+    connection = Address(valkey.url).connection()
+    connection.connect()
+    [own] = connection.exchange([("CLIENT", "ID")])
+    assert not connection.readable(0)
+    valkey.client.client_kill_filter(_id=str(own))
+    with pytest.raises(BROKEN):
+        connection.readable(1)
+    connection.close()
+
+
+@pytest.mark.parametrize("url", ["http://host", "redis://host:port", "redis://host?socket_timeout=x"])
+def test_an_address_that_cannot_be_read_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Address(url)
+    assert caught.value.path == "redis.url"
+    assert url not in str(caught.value)

@@ -1,0 +1,370 @@
+"""Redis killed, stopped, cut off, full, restricted; servers killed: what was promised is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import trio.testing
+
+from evanesce.config.model import RedisTable
+from evanesce.errors import StoreUnavailable
+from evanesce.store.base import (
+    Departed,
+    Feed,
+    Gone,
+    Happening,
+    Lost,
+    MessageStore,
+    Person,
+    Positioned,
+    PresenceChanged,
+    Stored,
+)
+from evanesce.store.redis import feed as feeds
+from evanesce.store.redis import link as links
+from evanesce.store.redis import open_redis_store, presence
+from tests.core.store.backends import RedisBackend, draft, eventually, happenings, of_kind, until
+
+
+@dataclass
+class Record:
+    """What a sender was told, and what a follower heard."""
+
+    acknowledged: list[str] = field(default_factory=list[str])
+    refused: int = 0
+    slowest: float = 0.0
+    heard: list[Happening] = field(default_factory=list[Happening])
+    talking: bool = True
+
+    async def talk(self, store: MessageStore, room_id: str) -> None:
+        while self.talking:
+            mine = draft(room_id)
+            started = trio.current_time()
+            try:
+                answers = await store.append(room_id, [mine])
+            except StoreUnavailable:
+                self.refused += 1
+                await trio.sleep(0.005)
+            else:
+                assert not isinstance(answers, Gone)
+                assert isinstance(answers[0], Stored)
+                self.acknowledged.append(mine.message_id)
+            self.slowest = max(self.slowest, trio.current_time() - started)
+
+    async def listen(self, feed: Feed) -> None:
+        while True:
+            self.heard += await feed.next()
+
+    @property
+    def given(self) -> list[str]:
+        return [each.message.message_id for each in of_kind(self.heard, Positioned)]
+
+    async def settled(self, store: MessageStore, room_id: str) -> None:
+        """Stop talking, and wait until the follower has heard the last word."""
+        self.talking = False
+        last = draft(room_id, "last")
+        with trio.fail_after(10):
+            while True:
+                try:
+                    await store.append(room_id, [last])
+                    break
+                except StoreUnavailable:
+                    await trio.sleep(0.01)
+            await eventually(lambda: last.message_id in self.given)
+
+
+async def grows(items: list[str], by: int) -> None:
+    target = len(items) + by
+    await eventually(lambda: len(items) >= target)
+
+
+@pytest.mark.parametrize("moment", range(3))
+async def test_killed_under_load_it_acknowledges_nothing_false(valkey: RedisBackend, room_id: str, moment: int) -> None:
+    store = await valkey.open()
+    record = Record()
+    async with store.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        nursery.start_soon(record.listen, feed)
+        for _ in range(5):
+            nursery.start_soon(record.talk, store, room_id)
+        await grows(record.acknowledged, 200 + moment * 37)
+        valkey.forget()
+        await eventually(lambda: record.refused, 2)
+        with trio.fail_after(2):
+            await grows(record.acknowledged, 100)
+        await record.settled(store, room_id)
+        nursery.cancel_scope.cancel()
+    assert len(set(record.given)) == len(record.given)
+    [lost] = [place for place, each in enumerate(record.heard) if isinstance(each, Lost)]
+    # What was acknowledged and never heard of can only be from before the loss, which was told.
+    unheard = set(record.acknowledged) - set(record.given)
+    after = {each.message.message_id for each in of_kind(record.heard[lost:], Positioned)}
+    first_after = next(n for n, message_id in enumerate(record.acknowledged) if message_id in after)
+    assert unheard.isdisjoint(record.acknowledged[first_after + 5 :])
+    numbers = [each.number for each in of_kind(record.heard, Positioned)]
+    assert numbers == sorted(numbers)
+
+
+async def test_stopped_under_load_nothing_is_lost_or_doubled(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    record = Record()
+    async with store.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        nursery.start_soon(record.listen, feed)
+        for _ in range(5):
+            nursery.start_soon(record.talk, store, room_id)
+        await grows(record.acknowledged, 100)
+        valkey.away()
+        await trio.sleep(5)  # longer than every time-out
+        valkey.back()
+        with trio.fail_after(1):
+            await grows(record.acknowledged, 50)
+        await record.settled(store, room_id)
+        nursery.cancel_scope.cancel()
+    assert record.refused
+    assert record.slowest < 2.5
+    assert not of_kind(record.heard, Lost)
+    assert len(set(record.given)) == len(record.given)
+    assert set(record.acknowledged) <= set(record.given)
+
+
+async def test_a_cut_subscription_loses_nothing(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    record = Record()
+    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    async with store.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        nursery.start_soon(record.listen, feed)
+        for _ in range(3):
+            nursery.start_soon(record.talk, store, room_id)
+        for _ in range(5):
+            await grows(record.acknowledged, 100)
+            valkey.client.client_kill_filter(_type="pubsub")
+        await grows(record.acknowledged, 100)
+        await record.settled(store, room_id)
+        nursery.cancel_scope.cancel()
+    assert not record.refused
+    assert not of_kind(record.heard, Lost)
+    assert set(record.given[:-1]) == set(record.acknowledged)
+    assert len(set(record.given)) == len(record.given) == len(record.acknowledged) + 1
+    numbers = [each.number for each in of_kind(record.heard, Positioned)]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    changes = of_kind(record.heard, PresenceChanged)
+    assert changes
+    assert all(change.presence.people == (Person("ada", "Ada"),) for change in changes)
+
+
+async def test_what_is_said_while_nobody_listens_is_fetched_or_told(valkey: RedisBackend, room_id: str) -> None:
+    one, other = await valkey.open("one", ttl=0.4), await valkey.open("two", ttl=60)
+    async with one.follow(room_id, 10) as feed:
+        await one.append(room_id, [draft(room_id, "heard")])
+        await happenings(feed, 1)
+        subscriber = _channel_listener(feed)
+        subscriber.muted = True
+        taken_back = draft(room_id, "taken back")
+        await other.append(room_id, [draft(room_id, "missed"), taken_back])
+        await other.withdraw(room_id, taken_back.message_id, "ada")
+        subscriber.muted = False
+        await other.append(room_id, [draft(room_id, "after")])
+        heard = await until(feed, Positioned, 2)
+        assert [each.message.content for each in of_kind(heard, Positioned)] == ["missed", "after"]
+        assert not of_kind(heard, Lost)
+        subscriber.muted = True
+        brief = draft(room_id, "expires unheard")
+        await one.append(room_id, [brief])
+        key = f"evanesce:{{{room_id}}}:message:{brief.message_id}"
+        await eventually(lambda: not valkey.client.exists(key), 5)
+        subscriber.muted = False
+        await other.append(room_id, [draft(room_id, "late")])
+        heard = await until(feed, Positioned)
+        assert [type(each) for each in heard] == [Lost, Positioned]
+
+
+class _Muted:
+    """Stands before a feed and, while `muted`, lets nothing through: as if Redis had lost it."""
+
+    def __init__(self, feed: feeds.RoomFeed) -> None:
+        self.muted = False
+        self._push = feed.push
+
+    def push(self, payload: bytes) -> None:
+        if not self.muted:
+            self._push(payload)
+
+
+def _channel_listener(feed: Feed) -> _Muted:
+    assert isinstance(feed, feeds.RoomFeed)
+    muted = _Muted(feed)
+    feed.push = muted.push  # type: ignore[method-assign]  # the subscriber looks it up at every call
+    return muted
+
+
+async def test_a_follower_that_does_not_listen_costs_no_memory(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "PAYLOADS", 10)
+    store = await valkey.open()
+    async with store.follow(room_id, 10) as feed:
+        for n in range(100):
+            await store.append(room_id, [draft(room_id, str(n))])
+        heard = of_kind(await until(feed, Positioned, 100), Positioned)
+    assert [each.message.content for each in heard] == [str(n) for n in range(100)]
+
+
+async def test_an_emptied_script_cache_is_filled_again(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    async with store.follow(room_id, 10) as feed:
+        for n in range(3):
+            valkey.client.script_flush()
+            await store.append(room_id, [draft(room_id, str(n))])
+        assert len(await happenings(feed, 3)) == 3
+
+
+async def test_a_lost_connection_is_replaced_before_anybody_notices(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    for _ in range(5):
+        valkey.client.client_kill_filter(_type="normal", skipme=True)
+        await trio.sleep(0.05)  # longer than what a connection in use is trusted unseen
+        await store.append(room_id, [draft(room_id)])
+
+
+async def test_a_full_redis_is_told(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    valkey.client.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.append(room_id, [draft(room_id)])
+    assert store.healthy
+    valkey.client.config_set("maxmemory", 0)
+    history = await store.history(room_id, None, 10, 1_000)
+    assert not isinstance(history, Gone)
+    assert (history.messages, history.more) == ((), False)
+
+
+async def test_a_replica_is_told(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    await store.append(room_id, [draft(room_id)])
+    valkey.client.replicaof("127.0.0.1", "1")
+    with pytest.raises(StoreUnavailable, match="replica"):
+        await store.append(room_id, [draft(room_id)])
+    valkey.client.replicaof("no", "one")
+    await store.append(room_id, [draft(room_id)])
+
+
+async def test_what_waits_is_bounded(valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch, room_id: str) -> None:
+    monkeypatch.setattr(links, "OUTSTANDING", 5)
+    store = await valkey.open()
+    refused: list[str] = []
+
+    async def send() -> None:
+        try:
+            await store.append(room_id, [draft(room_id)])
+        except StoreUnavailable as error:
+            refused.append(error.message)
+
+    valkey.away()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        valkey.back()
+    assert 15 <= len(refused) < 20
+    assert all("busy" in message for message in refused)
+
+
+async def test_a_redis_that_is_not_there_yet_is_found_when_it_comes(valkey: RedisBackend, room_id: str) -> None:
+    socket = valkey.url.removeprefix("unix://")
+    os.rename(socket, f"{socket}.away")
+    async with open_redis_store(RedisTable(url=valkey.url), ttl=60, server_id="one") as store:
+        assert not store.healthy
+        with trio.fail_after(0.1), pytest.raises(StoreUnavailable):
+            await store.append(room_id, [draft(room_id)])
+        with trio.fail_after(0.1), pytest.raises(StoreUnavailable):
+            async with store.follow(room_id, 10):
+                pytest.fail("there is nothing to follow")
+        os.rename(f"{socket}.away", socket)
+        await eventually(lambda: store.healthy, 0.5)
+        await store.append(room_id, [draft(room_id)])
+
+
+async def test_the_store_ends_at_once_though_redis_hangs(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    valkey.away()
+    with trio.fail_after(4):
+        await valkey.close(store)
+    valkey.back()
+
+
+# Other servers
+
+SERVER = """
+import sys, trio
+from evanesce.config.model import RedisTable
+from evanesce.store.base import Person
+from evanesce.store.redis import open_redis_store, presence
+presence.LEASE_SECONDS = 0.5
+async def main():
+    async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
+        await store.enter(sys.argv[2], [Person("ada", "Ada"), Person("bob", "Bob")], 10, 10)
+        print("ready", flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def killed_server(valkey: RedisBackend, room_id: str) -> None:
+    """Let a server put Ada and Bob into a room, and kill it."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", SERVER, valkey.url, room_id], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with trio.fail_after(20):
+        assert await process.stdout.receive_some() == b"ready\n"
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    await process.stdout.aclose()
+
+
+async def test_a_killed_servers_people_leave(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    one, two = await valkey.open("one"), await valkey.open("two")
+    await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    await killed_server(valkey, room_id)
+    async with two.follow(room_id, 10) as feed:
+        heard = await until(feed, Departed)
+    assert [(each.user_id, each.count) for each in of_kind(heard, Departed)] == [("bob", 1)]
+    assert (await two.presence(room_id, 10)).people == (Person("ada", "Ada"),)
+    await eventually(lambda: not any(b"killed" in key for key in valkey.client.scan_iter()), 5)
+
+
+async def test_a_server_that_comes_back_clears_up_behind_itself(valkey: RedisBackend, room_id: str) -> None:
+    await killed_server(valkey, room_id)
+    again = await valkey.open("killed")
+
+    async def cleared() -> bool:
+        return await again.counts([room_id]) == [0]
+
+    await eventually(cleared, 5)
+
+
+async def test_a_server_that_was_stopped_too_long_comes_in_again(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    one, two = await valkey.open("one"), await valkey.open("two")
+    await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    leases = "evanesce:{servers}:leases"
+    [name] = [server for server in valkey.client.zrange(leases, 0, -1) if server.startswith(b"one.")]
+    valkey.client.zadd(leases, {name: 1})
+    await eventually(lambda: valkey.client.zscore(leases, name) is None, 5)
+
+    async def back() -> bool:
+        return (await two.presence(room_id, 10)).people == (Person("ada", "Ada"),)
+
+    await eventually(back, 5)
+    assert await one.leave(room_id, ["ada"]) == 0

@@ -1,0 +1,195 @@
+"""What Redis holds, looked at with a client of its own: the keys, their times, and content in one place alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from evanesce.config.model import RedisTable
+from evanesce.errors import ConfigurationError, StoreUnavailable
+from evanesce.model import Message
+from evanesce.store.base import CURSOR_SECONDS, Gone, Person, Positioned, Stored
+from evanesce.store.redis import open_redis_store
+from tests.core.store.backends import RedisBackend, draft, eventually, happenings
+
+CANARY = "canary-1f0a8c-\u00e9\U0001f600"
+
+
+def everything(client: redis.Redis) -> dict[str, bytes]:
+    """All that can be read from Redis: each key with what it holds."""
+    readers: dict[bytes, Any] = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"stream": client.xrange,
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        b"none": lambda key: b"",  # it expired meanwhile
+    }
+    return {key.decode(): repr(readers[client.type(key)](key)).encode() for key in client.scan_iter()}
+
+
+async def test_a_message_is_its_json_under_its_ttl(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open(ttl=60)
+    pubsub = valkey.client.pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe(f"evanesce:{{{room_id}}}:events")
+    mine = draft(room_id, CANARY)
+    answers = await store.append(room_id, [mine])
+    assert not isinstance(answers, Gone)
+    [stored] = answers
+    assert isinstance(stored, Stored)
+    key = f"evanesce:{{{room_id}}}:message:{mine.message_id}"
+    raw = valkey.client.get(key)
+    assert isinstance(raw, bytes)
+    assert json.loads(raw) == {
+        "messageId": mine.message_id,
+        "roomId": room_id,
+        "senderId": "ada",
+        "senderName": "Ada",
+        "content": CANARY,
+        "createdAt": stored.created_at,
+        "expiresAt": stored.expires_at,
+    }
+    assert raw == msgspec.json.encode(msgspec.json.decode(raw, type=Message))
+    assert 58_000 < valkey.client.pttl(key) <= 60_000
+    seconds, microseconds = valkey.client.time()
+    assert abs(store.now() - (seconds * 1000 + microseconds // 1000)) < 1_000
+    pubsub.get_message(timeout=5)  # the subscription's own acknowledgement
+    published = pubsub.get_message(timeout=5)
+    assert published is not None
+    assert published["data"].endswith(raw)
+    pubsub.close()
+
+
+async def test_times_are_right_on_every_kind_of_day(valkey: RedisBackend) -> None:
+    script = files("evanesce.store.redis") / "lua" / "append.lua"
+    source = script.read_text().split("local state = room()")[0]
+    days = [
+        "1970-01-01",
+        "1999-12-31",
+        "2000-02-29",
+        "2024-02-29",
+        "2024-12-31",
+        "2026-03-01",
+        "2100-02-28",
+        "2100-03-01",
+    ]
+    for day in days:
+        for time, milliseconds in (("00:00:00.000", 0), ("23:59:59.999", 86_399_999)):
+            start = int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()) * 1000
+            written = valkey.client.eval(f"{source}\nreturn rfc3339(tonumber(ARGV[1]))", 0, start + milliseconds)
+            assert written == f"{day}T{time}Z".encode()
+
+
+async def test_content_is_in_the_messages_key_and_nowhere_else(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open(ttl=0.8)
+    canary = CANARY.encode()
+    kept, withdrawn = draft(room_id, CANARY), draft(room_id, CANARY)
+    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    async with store.follow(room_id, 10) as feed:
+        await store.append(room_id, [kept, withdrawn])
+        await store.withdraw(room_id, withdrawn.message_id, "ada")
+        await happenings(feed, 3)
+        held = everything(valkey.client)
+        message_key = f"evanesce:{{{room_id}}}:message:{kept.message_id}"
+        assert [key for key, value in held.items() if b"canary" in value] == [message_key]
+        assert canary in valkey.client.get(message_key)
+        assert f"evanesce:{{{room_id}}}:unsent:{withdrawn.message_id}" in held
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:unsent:{withdrawn.message_id}") <= 800
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:index") <= 800
+        assert valkey.client.ttl(f"evanesce:{{{room_id}}}:state") > CURSOR_SECONDS
+        assert all(key.startswith("evanesce:{") for key in held)
+        assert valkey.client.slowlog_len() == 0
+        await eventually(lambda: b"canary" not in b"".join(everything(valkey.client).values()), 5)
+    left = [key for key in everything(valkey.client) if room_id in key]
+    assert sorted(key.rpartition("}:")[2].partition(":")[0] for key in left) == ["at", "people", "state"]
+
+
+async def test_the_prefix_is_the_deployers(valkey: RedisBackend, room_id: str) -> None:
+    async with open_redis_store(RedisTable(url=valkey.url, prefix="my:chat"), ttl=60, server_id="one") as store:
+        await store.append(room_id, [draft(room_id)])
+        await store.put("key", b"value", 60)
+        await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+        keys = everything(valkey.client)
+    assert keys
+    assert all(key.startswith("my:chat:") for key in keys)
+
+
+async def test_a_server_that_ends_leaves_nothing_of_itself(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open(ttl=0.1)
+    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    await valkey.close(store)
+    assert [key.rpartition("}:")[2] for key in everything(valkey.client)] == ["state"]
+
+
+SMALLEST_ACCESS = (
+    "~evanesce:* &evanesce:* -@all +evalsha +script|load +get +mget +set +getdel +del +unlink +exists +pttl +pexpire"
+    " +time +xadd +xrange +hget +hset +hmget +hdel +hlen +hexists +hkeys +hgetall +sadd +srem +smembers +zadd"
+    " +zscore +zrange +zrangebyscore +zrem +publish +subscribe +unsubscribe +ping +info"
+)
+"""What README and documentation give deployers: the access list of a user that may do what the store does, no more."""
+
+
+async def test_the_smallest_access_list_is_enough(valkey: RedisBackend, room_id: str) -> None:
+    valkey.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *SMALLEST_ACCESS.split())
+    url = valkey.url.replace("unix://", "unix://chat:secret@")
+    async with open_redis_store(RedisTable(url=url), ttl=60, server_id="one") as store:
+        async with store.follow(room_id, 10) as feed:
+            mine = draft(room_id)
+            await store.append(room_id, [mine, mine])
+            await store.history(room_id, None, 0, 1)
+            await store.withdraw(room_id, mine.message_id, "ada")
+            await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+            await store.rename(room_id, Person("ada", "Countess"))
+            await store.presence(room_id, 10)
+            await store.counts([room_id])
+            await store.leave(room_id, ["ada"])
+            assert len(await happenings(feed, 5)) == 5
+        await store.put("key", b"value", 60)
+        assert await store.take("key") == b"value"
+        lines = await store.check()
+        assert "CONFIG GET is refused" in lines[-1]
+        await store.close_room(room_id, "done")
+
+
+async def test_check_names_what_keeps_content(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    assert [line.split()[0] for line in await store.check()] == ["Valkey"]
+    valkey.client.config_set("save", "60 1")
+    valkey.client.config_set("maxmemory", 10_000_000)
+    valkey.client.config_set("maxmemory-policy", "allkeys-lru")
+    valkey.client.config_set("commandlog-request-larger-than", 1000)
+    told = [line.partition(":")[0] for line in await store.check()]
+    assert told[1:] == ["save", "maxmemory-policy", "commandlog-request-larger-than"]
+
+
+async def test_a_wrong_password_is_told_and_never_repeated(
+    valkey: RedisBackend, room_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = valkey.url.replace("unix://", "unix://chat:hunter2@")
+    async with open_redis_store(RedisTable(url=url), ttl=60, server_id="one") as store:
+        assert not store.healthy
+        with pytest.raises(StoreUnavailable):
+            await store.append(room_id, [draft(room_id)])
+    assert "AuthenticationError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_cluster_is_not_supported_yet() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        async with open_redis_store(RedisTable(url="redis://localhost", cluster=True), ttl=60, server_id="one"):
+            pytest.fail("it is not supported")
+    assert caught.value.path == "redis.cluster"
+
+
+async def test_the_embedded_store_starts_a_valkey(room_id: str) -> None:
+    async with open_redis_store(RedisTable(url="embedded"), ttl=60, server_id="one") as store:
+        async with store.follow(room_id, 10) as feed:
+            await store.append(room_id, [draft(room_id)])
+            [given] = await happenings(feed, 1)
+        assert isinstance(given, Positioned)

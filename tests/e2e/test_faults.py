@@ -1,0 +1,198 @@
+"""What ends, dies or hangs around a conversation: the server itself, its Valkey, its database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+
+import pytest
+import trio
+
+from evanesce.cli.client import Disconnected, Fields, Refused
+from evanesce.errors import CloseCode
+from tests.e2e.people import PATIENCE, Person, until
+from tests.e2e.running import Server, alive
+
+
+async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[Person, Person, str]:
+    ana = await Person.arrive(server, nursery, "Ana")
+    ben = await Person.arrive(server, nursery, "Ben")
+    room_id = (await ana.ask("create_room"))["roomId"]
+    await ana.join(room_id)
+    await ben.join(room_id)
+    await ana.hears_of("member_joined", userId=ben.user_id)
+    return ana, ben, room_id
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 1001), (signal.SIGINT, 1001), (signal.SIGHUP, CloseCode.RESTARTING)]
+)
+async def test_a_server_that_goes_away_says_so(server: Server, nursery: trio.Nursery, number: int, code: int) -> None:
+    people = await two_in_a_room(server, nursery)
+    room_id = people[2]
+    began = time.monotonic()
+    server.send_signal(number)
+    for person in people[:2]:
+        goodbye = await person.hears_of("goodbye")
+        assert (goodbye["code"], goodbye["reconnect"]) == (code, True)
+        assert goodbye["reconnectAfter"] >= 0
+        ending = await person.is_sent_away()
+        assert ending.code == code
+    assert await trio.to_thread.run_sync(server.wait) == 0
+    assert time.monotonic() - began < 10, "within the drain time"
+    with closing(sqlite3.connect(server.database)) as database:
+        logs = database.execute('SELECT joinTime, leaveTime FROM "SessionLog" WHERE roomId = ?', (room_id,)).fetchall()
+        assert len(logs) == 2
+        assert all(leave is not None and leave >= join for join, leave in logs)
+        assert database.execute('SELECT active FROM "ChatRoom" WHERE roomId = ?', (room_id,)).fetchall() == [(0,)]
+
+
+async def test_a_killed_server_takes_its_valkey_along_and_starts_again(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    await ana.say(room_id, "lost with the server")
+    await ben.hears_of("message", content="lost with the server")
+    valkey, _ = server.valkey()
+    await trio.to_thread.run_sync(server.kill)
+    await until(lambda: not alive(valkey), 2)
+    for person in (ana, ben):
+        assert (await person.is_sent_away()).code == 1006
+
+    await trio.to_thread.run_sync(server.start)
+    for person in (ana, ben):
+        cursor = person.cursor(room_id)
+        await person.connect()
+        joined = await person.join(room_id, cursor)
+        assert joined["missed"] is None, "the store lost its memory"
+        assert joined["messages"] == []
+    await ana.say(room_id, "as if nothing had happened")
+    await ben.hears_of("message", content="as if nothing had happened")
+
+
+async def test_a_killed_valkey_comes_back_under_a_live_conversation(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    acknowledged: list[Fields] = []
+    refused: list[Refused] = []
+    killed_at: list[float] = []
+    back_at: list[float] = []
+
+    async def talk(stop: trio.Event) -> None:
+        while not stop.is_set():
+            try:
+                began = time.monotonic()
+                acknowledged.append(await ana.say(room_id, str(uuid.uuid4())))
+                if len(back_at) < len(killed_at) and began > killed_at[-1]:
+                    back_at.append(time.monotonic())
+            except Refused as error:
+                refused.append(error)
+            assert time.monotonic() - began < 2.6, "a call that hangs"
+
+    stop = trio.Event()
+    async with trio.open_nursery() as talking:
+        talking.start_soon(talk, stop)
+        await until(lambda: len(acknowledged) >= 20)
+        for _ in range(2):
+            killed_at.append(time.monotonic())
+            os.kill(server.valkey()[0], signal.SIGKILL)
+            await until(lambda: len(back_at) == len(killed_at))
+            assert back_at[-1] - killed_at[-1] < 2, "rooms work again within 2 s"
+            await trio.sleep(1.1)  # what dies again within a second is started with a delay
+        stop.set()
+    assert {error.code for error in refused} <= {"store_unavailable"}
+    assert all(error.retry for error in refused)
+
+    last = await ana.say(room_id, "the last")
+    await ben.hears_of("message", messageId=last["messageId"])
+    for person in (ana, ben):
+        heard = [message["messageId"] for message in person.messages()]
+        assert len(heard) == len(set(heard)), "none twice"
+        gaps = [event for event in person.record if event["type"] == "gap"]
+        lost = {sent["messageId"] for sent in acknowledged} - set(heard)
+        assert not lost or gaps, "what was acknowledged and not heard shows as a gap"
+        assert len(lost) <= 2 * 20, "only what was acknowledged in that very instant"
+        assert person.present.ending is None, "connections stay"
+        assert not [event for event in person.record if event["type"] == "goodbye"]
+        for gap in gaps:
+            joined = await person.join(room_id, gap["since"])
+            assert joined["missed"] is None
+    status, ready = await trio.to_thread.run_sync(server.ask, "GET", "/readyz")
+    assert (status, ready["status"]) == (200, "ready")
+
+
+async def test_a_stopped_valkey_is_an_error_and_no_hang(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    valkey, _ = server.valkey()
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        same = str(uuid.uuid4())
+        began = time.monotonic()
+        with pytest.raises(Refused) as refused:
+            await ana.say(room_id, "held up", same)
+        assert refused.value.code == "store_unavailable"
+        assert time.monotonic() - began < 2.6
+        ready = await trio.to_thread.run_sync(server.ask, "GET", "/readyz")
+        assert (ready[0], ready[1]["status"], ready[1]["parts"]["redis"]) == (503, "unavailable", "down")
+        began = time.monotonic()
+        assert (await ana.ask("ping"))["type"] == "pong", "what does not need the store works"
+        assert time.monotonic() - began < 2.6
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    with trio.fail_after(PATIENCE):
+        while not await taken(ana, room_id, same):
+            await trio.sleep(0.05)
+    await ana.say(room_id, "done")
+    await ben.hears_of("message", content="done")
+    assert ben.contents().count("held up") == 1, "the same message again does no harm"
+
+
+async def taken(person: Person, room_id: str, message_id: str) -> bool:
+    try:
+        await person.say(room_id, "held up", message_id)
+    except Refused as refused:
+        if refused.retry:
+            return False
+        raise
+    return True
+
+
+async def test_a_locked_database_leaves_the_rooms_alone(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        carl = Person(server, nursery, "Carl")
+        with pytest.raises(Refused) as refused:
+            await carl.connect()
+        assert refused.value.code == "persistence_unavailable"
+        assert refused.value.retry
+        assert time.monotonic() - began < 3.5
+        await ana.say(room_id, "rooms go on")
+        await ben.hears_of("message", content="rooms go on")
+        database.execute("ROLLBACK")
+    await carl.leave()
+    await carl.connect()
+
+
+async def test_leaving_in_the_middle_of_it(server: Server, nursery: trio.Nursery) -> None:
+    """SIGTERM under load: everything that was acknowledged was heard."""
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    acknowledged: list[str] = []
+
+    async def talk() -> None:
+        while True:
+            try:
+                acknowledged.append((await ana.say(room_id, "on and on"))["messageId"])
+            except (Refused, Disconnected):
+                return
+
+    async with trio.open_nursery() as talking:
+        talking.start_soon(talk)
+        await until(lambda: len(acknowledged) > 50)
+        server.send_signal(signal.SIGTERM)
+        await ben.is_sent_away()
+    assert await trio.to_thread.run_sync(server.wait) == 0
+    heard = {message["messageId"] for message in ben.messages()}
+    assert set(acknowledged) <= heard

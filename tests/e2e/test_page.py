@@ -1,0 +1,314 @@
+"""The page in a real browser, and two terminals on the same deep link. Playwright blocks: no test here is Trio's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.people import conversation
+from tests.e2e.running import Server
+from tests.e2e.terminals import Terminal
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+UNICODE = [line for line in conversation() if any(ord(character) > 0x7F for character in line)][::7]
+
+
+class Visitor:
+    """Somebody with a browser of their own, in which nothing may go wrong unseen."""
+
+    def __init__(self, browser: Browser, *, phone: bool = False) -> None:
+        size = {"width": 390, "height": 780} if phone else {"width": 1100, "height": 760}
+        self.context = browser.new_context(viewport=size, has_touch=phone)  # type: ignore[arg-type]  # a ViewportSize
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+
+    def come(self, url: str, name: str) -> None:
+        self.page.goto(url)
+        self.page.fill("#sign-in-name", name)
+        self.page.click("text=Come in as a guest")
+
+    def say(self, text: str) -> None:
+        self.page.fill("#composer-text", text)
+        self.page.press("#composer-text", "Enter")
+
+    def sees(self, text: str) -> None:
+        """Wait for the message, and find it unchanged to the last code point."""
+        self.page.locator("#messages .text").get_by_text(text, exact=True).first.wait_for()
+        assert text in self.messages()
+
+    def messages(self) -> list[str]:
+        return self.page.locator("#messages .text").evaluate_all("all => all.map(one => one.textContent)")  # type: ignore[no-any-return]
+
+    def sees_no(self, text: str) -> None:
+        self.page.locator("#messages .text").get_by_text(text, exact=True).first.wait_for(state="detached")
+
+    def shows(self, selector: str) -> None:
+        self.page.locator(selector).wait_for()
+
+    def in_room(self, people: int) -> None:
+        self.page.locator("#people-count", has_text=re.compile(rf"^{people} (person|people)$")).wait_for()
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def visit(**options: bool) -> Visitor:
+        visitors.append(Visitor(browser, **options))
+        return visitors[-1]
+
+    yield visit
+    for one in visitors:
+        one.context.close()
+    for one in visitors:
+        assert one.problems == []
+
+
+def test_two_terminals_and_a_browser_talk(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    with Terminal(link, "Ana") as ana, Terminal(link, "Бен") as ben:
+        ana.sees("you are in the room")
+        ben.sees("you are in the room")
+        nour = visitor(phone=True)
+        nour.come(link, "نور")
+        nour.in_room(3)
+        ana.sees("* نور came in")
+        for number, text in enumerate(UNICODE):
+            if number % 3 == 0:
+                ana.type(text)
+            elif number % 3 == 1:
+                ben.type(text)
+            else:
+                nour.say(text)
+            sender = ("Ana", "Бен", "نور")[number % 3]
+            assert ana.sees(f"{sender}: {text}") == f"{sender}: {text}"
+            assert ben.sees(f"{sender}: {text}") == f"{sender}: {text}"
+            nour.sees(text)
+        assert nour.messages() == UNICODE
+
+        ana.type("/members")
+        assert "3 people: Ana, Бен, نور" in ana.sees("* 3 people")
+        ana.type("to be taken back")
+        nour.sees("to be taken back")
+        ana.type("/unsend")
+        nour.sees_no("to be taken back")
+        ben.sees("* a message was taken back")
+        ben.type("/quit")
+        assert ben.ends() == (0, "")
+        nour.in_room(2)
+        ana.hang_up()
+        assert ana.ends() == (0, "")
+        nour.in_room(1)
+
+
+def test_what_is_written_is_never_markup(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    ana, ben = visitor(), visitor()
+    ana.come(link, "<b>Ana</b>")
+    ben.come(link, "Ben")
+    ben.in_room(2)
+    text = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n  <b>two  lines</b> &amp;'
+    ana.say(text)
+    ben.page.locator(".message").wait_for()
+    assert ben.messages() == [text]
+    assert ben.page.locator(".message .name").text_content() == "<b>Ana</b>"
+    assert ben.page.locator(".message img, .message b, .message script").count() == 0
+    assert ben.page.title().startswith("A room")
+
+
+def test_a_room_is_opened_shared_and_closed(server: Server, visitor: Callable[..., Visitor]) -> None:
+    ana, ben = visitor(), visitor(phone=True)
+    ana.come(server.url, "Ana")
+    ana.page.click("#home-create")
+    ana.in_room(1)
+    ana.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ana.page.click("#share-copy")
+    ana.shows("#share-copy:has-text('Copied')")
+    link = ana.page.evaluate("navigator.clipboard.readText()")
+    assert link == ana.page.url
+    ben.come(link, "Ben")
+    ben.in_room(2)
+    ana.shows(".notice:has-text('came in')")
+    ben.page.type("#composer-text", "I am ty")
+    ana.shows("#typing:has-text('is typing')")
+    ben.page.press("#composer-text", "Enter")
+    ana.sees("I am ty")
+    assert ana.page.text_content("#typing") == ""
+    ana.page.click("#people-open")
+    assert ana.page.locator("#people-list li").all_text_contents() == ["Ana (you)", "Ben"]
+    ana.page.click("#people button")
+
+    ben.page.get_by_role("button", name="Unsend").click()
+    ana.sees_no("I am ty")
+    assert ben.page.locator("#room-close").is_hidden()
+    ana.page.click("#room-close")
+    ana.page.click("#confirm-yes")
+    for one in (ana, ben):
+        one.shows("#stopped-title:has-text('This room is closed')")
+    ana.page.click("#stopped a")
+    ana.shows("#home")
+    ben.page.reload()
+    ben.shows("#stopped-title:has-text('You cannot come in')")
+
+
+def test_messages_fade_and_are_gone(serve: Callable[..., Server], visitor: Callable[..., Visitor]) -> None:
+    server = serve("messages.ttl=3")
+    link = server.open_room()["deepLink"]
+    ana, ben = visitor(), visitor()
+    for one, name in ((ana, "Ana"), (ben, "Ben")):
+        # These computers' own clocks are hours wrong: the page must not care.
+        one.page.add_init_script("const now = Date.now; Date.now = () => now() + 7.2e6")
+        one.come(link, name)
+        one.in_room(2 if one is ben else 1)
+    ana.say("soon gone")
+    for one in (ana, ben):
+        one.sees("soon gone")
+    opacity = "one => Number(getComputedStyle(one).opacity)"
+    seen = [ben.page.locator(".message").evaluate(opacity)]
+    for _ in range(3):
+        ben.page.wait_for_timeout(500)
+        seen.append(ben.page.locator(".message").evaluate(opacity))
+    assert seen == sorted(set(seen), reverse=True), "it fades continuously"
+    for one in (ana, ben):
+        one.sees_no("soon gone")
+        assert "soon gone" not in one.page.content()
+        one.shows("#empty:has-text('3 seconds')") if one.page.locator(".notice").count() == 0 else None
+
+
+def test_signing_out_and_in_again(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    ana, ben = visitor(), visitor()
+    ben.come(link, "Ben")
+    ben.in_room(1)
+    ana.come(link, "Ana")
+    ana.in_room(2)
+    kept = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account'))")
+    assert kept["displayName"] == "Ana"
+    assert kept["token"] not in ana.page.url
+
+    ana.page.reload()
+    ana.in_room(2)
+    ana.page.click("#account-open")
+    ana.page.fill("#account-name", "Ána")
+    ana.page.click("#account-form button")
+    ben.shows(".notice:has-text('is now')")
+    ana.shows("#account-label:has-text('Ána')")
+
+    ana.page.click("#account-open")
+    ana.page.click("#sign-out")
+    ana.shows("#sign-in")
+    ben.in_room(1)
+    assert ana.page.evaluate("localStorage.length") == 0
+    assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 401
+
+    ana.come(link, "Ana again")
+    ana.in_room(2)
+    kept = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account'))")
+    ana.page.click("#account-open")
+    ana.page.click("#forget-me")
+    ana.page.click("#confirm-yes")
+    ana.shows("#sign-in")
+    assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 401
+
+
+def test_a_sign_in_that_is_worth_nothing_any_more(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    ana = visitor()
+    ana.come(link, "Ana")
+    ana.in_room(1)
+    token = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account')).token")
+    assert server.ask("DELETE", "/api/v1/session", token=token)[0] == 204
+    ana.shows("#sign-in-why:has-text('run out')")
+    ana.page.fill("#sign-in-name", "Ana again")
+    ana.page.press("#sign-in-name", "Enter")
+    ana.in_room(1)
+
+
+def test_a_restarted_server(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    nour = visitor()
+    with Terminal(link, "Ana") as ana:
+        nour.come(link, "Nour")
+        nour.in_room(2)
+        ana.sees("came in")
+        server.stop()
+        nour.shows("#banner:has-text('No connection')")
+        ana.sees("coming back")
+        nour.say("written while there was no server")
+        nour.shows("#pending .message")
+        server.start()
+        nour.in_room(2)
+        nour.sees("written while there was no server")
+        ana.sees("Nour: written while there was no server")
+        ana.type("here again")
+        nour.sees("here again")
+        nour.shows(".notice:has-text('may have missed')")
+        nour.page.locator("#banner").wait_for(state="hidden")
+        assert nour.page.locator("#pending .message").count() == 0
+        ana.interrupt()
+        assert ana.ends() == (0, "")
+    # The browser itself says in its console that it found nobody there.
+    nour.problems = [problem for problem in nour.problems if "net::ERR_CONNECTION" not in problem]
+
+
+def test_coming_back_with_what_was_missed(serve: Callable[..., Server], visitor: Callable[..., Visitor]) -> None:
+    server = serve("messages.ttl=4")
+    link = server.open_room()["deepLink"]
+    nour = visitor()
+    nour.come(link, "Nour")
+    nour.in_room(1)
+    with Terminal(link, "Ana") as ana:
+        ana.sees("you are in the room")
+        ana.type("heard")
+        nour.sees("heard")
+        nour.context.set_offline(True)
+        nour.page.evaluate("window.dispatchEvent(new Event('online'))")
+        ana.type("faded meanwhile")
+        ana.sees("Ana: faded meanwhile")
+        nour.context.set_offline(False)
+        nour.sees("faded meanwhile")
+        ana.type("/quit")
+        assert ana.ends() == (0, "")
+
+
+def test_keys(server: Server, visitor: Callable[..., Visitor]) -> None:
+    link = server.open_room()["deepLink"]
+    ana = visitor()
+    ana.come(link, "Ana")
+    ana.in_room(1)
+    ana.page.focus("#composer-text")
+    ana.page.keyboard.type("one")
+    ana.page.keyboard.press("Shift+Enter")
+    ana.page.keyboard.type("two")
+    # An input method that is composing takes Enter for itself.
+    ana.page.locator("#composer-text").dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+    ana.page.locator("#composer-text").dispatch_event("keydown", {"key": "Enter", "keyCode": 229})
+    assert ana.page.input_value("#composer-text") == "one\ntwo"
+    ana.page.keyboard.press("Enter")
+    ana.page.locator("#messages .message").wait_for()
+    assert ana.messages() == ["one\ntwo"]
+    ana.page.keyboard.press("Enter")
+    ana.say("   ")
+    ana.page.fill("#composer-text", "é" * 2049)
+    ana.shows("#composer-problem:has-text('2 bytes too long')")
+    assert ana.page.locator("#composer-send").is_disabled()
+    ana.page.keyboard.press("Enter")
+    assert ana.messages() == ["one\ntwo"]
+
+
+def test_friendly_words(server: Server, visitor: Callable[..., Visitor]) -> None:
+    ana = visitor()
+    ana.come(f"{server.url}/r/00000000-0000-4000-8000-000000000000", "Ana")
+    ana.shows("#stopped-text:has-text('no such room')")
+    ana.page.goto(f"{server.url}/r/nonsense")
+    ana.shows("#stopped-title:has-text('no such room')")
+    ana.page.goto(server.url)
+    ana.shows("#home")

@@ -1,0 +1,155 @@
+"""`evanesce chat LINK` as a process: its exit codes, what it prints, and how it comes back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.people import conversation
+from tests.e2e.running import Server, free_port
+from tests.e2e.terminals import Terminal
+
+ROOM = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "nonsense",
+        "http://127.0.0.1:8000/",
+        "http://127.0.0.1:8000/r/nonsense",
+        f"ftp://127.0.0.1/r/{ROOM}",
+        f"http:///r/{ROOM}",
+        f"http://127.0.0.1:99999/r/{ROOM}",
+        f"127.0.0.1:8000/r/{ROOM}",
+    ],
+)
+def test_a_bad_link(link: str) -> None:
+    with Terminal(link, "Ana") as ana:
+        code, errors = ana.ends()
+    assert code == 2
+    assert errors.startswith("evanesce chat: ")
+    assert errors.count("\n") == 1
+
+
+def test_nobody_there() -> None:
+    with Terminal(f"http://127.0.0.1:{free_port()}/r/{ROOM}", "Ana") as ana:
+        code, errors = ana.ends()
+    assert code == 1
+    assert errors.startswith("evanesce chat: cannot reach 127.0.0.1:")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("room_id", "name", "problem"), [(ROOM, "Ana", "room"), (None, "x" * 65, "64"), (None, "a\x1bb", "")]
+)
+def test_refused(shared_server: Server, room_id: str | None, name: str, problem: str) -> None:
+    room_id = room_id or shared_server.open_room()["roomId"]
+    with Terminal(f"{shared_server.url}/r/{room_id}", name) as ana:
+        ana.hang_up()
+        code, errors = ana.ends()
+    assert code == 1
+    assert problem in errors
+    assert errors.count("\n") == 1
+
+
+def test_something_that_is_no_evanesce(tmp_path: object) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=str(tmp_path),
+    ) as other:
+        assert other.stdout is not None
+        port = other.stdout.readline().split(b" port ")[1].split()[0].decode()
+        with Terminal(f"http://127.0.0.1:{port}/r/{ROOM}", "Ana") as ana:
+            code, errors = ana.ends()
+        other.terminate()
+    assert (code, errors) == (1, f"evanesce chat: cannot reach 127.0.0.1:{port}: it answers with HTTP 404\n")
+
+
+def test_an_input_that_ends_is_sent_first(shared_server: Server) -> None:
+    link = shared_server.open_room()["deepLink"]
+    texts = conversation()[:15]
+    with Terminal(link, "Ana") as ana:
+        for text in texts:
+            ana.type(text)
+        ana.hang_up()
+        assert ana.ends() == (0, "")
+    with Terminal(link, "Ben") as ben:
+        for text in texts:
+            assert ben.sees(f"Ana: {text}") == f"Ana: {text}"
+        ben.interrupt()
+        assert ben.ends() == (0, "")
+
+
+def test_what_a_terminal_would_obey_is_shown_instead(server: Server) -> None:
+    link = server.open_room()["deepLink"]
+    with Terminal(link, "Ana") as ana, Terminal(link, "Ben") as ben:
+        ana.sees("you are in the room")
+        ben.sees("you are in the room")
+        ana.type("\x1b[2J\x1b]0;title\x07 \x9b31m back\x08 \x7f re\rturn, and a\ttab")
+        line = ben.sees("Ana: ")
+        assert line == "Ana: ␛[2J␛]0;title␇ \ufffd31m back␈ ␡ re␍turn, and a\ttab"
+
+
+def test_lines_cannot_pass_for_somebody_elses(server: Server) -> None:
+    account = server.sign_in("Mallory")
+    room = server.open_room(account["token"])
+    with Terminal(room["deepLink"], "Ana") as ana, Terminal(room["deepLink"], "Ben") as ben:
+        ana.sees("you are in the room")
+        ben.sees("you are in the room")
+        ana.type("x" * 5000)
+        assert "longer than 4096 bytes" in ana.sees("* not sent")
+        ana.type("   ")
+        ana.type("next")
+        assert ben.sees("Ana: ") == "Ana: next"
+
+
+def test_a_closed_room(server: Server) -> None:
+    account = server.sign_in("Owner")
+    room = server.open_room(account["token"])
+    with Terminal(room["deepLink"], "Ana") as ana:
+        ana.sees("you are in the room")
+        assert server.ask("DELETE", f"/api/v1/rooms/{room['roomId']}", token=account["token"])[0] == 204
+        ana.sees("* this room is closed")
+        assert ana.ends() == (0, "")
+
+
+def test_a_killed_server(server: Server) -> None:
+    link = server.open_room()["deepLink"]
+    with Terminal(link, "Ana") as ana:
+        ana.sees("you are in the room")
+        server.kill()
+        ana.sees("coming back")
+        ana.type("typed while nobody was there")
+        server.start()
+        assert ana.sees("Ana: ") == "Ana: typed while nobody was there"
+        ana.type("/quit")
+        assert ana.ends() == (0, "")
+
+
+def test_on_a_real_terminal_what_is_typed_is_not_printed_again(server: Server) -> None:
+    link = server.open_room()["deepLink"]
+    outside, inside = pty.openpty()
+    with Terminal(link, "Ben") as ben:
+        ben.sees("you are in the room")
+        command = [sys.executable, "-m", "evanesce", "chat", link, "--name", "Ana"]
+        with subprocess.Popen(command, stdin=inside, stdout=subprocess.PIPE, start_new_session=True) as ana:
+            os.close(inside)
+            ben.sees("* Ana came in")
+            os.write(outside, "grüezi\n".encode())
+            assert ben.sees("Ana: ") == "Ana: grüezi"
+            ben.type("hello")
+            ben.sees("Ben: hello")
+            os.write(outside, b"/quit\n")
+            assert ana.stdout is not None
+            printed = ana.stdout.read().decode()
+            assert ana.wait(10) == 0
+        os.close(outside)
+    assert "Ben: hello" in printed
+    assert "Ana: " not in printed

@@ -1,0 +1,242 @@
+"""A real transport on a port of the system's, in front of a gateway that records and obeys; and ways to reach it."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio_websocket import WebSocketConnection, wrap_client_stream
+
+from evanesce.errors import CommandError, ErrorCode
+from evanesce.frame import Frame, Outgoing
+from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn
+from evanesce.model import Timestamp, User
+from evanesce.protocol.commands import Command
+from evanesce.protocol.events import Limits, Ok, Reply, Welcome
+from evanesce_transports.quart.settings import Settings
+from evanesce_transports.quart.transport import QuartTransport
+
+FRAME_BYTES = 65_536
+OUTBOX_BYTES = 1_048_576
+NOW = Timestamp("2026-11-22T05:42:00.123Z")
+ORIGIN = "https://chat.example"
+
+
+class FakeGateway:
+    """Echoes what comes in, each message as one frame with the JSON array of it, until told otherwise."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.routes: Sequence[HttpRoute] = []
+        self.connections: list[Connection] = []
+        self.bearers: list[str | None] = []
+        self.received: list[str | bytes | None] = []
+        self.executed: list[tuple[Command, str | None, str]] = []
+        self.replies: dict[type[Command], Reply] = {}
+        self.failure: Exception | None = None
+        self.created = True
+        self.status = Readiness("ready", {"redis": "up"})
+        self.talk: Callable[[Connection], Awaitable[None]] = self.echo
+        self.ended = trio.Event()
+
+    async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
+        self.connections.append(connection)
+        self.bearers.append(bearer)
+        try:
+            await self.talk(connection)
+            await connection.close(1000, "")
+        finally:
+            self.ended.set()
+
+    async def echo(self, connection: Connection) -> None:
+        while (message := await connection.receive()) is not None:
+            self.received.append(message)
+            text = message if isinstance(message, str) else message.hex()
+            assert connection.write(frame_of(text.encode()))
+        self.received.append(None)
+
+    async def execute(self, command: Command, *, bearer: str | None, address: str) -> Reply:
+        self.executed.append((command, bearer, address))
+        if self.failure is not None:
+            raise self.failure
+        return self.replies.get(type(command), Ok())
+
+    async def sign_in(self, credential: Mapping[str, Any], *, bearer: str | None, address: str) -> SignIn:
+        self.credential = credential
+        if self.failure is not None:
+            raise self.failure
+        limits = Limits(
+            content_bytes=1, frame_bytes=1, history=1, rooms_per_connection=1, messages_per_second=1, burst=1
+        )
+        welcome = Welcome(
+            user_id="u",
+            display_name="Ada",
+            server_time=NOW,
+            token="T",
+            token_expires_at=NOW,
+            message_ttl=60,
+            heartbeat=25,
+            limits=limits,
+        )
+        return SignIn(welcome, self.created)
+
+    async def identify(self, bearer: str | None) -> User | None:
+        if bearer == "worthless":
+            raise CommandError(ErrorCode.INVALID_TOKEN, "Sign in again.")
+        if bearer is None:
+            return None
+        return User(user_id="u", world_id="guest:u", display_name="Ada", created_at=NOW, last_active=NOW)
+
+    def admits_origin(self, origin: str) -> bool:
+        return origin == ORIGIN
+
+    async def readiness(self) -> Readiness:
+        return self.status
+
+    def metrics(self) -> str:
+        return "evanesce_connections 0\n"
+
+
+def frame_of(payload: bytes, expires_at: float = math.inf) -> Frame:
+    """Make a frame of any text, as the core makes them of events."""
+    frame = Frame([Outgoing(Ok())], payload)
+    frame.expires_at = expires_at
+    return frame
+
+
+class Listening:
+    """A transport that listens, and ways to reach it."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
+        self.url = url
+        self.tls = tls
+        host, _, port = url.partition("://")[2].rpartition(":")
+        self.host = host.strip("[]")
+        self.port = int(port)
+
+    async def raw(self, receive_buffer: int | None = None) -> trio.SocketStream:
+        """Connect; with `receive_buffer`, as a client whose kernel takes no more than about that many bytes."""
+        sock = trio.socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await sock.connect((self.host, self.port))
+        return trio.SocketStream(sock)
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect as a client that trusts the server's certificate, where there is one."""
+        stream = await self.raw()
+        return (
+            stream
+            if self.tls is None
+            else trio.SSLStream(stream, self.tls, server_hostname=self.host, https_compatible=True)
+        )
+
+    async def exchange(self, request: bytes) -> bytes:
+        """Send `request` and read up to the end."""
+        async with await self.connect() as stream:
+            await stream.send_all(request)
+            return await read_all(stream)
+
+    @asynccontextmanager
+    async def websocket(self, **options: Any) -> AsyncIterator[WebSocketConnection]:
+        """Connect with an independent client, which does not close the stream itself where the server ends it."""
+        async with await self.connect() as stream, trio.open_nursery() as nursery:
+            client = await wrap_client_stream(nursery, stream, "localhost", "/ws", max_message_size=2**24, **options)
+            async with client:
+                yield client
+
+    async def upgraded(self, behind: bytes = b"", **options: Any) -> trio.SocketStream:
+        """Shake hands by hand, with bytes right behind the handshake; give the stream after the answer's head."""
+        stream = await self.raw(**options)
+        await stream.send_all(upgrade_request() + behind)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive_some(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        return stream
+
+    async def check_alive(self) -> None:
+        """See that another client is served as if nothing had been."""
+        with trio.fail_after(5):
+            async with self.websocket() as connection:
+                await connection.send_message("still here")
+                assert await connection.get_message() == "still here"
+            assert b" 200 " in await self.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+def upgrade_request(path: str = "/ws", **headers: str | None) -> bytes:
+    """Write a WebSocket handshake; a keyword `sec_websocket_key=None` leaves that header out."""
+    lines = {
+        "host": "x",
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
+    return f"GET {path} HTTP/1.1\r\n{text}\r\n".encode("latin-1")
+
+
+def masked(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
+    """Write a client's frame, masked with zeros."""
+    if len(payload) < 126:
+        length = bytes([0x80 | len(payload)])
+    elif len(payload) < 65_536:
+        length = b"\xfe" + len(payload).to_bytes(2, "big")
+    else:
+        length = b"\xff" + len(payload).to_bytes(8, "big")
+    return bytes([(0x80 if fin else 0) | rsv << 4 | opcode]) + length + b"\0\0\0\0" + payload
+
+
+async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
+    """Read up to the end, a reset included."""
+    data = b""
+    with trio.fail_after(10):
+        try:
+            while chunk := await stream.receive_some(65_536):
+                data += chunk
+        except trio.BrokenResourceError:
+            pass
+    return data
+
+
+def close_code(data: bytes) -> int:
+    """Give the code of the close frame at the end of what a server sent."""
+    for length in range(2, 126):
+        start = len(data) - length - 2
+        if start >= 0 and data[start : start + 2] == bytes([0x88, length]):
+            return int.from_bytes(data[start + 2 : start + 4], "big")
+    raise AssertionError(f"no close frame at the end of {data[-20:]!r}")
+
+
+@asynccontextmanager
+async def listening(
+    gateway: FakeGateway,
+    settings: Settings | None = None,
+    *,
+    folder: Path = Path(),
+    outbox_bytes: int = OUTBOX_BYTES,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Listening]:
+    """Serve `gateway` on a port of the system's."""
+    setup = Setup(
+        name="quart",
+        settings=settings or Settings(bind="127.0.0.1:0"),
+        folder=folder,
+        public_url="http://127.0.0.1:8000",
+        origins=(),
+        frame_bytes=FRAME_BYTES,
+        outbox_bytes=outbox_bytes,
+    )
+    transport = QuartTransport(setup)
+    async with trio.open_nursery() as nursery:
+        urls = await nursery.start(transport.serve, gateway)
+        yield Listening(urls[0], tls)
+        nursery.cancel_scope.cancel()
