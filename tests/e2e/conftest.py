@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         assert server.process is not None
+        print(server.errors, file=sys.stderr)  # pytest shows it where the test failed
         if server.process.poll() is None:
             server.stop()
         else:

@@ -125,7 +125,7 @@ def test_a_killed_server(server: Server) -> None:
     with Terminal(link, "Ana") as ana:
         ana.sees("you are in the room")
         server.kill()
-        ana.sees("coming back")
+        ana.sees("Coming back")
         ana.type("typed while nobody was there")
         server.start()
         assert ana.sees("Ana: ") == "Ana: typed while nobody was there"

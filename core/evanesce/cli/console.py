@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 
@@ -43,7 +43,7 @@ class Console:
         self.echoes = os.isatty(stdin)
         """Whether what is typed is seen on the screen already."""
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def lines(self) -> AsyncGenerator[str, None]:
         """Give each line, without its end, until the input ends."""
         rest = b""
         while data := await self._read():

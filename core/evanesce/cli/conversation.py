@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import uuid
+from contextlib import aclosing
 
 import trio
 
@@ -85,7 +86,7 @@ class Conversation:
         elif not ending.reconnect:
             self._give_up(f"the server ended the connection: {ending.reason or ending.code}")
             return None
-        await self._say(f"* {ending.reason or 'the connection is lost'}; coming back")
+        await self._say(f"* {ending.reason or 'The connection is lost.'} Coming back …")
         return ending.reconnect_after
 
     async def _sign_in(self, client: Client) -> bool:
@@ -232,15 +233,16 @@ class Conversation:
     # What goes out
 
     async def _listen(self) -> None:
-        async for typed in self._console.lines():
-            if typed == "/quit":
-                break
-            if typed == "/members":
-                await self._ask({"type": "members"})
-            elif typed == "/unsend":
-                await self._unsend()
-            elif typed.strip():
-                await self._speak(typed)
+        async with aclosing(self._console.lines()) as lines:
+            async for typed in lines:
+                if typed == "/quit":
+                    break
+                if typed == "/members":
+                    await self._ask({"type": "members"})
+                elif typed == "/unsend":
+                    await self._unsend()
+                elif typed.strip():
+                    await self._speak(typed)
         with trio.move_on_after(ANSWER_SECONDS):
             await self._joined.wait()  # or the refusal, which ends everything: an empty input must not hide it
         self._over = True

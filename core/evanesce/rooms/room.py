@@ -71,6 +71,7 @@ class Room:
         self._members = Membership(room_id, self._roster_size)
         self._attendance = Attendance(room_id, self._members, around, self._take)
         self._talk = Talk(room_id, self._members, around)
+        self._taken: Sequence[RoomRequest] = ()
         self._counting = False  # somebody has asked for the names, and waits for them
         self._count_due = False
         self._count_told_at = -math.inf
@@ -97,7 +98,7 @@ class Room:
     def abandon(self, error: CommandError | None) -> None:
         """Let go of everyone after `run` has raised: refuse what they ask with `error`; without one, end them."""
         subscribers = {seat.subscriber: None for seat in self._members.seats}
-        for request in self.inbox.close():
+        for request in (*self._taken, *self.inbox.close()):
             if isinstance(request, Request):
                 subscribers[request.subscriber] = None
                 if error is not None:
@@ -112,7 +113,8 @@ class Room:
 
     async def _work(self) -> None:
         while True:
-            for kind, group in groupby(await self._requests(), type):
+            self._taken = await self._requests()
+            for kind, group in groupby(self._taken, type):
                 requests = list(group)
                 for start in range(0, len(requests), GROUP):
                     await self._do(kind, requests[start : start + GROUP])

@@ -45,7 +45,7 @@ class Positioned:
     """A live message and where it stands in its room.
 
     `number` counts the room's entries (messages and withdrawals) and grows by one with each: what is behind a
-    number comes after it. It never goes back: a store that lost its memory starts again from its clock in milliseconds,
+    number comes after it. It never goes back: a store that lost its memory starts again from its clock,
     which is past any count that it had reached. `deadline` is when the message expires, in seconds of Trio's clock.
     """
 
@@ -232,7 +232,8 @@ class MessageStore(Protocol):
     ) -> tuple[Presence, frozenset[str]] | Gone:
         """Note that users are in a room on this server; with who is there then, and who found no place.
 
-        A user who is here already changes nothing. `capacity` is how many users a room takes over all servers.
+        A user who is here already changes nothing. It holds until `leave`, also after the store lost its memory.
+        `capacity` is how many users a room takes over all servers.
         """
         ...
 

@@ -155,17 +155,20 @@ class _Server:
         """Start the child again whenever it ends."""
         delay = 0.0
         while True:
-            code = await self._ended()
-            lived = trio.current_time() - self._started_at
-            delay = 0.0 if lived >= STEADY_SECONDS else min(max(0.1, delay * 2), LONGEST_DELAY)
-            logger.warning("the embedded Valkey ended with %d after %.1f s: starting it again", code, lived)
+            if self._process is not None:
+                code = await self._ended(self._process)
+                lived = trio.current_time() - self._started_at
+                logger.warning("the embedded Valkey ended with %d after %.1f s: it is started again", code, lived)
+                delay = 0.0 if lived >= STEADY_SECONDS else delay
             await trio.sleep(delay)
-            self.start()
+            delay = min(max(0.1, delay * 2), LONGEST_DELAY)
+            try:
+                self.start()
+            except OSError as error:  # out of processes or memory, which may pass
+                logger.error("the embedded Valkey could not be started: error %s", error.errno)
 
-    async def _ended(self) -> int:
+    async def _ended(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the child's end, which closes its standard output."""
-        process = self._process
-        assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         async with trio.lowlevel.FdStream(os.dup(process.stdout.fileno())) as output:
@@ -173,6 +176,7 @@ class _Server:
                 pass
         process.stdin.close()
         process.stdout.close()
+        self._process = None
         return process.wait()
 
     def stop(self) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
@@ -137,6 +139,26 @@ async def happenings(feed: Feed, count: int) -> list[Happening]:
             heard += await feed.next()
     assert len(heard) == count, heard
     return heard
+
+
+@asynccontextmanager
+async def python(program: str, *arguments: str) -> AsyncGenerator[tuple[trio.Process, str], None]:
+    """Run a program in another process, and give the first line that it prints; at the end it is killed."""
+    process = await trio.lowlevel.open_process([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        line = b""
+        with trio.fail_after(20):
+            while not line.endswith(b"\n"):
+                more = await process.stdout.receive_some()
+                assert more, "it ended before it said anything"
+                line += more
+        yield process, line.decode().strip()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
 
 
 async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

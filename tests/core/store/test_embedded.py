@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import trio
 from evanesce.errors import ConfigurationError
 from evanesce.store import embedded
 from evanesce.store.embedded import embedded_valkey
-from tests.core.store.backends import eventually
+from tests.core.store.backends import eventually, python
 
 PARENT = """
 import sys, trio
@@ -95,14 +94,9 @@ async def test_it_is_started_again_on_the_same_socket(launcher: str) -> None:
 
 @pytest.mark.parametrize("how", ["kernel", "shell"])
 async def test_it_dies_with_its_parent(how: str) -> None:
-    parent = await trio.lowlevel.open_process([sys.executable, "-c", PARENT, how], stdout=subprocess.PIPE)
-    assert parent.stdout is not None
-    with trio.fail_after(20):
-        url = (await parent.stdout.receive_some()).decode().strip()
-    process = process_id(url)
-    parent.kill()
-    await parent.wait()
-    await parent.stdout.aclose()
+    async with python(PARENT, how) as (_, url):
+        process = process_id(url)
+        assert alive(process)
     await eventually(lambda: not alive(process), 2)
     shutil.rmtree(Path(url.removeprefix("unix://")).parent)
 

@@ -92,6 +92,7 @@ class Log:
         if answers is None:
             return Gone()
         created_at, expires_at = _timestamp(answers[0]), _timestamp(answers[1])
+        self._clock.witnessed(milliseconds(created_at))
         stored = Stored(created_at, expires_at, duplicate=False)
         return [_outcome(answer, stored) for answer in answers[2:]]
 
@@ -168,6 +169,7 @@ class Log:
     def positioned(self, body: bytes, cursor: Cursor, expires_at: int | None = None) -> Positioned:
         """Make of a message's JSON what rooms are given. `expires_at` is in milliseconds, where it is known already."""
         message = _decoder.decode(body)
+        self._clock.witnessed(milliseconds(message.created_at))
         deadline = self._clock.deadline(milliseconds(message.expires_at) if expires_at is None else expires_at)
         return Positioned(message, str(cursor), cursor.number, deadline)
 

@@ -4,7 +4,7 @@ import { current, keep } from "./account.js";
 import { Connection } from "./connection.js";
 import { Disconnected, friendly, Refused } from "./errors.js";
 
-const TYPING_EVERY = 3_000; // ms: the server passes on no more
+const TYPING_EVERY = 3_200; // ms: the server passes on one in 3 s
 const RETRY_AFTER = 1_000; // ms, where the server names no time
 
 export class Room {
@@ -18,6 +18,7 @@ export class Room {
   #sending = false;
   #outgoing = []; // own messages without an answer yet, in order
   #typedAt = -Infinity;
+  #typesAgain = null;
   #rejoin = null;
   #messageTtl = 60;
   people = new Map(); // user id → name
@@ -79,15 +80,25 @@ export class Room {
     const message = { messageId: uuid(), content, again, since: null };
     this.#outgoing.push(message);
     this.#timeline.await(message.messageId, content);
-    this.#typedAt = -Infinity;
+    this.#clearTyping();
     this.#flush();
   }
 
   typing() {
-    const now = performance.now();
-    if (!this.#joined || now - this.#typedAt < TYPING_EVERY) return;
-    this.#typedAt = now;
-    this.#ask({ type: "typing" }).catch(() => {});
+    if (!this.#joined || this.#typesAgain !== null) return;
+    this.#typesAgain = setTimeout(
+      () => {
+        this.#typesAgain = null;
+        this.#typedAt = performance.now();
+        this.#ask({ type: "typing" }).catch(() => {});
+      },
+      Math.max(0, this.#typedAt + TYPING_EVERY - performance.now()),
+    );
+  }
+
+  #clearTyping() {
+    clearTimeout(this.#typesAgain);
+    this.#typesAgain = null;
   }
 
   async unsend(messageId) {
@@ -114,6 +125,7 @@ export class Room {
   #out() {
     this.#joined = false;
     clearTimeout(this.#rejoin);
+    this.#clearTyping();
     this.#on.typing(null);
   }
 
