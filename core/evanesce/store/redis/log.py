@@ -38,7 +38,7 @@ def new_epoch() -> str:
 
 
 class Entry(NamedTuple):
-    """An entry of a room's index: a message, or (`of` is the message's number) that one was taken back.
+    """An entry of a room's index: a message, or that one was taken back.
 
     `messages` counts the room's messages up to this one; `until` is when the message that was taken back would have
     expired, in milliseconds of the store's clock. Each is 0 in an entry of the other kind.
@@ -49,7 +49,6 @@ class Entry(NamedTuple):
     number: int
     messages: int
     withdrawn: bool
-    of: int
     until: int
 
 
@@ -57,8 +56,8 @@ def _entry(raw: Any) -> Entry:
     (at, number), fields = raw[0].split(b"-"), raw[1]
     message_id = fields[1].decode()
     if fields[0] == b"m":
-        return Entry(message_id, int(at), int(number), int(fields[3]), False, 0, 0)
-    return Entry(message_id, int(at), int(number), 0, True, int(fields[3]), int(fields[5]))
+        return Entry(message_id, int(at), int(number), int(fields[3]), False, 0)
+    return Entry(message_id, int(at), int(number), 0, True, int(fields[3]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +185,16 @@ class Log:
             return Gone()
         page = _Page(self, room_id, reading.position.epoch, most, most_bytes)
         unsent: list[str] = []
+        behind: set[str] = set()
         now = self._clock.now()
         async with aclosing(self.entries(room_id, reading)) as chunks:
             async for entries in chunks:
                 await page.take([entry for entry in entries if not entry.withdrawn])
                 if cursor is not None:
+                    behind.update(entry.message_id for entry in entries if not entry.withdrawn)
                     taken_back = [entry for entry in entries if entry.withdrawn and entry.until > now]
-                    unsent += [entry.message_id for entry in taken_back if entry.of <= cursor.number]
+                    # One whose message is not behind the cursor is of a message that the client may have.
+                    unsent += [entry.message_id for entry in taken_back if entry.message_id not in behind]
                 elif page.more:
                     break  # without a cursor nothing is counted
         return page.history(reading.position, since, cursor, tuple(unsent))
