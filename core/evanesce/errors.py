@@ -1,16 +1,16 @@
 """Every error of Evanesce, in one tree; each says whose fault it is and what to do.
 
-    EvanesceError
-    ├── ConfigurationError        the deployer's: config.toml, an option, the environment
-    ├── PluginError               a plugin's: it cannot be loaded, or breaks its contract
-    └── CommandError              a command's: it goes to the client as the protocol's `error`
-        ├── BadRequest            a field is missing or wrong
-        ├── AuthFailed            the credential proves nothing
-        ├── Rejected              a plugin refused it
-        └── Unavailable           something that the command needs is down; the same command may succeed later
-            ├── StoreUnavailable          Redis
-            ├── PersistenceUnavailable    the database
-            └── AuthUnavailable           an identity provider
+EvanesceError
+├── ConfigurationError        the deployer's: config.toml, an option, the environment
+├── PluginError               a plugin's: it cannot be loaded, or breaks its contract
+└── CommandError              a command's: it goes to the client as the protocol's `error`
+    ├── BadRequest            a field is missing or wrong
+    ├── AuthFailed            the credential proves nothing
+    ├── Rejected              a plugin refused it
+    └── Unavailable           something that the command needs is down; the same command may succeed later
+        ├── StoreUnavailable          Redis
+        ├── PersistenceUnavailable    the database
+        └── AuthUnavailable           an identity provider
 """
 
 from __future__ import annotations

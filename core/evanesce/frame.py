@@ -64,9 +64,7 @@ class Frame:
                 kept = [pair for pair in zip(event.messages, deadlines, strict=True) if pair[1] > now]
                 messages = [message for message, _ in kept]
                 live.append(
-                    Outgoing(
-                        msgspec.structs.replace(event, messages=messages), tuple(deadline for _, deadline in kept)
-                    )
+                    Outgoing(msgspec.structs.replace(event, messages=messages), tuple(deadline for _, deadline in kept))
                 )
                 dropped = len(deadlines) - len(kept)
             else:

@@ -1,4 +1,4 @@
-"""Every command that the documentation shows is run here, but for the README's two: the continuous integration runs those."""
+"""Every command that the documentation shows is run here; the README's two are run by the continuous integration."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ def test_a_server_that_the_documentation_starts(folder: Path, command: str) -> N
 def test_another_command_of_the_documentation(folder: Path, command: str) -> None:
     words = shlex.split(command)
     assert words[0] == "evanesce"
-    done = subprocess.run([EVANESCE, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = subprocess.run(
+        [EVANESCE, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -115,7 +115,7 @@ class UpdateProfile(Command, tag="update_profile", kw_only=True, frozen=True):
     """Change one's name or address; an `email` of null clears it."""
 
     display_name: str | UnsetType = UNSET
-    email: str | None | UnsetType = UNSET
+    email: str | UnsetType | None = UNSET
 
 
 class ForgetMe(Command, tag="forget_me", kw_only=True, frozen=True):

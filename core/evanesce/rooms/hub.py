@@ -142,5 +142,3 @@ def _tell(room: Room, request: RoomRequest) -> None:
         room.inbox.put_over(request)
     except InboxClosed:
         return  # it has ended: nobody in it has a name
-
-

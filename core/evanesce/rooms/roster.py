@@ -65,9 +65,7 @@ class Roster:
             case Renamed(person):
                 if person.user_id in self._names:
                     self._names[person.user_id] = person.display_name
-                event = MemberUpdated(
-                    room_id=self._room_id, user_id=person.user_id, display_name=person.display_name
-                )
+                event = MemberUpdated(room_id=self._room_id, user_id=person.user_id, display_name=person.display_name)
         return event if self.count <= self._size else None
 
     def _joined(self, user_id: str, name: str) -> MemberJoined:

@@ -12,9 +12,7 @@ class RateLimit:
     filled up again are forgotten (it makes no difference to them), and failing that the oldest.
     """
 
-    def __init__(
-        self, rate: float, burst: float, clock: Callable[[], float], *, most_keys: int = 100_000
-    ) -> None:
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float], *, most_keys: int = 100_000) -> None:
         self._rate = rate
         self._burst = burst
         self._clock = clock

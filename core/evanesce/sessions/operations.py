@@ -73,9 +73,7 @@ class Operations:
             raise CommandError(ErrorCode.INVALID_TOKEN, "This token was signed out. Sign in again.")
         return SignedIn(user, claims, token)
 
-    async def sign_in(
-        self, credential: Mapping[str, Any], who: SignedIn | None, address: str
-    ) -> tuple[SignedIn, bool]:
+    async def sign_in(self, credential: Mapping[str, Any], who: SignedIn | None, address: str) -> tuple[SignedIn, bool]:
         """Exchange a credential for a token; with whether the account is new."""
         provider = credential.get("provider")
         if not isinstance(provider, str):
@@ -139,9 +137,7 @@ class Operations:
         match command:
             case commands.Refresh():
                 token, claims = self._tokens.refresh(who.claims, self._store.now())
-                return events.TokenReply(
-                    ref=command.ref, token=token, token_expires_at=timestamp(claims.exp * 1000)
-                )
+                return events.TokenReply(ref=command.ref, token=token, token_expires_at=timestamp(claims.exp * 1000))
             case commands.SignOut():
                 await self._repository.revoke_sign_in(who.claims.sid, self._tokens.last_use(who.claims))
                 await self._announce(TokenRevoked(who.claims.sid))

@@ -42,9 +42,7 @@ class Tokens:
     def refresh(self, claims: Claims, now: int) -> tuple[str, Claims]:
         """Make another token of the same sign-in. Raises `CommandError` `unauthenticated` when that is too long ago."""
         if now / 1000 > claims.auth_time + self._refresh_seconds:
-            raise CommandError(
-                ErrorCode.UNAUTHENTICATED, "The sign-in is too long ago to be extended. Sign in again."
-            )
+            raise CommandError(ErrorCode.UNAUTHENTICATED, "The sign-in is too long ago to be extended. Sign in again.")
         return self._sign(claims.sub, claims.sid, claims.auth_time, now)
 
     def read(self, token: str, now: int) -> Claims:
@@ -71,10 +69,10 @@ class Tokens:
         return timestamp(int(last * 1000))
 
     def _sign(self, user_id: str, sign_in_id: str, auth_time: int, now: int) -> tuple[str, Claims]:
-        claims = Claims(
-            sub=user_id, sid=sign_in_id, auth_time=auth_time, exp=int(now / 1000 + self._token_seconds)
-        )
-        token = jwt.encode(msgspec.structs.asdict(claims) | {"aud": _AUDIENCE}, self._secret, algorithm=_ALGORITHM)
+        claims = Claims(sub=user_id, sid=sign_in_id, auth_time=auth_time, exp=int(now / 1000 + self._token_seconds))
+        # `jti` makes each token another one, also two of the same second.
+        fields = msgspec.structs.asdict(claims) | {"aud": _AUDIENCE, "jti": uuid.uuid4().hex}
+        token = jwt.encode(fields, self._secret, algorithm=_ALGORITHM)
         return token, claims
 
 

@@ -1,4 +1,4 @@
-"""Frames in: every command, and what is wrong with each that is none. Frames out: arrays, in order, no larger than allowed."""
+"""Frames in: every command, and what is wrong with each that is none. Frames out: arrays, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ ROOM = "5b1f2c1e-0d3e-4c7e-8a43-6f4ad1f0d3a1"
 LAWFUL: list[tuple[dict[str, Any], commands.Command]] = [
     ({"type": "hello"}, commands.Hello()),
     ({"type": "hello", "token": "t", "ref": "r"}, commands.Hello(token="t", ref="r")),
-    ({"type": "hello", "credential": {"provider": "p", "n": [1]}}, commands.Hello(credential={"provider": "p", "n": [1]})),
+    (
+        {"type": "hello", "credential": {"provider": "p", "n": [1]}},
+        commands.Hello(credential={"provider": "p", "n": [1]}),
+    ),
     (
         {"type": "challenge", "provider": "p", "purpose": "x", "ref": 1},
         commands.Challenge(provider="p", request={"purpose": "x"}, ref=1),
@@ -87,29 +90,29 @@ WRONG: list[tuple[str | bytes, ErrorCode, str | None, commands.Ref | None]] = [
 
 
 @pytest.mark.parametrize(("frame", "code", "field", "ref"), WRONG)
-def test_what_is_no_command(
-    frame: str | bytes, code: ErrorCode, field: str | None, ref: commands.Ref | None
-) -> None:
+def test_what_is_no_command(frame: str | bytes, code: ErrorCode, field: str | None, ref: commands.Ref | None) -> None:
     with pytest.raises(codec.Undecodable) as raised:
         codec.decode(frame)
     assert (raised.value.code, raised.value.field or None, raised.value.ref) == (code, field or None, ref)
     assert "regex" not in raised.value.message
 
 
-@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
-def test_whatever_comes_is_a_command_or_a_refusal(frame: str) -> None:
+def outcome(frame: str) -> ErrorCode | None:
     try:
         codec.decode(frame)
     except codec.Undecodable as error:
-        assert error.code in (ErrorCode.BAD_FRAME, ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
+        return error.code
+    return None
+
+
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_whatever_comes_is_a_command_or_a_refusal(frame: str) -> None:
+    assert outcome(frame) in (None, ErrorCode.BAD_FRAME, ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
 
 
 @given(st.sampled_from([frame for frame, _ in LAWFUL]), st.text(min_size=1), st.none() | st.integers() | st.text())
 def test_a_wrong_field_is_named_or_taken(frame: dict[str, Any], name: str, value: object) -> None:
-    try:
-        codec.decode(json.dumps(frame | {name: value}))
-    except codec.Undecodable as error:
-        assert error.code in (ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
+    assert outcome(json.dumps(frame | {name: value})) in (None, ErrorCode.BAD_REQUEST, ErrorCode.UNKNOWN_TYPE)
 
 
 def test_a_frame_out_is_an_array_in_order() -> None:
@@ -134,7 +137,12 @@ def test_a_challenge_stands_beside_its_type() -> None:
 
 def test_http_has_no_types_and_refs() -> None:
     room = events.RoomReply(
-        room_id=ROOM, created_by=ROOM, created_at="t", deep_link="l", active=False, member_count=0  # type: ignore[arg-type]
+        room_id=ROOM,
+        created_by=ROOM,
+        created_at="t",
+        deep_link="l",
+        active=False,
+        member_count=0,  # type: ignore[arg-type]
     )
     fields = codec.bare(events.RoomsReply(ref=1, rooms=[room]))
     assert set(fields) == {"rooms"}

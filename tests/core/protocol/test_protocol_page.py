@@ -80,7 +80,9 @@ def test_the_events_are_those_of_the_page() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(EVENT_ROWS) - {"type"}))
 def test_an_event_has_the_fields_of_the_page(name: str) -> None:
-    documented = {field: optional for field, optional in documented_fields(EVENT_ROWS[name][1]).items() if field != "ref"}
+    documented = {
+        field: optional for field, optional in documented_fields(EVENT_ROWS[name][1]).items() if field != "ref"
+    }
     assert wire_fields(EVENTS[name]) == documented
 
 

@@ -376,9 +376,7 @@ async def test_a_client_that_leaves(autojump_clock: MockClock) -> None:
 
 async def test_a_request_without_a_connection(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        signed_in = await server.gateway.sign_in(
-            {"provider": "name", "name": "Ada"}, bearer=None, address="127.0.0.1"
-        )
+        signed_in = await server.gateway.sign_in({"provider": "name", "name": "Ada"}, bearer=None, address="127.0.0.1")
         assert signed_in.created
         token = str(signed_in.reply.token)
         again = await server.gateway.sign_in({"provider": "name", "name": "Ada"}, bearer=token, address="127.0.0.1")

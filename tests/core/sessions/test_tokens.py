@@ -41,6 +41,7 @@ def test_a_token_is_read_until_it_runs_out() -> None:
 def test_refreshed_tokens_share_their_sign_in() -> None:
     _, claims = TOKENS.issue("user", NOW)
     token, later = TOKENS.refresh(claims, NOW + 86_000_000)
+    assert token != TOKENS.refresh(claims, NOW + 86_000_000)[0]
     assert (later.sid, later.auth_time, later.sub) == (claims.sid, claims.auth_time, "user")
     assert TOKENS.read(token, NOW + 86_000_000) == later
     with pytest.raises(CommandError, match="too long ago"):

@@ -129,7 +129,9 @@ async def test_a_server_that_ends_leaves_nothing_of_itself(valkey: RedisBackend,
 
 
 RUNNING = Path(__file__).parents[3] / "docs" / "running.md"
-SMALLEST_ACCESS = " ".join(line.strip() for line in RUNNING.read_text().splitlines() if line.startswith(("    ~", "    +")))
+SMALLEST_ACCESS = " ".join(
+    line.strip() for line in RUNNING.read_text().splitlines() if line.startswith(("    ~", "    +"))
+)
 
 
 async def test_the_smallest_access_list_is_enough(valkey: RedisBackend, room_id: str) -> None:
