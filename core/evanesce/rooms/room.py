@@ -71,7 +71,8 @@ class Room:
         self._members = Membership(room_id, self._roster_size)
         self._attendance = Attendance(room_id, self._members, around, self._take)
         self._talk = Talk(room_id, self._members, around)
-        self._taken: Sequence[RoomRequest] = ()
+        self._taken: Sequence[RoomRequest] = ()  # what is being worked on
+        self._told = trio.lowlevel.ParkingLot()
         self._counting = False  # somebody has asked for the names, and waits for them
         self._count_due = False
         self._count_told_at = -math.inf
@@ -88,6 +89,12 @@ class Room:
             await self._work()
             nursery.cancel_scope.cancel()
 
+    async def settled(self) -> None:
+        """Wait until all that was asked of it is done, and all that it stored was told. The caller bounds the wait."""
+        await trio.lowlevel.checkpoint()
+        while not self.inbox.closed and (self.inbox or self._taken or self._talk.unheard):
+            await self._told.park()
+
     async def let_go(self) -> None:
         """Tell the store, after a fault, that nobody is here any more, as far as it can be told."""
         try:
@@ -98,7 +105,9 @@ class Room:
     def abandon(self, error: CommandError | None) -> None:
         """Let go of everyone after `run` has raised: refuse what they ask with `error`; without one, end them."""
         subscribers = {seat.subscriber: None for seat in self._members.seats}
-        for request in (*self._taken, *self.inbox.close()):
+        waiting = [*self._taken, *self.inbox.close()]
+        self._told.unpark_all()
+        for request in waiting:
             if isinstance(request, Request):
                 subscribers[request.subscriber] = None
                 if error is not None:
@@ -118,9 +127,12 @@ class Room:
                 requests = list(group)
                 for start in range(0, len(requests), GROUP):
                     await self._do(kind, requests[start : start + GROUP])
+            self._taken = ()
+            self._told.unpark_all()
             await self._attendance.read_on()
             if not self._members and not self.inbox:
                 self.inbox.close()
+                self._told.unpark_all()
                 return
 
     async def _requests(self) -> list[RoomRequest]:
@@ -205,6 +217,7 @@ class Room:
                 case Writing(user_id):
                     self._members.announce([events.TypingEvent(room_id=self.room_id, user_id=user_id)])
                 case Lost(cursor):
+                    self._talk.unheard.clear()
                     self._members.announce([events.Gap(room_id=self.room_id, since=cursor)])
                 case PresenceChanged(presence):
                     self._take(presence)
@@ -220,6 +233,8 @@ class Room:
 
     def _tell(self, entries: list[Tellable]) -> None:
         self._around.metrics.delivered.inc(self._members.tell(entries))
+        self._talk.unheard.difference_update(e.message.message_id for e in entries if isinstance(e, Positioned))
+        self._told.unpark_all()
 
     def _ask_to_count(self) -> None:
         if not self._counting:

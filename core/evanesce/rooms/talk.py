@@ -28,6 +28,8 @@ class Talk:
         self._store = around.store
         self._metrics = around.metrics
         self._typed_at: dict[str, float] = {}
+        self.unheard: set[str] = set()
+        """The ids of messages that went to the store and have not been told to the members yet."""
 
     async def post(self, requests: Sequence[Post]) -> None:
         """Store messages in one call, and answer each."""
@@ -39,19 +41,25 @@ class Talk:
                 present.append(request)
         if not present:
             return
+        ids = [request.draft.message_id for request in present]
+        self.unheard.update(ids)
         try:
             outcomes = await self._store.append(self._room_id, [request.draft for request in present])
         except StoreUnavailable as error:
+            self.unheard.difference_update(ids)
             for request in present:
                 request.subscriber.refuse(request.ref, error)
             return
         if isinstance(outcomes, Gone):
+            self.unheard.difference_update(ids)
             for request in present:
                 request.subscriber.refuse(request.ref, not_member())
             return
         self._metrics.groups.inc()
         replies: dict[Subscriber, list[Outgoing]] = {}
         for request, outcome in zip(present, outcomes, strict=True):
+            if isinstance(outcome, Conflict) or outcome.duplicate:
+                self.unheard.discard(request.draft.message_id)
             if isinstance(outcome, Conflict):
                 taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
                 request.subscriber.refuse(request.ref, taken)

@@ -147,10 +147,9 @@ class Session:
 
     async def _finish(self) -> None:
         going_away = self._ending is not None and self._ending[0] in (CloseCode.GOING_AWAY, CloseCode.RESTARTING)
-        if going_away and self._awaited:
-            self._settled = trio.Event()
+        if going_away:
             with trio.move_on_after(SETTLE_SECONDS):
-                await self._settled.wait()
+                await self._settle_down()
         code, reason = self._ending or (CloseCode.NORMAL, "")
         if self._ending is not None:
             self._services.metrics.closed.labels(str(code.value)).inc()
@@ -164,6 +163,14 @@ class Session:
         self._rooms.clear()
         await self._connection.close(code.value, reason)
         self._services.metrics.skipped.inc(self._connection.skipped)
+
+    async def _settle_down(self) -> None:
+        """Wait for the answers to what was accepted, and for what the others had said by then."""
+        if self._awaited:
+            self._settled = trio.Event()
+            await self._settled.wait()
+        for room in list(self._rooms.values()):
+            await room.settled()
 
     async def _talk(self) -> None:
         if self._bearer is not None:

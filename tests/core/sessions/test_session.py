@@ -346,9 +346,10 @@ async def test_draining_sends_everyone_away(autojump_clock: MockClock) -> None:
 async def test_what_was_accepted_is_answered_before_the_server_goes(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(memory=memory) as server:
-        ada = await server.sign_in("Ada")
+        ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")
         room = await server.open_room(ada)
         await ada.ask("join", roomId=room)
+        await bob.ask("join", roomId=room)
         memory.hold_answers()
         ada.say("send", roomId=room, content="last words", ref="last")
         await trio.testing.wait_all_tasks_blocked()
@@ -358,6 +359,8 @@ async def test_what_was_accepted_is_answered_before_the_server_goes(autojump_clo
             memory.release_answers()
         seen = [event["type"] for event in ada.waiting()]
         assert seen.index("sent") < seen.index("goodbye")
+        heard = [event["type"] for event in bob.waiting()]
+        assert heard.index("message") < heard.index("goodbye")
 
 
 async def test_a_restart_says_so(autojump_clock: MockClock) -> None:
