@@ -82,7 +82,7 @@ class RoomsTable(Table, kw_only=True, frozen=True):
     """`[rooms]`: how many users a room takes, and up to how many it names."""
 
     capacity: Positive = 10_000
-    roster_size: Annotated[int, Meta(ge=0, le=1_000)] = 200
+    roster_size: Annotated[int, Meta(ge=0, le=500)] = 200
 
 
 class LimitsTable(Table, kw_only=True, frozen=True):

@@ -34,7 +34,8 @@ class Challenge(Command, tag="challenge", kw_only=True, frozen=True):
     """Ask an identity provider for what its credential must answer; `request` is all that the client sent."""
 
     provider: str
-    request: dict[str, Any] = {}
+    # No field of this name is on the wire: `codec.decode` puts here what stands beside the protocol's own.
+    request: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name="")
 
 
 class Refresh(Command, tag="refresh", kw_only=True, frozen=True):

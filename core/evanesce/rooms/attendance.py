@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
 import trio
 from msgspec import UNSET
 
@@ -13,23 +14,20 @@ from evanesce.frame import Outgoing, frames
 from evanesce.model import RoomActivity, SessionEnded, SessionStarted, timestamp
 from evanesce.protocol import events
 from evanesce.rooms.errors import room_not_found
-from evanesce.rooms.membership import Membership, outgoing, with_messages
+from evanesce.rooms.membership import Membership, filled, outgoing
 from evanesce.rooms.requests import Enter, Quit
 from evanesce.rooms.seat import Seat
 from evanesce.rooms.surroundings import Surroundings
 from evanesce.store.base import Gone, History, Person, Presence
 
 PAGE_BYTES = 128 * 1024
-"""How much history one frame gives; with the roster and what the events add it stays below the protocol's size."""
+"""How much history is read for one frame."""
 
 PAGE_MESSAGES = 500
 """How many messages the frames behind `joined` give at once to somebody who catches up."""
 
 HISTORIES = 16
 """How many histories are read at the same time, so that many who come back at once cost bounded memory."""
-
-UNSENT_IDS = 1_000
-"""How many withdrawn ids `joined` names; the rest follows as `unsent` events."""
 
 _RETRY_SECONDS = 1.0
 _BACKLOG_SECONDS = 0.02
@@ -75,8 +73,6 @@ class Attendance:
         for request in requests:
             seat = self._members.take(request.subscriber)
             seat.begin()
-            if seat in self._behind:
-                self._behind.remove(seat)
         people = {r.subscriber.user_id: Person(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
         try:
             entered = await self._store.enter(
@@ -92,22 +88,24 @@ class Attendance:
             return
         presence, refused = entered
         self._heard(presence)
-        by_cursor: dict[str | None, list[Enter]] = {}
+        alike: dict[tuple[str | None, int], list[Enter]] = {}
         for request in requests:
             if request.subscriber.user_id in refused:
                 self._turn_away(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
             else:
-                by_cursor.setdefault(request.since, []).append(request)
+                # One who has much to read already gets the messages when there is room for them, as those behind do.
+                most = 0 if request.subscriber.backlogged else self._config.messages.history
+                alike.setdefault((request.since, most), []).append(request)
         async with trio.open_nursery() as nursery:
             limit = trio.CapacityLimiter(HISTORIES)
-            for since, alike in by_cursor.items():
-                nursery.start_soon(self._catch_up, since, alike, limit)
+            for (since, most), same in alike.items():
+                nursery.start_soon(self._catch_up, since, most, same, limit)
         await self._leave([user_id for user_id in people if not self._members.connections(user_id)])
 
-    async def _catch_up(self, since: str | None, requests: list[Enter], limit: trio.CapacityLimiter) -> None:
+    async def _catch_up(self, since: str | None, most: int, requests: list[Enter], limit: trio.CapacityLimiter) -> None:
         async with limit:
             try:
-                history = await self._history(since, self._config.messages.history)
+                history = await self._history(since, most)
             except StoreUnavailable as error:
                 for request in requests:
                     self._turn_away(request, error)
@@ -137,15 +135,25 @@ class Attendance:
             more=history.more,
             cursor=history.cursor,
             missed=history.missed,
-            unsent=list(history.unsent[:UNSENT_IDS]),
+            unsent=[],
         )
-        rest = [Outgoing(self._unsent(message_id)) for message_id in history.unsent[UNSENT_IDS:]]
-        request.subscriber.answer([with_messages(joined, history.messages), *rest])
+        unsent = seat.news_of(history.unsent)
+        reply, given, named = filled(joined, history.messages, unsent)
+        cursor, number, more = history.cursor, history.number, history.more
+        if given < len(history.messages):
+            last = history.messages[given - 1]
+            cursor, number, more = last.cursor, last.number, True
+            reply = Outgoing(msgspec.structs.replace(reply.event, cursor=cursor), reply.deadlines)
+        request.subscriber.answer([reply, *(self._unsent(message_id) for message_id in unsent[named:])])
         if not seat.welcomed:
             seat.welcomed = True
-            request.subscriber.admitted(self._room_id)
             self._begin_session(seat)
-        if not seat.caught_up(history):
+        self._note(seat, caught_up=seat.caught_up(cursor, number, more=more))
+
+    def _note(self, seat: Seat, *, caught_up: bool) -> None:
+        if caught_up and seat in self._behind:
+            self._behind.remove(seat)
+        elif not caught_up and seat not in self._behind:
             self._behind.append(seat)
 
     def _begin_session(self, seat: Seat) -> None:
@@ -179,12 +187,14 @@ class Attendance:
         self._stalled = isinstance(history, Gone)
         if isinstance(history, Gone) or seat not in self._behind:
             return
-        items = [Outgoing(self._unsent(message_id)) for message_id in history.unsent]
+        items = [self._unsent(message_id) for message_id in seat.news_of(history.unsent)]
+        expired = (history.missed or 0) - history.taken_back
+        if expired > 0:
+            items.append(Outgoing(events.Skipped(room_id=self._room_id, count=expired)))
         items.extend(outgoing(message, self._room_id) for message in history.messages)
         for frame in frames(items):
             seat.subscriber.write(frame)
-        if seat.caught_up(history):
-            self._behind.remove(seat)
+        self._note(seat, caught_up=seat.caught_up(history.cursor, history.number, more=history.more))
 
     def close(self, reason: str) -> None:
         """Let everyone out: the room is gone."""
@@ -209,7 +219,6 @@ class Attendance:
                 gone.append(request.subscriber.user_id)
         await self._leave(gone)
         for request in requests:
-            request.subscriber.dismissed(self._room_id)
             request.subscriber.answer([Outgoing(events.Left(ref=request.ref, room_id=self._room_id))])
 
     async def _leave(self, user_ids: Sequence[str]) -> None:
@@ -243,16 +252,16 @@ class Attendance:
         return last
 
     def _turn_away(self, request: Enter, error: CommandError) -> None:
-        """Refuse a join. Somebody who was in already, and asked again while the store was down, stays."""
+        """Refuse a join. Who was in already, and asked again, stays; if the room was closed, that is told to everyone."""
         seat = self._members.of(request.subscriber)
         request.subscriber.refuse(request.ref, error)
         if seat is None:
             return
-        if seat.welcomed and not self._closed and isinstance(error, StoreUnavailable):
+        if not seat.welcomed:
+            self._dismiss(seat)
+            request.subscriber.dismissed(self._room_id, request)
+        elif seat not in self._behind:
             seat.resume()
-            return
-        self._dismiss(seat)
-        request.subscriber.dismissed(self._room_id)
 
-    def _unsent(self, message_id: str) -> events.Unsent:
-        return events.Unsent(room_id=self._room_id, message_id=message_id)
+    def _unsent(self, message_id: str) -> Outgoing:
+        return Outgoing(events.Unsent(room_id=self._room_id, message_id=message_id))

@@ -62,7 +62,7 @@ class Hub:
             self._nursery = nursery
             task_status.started()
             while True:
-                self._hear(await self._around.store.notices())
+                self.hear(await self._around.store.notices())
 
     async def drain(self) -> None:
         """Wait until no room runs any more. The caller has seen to it that all members leave, and bounds the wait."""
@@ -119,7 +119,8 @@ class Hub:
         if not sessions:
             self._sessions.pop(session.user_id, None)
 
-    def _hear(self, notice: Notice) -> None:
+    def hear(self, notice: Notice) -> None:
+        """Act on what a server announced. The same may come twice."""
         match notice:
             case TokenRevoked(sign_in_id):
                 everyone = (session for sessions in self._sessions.values() for session in sessions)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from evanesce.frame import Outgoing, frames
+from evanesce.protocol import codec
 from evanesce.protocol.events import (
     Event,
     Joined,
     MemberJoined,
     MemberLeft,
-    MemberUpdated,
     MessageEvent,
     TypingEvent,
     Unsent,
@@ -21,7 +23,13 @@ from evanesce.rooms.roster import Roster
 from evanesce.rooms.seat import Seat, Tellable
 from evanesce.store.base import MessageWithdrawn, Positioned
 
-_ABOUT_A_USER = (MemberJoined, MemberLeft, MemberUpdated, TypingEvent)
+SPARE_BYTES = 256
+"""What a frame with `joined` keeps free for a longer cursor and `more`."""
+
+UNSENT_BYTES = 39
+"""What an id takes in a list of them: a UUID, its quotation marks, a comma."""
+
+_TO_THE_OTHERS = (MemberJoined, MemberLeft, TypingEvent)
 
 
 class Membership:
@@ -82,9 +90,9 @@ class Membership:
         return sum(seat.hear(heard, packed) for seat in self._seats.values())
 
     def announce(self, announced: Sequence[Event]) -> None:
-        """Tell the members what is no part of the room's history; of a user, all but that user."""
+        """Tell the members what is no part of the room's history; who comes, goes or types, the others alone."""
         for event in announced:
-            about = event.user_id if isinstance(event, _ABOUT_A_USER) else None
+            about = event.user_id if isinstance(event, _TO_THE_OTHERS) else None
             [frame] = frames([Outgoing(event)])
             for seat in self._seats.values():
                 if seat.welcomed and seat.subscriber.user_id != about:
@@ -110,8 +118,19 @@ def outgoing(entry: Tellable, room_id: str) -> Outgoing:
             return Outgoing(event, (deadline,))
 
 
-def with_messages(joined: Joined, messages: Sequence[Positioned]) -> Outgoing:
-    """Put messages into a `joined`, each with its own end."""
-    items = [outgoing(message, joined.room_id) for message in messages]
-    joined.messages.extend(item.event for item in items if isinstance(item.event, MessageEvent))
-    return Outgoing(joined, tuple(message.deadline for message in messages))
+def filled(joined: Joined, messages: Sequence[Positioned], unsent: Sequence[str]) -> tuple[Outgoing, int, int]:
+    """Put messages and then withdrawn ids into `joined`, as many as a frame takes; with how many of each there are."""
+    room = codec.FRAME_BYTES - len(codec.encode([joined])) - SPARE_BYTES
+    taken: list[Outgoing] = []
+    for message in messages:
+        item = outgoing(message, joined.room_id)
+        room -= len(codec.encode_one(item.event)) + 1
+        if room < 0:
+            break
+        taken.append(item)
+    ids = unsent[: max(0, room // UNSENT_BYTES)]
+    events = [item.event for item in taken if isinstance(item.event, MessageEvent)]
+    full = msgspec.structs.replace(
+        joined, messages=events, unsent=list(ids), more=joined.more or len(taken) < len(messages)
+    )
+    return Outgoing(full, tuple(deadline for item in taken for deadline in item.deadlines)), len(taken), len(ids)

@@ -42,12 +42,8 @@ class Subscriber(Protocol):
         """Say that one of its requests was refused."""
         ...
 
-    def admitted(self, room_id: str) -> None:
-        """Learn that it is a member of a room."""
-        ...
-
-    def dismissed(self, room_id: str) -> None:
-        """Learn that it is no member of a room any more, or did not become one."""
+    def dismissed(self, room_id: str, join: Enter | None = None) -> None:
+        """Learn that it is no member of a room any more, or, with `join`, that this one did not make it one."""
         ...
 
     def end(self, code: CloseCode, reason: str) -> None:

@@ -237,7 +237,7 @@ class Room:
         self._told.unpark_all()
 
     def _ask_to_count(self) -> None:
-        if not self._counting:
+        if not self._counting and not self.inbox.closed:
             self._counting = True
             self.inbox.put_over(CountAnew())
 

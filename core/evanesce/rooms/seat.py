@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evanesce.errors import CloseCode
 from evanesce.frame import Frame, Outgoing, frames
 from evanesce.rooms.requests import Subscriber
-from evanesce.store.base import History, MessageWithdrawn, Positioned
+from evanesce.store.base import MessageWithdrawn, Positioned
 
 HELD = 1_000
 """How many messages are held back for one seat; past that it reads on in the store."""
@@ -26,23 +28,26 @@ class Seat:
         self.welcomed = False
         self.cursor = ""
         self._number = 0  # the last entry of the room that the history given so far covers
-        self._held: list[tuple[int, Outgoing]] | None = []
+        self._withdrawn = 0  # the last withdrawal that it was told from a history
+        self._held: list[tuple[int, Outgoing]] | None = None
         self._overrun = False
-
-    @property
-    def behind(self) -> bool:
-        """Whether it does not hear the room itself yet."""
-        return self._held is not None
 
     def begin(self) -> None:
-        """Hold back what the room hears from now on: a history has been asked for."""
-        self._held = []
-        self._overrun = False
+        """Hold back what the room hears from now on, where it is not held back already: a history is asked for."""
+        if self._held is None:
+            self._held = []
+
+    def news_of(self, unsent: Sequence[MessageWithdrawn]) -> list[str]:
+        """Give the ids of the withdrawals of a history that it has not been told from one before."""
+        news = [withdrawal for withdrawal in unsent if withdrawal.number > self._withdrawn]
+        self._withdrawn = max([self._withdrawn, *(withdrawal.number for withdrawal in news)])
+        return [withdrawal.message_id for withdrawal in news]
 
     def resume(self) -> None:
         """Go on as before: the history that was asked for could not be had."""
         held, self._held = self._held, None
         if self._overrun:
+            self._overrun = False
             self.subscriber.end(CloseCode.TOO_SLOW, "The store was too slow. Come back, and resume with `since`.")
         elif held:
             self.hear(held, frames(item for _, item in held))
@@ -66,13 +71,12 @@ class Seat:
             self.subscriber.write(frame)
         return len(news)
 
-    def caught_up(self, history: History) -> bool:
-        """Note that `history` was given; give what was held back behind it, unless more is to be read in the store."""
-        self.cursor = history.cursor
-        self._number = history.number
-        if history.more or self._overrun:
-            if self._overrun:
-                self.begin()
+    def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:
+        """Note that the history up to `cursor` was given; give what was held back, unless there is more in the store."""
+        self.cursor = cursor
+        self._number = number
+        if more or self._overrun:
+            self._overrun = False
             return False
         held, self._held = self._held or [], None
         if held:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,14 @@ class Operations:
     """The commands that need no connection. Every method raises `CommandError` where it is refused."""
 
     def __init__(
-        self, config: Config, parts: Parts, plugins: Plugins, store: MessageStore, tokens: Tokens, sign_ins: RateLimit
+        self,
+        config: Config,
+        parts: Parts,
+        plugins: Plugins,
+        store: MessageStore,
+        tokens: Tokens,
+        sign_ins: RateLimit,
+        hear: Callable[[Notice], None],
     ) -> None:
         self._config = config
         self._parts = parts
@@ -61,6 +68,7 @@ class Operations:
         self._store = store
         self._tokens = tokens
         self._sign_ins = sign_ins
+        self._hear = hear
         self._public_url = config.server.public_url.rstrip("/")
 
     # --- who somebody is ------------------------------------------------------------------------------------------
@@ -84,11 +92,14 @@ class Operations:
         self._count_sign_in(address)
         with _Reported(provider, "credential"):
             identity = await authenticator.authenticate(credential, Caller(None if who is None else who.user, address))
+        world_id = _unique(identity, provider)
+        if who is not None and who.user.world_id != world_id:
+            raise CommandError(ErrorCode.FORBIDDEN, "Somebody else is signed in here. Sign out first.")
         now = timestamp(self._store.now())
         user, created = await self._repository.sign_in(
             User(
                 user_id=str(uuid.uuid4()),
-                world_id=_unique(identity, provider),
+                world_id=world_id,
                 display_name=fields.display_name(identity.display_name, "credential.displayName"),
                 email=None if identity.email is None else fields.email_address(identity.email, "credential.email"),
                 created_at=now,
@@ -237,10 +248,11 @@ class Operations:
         return events.Ok(ref=command.ref)
 
     async def _announce(self, notice: Notice) -> None:
+        self._hear(notice)  # this server knows at once, whether the store is up or not
         try:
             await self._store.announce(notice)
         except StoreUnavailable:
-            # What it is about is done; the connections that it concerns end when their token runs out at the latest.
+            # What it is about is done; connections on other servers end when their token runs out at the latest.
             logger.warning("the store is down: %s could not be announced", type(notice).__name__)
 
     def _count_sign_in(self, address: str) -> None:

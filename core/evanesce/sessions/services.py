@@ -49,10 +49,11 @@ def assemble(
         refresh_seconds=config.server.refresh_days * 86_400,
     )
     sign_ins = RateLimit(limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, clock)
+    hub = Hub(Surroundings(store, config, records, plugins, metrics))
     return Services(
         config=config,
-        hub=Hub(Surroundings(store, config, records, plugins, metrics)),
-        operations=Operations(config, parts, plugins, store, tokens, sign_ins),
+        hub=hub,
+        operations=Operations(config, parts, plugins, store, tokens, sign_ins, hub.hear),
         plugins=plugins,
         store=store,
         records=records,

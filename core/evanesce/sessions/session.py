@@ -54,7 +54,9 @@ class Session:
         self._config = services.config
         self._bearer = bearer
         self._who: SignedIn | None = None
+        # The rooms that it is in, or will be in once its last join of each is done.
         self._rooms: dict[str, Room] = {}
+        self._joins: dict[str, Enter] = {}
         self._scope = trio.CancelScope()
         self._ending: tuple[CloseCode, str] | None = None
         self._open = True
@@ -103,15 +105,10 @@ class Session:
         self._refuse(ref, error)
         self._settle(1)
 
-    def admitted(self, room_id: str) -> None:
-        """Learn that it is a member of a room."""
-        room = self._services.hub.running(room_id)
-        if room is not None and self._open:
-            self._rooms[room_id] = room
-
-    def dismissed(self, room_id: str) -> None:
-        """Learn that it is no member of a room any more, or did not become one."""
-        self._rooms.pop(room_id, None)
+    def dismissed(self, room_id: str, join: Enter | None = None) -> None:
+        """Learn that it is no member of a room any more, or, with `join`, that this one did not make it one."""
+        if join is None or self._joins.get(room_id) is join:
+            self._forget(room_id)
 
     def renamed(self, display_name: str) -> None:
         """Learn that the user has a new name."""
@@ -161,6 +158,7 @@ class Session:
         for room in self._rooms.values():
             _put_over(room, Quit(self, None))
         self._rooms.clear()
+        self._joins.clear()
         await self._connection.close(code.value, reason)
         self._services.metrics.skipped.inc(self._connection.skipped)
 
@@ -200,6 +198,9 @@ class Session:
         self._next_look = now + self._config.limits.heartbeat_seconds
 
     async def _read(self, frame: str | bytes) -> None:
+        if self._who is not None and self._services.commands_limit.take(self.user_id):
+            self.end(CloseCode.TOO_MUCH, "Far above the rate limit.")
+            return
         try:
             command = codec.decode(frame)
         except codec.Undecodable as error:
@@ -214,6 +215,8 @@ class Session:
             self._bad_frames += 1
             if self._bad_frames >= BAD_FRAMES:
                 self.end(CloseCode.BAD_CLIENT, f"{BAD_FRAMES} bad frames in a row.")
+        else:
+            self._bad_frames = 0
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -233,9 +236,6 @@ class Session:
         await trio.lowlevel.checkpoint()
 
     async def _handle(self, command: commands.AnyCommand, *, greet: bool) -> None:
-        if self._who is not None and self._services.commands_limit.take(self.user_id):
-            self.end(CloseCode.TOO_MUCH, "Far above the rate limit.")
-            return
         match command:
             case commands.Ping():
                 self._say(events.Pong(ref=command.ref, server_time=self._now()))
@@ -257,7 +257,7 @@ class Session:
                 await self._join(command)
             case commands.Leave(room_id=room_id):
                 await self._ask(room_id, Quit(self, command.ref))
-                self._rooms.pop(room_id, None)
+                self._forget(room_id)
             case commands.Send():
                 await self._send(command)
             case commands.Unsend(room_id=room_id, message_id=message_id):
@@ -269,7 +269,10 @@ class Session:
             case commands.SignOut() | commands.ForgetMe():
                 await self._depart(command)
             case _:
-                self._say(await self._services.operations.execute(command, self._signed_in))
+                reply = await self._services.operations.execute(command, self._signed_in)
+                if isinstance(command, commands.UpdateProfile) and isinstance(reply, events.ProfileReply):
+                    self.renamed(reply.display_name)  # what comes behind it must not wait for the notice
+                self._say(reply)
 
     async def _hello(self, command: commands.Hello, *, greet: bool) -> None:
         operations, was = self._services.operations, self._who
@@ -288,7 +291,9 @@ class Session:
             self._who = None
             self.end(CloseCode.TOO_MUCH, "Too many connections of this user.")
             return
-        self._scope.deadline = trio.current_time() + (who.claims.exp * 1000 - self._services.store.now()) / 1000
+        deadline = trio.current_time() + (who.claims.exp * 1000 - self._services.store.now()) / 1000
+        # An older token of the same user takes nothing from what a newer one gave.
+        self._scope.deadline = deadline if was is None else max(self._scope.deadline, deadline)
         if was is None:
             self._next_look = trio.current_time() + self._config.limits.heartbeat_seconds
         if greet:
@@ -312,9 +317,10 @@ class Session:
             if room is None:
                 await self._services.operations.room(room_id)
                 room = self._services.hub.start(room_id)
-            self._rooms[room_id] = room
+            join = Enter(self, command.ref, command.since)
+            self._rooms[room_id], self._joins[room_id] = room, join
             try:
-                await self._put(room, Enter(self, command.ref, command.since))
+                await self._put(room, join)
                 return
             except InboxClosed:
                 continue  # it ended while it was full; another one takes its place
@@ -347,7 +353,7 @@ class Session:
         try:
             await self._put(room, request)
         except InboxClosed:
-            self._rooms.pop(room_id, None)
+            self._forget(room_id)
             raise not_member() from None
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
@@ -365,6 +371,10 @@ class Session:
         if self._who is None:
             raise AssertionError("nobody has signed in on this connection")
         return self._who
+
+    def _forget(self, room_id: str) -> None:
+        self._rooms.pop(room_id, None)
+        self._joins.pop(room_id, None)
 
     def _refuse(self, ref: commands.Ref | None, error: CommandError) -> None:
         self._services.metrics.refused.labels(error.code.value).inc()

@@ -56,6 +56,14 @@ class Positioned:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageWithdrawn:
+    """A message was taken back; `number` as in `Positioned`."""
+
+    message_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Somebody in a room."""
 
@@ -81,8 +89,9 @@ class History:
     """The live messages behind a cursor, oldest first, as far as they fit in a page.
 
     `cursor` and `number` are where the page ends: the last of `messages`, or, unless `more`, the room's position
-    (its newest entry). `more`: there are live messages behind this page. `missed` and `unsent` are as the protocol's
-    `joined` has them.
+    (its newest entry). `more`: there are live messages behind this page. `missed` is as the protocol's `joined` has it,
+    `taken_back` how many of those were taken back. `unsent` are the withdrawals behind the cursor of messages up to it
+    that would still be alive.
     """
 
     messages: tuple[Positioned, ...]
@@ -90,18 +99,11 @@ class History:
     number: int
     more: bool
     missed: int | None
-    unsent: tuple[str, ...]
+    taken_back: int
+    unsent: tuple[MessageWithdrawn, ...]
 
 
 # What a store tells a room, in order
-
-
-@dataclass(frozen=True, slots=True)
-class MessageWithdrawn:
-    """A message was taken back; `number` as in `Positioned`."""
-
-    message_id: str
-    number: int
 
 
 @dataclass(frozen=True, slots=True)

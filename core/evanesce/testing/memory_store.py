@@ -340,10 +340,11 @@ class MemoryStore:
             more = len(page) < len(behind)
             if cursor is not None:
                 missed: int | None = max(0, room.count - cursor.messages - len(behind))
-                taken_back = room.withdrawn.values()
-                unsent = tuple(w.message_id for w in taken_back if w.of_number <= cursor.number < w.number)
+                later = [w for w in room.withdrawn.values() if w.number > cursor.number]
+                unsent = tuple(MessageWithdrawn(w.message_id, w.number) for w in later if w.of_number <= cursor.number)
+                taken_back = len(later) - len(unsent)
             else:
-                missed, unsent = 0 if since is None else None, ()
+                missed, taken_back, unsent = 0 if since is None else None, 0, ()
             if page:
                 end = page[-1].cursor
             elif more:
@@ -357,6 +358,7 @@ class MemoryStore:
                 number=end.number if more else room.number,
                 more=more,
                 missed=missed,
+                taken_back=taken_back,
                 unsent=unsent,
             )
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from evanesce.model import Draft, Message, Timestamp, milliseconds
-from evanesce.store.base import CURSOR_SECONDS, Conflict, Gone, History, Positioned, Stored
+from evanesce.store.base import CURSOR_SECONDS, Conflict, Gone, History, MessageWithdrawn, Positioned, Stored
 from evanesce.store.cursor import Cursor, parse
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
@@ -184,20 +184,23 @@ class Log:
         if reading.closed is not None:
             return Gone()
         page = _Page(self, room_id, reading.position.epoch, most, most_bytes)
-        unsent: list[str] = []
+        unsent: list[MessageWithdrawn] = []
         behind: set[str] = set()
+        taken_back = 0
         now = self._clock.now()
         async with aclosing(self.entries(room_id, reading)) as chunks:
             async for entries in chunks:
                 await page.take([entry for entry in entries if not entry.withdrawn])
                 if cursor is not None:
                     behind.update(entry.message_id for entry in entries if not entry.withdrawn)
-                    taken_back = [entry for entry in entries if entry.withdrawn and entry.until > now]
-                    # One whose message is not behind the cursor is of a message that the client may have.
-                    unsent += [entry.message_id for entry in taken_back if entry.message_id not in behind]
+                    for entry in entries:
+                        if entry.withdrawn and entry.message_id in behind:
+                            taken_back += 1
+                        elif entry.withdrawn and entry.until > now:  # of a message that the client may have
+                            unsent.append(MessageWithdrawn(entry.message_id, entry.number))
                 elif page.more:
                     break  # without a cursor nothing is counted
-        return page.history(reading.position, since, cursor, tuple(unsent))
+        return page.history(reading.position, since, cursor, taken_back, tuple(unsent))
 
     def _room(self, room_id: str) -> list[str]:
         return [self._keys.state(room_id), self._keys.index(room_id), self._keys.events(room_id)]
@@ -244,7 +247,14 @@ class _Page:
         self._end = Cursor(self._epoch, entry.milliseconds, entry.number, entry.messages)
         self._messages.append(self._log.positioned(body, self._end))
 
-    def history(self, present: Cursor, since: str | None, cursor: Cursor | None, unsent: tuple[str, ...]) -> History:
+    def history(
+        self,
+        present: Cursor,
+        since: str | None,
+        cursor: Cursor | None,
+        taken_back: int,
+        unsent: tuple[MessageWithdrawn, ...],
+    ) -> History:
         """Give the page, of a room whose position was `present`; `cursor` is `since` where that serves."""
         end = present if self._end is None else self._end
         if self.more and not self._messages and cursor is not None:
@@ -259,6 +269,7 @@ class _Page:
             number=end.number if self.more else present.number,
             more=self.more,
             missed=missed,
+            taken_back=taken_back,
             unsent=unsent,
         )
 
