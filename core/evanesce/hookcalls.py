@@ -82,6 +82,8 @@ class HookCalls:
         """Queue an event for `run`; with a full queue it is dropped."""
         try:
             self._send.send_nowait((hook, arguments))
+        except trio.ClosedResourceError:
+            self.dropped += 1  # the server is about to end
         except trio.WouldBlock:
             self.dropped += 1
             if self.dropped.bit_count() == 1:  # the 1st, 2nd, 4th, … : a plugin that is stuck must not fill the log

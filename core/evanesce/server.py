@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ import trio
 
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
+from evanesce.logs import folded
 from evanesce.metrics import Metrics
 from evanesce.plugins import Parts, Plugins
 from evanesce.sessions.gateway import Gateway
@@ -83,6 +84,7 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
         metrics = Metrics()
         records = WriteBehind(parts.repository, metrics)
         stack.push_async_callback(_flush, records)
+        _watch(plugins, metrics)
         services = assemble(config, plugins, parts, store, records, metrics)
         gateway = Gateway(services, parts)
         async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
@@ -92,25 +94,38 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
             urls: list[str] = []
             for transport in parts.transports.values():
                 urls.extend(await nursery.start(transport.serve, gateway))
-            restarting = await _until_told(urls)
-            with trio.move_on_after(config.server.drain_seconds) as drain:
-                await gateway.drain(restarting=restarting)
-                await services.hub.drain()
-            if drain.cancelled_caught:
-                logger.warning("not everyone had gone after %g s", config.server.drain_seconds)
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                for url in urls:
+                    print(f"listening on {url}", flush=True)
+                number = await anext(aiter(signals))
+                logger.info("%s: sending everyone away", signal.Signals(number).name)
+                async with trio.open_nursery() as draining:
+                    draining.cancel_scope.deadline = trio.current_time() + config.server.drain_seconds
+                    draining.start_soon(_hurry, signals, draining)
+                    await gateway.drain(restarting=number == signal.SIGHUP)
+                    await services.hub.drain()
+                    draining.cancel_scope.cancel()
             outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
             plugins.close_observers()  # they are told what waits for them, and end
             nursery.cancel_scope.cancel()
 
 
-async def _until_told(urls: Sequence[str]) -> bool:
-    """Say where the server listens, and wait for a signal to end; True for the one to restart."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        for url in urls:
-            print(f"listening on {url}", flush=True)
-        number = await anext(aiter(signals))
-    logger.info("%s: sending everyone away", signal.Signals(number).name)
-    return number == signal.SIGHUP
+def _watch(plugins: Plugins, metrics: Metrics) -> None:
+    def failed() -> int:
+        return sum(statistics.failed for statistics in plugins.statistics().values())
+
+    def dropped() -> int:
+        return sum(statistics.dropped for statistics in plugins.statistics().values())
+
+    metrics.watch("plugin_failures", "Calls of plugins' hooks that failed", failed)
+    metrics.watch("plugin_events_dropped", "Events that a plugin was too slow for", dropped)
+
+
+async def _hurry(signals: AsyncIterator[int], draining: trio.Nursery) -> None:
+    """Wait no longer for those who are slow to go when a second signal says so."""
+    number = await anext(aiter(signals))
+    logger.info("%s again: waiting for nobody", signal.Signals(number).name)
+    draining.cancel_scope.cancel()
 
 
 async def _flush(records: WriteBehind) -> None:
@@ -119,6 +134,8 @@ async def _flush(records: WriteBehind) -> None:
             await records.flush()
         except PersistenceUnavailable as error:
             logger.error("%d records did not reach the database: %s", records.waiting, error)
+        except Exception as error:  # the border around a plugin: the rest of the server has to end in order
+            logger.error("%d records are lost: the repository failed: %s", records.waiting, folded(error))
     if scope.cancelled_caught:
         logger.error("%d records did not reach the database in %g s", records.waiting, FLUSH_SECONDS)
 

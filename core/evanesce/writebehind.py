@@ -10,6 +10,7 @@ import trio
 
 from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Repository
+from evanesce.logs import folded
 from evanesce.metrics import Metrics
 from evanesce.model import Record, RoomActivity, UserSeen
 
@@ -65,9 +66,13 @@ class WriteBehind:
             except PersistenceUnavailable as error:
                 failures += 1
                 logger.warning("%d records wait for the database: %s", len(self._waiting), error)
+            except Exception as error:  # the border around a plugin: its fault must not end the server
+                failures += 1
+                self._metrics.faults.labels("repository").inc()
+                logger.error("%d records wait: the repository failed: %s", len(self._waiting), folded(error))
 
     async def flush(self) -> None:
-        """Write all that waits. Raises `PersistenceUnavailable`; nothing is lost then."""
+        """Write all that waits. Raises what the repository raises; nothing is lost then."""
         while self._waiting:
             batch = list(islice(self._waiting, BATCH))
             await self._repository.record(_latest(batch))

@@ -89,6 +89,30 @@ async def test_an_outage_loses_nothing(autojump_clock: MockClock, caplog: pytest
     assert max(len(batch) for batch in repository.batches) == writebehind.BATCH
 
 
+async def test_a_repository_that_is_broken_ends_nothing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(records: Sequence[Record]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError("secret text")
+
+    repository = Recorder()
+    metrics = Metrics()
+    queue = WriteBehind(repository, metrics)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run)
+        with monkeypatch.context() as patch:
+            patch.setattr(repository, "record", broken)
+            queue.record(ended(1))
+            await trio.sleep(1.5)
+        assert "the repository failed" in caplog.text
+        assert "secret" not in caplog.text
+        await trio.sleep(10)
+        assert repository.batches == [[ended(1)]]
+        assert 'evanesce_faults_total{where="repository"} 1.0' in metrics.text()
+        nursery.cancel_scope.cancel()
+
+
 async def test_past_its_bound_the_oldest_are_dropped_and_counted(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import ssl
@@ -214,6 +215,13 @@ def close_code(data: bytes) -> int:
         if start >= 0 and data[start : start + 2] == bytes([0x88, length]):
             return int.from_bytes(data[start + 2 : start + 4], "big")
     raise AssertionError(f"no close frame at the end of {data[-20:]!r}")
+
+
+def goodbyes(data: bytes) -> list[Any]:
+    """Give the `goodbye` events right before the close frame, at the end of what a server sent."""
+    frame, _, _ = data.rpartition(b"\x88")
+    start = frame.rfind(b'[{"type":"goodbye"')
+    return [] if start < 0 else list(json.loads(frame[start:]))
 
 
 @asynccontextmanager

@@ -122,6 +122,13 @@ async def test_the_table(
     assert given.headers["cache-control"] == "no-store"
 
 
+async def test_no_content_has_no_type(server: Listening) -> None:
+    for method, origin in (("DELETE", ORIGIN), ("OPTIONS", ORIGIN), ("OPTIONS", "https://evil.example")):
+        answer = await ask(server, method, "/api/v1/me", Origin=origin)
+        assert (answer.status, answer.body) == (204, b"")
+        assert not [name for name in answer.headers if name.startswith("content-") and name[8:] in ("type", "length")]
+
+
 @pytest.mark.parametrize(("created", "status"), [(True, 201), (False, 200)])
 async def test_signing_in(server: Listening, gateway: FakeGateway, created: bool, status: int) -> None:
     gateway.created = created
@@ -129,6 +136,16 @@ async def test_signing_in(server: Listening, gateway: FakeGateway, created: bool
     assert gateway.credential == {"provider": "guest", "displayName": "Ada"}
     assert answer.status == status
     assert answer.json == {"token": "T", "tokenExpiresAt": NOW, "userId": "u", "displayName": "Ada"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/session", "/api/v1/challenge"])
+async def test_a_body_nests_as_deep_as_a_frame(server: Listening, gateway: FakeGateway, path: str) -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"provider":"guest","x":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+    assert (await ask(server, "POST", path, nested(32))).status < 300
+    answer = await ask(server, "POST", path, nested(33))
+    assert (answer.status, answer.json["code"]) == (400, "bad_frame")
 
 
 async def test_a_wrong_credential_names_the_field_of_the_body(server: Listening, gateway: FakeGateway) -> None:
@@ -148,6 +165,8 @@ async def test_a_wrong_credential_names_the_field_of_the_body(server: Listening,
         ("POST", "/api/v1/challenge", b'{"x":' + b"[" * 40 + b"]" * 40 + b"}", "bad_frame", None),
         ("POST", "/api/v1/session", b'{"x":' + b"[" * 9000 + b"]" * 9000 + b"}", "bad_frame", None),
         ("POST", "/api/v1/challenge", b"{}", "bad_request", "provider"),
+        ("POST", "/api/v1/session", b"{}", "bad_request", "provider"),
+        ("POST", "/api/v1/session", b'{"provider":5}', "bad_request", "provider"),
         ("PATCH", "/api/v1/me", b'{"displayName":5}', "bad_request", "displayName"),
         ("GET", "/api/v1/rooms/nonsense", None, "bad_request", "roomId"),
         ("GET", f"/api/v1/rooms?after={'x' * 300}", None, "bad_request", "after"),

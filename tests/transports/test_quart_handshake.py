@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
@@ -61,6 +63,17 @@ async def test_only_the_endpoint_and_only_by_get(server: Listening) -> None:
     assert b" 404 " in await server.exchange(upgrade_request("/other"))
     assert b" 400 " in await server.exchange(upgrade_request().replace(b"GET", b"POST"))
     assert b" 400 " in await server.exchange(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+async def test_a_refused_handshake_names_the_field_and_is_as_any_answer(server: Listening) -> None:
+    head, _, body = (await server.exchange(upgrade_request(sec_websocket_protocol="other"))).partition(b"\r\n\r\n")
+    assert json.loads(body) == {
+        "code": "bad_request",
+        "message": "This server speaks evanesce.v1.",
+        "field": "Sec-WebSocket-Protocol",
+        "retry": False,
+    }
+    assert b"x-content-type-options: nosniff" in head
 
 
 async def test_bytes_right_behind_the_handshake(server: Listening) -> None:

@@ -9,7 +9,12 @@ import trio
 
 import evanesce_transports.quart.request as reading
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
-from tests.transports.quart_server import FakeGateway, Listening, listening, read_all
+from tests.transports.quart_server import ORIGIN, FakeGateway, Listening, listening, read_all, upgrade_request
+
+
+async def never(request: HttpRequest) -> HttpResponse:
+    await trio.sleep_forever()
+    raise AssertionError("unreachable")
 
 
 def status(answer: bytes) -> int:
@@ -73,6 +78,61 @@ async def test_strictness(server: Listening, request_: bytes, expected: int) -> 
     await server.check_alive()
 
 
+def bad(start: bytes, *lines: bytes, end: bytes = b"\r\n\r\n") -> bytes:
+    return b"\r\n".join([start + b" HTTP/1.1", b"Host: x", b"oRiGiN: %s" % ORIGIN.encode(), *lines]) + end
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected", "code"),
+    [
+        (bad(b"GET /api/v1/me", b"X: \xff"), 400, "bad_frame"),
+        (bad(b"POST /api/v1/rooms", b"Transfer-Encoding: chunked"), 411, "bad_frame"),
+        (bad(b"POST /api/v1/rooms", b"Content-Length: 65537"), 413, "bad_frame"),
+        (bad(b"POST /api/v1/rooms", b"Content-Length: 9"), 408, "bad_frame"),
+        (bad(b"GET /api/v1/rooms?x=y", b"X: " + b"x" * 20_000), 431, "bad_frame"),
+        (bad(b"GET /api/v1/me", b"Connection: Upgrade", b"Upgrade: websocket"), 400, "bad_frame"),
+        (
+            upgrade_request("/api/v1/me", origin=ORIGIN, sec_websocket_version="8"),
+            426,
+            "bad_frame",
+        ),
+        (bad(b"GET /api/v1/slow"), 503, "internal"),
+        (bad(b"GET /api/v1/nothing"), 404, "unknown_type"),
+        (bad(b"PUT /api/v1/me"), 405, "unknown_type"),
+    ],
+)
+async def test_every_refusal_can_be_read_by_the_pages_that_may(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, request_: bytes, expected: int, code: str
+) -> None:
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr("evanesce_transports.quart.transport.REQUEST_SECONDS", 0.1)
+    gateway.routes = [HttpRoute("GET", "/api/v1/slow", never)]
+    async with listening(gateway) as server:
+        answer = await server.exchange(request_)
+        stranger = await server.exchange(request_.replace(ORIGIN.encode(), b"https://evil.example"))
+    assert status(answer) == status(stranger) == expected
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert json.loads(body)["code"] == code
+    for line in (
+        f"access-control-allow-origin: {ORIGIN}",
+        "access-control-expose-headers: Retry-After",
+        "vary: Origin",
+        "cache-control: no-store",
+        "content-security-policy: default-src 'self'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+    ):
+        assert head.count(f"\r\n{line}".encode()) == 1, line
+    assert b"access-control-" not in stranger.lower()
+
+
+async def test_only_the_api_is_for_other_pages(server: Listening) -> None:
+    answer = await server.exchange(bad(b"GET /healthz", b"X: \xff"))
+    assert status(answer) == 400
+    assert b"nosniff" in answer
+    assert b"access-control-" not in answer
+
+
 async def test_a_head_in_single_bytes(server: Listening) -> None:
     async with await server.raw() as stream:
         for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
@@ -125,10 +185,6 @@ async def test_a_client_that_half_closes_gets_its_answer(server: Listening) -> N
 
 
 async def test_a_request_that_takes_too_long(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(request: HttpRequest) -> HttpResponse:
-        await trio.sleep_forever()
-        raise AssertionError("unreachable")
-
     monkeypatch.setattr("evanesce_transports.quart.transport.REQUEST_SECONDS", 0.1)
     gateway.routes = [HttpRoute("GET", "/slow", never)]
     async with listening(gateway) as server:

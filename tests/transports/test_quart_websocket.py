@@ -16,6 +16,7 @@ from tests.transports.quart_server import (
     Listening,
     close_code,
     frame_of,
+    goodbyes,
     listening,
     masked,
     read_all,
@@ -48,6 +49,7 @@ async def test_the_largest_message(server: Listening) -> None:
 
 
 PING = masked(9, b"x")
+REASONS = {1002: "This is not RFC 6455.", 1007: "Text is UTF-8.", 1009: "The message is too large."}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,12 @@ async def test_violations(server: Listening, gateway: FakeGateway, frames: bytes
             with contextlib.suppress(trio.BrokenResourceError):  # the server had enough of it
                 await stream.send_all(frames)
 
-        assert close_code(await read_all(stream)) == code
+        sent = await read_all(stream)
+        assert close_code(sent) == code
+    if code in REASONS:
+        assert goodbyes(sent) == [{"type": "goodbye", "code": code, "reason": REASONS[code], "reconnect": False}]
+    else:
+        assert goodbyes(sent) == []
     with trio.fail_after(5):
         await gateway.ended.wait()
     assert gateway.received[-1] is None
@@ -110,8 +117,10 @@ async def test_an_endless_message_is_cut_and_its_code_arrives(server: Listening)
 
         nursery.start_soon(drip)
         with trio.fail_after(5):
-            first = bytes(await stream.receive_some(100))
-        assert close_code(first) == 1009
+            received = b""
+            while b"\x88" not in received:
+                received += await stream.receive_some(1000)
+        assert goodbyes(received)[0]["code"] == close_code(received) == 1009
         nursery.cancel_scope.cancel()
     await server.check_alive()
 

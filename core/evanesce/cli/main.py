@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -20,6 +21,14 @@ from evanesce.errors import EvanesceError
 from evanesce.plugins import Plugins
 
 log = logging.getLogger(__name__)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the arguments on one line, as all that a deployer has to correct is told."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with exit code 2."""
+        self.exit(2, _line(f"{message}. See {self.prog} --help"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="evanesce", description="Chat that leaves nothing behind.")
+def _parser() -> _Parser:
+    parser = _Parser(prog="evanesce", description="Chat that leaves nothing behind.")
     parser.add_argument("--version", action="version", version=f"evanesce {version('evanesce')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    configured = argparse.ArgumentParser(add_help=False)
+    configured = _Parser(add_help=False)
     configured.add_argument(
         "--config", type=Path, metavar="FILE", help="the configuration; without it ./config.toml, if there is one"
     )
@@ -75,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(_run=chat.run)
 
     for added in catalogue.cli_commands(commands.choices.keys()):
-        own = argparse.ArgumentParser(add_help=False)
+        own = _Parser(add_help=False)
         try:
             added.arguments(own)
         except Exception as error:  # the border around foreign code: Evanesce's own commands have to work
@@ -103,8 +112,6 @@ def _serve(options: argparse.Namespace) -> int:
 
     source = _source(options)
     config, enabled = _prepare(source)
-    if source.file is None:
-        log.info("there is no %s in the working folder: the defaults are used", load.FILE)
     if config.server.secret is None:
         kept = msgspec.structs.replace(config.server, secret=secret.keep(Path.cwd()))
         config = msgspec.structs.replace(config, server=kept)
@@ -119,9 +126,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plugins(options: argparse.Namespace) -> int:
-    return plugins.run(_source(options).enabled)
+    enabled = _source(options).enabled
+    code = plugins.run(enabled)
+    return code if set(enabled) <= set(installed.names()) else 1
 
 
 def _refused(error: EvanesceError) -> int:
-    print(logs.escaped(f"evanesce: {error}"), file=sys.stderr)
+    sys.stderr.write(_line(str(error)))
     return 2
+
+
+def _line(problem: str) -> str:
+    return logs.escaped(f"evanesce: {problem}") + "\n"

@@ -8,6 +8,9 @@ from evanesce.errors import ConfigurationError
 _ENVELOPE_BYTES = 512
 """What a `send` holds beside its content: names, ids and a `ref` of 64 characters."""
 
+_ESCAPED_BYTES = 6
+"""What one byte of content becomes at most: JSON may write any character of ASCII as `\\u0041`."""
+
 
 def check(config: Config) -> None:
     """Raise `ConfigurationError` for settings that do not go together."""
@@ -23,7 +26,7 @@ def check(config: Config) -> None:
         raise ConfigurationError("server.workers", "more than one worker is not supported yet", "Set it to 1")
     if redis.cluster:
         raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false")
-    least = config.messages.content_bytes + _ENVELOPE_BYTES
+    least = _ESCAPED_BYTES * config.messages.content_bytes + _ENVELOPE_BYTES
     if config.limits.frame_bytes < least:
         raise ConfigurationError(
             "limits.frame_bytes",

@@ -23,8 +23,11 @@ from evanesce.store.base import Gone, History, Person, Presence
 PAGE_BYTES = 128 * 1024
 """How much history is read for one frame."""
 
-PAGE_MESSAGES = 500
-"""How many messages the frames behind `joined` give at once to somebody who catches up."""
+PAGE_MESSAGES = 100
+"""How many messages are read at once for those who catch up behind their `joined`."""
+
+READ_ON_BYTES = 32 * 1024
+"""How much they are given at once, in bytes of JSON: a slow reader is not cut in the middle of a large frame."""
 
 HISTORIES = 16
 """How many histories are read at the same time, so that many who come back at once cost bounded memory."""
@@ -63,10 +66,13 @@ class Attendance:
         return _BACKLOG_SECONDS if all(seat.subscriber.backlogged for seat in self._behind) else 0.0
 
     async def read_on(self) -> None:
-        """Give those who are behind the next page of what they have not heard."""
-        for seat in self._behind.copy():
-            if not seat.subscriber.backlogged:
-                await self._read_on(seat)
+        """Give one page to who has waited longest of those who are behind, and to all who are just as far.
+
+        No more at once: who asks something of the room waits no longer than that takes.
+        """
+        ready = [seat for seat in self._behind if not seat.subscriber.backlogged]
+        if ready:
+            await self._read_on([seat for seat in ready if seat.cursor == ready[0].cursor])
 
     async def enter(self, requests: Sequence[Enter]) -> None:
         """Let people in, as one group, and give each the history behind its cursor."""
@@ -115,14 +121,16 @@ class Attendance:
                     self._turn_away(request, room_not_found())
                 else:
                     self._welcome(request, history)
+                    await trio.lowlevel.checkpoint()  # each one costs some: the other rooms go on in between
 
     async def _history(self, since: str | None, most: int) -> History | Gone:
         return await self._store.history(self._room_id, since, most, PAGE_BYTES)
 
     def _welcome(self, request: Enter, history: History) -> None:
         seat = self._members.of(request.subscriber)
-        if seat is None:
-            return  # turned away by a request before this one
+        if seat is None:  # turned away with the request before this one
+            request.subscriber.refuse(request.ref, StoreUnavailable())
+            return
         roster = self._members.roster
         members = roster.members
         joined = events.Joined(
@@ -178,23 +186,28 @@ class Attendance:
                 display_name=subscriber.display_name,
             )
 
-    async def _read_on(self, seat: Seat) -> None:
+    async def _read_on(self, seats: Sequence[Seat]) -> None:
+        """Give a page to seats that are behind at the same cursor."""
         try:
-            history = await self._history(seat.cursor, PAGE_MESSAGES)
+            history = await self._store.history(self._room_id, seats[0].cursor, PAGE_MESSAGES, READ_ON_BYTES)
         except StoreUnavailable:
-            self._stalled = True  # it goes on where it is when the store is back
+            self._stalled = True  # they go on where they are when the store is back
             return
         self._stalled = isinstance(history, Gone)
-        if isinstance(history, Gone) or seat not in self._behind:
+        if isinstance(history, Gone):
             return
-        items = [self._unsent(message_id) for message_id in seat.news_of(history.unsent)]
+        page = frames(outgoing(message, self._room_id) for message in history.messages)
         expired = (history.missed or 0) - history.taken_back
-        if expired > 0:
-            items.append(Outgoing(events.Skipped(room_id=self._room_id, count=expired)))
-        items.extend(outgoing(message, self._room_id) for message in history.messages)
-        for frame in frames(items):
-            seat.subscriber.write(frame)
-        self._note(seat, caught_up=seat.caught_up(history.cursor, history.number, more=history.more))
+        for seat in seats:
+            if seat not in self._behind:
+                continue  # it has left meanwhile
+            notes = [self._unsent(message_id) for message_id in seat.news_of(history.unsent)]
+            if expired > 0:
+                notes.append(Outgoing(events.Skipped(room_id=self._room_id, count=expired)))
+            for frame in (*frames(notes), *page):
+                seat.subscriber.write(frame)
+            self._behind.remove(seat)
+            self._note(seat, caught_up=seat.caught_up(history.cursor, history.number, more=history.more))
 
     def close(self, reason: str) -> None:
         """Let everyone out: the room is gone."""
@@ -252,7 +265,7 @@ class Attendance:
         return last
 
     def _turn_away(self, request: Enter, error: CommandError) -> None:
-        """Refuse a join. Who was in already, and asked again, stays; if the room was closed, that is told to everyone."""
+        """Refuse a join. Who was in already, and asked again, stays; of a closed room all of them are told."""
         seat = self._members.of(request.subscriber)
         request.subscriber.refuse(request.ref, error)
         if seat is None:
@@ -260,7 +273,7 @@ class Attendance:
         if not seat.welcomed:
             self._dismiss(seat)
             request.subscriber.dismissed(self._room_id, request)
-        elif seat not in self._behind:
+        elif seat not in self._behind and not seat.gapped:
             seat.resume()
 
     def _unsent(self, message_id: str) -> Outgoing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import trio
@@ -30,6 +30,11 @@ class HubSession(Protocol):
     @property
     def sign_in_id(self) -> str:
         """Which sign-in its token is of."""
+        ...
+
+    @property
+    def rooms(self) -> Collection[Room]:
+        """Which rooms it is in."""
         ...
 
     def renamed(self, display_name: str) -> None:
@@ -94,12 +99,18 @@ class Hub:
         except Exception as error:  # the border around a room: its fault ends its members' connections, nothing else
             logger.error("a room failed: %s", folded(error))
             self._around.metrics.faults.labels("room").inc()
-            await room.let_go()
-            room.abandon(None)
+            await self._abandon(room)
         finally:
             if self._rooms.get(room.room_id) is room:
                 del self._rooms[room.room_id]
             self._ended.unpark_all()
+
+    async def _abandon(self, room: Room) -> None:
+        try:
+            await room.let_go()
+        except Exception as error:  # as above: the members have to be told all the same
+            logger.error("a room that failed could not be left: %s", folded(error))
+        room.abandon(None)
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
@@ -128,9 +139,11 @@ class Hub:
             case UserErased(user_id):
                 self._sign_out(self._sessions.get(user_id, []))
             case UserRenamed(user_id, display_name):
+                rooms: dict[Room, None] = {}
                 for session in self._sessions.get(user_id, []):
                     session.renamed(display_name)
-                for room in list(self._rooms.values()):
+                    rooms |= dict.fromkeys(session.rooms)
+                for room in rooms:
                     _tell(room, Rename(user_id, display_name))
 
     def _sign_out(self, sessions: Iterable[HubSession]) -> None:

@@ -23,7 +23,6 @@ class Inbox(Generic[T]):
         self._closed = False
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
-        self.largest = 0
 
     @property
     def closed(self) -> bool:
@@ -41,14 +40,13 @@ class Inbox(Generic[T]):
         self.put_over(item)
 
     def put_over(self, item: T) -> None:
-        """Add `item` whether there is room or not: for what can come only once for each thing that was let in before.
+        """Add `item` whether there is room or not: for what the room must not miss, and little of it can come.
 
         Raises `InboxClosed`.
         """
         if self._closed:
             raise InboxClosed
         self._items.append(item)
-        self.largest = max(self.largest, len(self._items))
         self._readers.unpark()
 
     async def drain(self) -> list[T]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from evanesce.frame import Outgoing, frames
+from evanesce.frame import Frame, Outgoing, frames
 from evanesce.protocol import codec
 from evanesce.protocol.events import (
     Event,
+    Gap,
     Joined,
     MemberJoined,
     MemberLeft,
@@ -21,7 +22,7 @@ from evanesce.protocol.events import (
 from evanesce.rooms.requests import Subscriber
 from evanesce.rooms.roster import Roster
 from evanesce.rooms.seat import Seat, Tellable
-from evanesce.store.base import MessageWithdrawn, Positioned
+from evanesce.store.base import Lost, MessageWithdrawn, Positioned
 
 SPARE_BYTES = 256
 """What a frame with `joined` keeps free for a longer cursor and `more`."""
@@ -88,6 +89,13 @@ class Membership:
             return 0
         packed = frames(item for _, item in heard)
         return sum(seat.hear(heard, packed) for seat in self._seats.values())
+
+    def gap(self, lost: Lost) -> None:
+        """Tell the members that messages may have been lost; each is asked to join again from where it is."""
+        for seat in self._seats.values():
+            if seat.welcomed:
+                since = seat.lose(lost)
+                seat.subscriber.write(Frame([Outgoing(Gap(room_id=self._room_id, since=since))]))
 
     def announce(self, announced: Sequence[Event]) -> None:
         """Tell the members what is no part of the room's history; who comes, goes or types, the others alone."""

@@ -108,4 +108,9 @@ class CountAnew:
     """Who is here is not known by name: ask the store."""
 
 
-RoomRequest = Enter | Quit | Post | Withdraw | Write | AskMembers | Rename | CountAnew
+@dataclass(frozen=True, slots=True, eq=False)
+class Wake:
+    """Look whether there is still anybody here."""
+
+
+RoomRequest = Enter | Quit | Post | Withdraw | Write | AskMembers | Rename | CountAnew | Wake

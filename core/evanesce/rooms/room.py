@@ -30,6 +30,7 @@ from evanesce.rooms.requests import (
     Rename,
     Request,
     RoomRequest,
+    Wake,
     Withdraw,
     Write,
 )
@@ -159,6 +160,8 @@ class Room:
 
     async def _do_one(self, request: RoomRequest) -> None:
         match request:
+            case Wake():
+                pass
             case CountAnew():
                 await self._count_anew()
             case Rename(user_id, display_name):
@@ -197,7 +200,7 @@ class Room:
             presence = await self._store.presence(self.room_id, self._roster_size)
         except StoreUnavailable:
             return  # the feed says how it is when the store is back
-        self._take(presence)
+        self._members.announce(self._members.roster.snapshot(presence))
 
     # --- what the store says --------------------------------------------------------------------------------------
 
@@ -216,14 +219,16 @@ class Room:
             match happening:
                 case Writing(user_id):
                     self._members.announce([events.TypingEvent(room_id=self.room_id, user_id=user_id)])
-                case Lost(cursor):
+                case Lost():
                     self._talk.unheard.clear()
-                    self._members.announce([events.Gap(room_id=self.room_id, since=cursor)])
+                    self._members.gap(happening)
+                    self._members.roster.lose(happening)
                 case PresenceChanged(presence):
                     self._take(presence)
                 case Closed(reason):
                     self._attendance.close(reason)
-                    self._ask_to_count()  # only so that the room wakes, and ends
+                    if not self.inbox.closed:
+                        self.inbox.put_over(Wake())
                     return
                 case _:
                     if (event := self._members.roster.apply(happening)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evanesce.protocol.events import Event, Member, MemberJoined, MemberLeft, MemberUpdated
-from evanesce.store.base import Departed, Entered, Presence, Renamed
+from evanesce.store.base import Departed, Entered, Lost, Presence, Renamed
 
 PresenceHappening = Entered | Departed | Renamed
 
@@ -46,6 +46,11 @@ class Roster:
             elif old[user_id] != name:
                 events.append(MemberUpdated(room_id=self._room_id, user_id=user_id, display_name=name))
         return events
+
+    def lose(self, lost: Lost) -> None:
+        """Note that the store may have lost its memory: where its versions have gone back, they begin again."""
+        if self.version > lost.version:
+            self.version = 0
 
     def apply(self, happening: PresenceHappening) -> Event | None:
         """Take one change; gives what members are told of it, None where it is not new or names are not told."""

@@ -80,6 +80,8 @@ class Gateway:
             who = await self._recognise(bearer)
             if who is None:
                 raise CommandError(ErrorCode.UNAUTHENTICATED, "Sign in first: this needs a bearer token.")
+            if wait := self._services.commands_limit.take(who.user.user_id):
+                raise CommandError(ErrorCode.RATE_LIMITED, "Far too fast. Wait a moment.", retry_after=round(wait, 3))
             return await operations.execute(command, who)
         except CommandError as error:
             self._services.metrics.refused.labels(error.code.value).inc()

@@ -6,13 +6,13 @@ import logging
 import math
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import trio
 from msgspec import UNSET
 
-from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode
+from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode, StoreUnavailable
 from evanesce.frame import Frame, Outgoing, frames
 from evanesce.interfaces import Connection
 from evanesce.logs import folded
@@ -35,6 +35,9 @@ INBOX_SECONDS = 1.0
 
 SETTLE_SECONDS = 2.0
 """How long a connection that the server ends waits for the answers to what it accepted."""
+
+DEPART_SECONDS = 10.0
+"""How long signing out, or erasing an account with its rooms, may take."""
 
 SEEN_SECONDS = 10.0
 """How often `lastActive` moves."""
@@ -83,6 +86,11 @@ class Session:
     def sign_in_id(self) -> str:
         """Which sign-in its token is of. It has to have signed in."""
         return self._signed_in.claims.sid
+
+    @property
+    def rooms(self) -> Collection[Room]:
+        """Which rooms it is in."""
+        return self._rooms.values()
 
     @property
     def backlogged(self) -> bool:
@@ -301,9 +309,11 @@ class Session:
 
     async def _depart(self, command: commands.SignOut | commands.ForgetMe) -> None:
         # The notice that this makes ends the connection as well: the answer has to go out first.
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + DEPART_SECONDS, shield=True) as departing:
             reply = await self._services.operations.execute(command, self._signed_in)
             self._say(reply)
+        if departing.cancelled_caught:
+            raise StoreUnavailable
         self.end(CloseCode.SIGN_IN_AGAIN, "Signed out.")
 
     async def _join(self, command: commands.Join) -> None:
@@ -318,12 +328,12 @@ class Session:
                 await self._services.operations.room(room_id)
                 room = self._services.hub.start(room_id)
             join = Enter(self, command.ref, command.since)
-            self._rooms[room_id], self._joins[room_id] = room, join
             try:
                 await self._put(room, join)
-                return
             except InboxClosed:
                 continue  # it ended while it was full; another one takes its place
+            self._rooms[room_id], self._joins[room_id] = room, join
+            return
 
     async def _send(self, command: commands.Send) -> None:
         if command.room_id not in self._rooms:

@@ -44,9 +44,10 @@ class Gone:
 class Positioned:
     """A live message and where it stands in its room.
 
-    `number` counts the room's entries (messages and withdrawals) and grows by one with each: what is behind a
-    number comes after it. It never goes back: a store that lost its memory starts again from its clock,
-    which is past any count that it had reached. `deadline` is when the message expires, in seconds of Trio's clock.
+    `number` counts the room's entries (messages and withdrawals) and grows by one with each: what is behind a number
+    comes after it. It does not go back where the store loses its memory, as it starts from its clock, which is past
+    any count that was reached; unless that was set back too (see `Lost`). `deadline` is when the message expires, in
+    seconds of Trio's clock.
     """
 
     message: Message
@@ -75,7 +76,7 @@ class Person:
 class Presence:
     """Who is in a room, on all servers. `people` is None above the size that was asked for.
 
-    `version` grows with every change of presence, and never goes back, as `Positioned.number`: an event with a version
+    `version` grows with every change of presence, and does not go back, as `Positioned.number`: an event with a version
     up to this one is in `people` already.
     """
 
@@ -148,9 +149,15 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Messages may have been lost that cannot be had any more; `cursor` is the last one given before, or the start."""
+    """Messages may have been lost that cannot be had any more; `cursor` is the last one given before, or the start.
+
+    `number` and `version` are where the room stands now: less than they were where the store lost its memory, and its
+    clock has been set back as well.
+    """
 
     cursor: str
+    number: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ class _MemoryFeed:
         if self._waiting:
             self._news.set()
 
-    def lose(self) -> None:
-        self.give([Lost(str(self._last))])
+    def lose(self, number: int, version: int) -> None:
+        self.give([Lost(str(self._last), number, version)])
 
     async def next(self) -> Sequence[Happening]:
         await self._news.wait()
@@ -189,7 +189,7 @@ class MemoryServer:
             room.version += 1
             for feed in room.feeds:
                 if not with_memory:
-                    feed.lose()
+                    feed.lose(room.number, room.version)
                 feed.give([PresenceChanged(room.presence(feed.roster))])
         if not with_memory:
             self.kept.clear()

@@ -77,12 +77,32 @@ def test_the_version(tmp_path: Path) -> None:
     assert done.stdout.startswith("evanesce ")
 
 
-def test_without_a_command_it_says_which_there_are(tmp_path: Path) -> None:
-    assert run(tmp_path).returncode == 2
+def test_help_says_which_commands_there_are(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
     for command in ("serve", "check", "plugins", "chat"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the following arguments are required: COMMAND. See evanesce --help"),
+        (("frob",), "argument COMMAND: invalid choice: 'frob'"),
+        (("serve", "--frob"), "unrecognized arguments: --frob"),
+        (("serve", "--workers", "x"), "argument --workers: invalid int value: 'x'. See evanesce serve --help"),
+        (("serve", "a\nb"), "unrecognized arguments: a\\nb"),
+        (("chat",), "the following arguments are required: LINK. See evanesce chat --help"),
+        (("greet",), "the following arguments are required: name. See evanesce greet --help"),
+    ],
+)
+def test_wrong_arguments_are_told_on_one_line(
+    tmp_path: Path, plugin: Mapping[str, str], arguments: Sequence[str], told: str
+) -> None:
+    done = run(tmp_path, *arguments, environ=plugin)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = [line for line in done.stderr.splitlines() if "command broken" not in line]
+    assert line.startswith(f"evanesce: {told}")
 
 
 # What is wrong with the configuration: one line, exit code 2
@@ -148,6 +168,20 @@ def test_one_clear_line_and_exit_code_2(
     assert not (tmp_path / "evanesce.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("server.public_url=http://chat.example", "plugins.guest.allow_public: "),
+        ('plugins.enabled=["guest", "quart"]', "plugins.enabled: needs exactly one repository"),
+    ],
+)
+def test_one_clear_line_without_a_file_too(tmp_path: Path, option: str, told: str) -> None:
+    done = run(tmp_path, "serve", "--set", option)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"evanesce: {told}")
+
+
 @pytest.mark.parametrize("command", ["check", "plugins"])
 def test_the_other_commands_refuse_in_the_same_way(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command, "--set", "messages.tll=5")
@@ -167,7 +201,7 @@ def test_the_option_for_workers_is_the_setting(tmp_path: Path) -> None:
 
 def test_plugins_lists_what_is_installed_and_enabled(tmp_path: Path, plugin: Mapping[str, str]) -> None:
     done = run(tmp_path, "plugins", "--set", 'plugins.enabled=["guest", "nobody"]', environ=plugin)
-    assert done.returncode == 0
+    assert done.returncode == 1  # an enabled one is not installed
     blocks = dict(zip(*[iter(done.stdout.splitlines())] * 2, strict=True))
     entries = {head.split()[0]: (" ".join(head.split()[1:]), rest.strip()) for head, rest in blocks.items()}
     assert list(entries)[:2] == ["guest", "nobody"]

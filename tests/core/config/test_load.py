@@ -315,7 +315,12 @@ WRONG: list[tuple[str, str, list[str]]] = [
     ("workers without a secret", "[server]\nworkers = 2", ["server.secret: must be set for more than one worker"]),
     ("workers", f'[server]\nworkers = 2\nsecret = "{SECRET}"', ["server.workers", "not supported yet", "Set it to 1"]),
     ("cluster", "[redis]\ncluster = true", ["redis.cluster: a Redis Cluster is not supported yet", "Set it to false"]),
-    ("frames too small", "[limits]\nframe_bytes = 4096", ["limits.frame_bytes", "messages.content_bytes", "4608"]),
+    (
+        "frames too small",
+        "[limits]\nframe_bytes = 4096",
+        ["limits.frame_bytes", "messages.content_bytes", "25088 or more"],
+    ),
+    ("frames too small for escapes", "[limits]\nframe_bytes = 25087", ["limits.frame_bytes", "25088 or more"]),
     # the file
     ("not TOML", "[messages]\nttl = ", ["config.toml: is not TOML", "line 2"]),
     ("a key twice", "[messages]\nttl = 1\nttl = 2", ["config.toml: is not TOML", "line 3"]),

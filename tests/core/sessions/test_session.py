@@ -191,6 +191,81 @@ async def test_forget_me_erases_and_ends_everywhere(autojump_clock: MockClock) -
         assert [user.display_name for user in server.repository.users.values()] == ["Bob"]
 
 
+async def test_signing_out_counts_while_the_store_is_down(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        first = server.connect()
+        token = (await first.ask("hello", credential={"provider": "name", "name": "Ada"}))["token"]
+        second = server.connect()
+        await second.ask("hello", token=token)
+        memory.go_down()
+        assert (await first.ask("sign_out"))["type"] == "ok"
+        assert (await second.end())[0] == 4401
+        memory.come_back()
+
+
+async def test_a_new_name_counts_for_what_comes_behind_it(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        ada, also_ada = await server.sign_in("Ada"), await server.sign_in("Ada")
+        room = await server.open_room(ada)
+        for connection in (ada, also_ada):
+            await connection.ask("join", roomId=room)
+        ada.say("update_profile", displayName="Ida")
+        ada.say("send", roomId=room, content="x")
+        await trio.sleep(1)
+        events = also_ada.waiting()
+        assert [event["senderName"] for event in events if event["type"] == "message"] == ["Ida"]
+        assert [event["displayName"] for event in events if event["type"] == "member_updated"] == ["Ida"]
+
+
+async def test_an_older_token_takes_nothing_back(autojump_clock: MockClock) -> None:
+    async with memory_server(server=ServerTable(secret=SECRET, token_hours=1)) as server:
+        connection = server.connect()
+        old = (await connection.ask("hello", credential={"provider": "name", "name": "Ada"}))["token"]
+        await trio.sleep(1800)
+        await connection.ask("hello", token=(await connection.ask("refresh"))["token"])
+        await connection.ask("hello", token=old)
+        await trio.sleep(2400)
+        assert connection.closed is None
+
+
+async def test_a_hello_that_is_forbidden_makes_no_account(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        connection = await server.sign_in("Ada")
+        error = await connection.ask("hello", credential={"provider": "name", "name": "Bob"})
+        assert error["code"] == "forbidden"
+        assert [user.display_name for user in server.repository.users.values()] == ["Ada"]
+
+
+async def test_a_provider_may_ask_for_any_field(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        challenge = await server.connect().ask("challenge", provider="name", request=5)
+        assert challenge["asked"] == {"request": 5}
+
+
+async def test_only_bad_frames_in_a_row_count(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        connection = await server.sign_in("Ada")
+        for _ in range(2):
+            for _ in range(15):
+                connection.send("x")
+            await connection.ask("dance")
+        assert connection.closed is None
+        for _ in range(300):
+            connection.say("dance")
+        assert (await connection.end())[0] == 4429
+
+
+async def test_requests_without_a_connection_have_their_rate_too(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=LimitsTable(messages_per_second=1, burst=1)) as server:
+        signed_in = await server.gateway.sign_in({"provider": "name", "name": "Ada"}, bearer=None, address="::1")
+        token = str(signed_in.reply.token)
+        for _ in range(10):
+            await server.gateway.execute(commands.GetProfile(), bearer=token, address="::1")
+        with pytest.raises(Exception, match="too fast"):
+            await server.gateway.execute(commands.GetProfile(), bearer=token, address="::1")
+
+
 async def test_profile_and_its_rules(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
         ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")

@@ -216,7 +216,8 @@ async def test_what_came_since_a_cursor_and_what_of_it_is_gone(backend: Backend,
     page = await store.history(room_id, seen.cursor, *ALL)
     assert not isinstance(page, Gone)
     assert [each.message.content for each in page.messages] == ["kept"]
-    assert (page.missed, page.unsent) == (1, (first,))
+    assert (page.missed, page.taken_back) == (1, 1)
+    assert [withdrawal.message_id for withdrawal in page.unsent] == [first]
     await expired(store, room_id)
     await send(store, room_id, "late")
     page = await store.history(room_id, seen.cursor, *ALL)

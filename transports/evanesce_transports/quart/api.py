@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway
 from evanesce.protocol import codec
-from evanesce.protocol.commands import Command, Hello
+from evanesce.protocol.commands import Challenge, Command
 from evanesce.protocol.events import Reply
 from evanesce_transports.quart.addresses import CLIENT
 from evanesce_transports.quart.replies import bearer, json_reply
@@ -42,9 +42,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
     @blueprint.post("/session")
     async def sign_in() -> Response:
         try:
-            hello = _command("hello", {"credential": await _body()})
-            credential = hello.credential if isinstance(hello, Hello) else None
-            signed_in = await gateway.sign_in(credential or {}, bearer=_bearer(), address=_address())
+            signed_in = await gateway.sign_in(await _credential(), bearer=_bearer(), address=_address())
         except CommandError as error:
             # Here the body is the credential itself.
             error.field = error.field and error.field.removeprefix("credential.")
@@ -95,6 +93,17 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 def _command(kind: str, fields: Mapping[str, Any] | None = None) -> Command:
     """Make a command by the same checks as on a connection. Raises `CommandError`."""
     return codec.decode(msgspec.json.encode({**(fields or {}), "type": kind}).decode())
+
+
+async def _credential() -> Mapping[str, Any]:
+    """Read the body as a credential, by the checks of a challenge, which has the same shape: {`provider`, …}.
+
+    Within a `hello` it would nest one level deeper than the body does.
+    """
+    command = _command("challenge", await _body())
+    if not isinstance(command, Challenge):
+        raise AssertionError("a challenge was read as something else")
+    return {"provider": command.provider, **command.request}
 
 
 async def _body() -> dict[str, msgspec.Raw]:

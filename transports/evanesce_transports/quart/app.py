@@ -7,13 +7,15 @@ import logging
 from collections.abc import Mapping
 
 from quart import Response, request, websocket
+from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from evanesce.errors import CloseCode, CommandError, ErrorCode
+from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.quart.addresses import CLIENT
 from evanesce_transports.quart.api import PREFIX, api_blueprint
+from evanesce_transports.quart.headers import complete
 from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.replies import bearer, error_of, error_reply, json_reply
 from evanesce_transports.quart.upgrade import CONNECTION
@@ -21,16 +23,6 @@ from evanesce_transports.quart.upgrade import CONNECTION
 log = logging.getLogger(__name__)
 
 SUBPROTOCOL = "evanesce.v1"
-
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-"""What every response says where it does not say otherwise."""
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
@@ -68,7 +60,7 @@ def _add_talk(app: QuartTrio, gateway: Gateway) -> None:
             return error_of(ErrorCode.FORBIDDEN, "This page may not connect.")
         offered = websocket.requested_subprotocols
         if offered and SUBPROTOCOL not in offered:
-            return error_of(ErrorCode.BAD_REQUEST, f"This server speaks {SUBPROTOCOL}.")
+            return error_reply(BadRequest("Sec-WebSocket-Protocol", f"This server speaks {SUBPROTOCOL}."))
         subprotocol = SUBPROTOCOL if offered else None
         await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
         connection = websocket.scope["state"][CONNECTION]
@@ -128,7 +120,7 @@ def _add_errors(app: QuartTrio) -> None:
             reply = error_of(ErrorCode.UNKNOWN_TYPE, "This method is not for this address.", status)
             reply.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return reply
-        return error_of(ErrorCode.BAD_REQUEST if status < 500 else ErrorCode.INTERNAL, f"{error.name}.", status)
+        return error_of(ErrorCode.BAD_FRAME if status < 500 else ErrorCode.INTERNAL, f"{error.name}.", status)
 
     @app.errorhandler(Exception)
     async def failed(error: Exception) -> Response:
@@ -147,12 +139,14 @@ def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        if request.path.startswith(f"{PREFIX}/"):
-            response.headers.add("Vary", "Origin")
-            origin = request.headers.get("Origin")
-            if origin is not None and gateway.admits_origin(origin):
-                response.headers["Access-Control-Allow-Origin"] = origin
-                response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        complete(response.headers, request.path, request.headers.get("Origin"), gateway)
+        if response.status_code == 204:  # nothing is in it, of which there would be a type or a length
+            response.headers.remove("Content-Type")
+            response.headers.remove("Content-Length")
+        return response
+
+    @app.after_websocket
+    async def finish_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
+        if response is not None:
+            complete(response.headers, websocket.path, websocket.headers.get("Origin"), gateway)
         return response

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
-import msgspec
 import trio
 
 from evanesce.errors import ErrorCode
-from evanesce.protocol.events import Error
 
 HEAD_BYTES = 16 * 1024
 """The largest request line and headers together."""
@@ -34,12 +32,13 @@ _HOST = re.compile(rb"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9A-Fa-f:.]+\])(?:
 
 
 class Refused(Exception):
-    """A request that this server does not take: `status` and a message for a person, who is told both."""
+    """A request that this server does not serve: `status`, a message for a person, and the protocol's nearest code."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: ErrorCode = ErrorCode.BAD_FRAME) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -58,9 +57,11 @@ class Incoming:
         return [token.strip().lower() for value in self.values(name) for token in value.split(b",")]
 
 
-async def read_head(stream: trio.abc.ReceiveStream) -> Incoming | None:
-    """Read a request's head; None where the client left or took too long. Raises `Refused`."""
-    data = bytearray()
+async def read_head(stream: trio.abc.ReceiveStream, data: bytearray) -> Incoming | None:
+    """Read a request's head; None where the client left or took too long. Raises `Refused`.
+
+    What comes is put into `data`, for who has to know something of a request that is refused.
+    """
     seen = 0  # up to where it was looked through
     with trio.move_on_after(HEAD_SECONDS):
         while True:
@@ -131,22 +132,6 @@ async def _receive(stream: trio.abc.ReceiveStream) -> bytes:
         return bytes(await stream.receive_some(_READ_BYTES))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return b""
-
-
-def error_body(code: ErrorCode, message: str) -> bytes:
-    """Write the protocol's `error` as HTTP has it."""
-    error = msgspec.to_builtins(Error(code=code.value, message=message, retry=code.retry))
-    del error["type"]
-    return msgspec.json.encode(error)
-
-
-def refusal(refused: Refused) -> bytes:
-    """Write the whole response to a request that was refused."""
-    body = error_body(ErrorCode.BAD_FRAME, refused.message)
-    headers = [(b"content-type", b"application/json")]
-    if refused.status == 426:
-        headers += [(b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")]
-    return response(refused.status, headers, body)
 
 
 def response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:

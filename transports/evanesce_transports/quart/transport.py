@@ -17,7 +17,8 @@ from evanesce_transports.quart.app import build
 from evanesce_transports.quart.exchange import exchange
 from evanesce_transports.quart.linger import linger
 from evanesce_transports.quart.pages import load_pages
-from evanesce_transports.quart.request import Incoming, Refused, error_body, read_body, read_head, refusal, response
+from evanesce_transports.quart.refusals import refusal
+from evanesce_transports.quart.request import Incoming, Refused, read_body, read_head
 from evanesce_transports.quart.settings import Settings, load_tls, parse_bind, parse_networks
 from evanesce_transports.quart.upgrade import Upgrade
 
@@ -72,7 +73,7 @@ class QuartTransport:
                 await stack.enter_async_context(listener)
             async with trio.open_nursery() as clients:
                 for listener in listeners:
-                    clients.start_soon(self._accept, listener, application, clients)
+                    clients.start_soon(self._accept, listener, application, gateway, clients)
                 task_status.started([self._url(listener.socket) for listener in listeners])
 
     def _url(self, socket: trio.socket.SocketType) -> str:
@@ -80,7 +81,9 @@ class QuartTransport:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
-    async def _accept(self, listener: trio.SocketListener, application: QuartTrio, clients: trio.Nursery) -> None:
+    async def _accept(
+        self, listener: trio.SocketListener, application: QuartTrio, gateway: Gateway, clients: trio.Nursery
+    ) -> None:
         while True:
             try:
                 stream = await listener.accept()
@@ -90,12 +93,14 @@ class QuartTransport:
                 log.warning("cannot accept a connection: %s", error.strerror)
                 await trio.sleep(_BUSY_SECONDS)
             else:
-                clients.start_soon(self._serve_contained, stream, application)
+                clients.start_soon(self._serve_contained, stream, application, gateway)
 
-    async def _serve_contained(self, socket_stream: trio.SocketStream, application: QuartTrio) -> None:
+    async def _serve_contained(
+        self, socket_stream: trio.SocketStream, application: QuartTrio, gateway: Gateway
+    ) -> None:
         """Serve one client; whatever happens with it, the others do not notice."""
         try:
-            await self._serve_client(socket_stream, application)
+            await self._serve_client(socket_stream, application, gateway)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             log.debug("a client left before it had its answer")
         except* Exception:  # the border of one client: whatever it is, it ends no other
@@ -103,7 +108,7 @@ class QuartTransport:
         finally:
             socket_stream.socket.close()
 
-    async def _serve_client(self, socket_stream: trio.SocketStream, application: QuartTrio) -> None:
+    async def _serve_client(self, socket_stream: trio.SocketStream, application: QuartTrio, gateway: Gateway) -> None:
         stream: trio.abc.Stream = socket_stream
         if self._tls is not None:
             secure = trio.SSLStream(socket_stream, self._tls, server_side=True, https_compatible=True)
@@ -112,16 +117,19 @@ class QuartTransport:
             if shaking.cancelled_caught:
                 return
             stream = secure
-        answer = await self._answer(stream, socket_stream.socket, application)
+        answer = await self._answer(stream, socket_stream.socket, application, gateway)
         if answer:
             with trio.move_on_after(RESPONSE_SECONDS):
                 await stream.send_all(answer)
                 await linger(stream, socket_stream.socket)
 
-    async def _answer(self, stream: trio.abc.Stream, socket: trio.socket.SocketType, application: QuartTrio) -> bytes:
+    async def _answer(
+        self, stream: trio.abc.Stream, socket: trio.socket.SocketType, application: QuartTrio, gateway: Gateway
+    ) -> bytes:
         """Serve the first request; give the response that is still to be sent."""
+        head = bytearray()
         try:
-            request = await read_head(stream)
+            request = await read_head(stream, head)
             if request is None:
                 return b""
             client = find_client(socket.getpeername()[0], request.values(b"x-forwarded-for"), self._trusted)
@@ -130,8 +138,8 @@ class QuartTransport:
                 return await self._exchange(request, body, socket, application, client)
             upgrade = Upgrade(request, stream, socket, client, self._frame_bytes, self._outbox_bytes)
         except Refused as refused:
-            return refusal(refused)
-        del request  # not kept for as long as the conversation lasts
+            return refusal(refused, bytes(head), gateway)
+        del request, head  # not kept for as long as the conversation lasts
         return await upgrade.run(application)
 
     async def _exchange(
@@ -139,5 +147,4 @@ class QuartTransport:
     ) -> bytes:
         with trio.move_on_after(REQUEST_SECONDS):
             return await exchange(application, request, body, socket, {CLIENT: client})
-        error = error_body(ErrorCode.INTERNAL, "This took too long.")
-        return response(503, [(b"content-type", b"application/json")], error)
+        raise Refused(503, "This took too long.", ErrorCode.INTERNAL)

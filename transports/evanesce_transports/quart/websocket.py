@@ -9,8 +9,9 @@ from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from evanesce.errors import CloseCode
-from evanesce.frame import Frame
+from evanesce.frame import Frame, Outgoing
 from evanesce.outbox import Outbox
+from evanesce.protocol import events
 from evanesce_transports.framing import WEBSOCKET, WebSocketFraming
 from evanesce_transports.quart.linger import linger
 
@@ -21,9 +22,9 @@ _READ_BYTES = 16 * 1024
 _EVENTS_AT_ONCE = 64  # pings, empty fragments: a flood of them must not keep the others waiting
 
 _VIOLATIONS = {
-    CloseCode.PROTOCOL_VIOLATION: "this is not RFC 6455",
-    CloseCode.NOT_UTF8: "text is UTF-8",
-    CloseCode.TOO_LARGE: "the message is too large",
+    CloseCode.PROTOCOL_VIOLATION: "This is not RFC 6455.",
+    CloseCode.NOT_UTF8: "Text is UTF-8.",
+    CloseCode.TOO_LARGE: "The message is too large.",
 }
 
 
@@ -156,7 +157,10 @@ class GuardedConnection:
     async def _fail(self, code: CloseCode) -> None:
         """Close with `code` for a violation, and throw away what else comes, for as long as the code may need."""
         self._message = bytearray()
-        self._say_close(code, _VIOLATIONS[code])
+        reason = _VIOLATIONS[code]
+        goodbye = events.Goodbye(code=code.value, reason=reason, reconnect=code.reconnect)
+        self._outbox.write(Frame([Outgoing(goodbye)]))  # where there is room: the close frame says it too
+        self._say_close(code, reason)
         with trio.move_on_after(CLOSE_SECONDS):
             await self._outbox.drained()
             await linger(self._stream, self._socket)

@@ -192,7 +192,7 @@ class RoomFeed:
         if number != self._at.number + 1:
             if not lenient:
                 raise _Hole(presence=False)
-            self._ready.append(Lost(str(self._at)))
+            self._ready.append(Lost(str(self._at), self._at.number, self._version))
         return True
 
     def _read_message(self, rest: str, lenient: bool) -> None:
@@ -277,7 +277,9 @@ class RoomFeed:
         messages = reading.position.messages - behind.messages
         had = sum(body is not None for body in bodies.values())
         if new_epoch or had + taken_back < messages:
-            self._ready.append(Lost(str(self._at)))
+            self._ready.append(Lost(str(self._at), reading.position.number, reading.version))
+        if new_epoch:
+            self._version = min(self._version, reading.version)
         for entry in entries:
             at = Cursor(reading.position.epoch, entry.milliseconds, entry.number, entry.messages)
             body = bodies.get(entry.number)

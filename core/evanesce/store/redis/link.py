@@ -13,6 +13,7 @@ import trio
 from redis.exceptions import NoScriptError
 
 from evanesce.errors import StoreUnavailable
+from evanesce.logs import folded
 from evanesce.store.redis.connection import BROKEN, Address, Connection, refused
 from evanesce.store.redis.faults import code, unavailable
 from evanesce.store.redis.scripts import SOURCES, Command
@@ -154,16 +155,20 @@ class Link:
         delay = 0.0
         calls: list[Call] = []
         while not self._stopping:
-            connection = self._connect()
-            if connection is None:
-                self._fail(calls, StoreUnavailable())
-                calls = []
-                self._refuse(delay)
-                delay = min(max(0.01, delay * 2), LONGEST_DELAY)
-            else:
-                delay = 0.0
-                calls = self._serve(connection, calls)
-                connection.close()
+            try:
+                connection = self._connect()
+                if connection is not None:
+                    delay = 0.0
+                    calls = self._serve(connection, calls)
+                    connection.close()
+                    continue
+            except Exception as error:  # a defect, ours or the driver's: without the thread nothing goes on
+                logger.error("the way to the store failed: %s", folded(error))
+                self.up = False
+            self._fail(calls, StoreUnavailable())
+            calls = []
+            self._refuse(delay)
+            delay = min(max(0.01, delay * 2), LONGEST_DELAY)
         self._fail(calls, StoreUnavailable())
         self._hop(self._ended.set)
 

@@ -116,10 +116,14 @@ class PresenceKeeper:
     async def rename(self, room_id: str, person: Person) -> None:
         """Change a user's name in a room."""
         local = self._rooms.get(room_id)
-        if local is not None and person.user_id in local.people:
-            local.people[person.user_id] = person.display_name
         keys = self._three(room_id)
-        await self._link.run(RENAME.call(keys, new_epoch(), KEEP, person.user_id, _name.encode(person.display_name)))
+        rename = RENAME.call(keys, new_epoch(), KEEP, person.user_id, _name.encode(person.display_name))
+        if local is None or person.user_id not in local.people:
+            await self._link.run(rename)
+            return
+        local.people[person.user_id] = person.display_name
+        with _Pending(self, local):
+            await self._link.run(rename)
 
     async def presence(self, room_id: str, roster: int) -> Presence:
         """Say who is in a room."""

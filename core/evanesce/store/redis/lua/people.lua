@@ -39,6 +39,14 @@ local function remove(at, user)
   end
 end
 
+local function rename(user, name)
+  local count, known = servers(user)
+  if count > 0 and known ~= name then
+    redis.call('HSET', KEYS[2], user, count .. ' ' .. name)
+    tell('r', user, name)
+  end
+end
+
 local function publish()
   keep(state)
   if #lines > 1 then

@@ -9,6 +9,7 @@ local here = {}
 for i = 3, #ARGV, 2 do
   here[ARGV[i]] = true
   add(KEYS[4], ARGV[i], ARGV[i + 1], math.huge)
+  rename(ARGV[i], ARGV[i + 1])
 end
 for _, user in ipairs(redis.call('HKEYS', KEYS[4])) do
   if not here[user] then remove(KEYS[4], user) end
