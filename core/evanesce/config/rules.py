@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError
+from evanesce.protocol.codec import FRAME_BYTES
 
 _ENVELOPE_BYTES = 512
 """What a `send` holds beside its content: names, ids and a `ref` of 64 characters."""
 
 _ESCAPED_BYTES = 6
 """What one byte of content becomes at most: JSON may write any character of ASCII as `\\u0041`."""
+
+_MEMBER_BYTES = 330
+"""What a member takes in a roster at most: an id, and a name of 64 characters of 4 bytes each."""
+
+_CURSOR_BYTES = 2048
+"""What a `joined` holds beside its roster and its messages, and a message beside its content."""
 
 
 def check(config: Config) -> None:
@@ -32,4 +39,11 @@ def check(config: Config) -> None:
             "limits.frame_bytes",
             f"is too small for messages.content_bytes of {config.messages.content_bytes}",
             f"Set it to {least} or more",
+        )
+    named = _ESCAPED_BYTES * config.messages.content_bytes + _MEMBER_BYTES * config.rooms.roster_size + _CURSOR_BYTES
+    if named > FRAME_BYTES:
+        raise ConfigurationError(
+            "rooms.roster_size",
+            f"does not leave room for a message of messages.content_bytes in a frame of {FRAME_BYTES} bytes",
+            "Make one of them smaller",
         )

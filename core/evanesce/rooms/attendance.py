@@ -10,7 +10,7 @@ import trio
 from msgspec import UNSET
 
 from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
-from evanesce.frame import Outgoing, frames
+from evanesce.frame import Frame, Outgoing, frames
 from evanesce.model import RoomActivity, SessionEnded, SessionStarted, timestamp
 from evanesce.protocol import events
 from evanesce.rooms.errors import room_not_found
@@ -18,7 +18,7 @@ from evanesce.rooms.membership import Membership, filled, outgoing
 from evanesce.rooms.requests import Enter, Quit
 from evanesce.rooms.seat import Seat
 from evanesce.rooms.surroundings import Surroundings
-from evanesce.store.base import Gone, History, Person, Presence
+from evanesce.store.base import Gone, History, Person, Positioned, Presence
 
 PAGE_BYTES = 128 * 1024
 """How much history is read for one frame."""
@@ -78,7 +78,7 @@ class Attendance:
         """Let people in, as one group, and give each the history behind its cursor."""
         for request in requests:
             seat = self._members.take(request.subscriber)
-            seat.begin()
+            seat.begin(self._members.heard)
         people = {r.subscriber.user_id: Person(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
         try:
             entered = await self._store.enter(
@@ -146,10 +146,11 @@ class Attendance:
             unsent=[],
         )
         unsent = seat.news_of(history.unsent)
-        reply, given, named = filled(joined, history.messages, unsent)
+        messages = history.messages if request.since is None else seat.fresh(history.messages)
+        reply, given, named = filled(joined, messages, unsent)
         cursor, number, more = history.cursor, history.number, history.more
-        if given < len(history.messages):
-            last = history.messages[given - 1]
+        if given < len(messages):
+            last = messages[given - 1]
             cursor, number, more = last.cursor, last.number, True
             reply = Outgoing(msgspec.structs.replace(reply.event, cursor=cursor), reply.deadlines)
         request.subscriber.answer([reply, *(self._unsent(message_id) for message_id in unsent[named:])])
@@ -196,7 +197,7 @@ class Attendance:
         self._stalled = isinstance(history, Gone)
         if isinstance(history, Gone):
             return
-        page = frames(outgoing(message, self._room_id) for message in history.messages)
+        whole = self._page(history.messages)
         expired = (history.missed or 0) - history.taken_back
         for seat in seats:
             if seat not in self._behind:
@@ -204,6 +205,8 @@ class Attendance:
             notes = [self._unsent(message_id) for message_id in seat.news_of(history.unsent)]
             if expired > 0:
                 notes.append(Outgoing(events.Skipped(room_id=self._room_id, count=expired)))
+            fresh = seat.fresh(history.messages)
+            page = whole if len(fresh) == len(history.messages) else self._page(fresh)
             for frame in (*frames(notes), *page):
                 seat.subscriber.write(frame)
             self._behind.remove(seat)
@@ -273,8 +276,11 @@ class Attendance:
         if not seat.welcomed:
             self._dismiss(seat)
             request.subscriber.dismissed(self._room_id, request)
-        elif seat not in self._behind and not seat.gapped:
+        elif seat not in self._behind:
             seat.resume()
+
+    def _page(self, messages: Sequence[Positioned]) -> list[Frame]:
+        return frames(outgoing(message, self._room_id) for message in messages)
 
     def _unsent(self, message_id: str) -> Outgoing:
         return Outgoing(events.Unsent(room_id=self._room_id, message_id=message_id))

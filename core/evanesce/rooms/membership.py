@@ -38,6 +38,8 @@ class Membership:
 
     def __init__(self, room_id: str, roster_size: int) -> None:
         self.roster = Roster(room_id, roster_size)
+        self.heard = 0
+        """The number of the room's last entry that the members were told."""
         self._room_id = room_id
         self._seats: dict[Subscriber, Seat] = {}
         self._connections: dict[str, int] = {}
@@ -87,6 +89,7 @@ class Membership:
         heard = [(entry.number, outgoing(entry, self._room_id)) for entry in happened]
         if not heard:
             return 0
+        self.heard = heard[-1][0]
         packed = frames(item for _, item in heard)
         return sum(seat.hear(heard, packed) for seat in self._seats.values())
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import trio
-
 from evanesce.errors import CloseCode
 from evanesce.frame import Frame, Outgoing, frames
 from evanesce.rooms.requests import Subscriber
@@ -13,9 +11,6 @@ from evanesce.store.base import Lost, MessageWithdrawn, Positioned
 
 HELD = 1_000
 """How many messages are held back for one seat; past that it reads on in the store."""
-
-GAP_SECONDS = 10.0
-"""How long what a room hears is held back for a client that was told of a `gap`, until it joins again."""
 
 Tellable = Positioned | MessageWithdrawn
 
@@ -36,17 +31,23 @@ class Seat:
         self._withdrawn = 0  # the last withdrawal that it was told from a history
         self._held: list[tuple[int, Outgoing]] | None = None
         self._overrun = False
-        self._gapped_at: float | None = None
+        self._gapped = False  # it was told of a gap, and has heard all that could be had since,
+        self._told_until = 0  # up to this number
 
-    @property
-    def gapped(self) -> bool:
-        """Whether it was asked to join again, and has not yet."""
-        return self._gapped_at is not None
+    def begin(self, heard: int) -> None:
+        """Hold back what the room hears from now on, where it is not held back already: a history is asked for.
 
-    def begin(self) -> None:
-        """Hold back what the room hears from now on, where it is not held back already: a history is asked for."""
+        `heard` is the number up to which the room has been heard.
+        """
         if self._held is None:
             self._held = []
+            self._told_until = heard
+
+    def fresh(self, messages: Sequence[Positioned]) -> Sequence[Positioned]:
+        """Leave out of a history what this client has heard, where it joins again because of a gap."""
+        if not self._gapped:
+            return messages
+        return [message for message in messages if message.number > self._told_until]
 
     def news_of(self, unsent: Sequence[MessageWithdrawn]) -> list[str]:
         """Give the ids of the withdrawals of a history that it has not been told from one before."""
@@ -56,7 +57,7 @@ class Seat:
 
     def resume(self) -> None:
         """Go on as before: the history that was asked for could not be had."""
-        held, self._held, self._gapped_at = self._held, None, None
+        held, self._held = self._held, None
         if self._overrun:
             self._overrun = False
             self.subscriber.end(CloseCode.TOO_SLOW, "The store was too slow. Come back, and resume with `since`.")
@@ -65,8 +66,6 @@ class Seat:
 
     def hear(self, heard: list[tuple[int, Outgoing]], packed: list[Frame]) -> int:
         """Take what the room heard (`packed`: the same as frames); gives how many items went to the connection."""
-        if self._gapped_at is not None and trio.current_time() > self._gapped_at + GAP_SECONDS:
-            self.resume()
         if self._held is not None:
             if len(self._held) + len(heard) > HELD:
                 self._held = []
@@ -85,26 +84,22 @@ class Seat:
         return len(news)
 
     def lose(self, lost: Lost) -> str:
-        """Hold back what the room hears until this client has joined again; gives the cursor to join with.
-
-        So what it is given then does not repeat what it has heard since. A client that does not do as it is told hears
-        what was held back after `GAP_SECONDS`.
-        """
-        since = self.cursor if self._held is not None and not self.gapped else lost.cursor
+        """Note that messages may have been lost; gives the cursor from which this client has to join again."""
         if self._number > lost.number:  # of before the store lost its memory, by a clock that has been set back since
             self._number = self._withdrawn = 0
-        self._gapped_at = trio.current_time()
-        self.begin()
-        return since
+        if self._held is not None:
+            return self.cursor
+        self._gapped = True
+        return lost.cursor
 
     def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:
         """Note that the history up to `cursor` was given; give what was held back, unless more is in the store."""
         self.cursor = cursor
         self._number = number
-        self._gapped_at = None
         if more or self._overrun:
             self._overrun = False
             return False
+        self._gapped = False
         held, self._held = self._held or [], None
         if held:
             self.hear(held, frames(item for _, item in held))
