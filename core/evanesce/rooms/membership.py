@@ -95,6 +95,7 @@ class Membership:
 
     def gap(self, lost: Lost) -> None:
         """Tell the members that messages may have been lost; each is asked to join again from where it is."""
+        self.heard = min(self.heard, lost.number)
         for seat in self._seats.values():
             if seat.welcomed:
                 since = seat.lose(lost)
