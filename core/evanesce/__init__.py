@@ -9,5 +9,5 @@ The way of a message through this package:
     frame.py, outbox.py    encoded once, framed once, and never handed over late
 
 Around it: protocol/ (frames as commands, replies and events, without I/O), model.py and errors.py, interfaces.py and
-hookspecs.py (what plugins see), plugins.py, config/, cli/, server.py (all of it put together), testing/ (for tests).
+hookspecs.py (what plugins see), plugins/, config/, cli/, server.py (all of it put together), testing/ (for tests).
 """

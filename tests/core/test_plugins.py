@@ -18,14 +18,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from evanesce import catalogue, installed
 from evanesce.config.model import Config, LimitsTable, MessagesTable, RedisTable, RoomsTable, ServerTable
 from evanesce.errors import CommandError, ConfigurationError, ErrorCode, PluginError, Rejected
-from evanesce.hookcalls import SECONDS, WAITING
 from evanesce.hookspecs import Hooks, hookimpl
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Setup
 from evanesce.model import ChatRoom, Draft, timestamp
-from evanesce.plugins import Parts, Plugins
+from evanesce.plugins import Parts, Plugins, catalogue, installed
+from evanesce.plugins.hookcalls import SECONDS, WAITING
 
 DRAFT = Draft(message_id="m", room_id="r", sender_id="s", sender_name="n", content="hello")
 ROOM = ChatRoom(room_id="r", created_by="s", created_at=timestamp(0), deep_link="http://h/r/r")

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from evanesce import installed
 from evanesce.config import kinds, load
 from evanesce.config.model import Config
-from evanesce.plugins import Plugins
+from evanesce.plugins import Plugins, installed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 

@@ -12,13 +12,13 @@ from typing import NoReturn
 
 import msgspec
 
-from evanesce import catalogue, installed, logs
+from evanesce import logs
 from evanesce.cli import chat, plugins
 from evanesce.cli.faults import told
 from evanesce.config import load, secret
 from evanesce.config.model import Config
 from evanesce.errors import EvanesceError
-from evanesce.plugins import Plugins
+from evanesce.plugins import Plugins, catalogue, installed
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evanesce import catalogue, logs
+from evanesce import logs
+from evanesce.plugins import catalogue
 
 
 def run(enabled: Sequence[str]) -> int:

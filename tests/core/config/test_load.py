@@ -103,8 +103,7 @@ def test_the_file_of_the_working_folder_is_found(tmp_path: Path, monkeypatch: py
 
 
 def test_the_shipped_file_says_what_holds_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evanesce import installed
-    from evanesce.plugins import Plugins
+    from evanesce.plugins import Plugins, installed
 
     monkeypatch.chdir(tmp_path)
     without = load.read(environ={}, default_plugins=installed.defaults())

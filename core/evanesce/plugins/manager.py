@@ -13,13 +13,14 @@ import msgspec.inspect
 import pluggy
 import trio
 
-from evanesce import conformance, installed, logs
+from evanesce import logs
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ConfigurationError, ErrorCode, EvanesceError, PluginError, Rejected
-from evanesce.hookcalls import HookCalls, HookFailed
 from evanesce.hookspecs import Hooks, hookspec
 from evanesce.interfaces import Authenticator, CliCommand, HttpRoute, Repository, Settings, Setup, Transport
 from evanesce.model import Draft
+from evanesce.plugins import conformance, installed
+from evanesce.plugins.hookcalls import HookCalls, HookFailed
 
 _PROJECT = hookspec.project_name
 _FILTER = "evanesce_filter_message"

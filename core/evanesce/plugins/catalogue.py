@@ -6,10 +6,9 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from evanesce import installed
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.interfaces import CliCommand
-from evanesce.plugins import Plugins
+from evanesce.plugins import Plugins, installed
 
 log = logging.getLogger(__name__)
 

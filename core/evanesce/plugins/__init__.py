@@ -1,0 +1,7 @@
+"""The plugins of a server: found, checked against the hooks, asked for their parts, called while it runs."""
+
+from __future__ import annotations
+
+from evanesce.plugins.manager import Parts, Plugins, PluginStatistics
+
+__all__ = ["Parts", "PluginStatistics", "Plugins"]
