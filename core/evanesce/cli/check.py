@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import trio
 
@@ -15,6 +16,7 @@ from evanesce import logs
 from evanesce.cli.faults import told
 from evanesce.config import secret
 from evanesce.config.model import Config
+from evanesce.errors import StoreUnavailable
 from evanesce.plugins import Parts, Plugins
 from evanesce.server import refuse_exposed_guests
 from evanesce.store.base import MessageStore
@@ -73,7 +75,7 @@ async def _outside(report: Report, config: Config, parts: Parts) -> None:
     async with _tried(report, "redis"):
         name = f"check-{os.getpid()}"
         async with open_redis_store(config.redis, ttl=config.messages.ttl, server_id=name) as store:
-            await _redis(report, store)
+            await _redis(report, store, config.redis.url)
     async with _tried(report, "database"), parts.repository:
         report.ok("database", await parts.repository.check())
     for provider, authenticator in parts.authenticators.items():
@@ -98,8 +100,16 @@ async def _tried(report: Report, part: str) -> AsyncGenerator[None, None]:
         report.fail(part, str(known) if known is not None else logs.folded(error))
 
 
-async def _redis(report: Report, store: MessageStore) -> None:
-    state, *cautions = await store.check()
+async def _redis(report: Report, store: MessageStore, url: str) -> None:
+    try:
+        state, *cautions = await store.check()
+    except StoreUnavailable as error:
+        parts = urlsplit(url)
+        where = url if url == "embedded" else f"{parts.hostname or ''}:{parts.port or 6379}{parts.path}"
+        report.fail(
+            "redis", f"{where}: {error} Is it running, and are the address and the password in redis.url right?"
+        )
+        return
     report.ok("redis", state)
     for caution in cautions:
         report.warn("redis", caution)
