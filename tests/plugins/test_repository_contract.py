@@ -291,8 +291,10 @@ async def test_records_of_what_is_not_there_are_dropped_and_the_others_kept(repo
     assert await repository.room(unknown_room.room_id) is None
 
 
-async def test_no_records_are_no_work(repository: Repository) -> None:
+async def test_no_records_change_nothing(repository: Repository) -> None:
+    user = await signed_in(repository)
     await repository.record([])
+    assert await repository.user(user.user_id) == user
 
 
 async def test_an_erased_user_is_not_brought_back_by_late_records(repository: Repository) -> None:

@@ -215,7 +215,7 @@ async def _connect(url: str) -> Stream:
             secure = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, https_compatible=True)
             try:
                 await secure.do_handshake()
-            except BaseException:
+            except BaseException:  # cancelled too: nobody else has the socket yet
                 await trio.aclose_forcefully(secure)
                 raise
             return secure

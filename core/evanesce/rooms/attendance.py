@@ -145,6 +145,7 @@ class Attendance:
             missed=history.missed,
             unsent=[],
         )
+        seat.begin_withdrawals()
         unsent = seat.news_of(history.unsent)
         messages = history.messages if request.since is None else seat.fresh(history.messages)
         reply, given, named = filled(joined, messages, unsent)

@@ -49,8 +49,12 @@ class Seat:
             return messages
         return [message for message in messages if message.number > self._told_until]
 
+    def begin_withdrawals(self) -> None:
+        """Have the next history name all its withdrawals: it is the answer to a join, which names them whole."""
+        self._withdrawn = 0
+
     def news_of(self, unsent: Sequence[MessageWithdrawn]) -> list[str]:
-        """Give the ids of the withdrawals of a history that it has not been told from one before."""
+        """Give the ids of the withdrawals of a history that it has not been told from the one before."""
         news = [withdrawal for withdrawal in unsent if withdrawal.number > self._withdrawn]
         self._withdrawn = max([self._withdrawn, *(withdrawal.number for withdrawal in news)])
         return [withdrawal.message_id for withdrawal in news]

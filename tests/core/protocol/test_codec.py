@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from evanesce.errors import CommandError, ErrorCode
+from evanesce.model import Timestamp
 from evanesce.protocol import codec, commands, events
 
 ROOM = "5b1f2c1e-0d3e-4c7e-8a43-6f4ad1f0d3a1"
@@ -139,10 +140,10 @@ def test_http_has_no_types_and_refs() -> None:
     room = events.RoomReply(
         room_id=ROOM,
         created_by=ROOM,
-        created_at="t",
+        created_at=Timestamp("2026-01-01T00:00:00.000Z"),
         deep_link="l",
         active=False,
-        member_count=0,  # type: ignore[arg-type]
+        member_count=0,
     )
     fields = codec.bare(events.RoomsReply(ref=1, rooms=[room]))
     assert set(fields) == {"rooms"}

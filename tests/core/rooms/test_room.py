@@ -397,6 +397,8 @@ async def test_a_withdrawal_is_named_once(autojump_clock: MockClock, monkeypatch
         assert joined["unsent"] == [first["messageId"]]
         await trio.sleep(1)
         assert [event["type"] for event in back.waiting()] == ["message"] * 25
+        again = await back.ask("join", roomId=room, since=cursor)
+        assert again["unsent"] == [first["messageId"]], "each join is answered whole"
 
 
 async def test_a_frame_with_joined_is_never_too_large(autojump_clock: MockClock) -> None:

@@ -226,6 +226,9 @@ async def test_a_lost_connection_is_replaced_before_anybody_notices(valkey: Redi
         valkey.client.client_kill_filter(_type="normal", skipme=True)
         await trio.sleep(0.05)  # longer than what a connection in use is trusted unseen
         await store.append(room_id, [draft(room_id)])
+    history = await store.history(room_id, None, 10, 100_000)
+    assert not isinstance(history, Gone)
+    assert len(history.messages) == 5
 
 
 async def test_a_full_redis_is_told(valkey: RedisBackend, room_id: str) -> None:
