@@ -131,6 +131,11 @@ class Attendance:
         if seat is None:  # turned away with the request before this one
             request.subscriber.refuse(request.ref, StoreUnavailable())
             return
+        fresh = history.messages if request.since is None else seat.fresh(history.messages)
+        messages = [message for message in fresh if message.deadline > trio.current_time()]
+        missed = history.missed
+        if request.since is not None and missed is not None:
+            missed += len(fresh) - len(messages)  # they expired on the way from the store
         roster = self._members.roster
         members = roster.members
         joined = events.Joined(
@@ -142,12 +147,11 @@ class Attendance:
             messages=[],
             more=history.more,
             cursor=history.cursor,
-            missed=history.missed,
+            missed=missed,
             unsent=[],
         )
         seat.begin_withdrawals()
         unsent = seat.news_of(history.unsent)
-        messages = history.messages if request.since is None else seat.fresh(history.messages)
         reply, given, named = filled(joined, messages, unsent)
         cursor, number, more = history.cursor, history.number, history.more
         if given < len(messages):
