@@ -1,0 +1,1 @@
+"""The plugin `worldid`: sign-in with World ID, one human, one account."""
