@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from evanesce.frame import Frame, Framing
-from evanesce.model import ChatRoom, Identity, Record, Timestamp, User
+from evanesce.model import ChatRoom, Identity, KnownUser, Record, Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Reply, Welcome
 
@@ -39,12 +39,66 @@ class Setup:
     outbox_bytes: int
 
 
+class Accounts(Protocol):
+    """What one provider may ask, and keep, of accounts. Every method raises `PersistenceUnavailable`.
+
+    What is kept goes with the account.
+    """
+
+    async def exists(self, identity: Identity) -> bool:
+        """Whether somebody has an account."""
+        ...
+
+    async def registration(self, user_id: str) -> str | None:
+        """Give what this provider has registered with an account: a public key, a session; None where nothing is."""
+        ...
+
+    async def register(self, user_id: str, value: str) -> str | None:
+        """Register `value` with an account that has nothing registered yet; give what is registered with it now.
+
+        None where there is no such account, or `value` is registered with another one.
+        """
+        ...
+
+    async def spend(self, user_id: str, proof: str, attempt: str) -> bool:
+        """Note that an account has used `proof`, which no account may use twice; False where it was used before.
+
+        The same `attempt` (the challenge's id) may spend it again: its first answer may have been lost.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the user, where somebody is signed in, and the address that the request came from."""
+    """Who asks: the user, where somebody is signed in, and the address that the request came from.
+
+    `accounts` is what the asked provider may know and keep of accounts.
+    """
 
     user: User | None
     address: str
+    accounts: Accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a credential must answer.
+
+    `fields` go to the client. `kept`, where it is not None, stays with the server for `seconds`: then the client is
+    given a `challengeId` and `expiresAt` too, and the one credential that names that id gets it, on whichever server.
+    """
+
+    fields: Mapping[str, Any]
+    kept: bytes | None = None
+    seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A challenge that a credential answers: its id, and what was kept with it."""
+
+    challenge_id: str
+    kept: bytes
 
 
 class Authenticator(Protocol):
@@ -68,15 +122,22 @@ class Authenticator(Protocol):
 
     async def __aexit__(self, *error: object) -> bool | None: ...
 
-    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
         """Give what a credential must answer.
 
         Raises `AuthFailed`, `AuthUnavailable`, `BadRequest`; a `msgspec.ValidationError` is told as a `bad_request`.
         """
         ...
 
-    async def authenticate(self, credential: Mapping[str, Any], caller: Caller) -> Identity:
-        """Find out who sent `credential`. Raises as `challenge` does."""
+    async def authenticate(
+        self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None
+    ) -> Identity | KnownUser:
+        """Find out who sent `credential`: somebody with or without an account, or an account that is known.
+
+        `answered` is the challenge that its `challengeId` names; None where it names none that is live. It is used up
+        then: nobody else gets it. Only where this, or the sign-in behind it, decides nothing (a fault, a cancellation,
+        a malformed credential) the client may answer it again. Raises as `challenge` does.
+        """
         ...
 
     async def check(self) -> str:
@@ -107,15 +168,31 @@ class Repository(Protocol):
         """Give a user; None where there is none, it was erased, or `sign_in_id` was revoked."""
         ...
 
+    async def has_account(self, world_id: str) -> bool:
+        """Whether there is an account with `world_id`."""
+        ...
+
+    async def registration(self, provider: str, user_id: str) -> str | None:
+        """Give what a provider has registered with an account; None where there is nothing."""
+        ...
+
+    async def register(self, provider: str, user_id: str, value: str) -> str | None:
+        """Register `value` with an account, unless something is; see `Accounts.register`."""
+        ...
+
+    async def spend(self, provider: str, user_id: str, proof: str, attempt: str) -> bool:
+        """Note that `proof` was used; see `Accounts.spend`. False where there is no such account."""
+        ...
+
     async def update_user(self, user: User) -> User | None:
         """Store `display_name` and `email` of `user`; None where the account was erased meanwhile."""
         ...
 
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
-        """Empty the user's row, delete the session logs, close the rooms, all or nothing; give the closed rooms' ids.
+        """Empty the user's row, delete the session logs and what providers registered, close the rooms, all or nothing.
 
-        The row itself stays, so that what refers to it holds. Erasing again gives the same ids: who does not know how
-        the first time went can ask.
+        Gives the closed rooms' ids. The row itself stays, so that what refers to it holds. Erasing again gives the
+        same ids: who does not know how the first time went can ask.
         """
         ...
 

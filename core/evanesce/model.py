@@ -83,6 +83,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     is_world_id: bool = False
 
 
+class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
+    """The account that an authenticator found somebody to have. No account is ever made of it."""
+
+    user_id: str
+
+
 # What the write-behind queue carries to the repository. Each may be written twice with the same result.
 
 

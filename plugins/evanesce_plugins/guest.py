@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from evanesce.hookspecs import hookimpl
-from evanesce.interfaces import Authenticator, Caller, Settings, Setup
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, Settings, Setup
 from evanesce.model import Identity
 from evanesce.protocol.fields import display_name
 
@@ -48,11 +48,11 @@ class GuestAuthenticator:
     async def __aexit__(self, *error: object) -> None:
         pass
 
-    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
         """Ask nothing."""
-        return {}
+        return Challenge({})
 
-    async def authenticate(self, credential: Mapping[str, Any], caller: Caller) -> Identity:
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
         """Make somebody new. Raises `BadRequest` and `msgspec.ValidationError` for a name that is none."""
         given = msgspec.convert(credential, GuestCredential)
         name = display_name(given.display_name, "credential.displayName")

@@ -19,9 +19,10 @@ from evanesce.config import load
 from evanesce.config.model import Config
 from evanesce.errors import AuthFailed, Rejected
 from evanesce.hookspecs import Hooks
-from evanesce.interfaces import Caller, HttpRequest
+from evanesce.interfaces import Challenge, HttpRequest
 from evanesce.model import Draft, Identity
 from evanesce.plugins import Parts, Plugins
+from evanesce.testing.caller import caller
 
 TEXT = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -96,7 +97,7 @@ def started(tmp_path: Path, plugins: Plugins, settings: str) -> tuple[Config, Pa
     return config, plugins.build(config, tmp_path)
 
 
-CALLER = Caller(user=None, address="127.0.0.1")
+CALLER = caller("accounts")
 
 
 async def test_the_auth_plugin_signs_in(tmp_path: Path, module: Callable[[str], ModuleType]) -> None:
@@ -104,14 +105,14 @@ async def test_the_auth_plugin_signs_in(tmp_path: Path, module: Callable[[str], 
     _, parts = started(tmp_path, plugins, '[plugins.accounts]\npasswords = { ada = "l0velace" }')
     accounts = parts.authenticators["accounts"]
     async with accounts:
-        assert await accounts.challenge({"provider": "accounts"}, CALLER) == {}
+        assert await accounts.challenge({"provider": "accounts"}, CALLER) == Challenge({})
         given = {"provider": "accounts", "name": "ada", "password": "l0velace"}
-        assert await accounts.authenticate(given, CALLER) == Identity(subject="ada", display_name="ada")
+        assert await accounts.authenticate(given, CALLER, None) == Identity(subject="ada", display_name="ada")
         for wrong in ({"password": "x"}, {"name": "x"}, {"name": "x", "password": ""}):
             with pytest.raises(AuthFailed):
-                await accounts.authenticate({**given, **wrong}, CALLER)
+                await accounts.authenticate({**given, **wrong}, CALLER, None)
         with pytest.raises(msgspec.ValidationError):
-            await accounts.authenticate({"name": "ada"}, CALLER)
+            await accounts.authenticate({"name": "ada"}, CALLER, None)
         assert await accounts.check() == "1 accounts"
 
 

@@ -12,12 +12,13 @@ import pytest
 
 from evanesce.errors import BadRequest
 from evanesce.hookspecs import Hooks
-from evanesce.interfaces import Authenticator, Caller, Setup
+from evanesce.interfaces import Authenticator, Challenge, Setup
+from evanesce.testing.caller import caller
 from evanesce_plugins import guest
 from evanesce_plugins.guest import GuestSettings
 from tests.plugins.rows import a_user
 
-CALLER = Caller(user=None, address="127.0.0.1")
+CALLER = caller("guest")
 
 
 def authenticator(*, allow_public: bool = False) -> Authenticator:
@@ -59,13 +60,13 @@ async def test_it_says_whom_it_lets_in() -> None:
 
 async def test_it_asks_nothing() -> None:
     assert authenticator().provider == "guest"
-    assert await authenticator().challenge({"anything": 1}, CALLER) == {}
+    assert await authenticator().challenge({"anything": 1}, CALLER) == Challenge({})
 
 
 async def test_each_guest_is_somebody_new() -> None:
     credential = {"provider": "guest", "displayName": "  Ada 👩‍💻 ", "more": [1]}
-    one = await authenticator().authenticate(credential, CALLER)
-    two = await authenticator().authenticate(credential, Caller(user=a_user(), address="127.0.0.1"))
+    one = await authenticator().authenticate(credential, CALLER, None)
+    two = await authenticator().authenticate(credential, caller("guest", a_user()), None)
     assert one.display_name == two.display_name == "Ada 👩‍💻"
     assert one.subject != two.subject
     assert uuid.UUID(one.subject).version == 4
@@ -76,11 +77,11 @@ async def test_each_guest_is_somebody_new() -> None:
 @pytest.mark.parametrize("name", ["", " ", "x" * 65, "a\nb", "a\x00b", "\u202egnirts"])
 async def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        await authenticator().authenticate({"provider": "guest", "displayName": name}, CALLER)
+        await authenticator().authenticate({"provider": "guest", "displayName": name}, CALLER, None)
     assert refused.value.field == "credential.displayName"
 
 
 @pytest.mark.parametrize("credential", [{}, {"displayName": None}, {"displayName": 1}, {"displayName": ["a"]}])
 async def test_a_credential_of_another_shape_is_refused_and_its_field_named(credential: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError, match="displayName"):
-        await authenticator().authenticate({"provider": "guest", **credential}, CALLER)
+        await authenticator().authenticate({"provider": "guest", **credential}, CALLER, None)

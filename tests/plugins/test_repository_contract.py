@@ -97,6 +97,73 @@ async def test_a_revoked_sign_in_finds_nobody_and_others_of_the_same_user_do(rep
     assert await repository.user(user.user_id, "stolen") is None
 
 
+# What providers keep
+
+
+async def test_an_account_is_found_by_its_world_id(repository: Repository) -> None:
+    user = await signed_in(repository)
+    assert await repository.has_account(user.world_id)
+    assert not await repository.has_account(user.world_id.upper())
+    await repository.erase_user(user.user_id, at(1))
+    assert not await repository.has_account(user.world_id)
+
+
+async def test_what_is_registered_first_stays(repository: Repository) -> None:
+    user = await signed_in(repository)
+    assert await repository.registration("keys", user.user_id) is None
+    assert await repository.register("keys", user.user_id, "first") == "first"
+    assert await repository.register("keys", user.user_id, "second") == "first"
+    assert await repository.register("keys", user.user_id, "first") == "first"
+    assert await repository.registration("keys", user.user_id) == "first"
+    assert await repository.registration("others", user.user_id) is None
+
+
+async def test_nothing_is_registered_with_two_accounts(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    await repository.register("keys", user.user_id, "one")
+    assert await repository.register("keys", other.user_id, "one") is None
+    assert await repository.registration("keys", other.user_id) is None
+    assert await repository.register("others", other.user_id, "one") == "one", "another provider's is another thing"
+
+
+async def test_a_proof_is_spent_once_by_one_attempt(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    assert await repository.spend("keys", user.user_id, "proof", "attempt")
+    assert await repository.spend("keys", user.user_id, "proof", "attempt"), "its answer may have been lost"
+    assert not await repository.spend("keys", user.user_id, "proof", "another attempt")
+    assert not await repository.spend("keys", other.user_id, "proof", "attempt")
+    assert await repository.spend("keys", user.user_id, "another proof", "another attempt")
+    assert await repository.spend("others", other.user_id, "proof", "attempt")
+
+
+async def test_of_many_who_spend_a_proof_at_once_one_succeeds(repository: Repository) -> None:
+    user = await signed_in(repository)
+    spent: list[str] = []
+
+    async def spend(attempt: str) -> None:
+        if await repository.spend("keys", user.user_id, "proof", attempt):
+            spent.append(attempt)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(spend, f"attempt {number}")
+    assert len(spent) == 1
+
+
+async def test_what_was_registered_and_spent_goes_with_the_account(repository: Repository) -> None:
+    user, other = await signed_in(repository), await signed_in(repository)
+    await repository.register("keys", user.user_id, "one")
+    await repository.spend("keys", user.user_id, "proof", "attempt")
+    await repository.register("keys", other.user_id, "two")
+    await repository.erase_user(user.user_id, at(1))
+    assert await repository.registration("keys", user.user_id) is None
+    assert await repository.register("keys", user.user_id, "one") is None, "nobody is there to have it"
+    assert not await repository.spend("keys", user.user_id, "proof", "attempt")
+    assert await repository.register("keys", other.user_id, "one") == "two"
+    assert await repository.registration("keys", other.user_id) == "two"
+
+
 # Erasing
 
 

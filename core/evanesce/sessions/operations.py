@@ -15,13 +15,13 @@ import msgspec
 from msgspec import UNSET
 
 from evanesce.config.model import Config
-from evanesce.errors import AuthUnavailable, CommandError, ErrorCode, StoreUnavailable
-from evanesce.interfaces import Caller
-from evanesce.model import ChatRoom, Identity, Timestamp, User, timestamp
-from evanesce.plugins import Parts, Plugins
-from evanesce.protocol import codec, commands, events, fields
+from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
+from evanesce.interfaces import Repository
+from evanesce.model import ChatRoom, Timestamp, User, timestamp
+from evanesce.plugins import Plugins
+from evanesce.protocol import commands, events, fields
 from evanesce.rooms.errors import room_not_found
-from evanesce.sessions.limits import RateLimit
+from evanesce.sessions.providers import Providers
 from evanesce.sessions.tokens import Claims, Tokens
 from evanesce.store.base import MessageStore, Notice, TokenRevoked, UserErased, UserRenamed
 
@@ -54,20 +54,19 @@ class Operations:
     def __init__(
         self,
         config: Config,
-        parts: Parts,
+        repository: Repository,
         plugins: Plugins,
         store: MessageStore,
         tokens: Tokens,
-        sign_ins: RateLimit,
+        providers: Providers,
         hear: Callable[[Notice], None],
     ) -> None:
         self._config = config
-        self._parts = parts
-        self._repository = parts.repository
+        self._repository = repository
         self._plugins = plugins
         self._store = store
         self._tokens = tokens
-        self._sign_ins = sign_ins
+        self._providers = providers
         self._hear = hear
         self._public_url = config.server.public_url.rstrip("/")
 
@@ -83,29 +82,7 @@ class Operations:
 
     async def sign_in(self, credential: Mapping[str, Any], who: SignedIn | None, address: str) -> tuple[SignedIn, bool]:
         """Exchange a credential for a token; with whether the account is new."""
-        provider = credential.get("provider")
-        if not isinstance(provider, str):
-            raise CommandError(ErrorCode.BAD_REQUEST, "`provider` names how to sign in.", field="credential.provider")
-        authenticator = self._parts.authenticators.get(provider)
-        if authenticator is None:
-            raise self._unknown_provider()
-        self._count_sign_in(address)
-        with _Reported(provider, "credential"):
-            identity = await authenticator.authenticate(credential, Caller(None if who is None else who.user, address))
-        world_id = _unique(identity, provider)
-        if who is not None and who.user.world_id != world_id:
-            raise CommandError(ErrorCode.FORBIDDEN, "Somebody else is signed in here. Sign out first.")
-        now = timestamp(self._store.now())
-        user, created = await self._repository.sign_in(
-            User(
-                user_id=str(uuid.uuid4()),
-                world_id=world_id,
-                display_name=fields.display_name(identity.display_name, "credential.displayName"),
-                email=None if identity.email is None else fields.email_address(identity.email, "credential.email"),
-                created_at=now,
-                last_active=now,
-            )
-        )
+        user, created = await self._providers.sign_in(credential, None if who is None else who.user, address)
         token, claims = self._tokens.issue(user.user_id, self._store.now())
         return SignedIn(user, claims, token), created
 
@@ -133,13 +110,9 @@ class Operations:
 
     async def challenge(self, command: commands.Challenge, who: SignedIn | None, address: str) -> events.Reply:
         """Ask an identity provider for what its credential must answer."""
-        authenticator = self._parts.authenticators.get(command.provider)
-        if authenticator is None:
-            raise self._unknown_provider()
-        self._count_sign_in(address)
-        with _Reported(command.provider, ""):
-            given = await authenticator.challenge(command.request, Caller(None if who is None else who.user, address))
-        return events.ChallengeReply(ref=command.ref, fields=dict(given))
+        user = None if who is None else who.user
+        given = await self._providers.challenge(command.provider, command.request, user, address)
+        return events.ChallengeReply(ref=command.ref, fields=given)
 
     # --- what they ask --------------------------------------------------------------------------------------------
 
@@ -254,40 +227,6 @@ class Operations:
         except StoreUnavailable:
             # What it is about is done; connections on other servers end when their token runs out at the latest.
             logger.warning("the store is down: %s could not be announced", type(notice).__name__)
-
-    def _count_sign_in(self, address: str) -> None:
-        wait = self._sign_ins.take(address)
-        if wait:
-            message = "Too many sign-ins from this address. Wait a moment."
-            raise CommandError(ErrorCode.RATE_LIMITED, message, retry_after=round(wait, 3))
-
-    def _unknown_provider(self) -> CommandError:
-        names = ", ".join(sorted(self._parts.authenticators))
-        return CommandError(ErrorCode.UNKNOWN_PROVIDER, f"Here one signs in with: {names}.")
-
-
-class _Reported:
-    """Around an authenticator's call: what it raises becomes an error of the protocol, and a fault is contained."""
-
-    def __init__(self, provider: str, path: str) -> None:
-        self._provider = provider
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, msgspec.ValidationError):
-            field = codec.field_of(error, self._path)
-            raise CommandError(ErrorCode.BAD_REQUEST, codec.wording(error), field=field or None) from None
-        if isinstance(error, Exception) and not isinstance(error, CommandError):
-            # The exception's text may hold the credential: its kind alone is logged.
-            logger.error("the authenticator of %r failed: %s", self._provider, type(error).__name__)
-            raise AuthUnavailable from None
-
-
-def _unique(identity: Identity, provider: str) -> str:
-    return identity.subject if identity.is_world_id else f"{provider}:{identity.subject}"
 
 
 def _room(room: ChatRoom, count: int, ref: commands.Ref | None = None) -> events.RoomReply:

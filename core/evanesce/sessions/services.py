@@ -13,6 +13,7 @@ from evanesce.rooms.hub import Hub
 from evanesce.rooms.surroundings import Surroundings
 from evanesce.sessions.limits import RateLimit
 from evanesce.sessions.operations import Operations
+from evanesce.sessions.providers import Providers
 from evanesce.sessions.tokens import Tokens
 from evanesce.store.base import MessageStore
 from evanesce.writebehind import WriteBehind
@@ -49,11 +50,12 @@ def assemble(
         refresh_seconds=config.server.refresh_days * 86_400,
     )
     sign_ins = RateLimit(limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, clock)
+    providers = Providers(parts.authenticators, parts.repository, store, sign_ins)
     hub = Hub(Surroundings(store, config, records, plugins, metrics))
     return Services(
         config=config,
         hub=hub,
-        operations=Operations(config, parts, plugins, store, tokens, sign_ins, hub.hear),
+        operations=Operations(config, parts.repository, plugins, store, tokens, providers, hub.hear),
         plugins=plugins,
         store=store,
         records=records,

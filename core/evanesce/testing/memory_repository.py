@@ -30,7 +30,8 @@ class MemoryRepository:
     `state` is what the next calls meet: `up`; `down`, `PersistenceUnavailable` is raised and nothing done; `hung`, a
     call waits until it is cancelled. What it holds may be looked at: `users` and `chat_rooms` are by id those that are
     neither erased nor closed, `erased` and `closed` say since when the others are; `session_logs` are by session id;
-    `revoked` says until when a sign-in has to be remembered.
+    `revoked` says until when a sign-in has to be remembered; `registered` is by provider and user, `spent` by provider
+    and proof.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class MemoryRepository:
         self.closed: dict[str, tuple[ChatRoom, Timestamp]] = {}
         self.session_logs: dict[str, SessionLog] = {}
         self.revoked: dict[str, Timestamp] = {}
+        self.registered: dict[tuple[str, str], str] = {}
+        self.spent: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def __aenter__(self) -> MemoryRepository:
         await self._answer()
@@ -72,6 +75,31 @@ class MemoryRepository:
         await self._answer()
         return None if sign_in_id in self.revoked else self.users.get(user_id)
 
+    async def has_account(self, world_id: str) -> bool:
+        """See `Repository.has_account`."""
+        await self._answer()
+        return any(user.world_id == world_id for user in self.users.values())
+
+    async def registration(self, provider: str, user_id: str) -> str | None:
+        """See `Repository.registration`."""
+        await self._answer()
+        return self.registered.get((provider, user_id))
+
+    async def register(self, provider: str, user_id: str, value: str) -> str | None:
+        """See `Repository.register`."""
+        await self._answer()
+        taken = any(key[0] == provider and other == value for key, other in self.registered.items())
+        if user_id in self.users and not taken:
+            self.registered.setdefault((provider, user_id), value)
+        return self.registered.get((provider, user_id))
+
+    async def spend(self, provider: str, user_id: str, proof: str, attempt: str) -> bool:
+        """See `Repository.spend`."""
+        await self._answer()
+        if user_id in self.users:
+            self.spent.setdefault((provider, proof), (user_id, attempt))
+        return self.spent.get((provider, proof)) == (user_id, attempt)
+
     async def update_user(self, user: User) -> User | None:
         """See `Repository.update_user`."""
         await self._answer()
@@ -87,6 +115,8 @@ class MemoryRepository:
         await self._answer()
         if self.users.pop(user_id, None) is not None:
             self.erased[user_id] = now
+            self.registered = {key: value for key, value in self.registered.items() if key[1] != user_id}
+            self.spent = {key: by for key, by in self.spent.items() if by[0] != user_id}
             for room in [room for room in self.chat_rooms.values() if room.created_by == user_id]:
                 self._close(room.room_id, now)
             for log in [log for log in self.session_logs.values() if log.user_id == user_id]:

@@ -11,7 +11,7 @@ import trio
 
 from evanesce.config.model import Config, LimitsTable, MessagesTable, RedisTable, RoomsTable, ServerTable
 from evanesce.errors import AuthFailed
-from evanesce.interfaces import Authenticator, Caller
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge
 from evanesce.metrics import Metrics
 from evanesce.model import Identity
 from evanesce.plugins import Parts, Plugins
@@ -35,12 +35,12 @@ class NameAuthenticator:
     async def __aexit__(self, *error: object) -> None:
         return None
 
-    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
         """Give back what was asked, and who asks."""
         await trio.lowlevel.checkpoint()
-        return {"asked": dict(request), "caller": None if caller.user is None else caller.user.user_id}
+        return Challenge({"asked": dict(request), "caller": None if caller.user is None else caller.user.user_id})
 
-    async def authenticate(self, credential: Mapping[str, Any], caller: Caller) -> Identity:
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
         """Believe it."""
         await trio.lowlevel.checkpoint()
         name = msgspec.convert(credential.get("name"), str)

@@ -32,6 +32,23 @@ _GET_USER = f"""
     AND NOT EXISTS (SELECT 1 FROM "RevokedSignIn" WHERE signInId = ?)
 """
 
+_HAS_ACCOUNT = 'SELECT 1 FROM "User" WHERE worldId = ?'
+
+_GET_REGISTRATION = 'SELECT value FROM "Registration" WHERE provider = ? AND userId = ?'
+
+# No conflict target: the account may have something registered, and another one this value.
+_REGISTER = """
+    INSERT INTO "Registration" (provider, userId, value)
+    SELECT ?, userId, ? FROM "User" WHERE userId = ? AND erasedAt IS NULL ON CONFLICT DO NOTHING
+"""
+
+_SPEND = """
+    INSERT INTO "SpentProof" (provider, proof, userId, attempt)
+    SELECT ?, ?, userId, ? FROM "User" WHERE userId = ? AND erasedAt IS NULL ON CONFLICT (provider, proof) DO NOTHING
+"""
+
+_SPENT = 'SELECT 1 FROM "SpentProof" WHERE provider = ? AND proof = ? AND userId = ? AND attempt = ?'
+
 _UPDATE_USER = f"""
     UPDATE "User" SET displayName = ?, email = ? WHERE userId = ? AND erasedAt IS NULL RETURNING {_USER}
 """
@@ -40,6 +57,10 @@ _ERASE_USER = """
     UPDATE "User" SET worldId = NULL, displayName = '', email = NULL, erasedAt = ?
     WHERE userId = ? AND erasedAt IS NULL
 """
+
+_ERASE_REGISTRATIONS = 'DELETE FROM "Registration" WHERE userId = ?'
+
+_ERASE_PROOFS = 'DELETE FROM "SpentProof" WHERE userId = ?'
 
 _ERASE_SESSIONS = 'DELETE FROM "SessionLog" WHERE userId = ?'
 
@@ -131,6 +152,34 @@ class SqlRepository:
         rows = await self._rows(_GET_USER, user_id, sign_in_id)
         return _user(rows[0]) if rows else None
 
+    async def has_account(self, world_id: str) -> bool:
+        """See `Repository.has_account`."""
+        return bool(await self._rows(_HAS_ACCOUNT, world_id))
+
+    async def registration(self, provider: str, user_id: str) -> str | None:
+        """See `Repository.registration`."""
+        return _value(await self._rows(_GET_REGISTRATION, provider, user_id))
+
+    async def register(self, provider: str, user_id: str, value: str) -> str | None:
+        """See `Repository.register`."""
+        _, registered = await self._driver.execute(
+            [
+                Statement(_REGISTER, (provider, value, user_id)),
+                Statement(_GET_REGISTRATION, (provider, user_id)),
+            ]
+        )
+        return _value(registered)
+
+    async def spend(self, provider: str, user_id: str, proof: str, attempt: str) -> bool:
+        """See `Repository.spend`."""
+        _, spent = await self._driver.execute(
+            [
+                Statement(_SPEND, (provider, proof, attempt, user_id)),
+                Statement(_SPENT, (provider, proof, user_id, attempt)),
+            ]
+        )
+        return bool(spent)
+
     async def update_user(self, user: User) -> User | None:
         """See `Repository.update_user`."""
         rows = await self._rows(_UPDATE_USER, user.display_name, user.email, user.user_id)
@@ -141,6 +190,8 @@ class SqlRepository:
         *_, rooms = await self._driver.execute(
             [
                 Statement(_ERASE_USER, (now, user_id)),
+                Statement(_ERASE_REGISTRATIONS, (user_id,)),
+                Statement(_ERASE_PROOFS, (user_id,)),
                 Statement(_ERASE_SESSIONS, (user_id,)),
                 Statement(_ERASE_ROOMS, (now, user_id)),
                 Statement(_ERASED_ROOMS, (user_id,)),
@@ -201,6 +252,10 @@ def _statement(record: Record) -> Statement:
             return Statement(_SEE_USER, (record.last_active, record.user_id))
         case RoomActivity():
             return Statement(_MARK_ROOM, (int(record.active), record.room_id))
+
+
+def _value(rows: Sequence[Row]) -> str | None:
+    return str(rows[0][0]) if rows else None
 
 
 def _user(row: Sequence[Any]) -> User:

@@ -54,6 +54,28 @@ MIGRATIONS: tuple[Migration, ...] = (
         'CREATE INDEX "SessionLogByUser" ON "SessionLog" (userId)',
         'CREATE INDEX "RevokedSignInByExpiry" ON "RevokedSignIn" (expiresAt)',
     ),
+    (
+        """
+        CREATE TABLE "Registration" (
+            provider TEXT NOT NULL,
+            userId TEXT NOT NULL REFERENCES "User" (userId),
+            value TEXT NOT NULL,
+            PRIMARY KEY (provider, userId),
+            UNIQUE (provider, value)
+        )
+        """,
+        """
+        CREATE TABLE "SpentProof" (
+            provider TEXT NOT NULL,
+            proof TEXT NOT NULL,
+            userId TEXT NOT NULL REFERENCES "User" (userId),
+            attempt TEXT NOT NULL,
+            PRIMARY KEY (provider, proof)
+        )
+        """,
+        'CREATE INDEX "RegistrationByUser" ON "Registration" (userId)',
+        'CREATE INDEX "SpentProofByUser" ON "SpentProof" (userId)',
+    ),
 )
 
 _STRANGERS = """

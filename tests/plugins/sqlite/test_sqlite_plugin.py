@@ -56,7 +56,7 @@ async def test_it_says_version_path_and_size(tmp_path: Path) -> None:
     async with repository:
         text = await repository.check()
     assert text.startswith(f"SQLite {sqlite3.sqlite_version}, {tmp_path / 'evanesce.db'}, ")
-    assert text.endswith(" bytes, schema version 1")
+    assert text.endswith(" bytes, schema version 2")
 
 
 def a_folder(path: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from evanesce.errors import AuthFailed, AuthUnavailable, Rejected
 from evanesce.hookspecs import hookimpl
-from evanesce.interfaces import Authenticator, Caller, Setup
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, Setup
 from evanesce.model import Draft, Identity
 
 
@@ -23,10 +23,10 @@ class Walker:
     async def __aexit__(self, *error: object) -> object:
         return None
 
-    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
-        return {"echo": request["echo"]}
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
+        return Challenge({"echo": request["echo"]})
 
-    async def authenticate(self, credential: Mapping[str, Any], caller: Caller) -> Identity:
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
         if credential["outcome"] == "auth_unavailable":
             raise AuthUnavailable
         raise AuthFailed("That proves nothing.")
