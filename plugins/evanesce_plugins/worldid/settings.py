@@ -43,7 +43,7 @@ class WorldIdSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_
     signing_key: Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description="64 hexadecimal digits")]
     environment: Environment = "production"
     api_url: Url | None = None
-    timeout: Annotated[float, Meta(gt=0, le=30)] = 5.0
+    timeout: Annotated[float, Meta(gt=0, le=15)] = 5.0
     legacy_proofs: bool = False
     idkit: str | None = None
     bridge_url: Url | None = None
