@@ -136,9 +136,9 @@ class Recorder:
         self._driver = driver
         self.batches: list[Sequence[Statement]] = []
 
-    async def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
+    async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
         self.batches.append(statements)
-        return await self._driver.execute(statements)
+        return await self._driver.execute(statements, patient=patient)
 
     async def describe(self) -> str:
         return await self._driver.describe()
