@@ -7,16 +7,25 @@ IDKit returned, held against its challenge; `portal`, which verifies it, and `wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.hookspecs import hookimpl
-from evanesce.interfaces import Authenticator, Settings, Setup
+from evanesce.interfaces import Authenticator, CliCommand, Settings, Setup
 from evanesce_plugins.worldid.settings import WorldIdSettings, check
+from evanesce_plugins.worldid.simulator.command import command
 
 
 @hookimpl
 def evanesce_settings() -> Settings:
     """Give the model of `[plugins.worldid]`."""
     return WorldIdSettings
+
+
+@hookimpl
+def evanesce_cli_commands() -> Sequence[CliCommand]:
+    """Add the simulator."""
+    return [command()]
 
 
 @hookimpl
