@@ -55,7 +55,7 @@ async def test_records_go_together_after_a_moment(autojump_clock: MockClock) -> 
 async def test_of_a_state_only_the_last_is_written(autojump_clock: MockClock) -> None:
     repository = Recorder()
     queue = WriteBehind(repository, Metrics())
-    started = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=AT)
+    started = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=AT, server="one")
     later = Timestamp("2026-01-01T00:00:09.000Z")
     for record in (
         UserSeen(user_id="u", last_active=AT),
