@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.running import Server
+from tests.worldid.idkit import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -84,6 +85,12 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def idkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with IDKit's bundle for browsers. Skipped where npm cannot fetch it, but never in CI."""
+    return fetch(tmp_path_factory.mktemp("idkit"))
 
 
 @pytest.fixture
