@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from evanesce import logs
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError, PluginError
-from evanesce.interfaces import Authenticator, HttpRoute, Repository, Setup, Transport
-from evanesce.plugins import installed
+from evanesce.interfaces import Authenticator, HttpRoute, Repository, Setup, SignInPage, Transport
+from evanesce.plugins import installed, sign_in_pages
 from evanesce.plugins.enabled import EnabledPlugins
 
 _CONTRACTS: dict[str, type] = {
@@ -23,12 +23,13 @@ _CONTRACTS: dict[str, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the enabled plugins gave: authenticators by provider, transports by plugin, HTTP routes of them all."""
+    """What the enabled plugins gave, in their order: authenticators by provider, transports by plugin, all the rest."""
 
     repository: Repository
     authenticators: Mapping[str, Authenticator]
     transports: Mapping[str, Transport]
     routes: Sequence[HttpRoute]
+    sign_in_pages: Sequence[SignInPage] = ()
 
 
 def build(plugins: EnabledPlugins, config: Config, folder: Path) -> Parts:
@@ -57,13 +58,15 @@ def build(plugins: EnabledPlugins, config: Config, folder: Path) -> Parts:
         _refuse("evanesce_transport", "at least one transport", [])
     for name in plugins.having("evanesce_configure"):
         plugins.ask(name, "evanesce_configure", setup=setups[name])
+    authenticators = _authenticators(plugins, setups)
     return Parts(
         repository=_part(plugins, setups[repositories[0]], "evanesce_repository"),
-        authenticators=_authenticators(plugins, setups),
+        authenticators=authenticators,
         transports={
             name: _part(plugins, setups[name], "evanesce_transport") for name in plugins.having("evanesce_transport")
         },
         routes=_routes(plugins, setups),
+        sign_in_pages=_sign_in_pages(plugins, setups, authenticators),
     )
 
 
@@ -93,6 +96,19 @@ def _routes(plugins: EnabledPlugins, setups: Mapping[str, Setup]) -> list[HttpRo
                 raise PluginError(name, f"the route {' '.join(key)} is another plugin's already, or twice its own")
             routes[key] = route
     return list(routes.values())
+
+
+def _sign_in_pages(
+    plugins: EnabledPlugins, setups: Mapping[str, Setup], providers: Collection[str]
+) -> list[SignInPage]:
+    pages: dict[str, SignInPage] = {}
+    for name in plugins.having("evanesce_sign_in_page"):
+        page = plugins.ask(name, "evanesce_sign_in_page", setup=setups[name])
+        problem = sign_in_pages.problem(page, providers, pages)
+        if problem is not None:
+            raise PluginError(name, f"evanesce_sign_in_page {problem}")
+        pages[page.provider] = page
+    return list(pages.values())
 
 
 def _part(plugins: EnabledPlugins, setup: Setup, hook: str) -> Any:
