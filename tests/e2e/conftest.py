@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.running import Server
+from tests.e2e.visitors import Visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -84,6 +85,21 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def visit(**options: bool) -> Visitor:
+        visitors.append(Visitor(browser, **options))
+        return visitors[-1]
+
+    yield visit
+    for one in visitors:
+        one.context.close()
+    for one in visitors:
+        assert one.problems == []
 
 
 @pytest.fixture
