@@ -55,8 +55,23 @@ def say(process: subprocess.Popen[str], text: str) -> None:
     process.stdin.flush()
 
 
+def refuse_what_is_not_installed() -> None:
+    """World ID's libraries are an extra, which this lean install has not: the error has to say so."""
+    settings = [
+        "plugins.enabled=['worldid','sqlite','quart']",
+        "plugins.worldid.app_id=app_x",
+        "plugins.worldid.rp_id=rp_x",
+    ]
+    settings += ["plugins.worldid.action=x", f"plugins.worldid.signing_key={'ab' * 32}"]
+    command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 2, done
+    assert "pip install 'evanesce[worldid]'" in done.stderr, done.stderr
+
+
 def main() -> None:
     signal.alarm(120)  # nothing here waits for ever
+    refuse_what_is_not_installed()
     base = f"http://127.0.0.1:{free_port()}"
     with ExitStack() as stack:
         settings = ["--set", f"plugins.quart.bind={base.removeprefix('http://')}", "--set", f"server.public_url={base}"]

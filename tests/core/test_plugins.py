@@ -269,7 +269,8 @@ def test_commands_of_installed_plugins_are_found_and_broken_ones_left_out(
             "@hookimpl\ndef evanesce_cli_commands():\n"
             f"    return [CliCommand({command!r}, 'help', lambda parser: None, lambda options: 0)]\n",
         )
-    assert [command.name for command in catalogue.cli_commands({"serve"})] == ["greet"]
+    names = [command.name for command in catalogue.cli_commands({"serve"})]
+    assert ("greet" in names, "serve" in names) == (True, False)
     assert "plugin collides: its command serve is left out" in caplog.text
 
 

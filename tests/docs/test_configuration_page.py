@@ -33,7 +33,7 @@ def models() -> dict[str, type[msgspec.Struct]]:
         for field in msgspec.structs.fields(Config)
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
     }
-    for name, model in Plugins.load(installed.defaults()).settings().items():
+    for name, model in Plugins.load(installed.names()).settings().items():
         if model is not None:
             tables[f"plugins.{name}"] = model
     return tables
@@ -57,6 +57,8 @@ def value_of(kind: inspect.Type) -> str:
         elif plain.ge is not None:
             text += f", {number(plain.ge)} " + ("or more" if plain.le is None else f"to {number(plain.le)}")
         return text
+    if isinstance(plain, inspect.LiteralType):
+        return " or ".join(map(str, plain.values))
     assert isinstance(plain, inspect.StrType)
     if plain.min_length is not None:
         return f"text of {plain.min_length} or more characters"

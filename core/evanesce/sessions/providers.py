@@ -11,7 +11,7 @@ import msgspec
 
 from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest, CommandError, ErrorCode
 from evanesce.interfaces import Authenticator, Caller, Repository
-from evanesce.model import Identity, KnownUser, User, timestamp
+from evanesce.model import Identity, KnownUser, User, UserSeen, timestamp
 from evanesce.protocol import codec, fields
 from evanesce.sessions.challenges import Challenges
 from evanesce.sessions.limits import RateLimit
@@ -66,6 +66,7 @@ class Providers:
     async def _known(self, found: KnownUser, user: User | None) -> User:
         if user is not None and user.user_id != found.user_id:
             raise _somebody_else()
+        await self._repository.record([UserSeen(user_id=found.user_id, last_active=timestamp(self._store.now()))])
         account = await self._repository.user(found.user_id)
         if account is None:
             raise AuthFailed("This account was erased.")
