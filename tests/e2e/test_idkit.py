@@ -18,6 +18,7 @@ import pytest
 
 from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.rp_signature import RpContext, Signer
+from tests.worldid.idkit import fetch
 from tests.worldid.process import SimulatorProcess, running
 
 if TYPE_CHECKING:
@@ -147,6 +148,16 @@ def app(browser: Browser, address: str, simulator: SimulatorProcess) -> Iterator
     yield App(page, simulator)
     context.close()
     assert problems == []
+
+
+def test_where_npm_is_missing_the_tests_are_seen_to_be_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no npm"):
+        fetch(tmp_path)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="not skipped"):
+        fetch(tmp_path)
 
 
 # Proofs
@@ -309,12 +320,13 @@ def test_what_the_nodes_refuse(app: App) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"app_id": "app_0123"}, "Bridge URL must use HTTPS"),
-        ({"bridge_url": "http://192.0.2.1:8100"}, "Bridge URL must use HTTPS"),
-        ({"bridge_url": "https://bridge.example:8443"}, "default port"),
+        ({"app_id": "app_0123"}, "must use HTTPS"),
+        ({"bridge_url": "http://192.0.2.1:8100"}, "must use HTTPS"),
+        ({"bridge_url": "https://bridge.example:8443"}, "must use the default port"),
+        ({"bridge_url": "https://bridge.example/bridge"}, "must not have a path"),
     ],
 )
-def test_idkit_takes_a_bridge_without_tls_on_this_machine_for_a_staging_app_alone(
+def test_idkit_takes_a_bridge_without_tls_for_a_staging_app_nearby_alone(
     app: App, changes: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(Exception, match=problem):

@@ -40,7 +40,7 @@ class SimulatorProcess:
             line = process.stdout.readline()
             assert line, f"it said {self.text!r} and wrote:\n{self.errors}"
             self.text += line
-        table = self.text[self.text.index("[plugins.worldid]") : self.text.index(_LAST_LINE)]
+        table = self.text[self.text.index("[plugins.worldid]") :].partition("\n\n")[0]
         self.settings: dict[str, Any] = tomllib.loads(table)["plugins"]["worldid"]
         self.url: str = self.settings["api_url"]
 

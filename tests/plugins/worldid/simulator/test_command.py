@@ -29,6 +29,7 @@ def test_it_prints_what_to_paste_and_ends_cleanly(tmp_path: Path, number: int) -
             "signing_key": "ab" * 32,
         }
         assert "PUBLIC" in simulator.text
+        assert "IDKit refuses" not in simulator.text
         status, answer = simulator.ask("GET", "/api/v4/rp-status/rp_0123456789abcdef")
         assert (status, answer["staging_status"]) == (200, "registered")
         simulator.process.send_signal(number)
@@ -38,16 +39,25 @@ def test_it_prints_what_to_paste_and_ends_cleanly(tmp_path: Path, number: int) -
 
 def test_an_rp_of_the_deployers_own(tmp_path: Path) -> None:
     key = "cd" * 32
-    arguments = ["--bind", "127.0.0.1:0", "--rp-id", "rp_00000000000000ff", "--app-id", "app_staging_ours"]
+    arguments = ["--bind", "127.0.0.1:0", "--rp-id", "rp_00000000000000ff", "--app-id", "app_ours"]
     arguments += ["--action", 'say "hi"', "--environment", "production", "--signer", Signer(key).address]
     with running(tmp_path, *arguments) as simulator:
         settings = simulator.settings
-        assert (settings["rp_id"], settings["app_id"]) == ("rp_00000000000000ff", "app_staging_ours")
+        assert (settings["rp_id"], settings["app_id"]) == ("rp_00000000000000ff", "app_ours")
         assert (settings["action"], settings["environment"]) == ('say "hi"', "production")
         assert "signing_key" not in settings
         assert "PUBLIC" not in simulator.text
+        assert "IDKit refuses this bridge" in simulator.text
         assert simulator.ask("GET", "/api/v4/rp-status/rp_00000000000000ff")[0] == 200
         assert simulator.ask("GET", "/api/v4/rp-status/rp_0123456789abcdef")[0] == 404
+
+
+@pytest.mark.parametrize(("bind", "here"), [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "[::1]")])
+def test_what_listens_everywhere_is_named_as_this_machine(tmp_path: Path, bind: str, here: str) -> None:
+    with running(tmp_path, "--bind", bind) as simulator:
+        assert simulator.first_line.startswith(f"listening on http://{bind[:-1]}")
+        assert simulator.url.startswith(f"http://{here}:")
+        assert simulator.ask("GET", "/api/v4/rp-status/rp_0123456789abcdef")[0] == 200
 
 
 @pytest.mark.parametrize(
