@@ -17,6 +17,9 @@ export class Disconnected extends Error {
   }
 }
 
+/** Something went wrong that its own message tells a person best. */
+export class Problem extends Error {}
+
 const WORDS = {
   room_not_found: "There is no such room, or it was closed.",
   room_full: "This room is full.",
@@ -33,6 +36,6 @@ const WORDS = {
 /** Words for `error`; the server's own where it has the better ones. */
 export function friendly(error) {
   if (error instanceof Refused) return WORDS[error.code] ?? error.message;
-  if (error instanceof Disconnected) return error.message;
+  if (error instanceof Disconnected || error instanceof Problem) return error.message;
   throw error;
 }
