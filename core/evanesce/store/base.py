@@ -302,8 +302,8 @@ class MessageStore(Protocol):
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives, as far as its lease says, or lived, where that is past.
 
-        A server that lives is always among them, and one that does not is for a week. None while that cannot be
-        known: the store has lost its memory, and not every server has been heard of again.
+        A server that lives is among them from its first lease on, and one that is gone for a week more. None while that
+        cannot be known: the store has lost its memory, and not every server has been heard of again.
         """
         ...
 

@@ -533,11 +533,12 @@ def brief_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_store, "LEASE_SECONDS", 1.0)
 
 
-async def settled(store: MessageStore) -> None:
-    """Wait until the store knows which servers live."""
+async def lives(name: str, store: MessageStore) -> None:
+    """Wait until `store` says that a server lives."""
 
     async def known() -> bool:
-        return await store.servers() is not None
+        servers = await store.servers() or {}
+        return servers.get(name, "") > timestamp(store.now())
 
     await eventually(known)
 
@@ -545,26 +546,21 @@ async def settled(store: MessageStore) -> None:
 @pytest.mark.usefixtures("brief_leases")
 async def test_a_server_lives_under_a_name_of_its_own_until_it_ends(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
-    await settled(two)
-    known = await two.servers()
-    assert known is not None
-    assert known.keys() >= {one.server_name, two.server_name}
-    assert all(until > timestamp(two.now()) for until in known.values())
+    await lives(one.server_name, two)
+    await lives(two.server_name, one)
     await backend.close(one)
     known = await two.servers()
     assert known is not None
     assert known[one.server_name] <= timestamp(two.now())
     again = await backend.open("one")
     assert again.server_name != one.server_name
-    known = await two.servers()
-    assert known is not None
-    assert known[again.server_name] > timestamp(two.now())
+    await lives(again.server_name, two)
 
 
 @pytest.mark.usefixtures("brief_leases")
 async def test_who_lives_is_not_known_right_after_the_memory_was_lost(backend: Backend) -> None:
     store, gone = await backend.open("one"), await backend.open("gone")
-    await settled(store)
+    await lives(gone.server_name, store)
     await backend.close(gone)
     backend.forget()
 
@@ -575,7 +571,7 @@ async def test_who_lives_is_not_known_right_after_the_memory_was_lost(backend: B
             return False
 
     await eventually(unknown)
-    await settled(store)
+    await lives(store.server_name, store)
     known = await store.servers()
     assert known is not None
     assert known.keys() == {store.server_name}
