@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import json
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import jwt
 import pytest
@@ -124,6 +126,23 @@ class Sqld:
         finally:
             connection.close()
 
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """Look into its database, by a client of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
+        execute = {"type": "execute", "stmt": {"sql": sql}}
+        try:
+            connection.request(
+                "POST",
+                "/v2/pipeline",
+                json.dumps({"requests": [execute, {"type": "close"}]}),
+                {"Authorization": f"Bearer {self.token()}"},
+            )
+            result = json.load(connection.getresponse())["results"][0]
+        finally:
+            connection.close()
+        assert result["type"] == "ok", result
+        return [tuple(_value(one) for one in row) for row in result["response"]["result"]["rows"]]
+
     def kill(self) -> None:
         """End it as a crash does."""
         assert self.process is not None
@@ -147,3 +166,9 @@ class Sqld:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _value(given: dict[str, Any]) -> object:
+    if given["type"] == "integer":
+        return int(given["value"])
+    return given.get("value")
