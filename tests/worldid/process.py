@@ -16,14 +16,6 @@ from urllib.parse import urlsplit
 
 SECONDS = 20
 
-# Not `-m evanesce`, so that it runs wherever the package is, whichever plugins are installed.
-_RUN = """
-import argparse, sys
-from evanesce_plugins.worldid.simulator.command import command
-parser = argparse.ArgumentParser()
-command().arguments(parser)
-sys.exit(command().run(parser.parse_args()))
-"""
 _LAST_LINE = "Anybody who reaches"
 
 
@@ -73,7 +65,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the command; its standard error goes to the file `errors` in `folder`."""
     with (folder / "errors").open("w") as errors:
         return subprocess.Popen(
-            [sys.executable, "-c", _RUN, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder
+            [sys.executable, "-m", "evanesce", "worldid-simulator", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=folder,
         )
 
 
