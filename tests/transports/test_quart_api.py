@@ -22,8 +22,7 @@ from evanesce.protocol.commands import (
     UpdateProfile,
 )
 from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
-from evanesce_transports.quart.settings import Settings
-from tests.transports.quart_server import NOW, ORIGIN, FakeGateway, Listening, listening
+from tests.transports.serving import NOW, ORIGIN, FakeGateway, Listening, listening
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 
@@ -238,7 +237,7 @@ async def test_metrics_are_for_this_machine_unless_configured(server: Listening,
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     # Through a proxy that is not trusted, who asks cannot be known.
     assert (await ask(server, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 403
-    async with listening(gateway, Settings(bind="127.0.0.1:0", metrics_public=True)) as public:
+    async with listening(gateway, metrics_public=True) as public:
         assert (await ask(public, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 200
 
 

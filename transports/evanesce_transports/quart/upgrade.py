@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from collections.abc import Iterable
 from urllib.parse import unquote
 
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, WebsocketScope
-from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, RejectConnection, Request
+from wsproto.events import AcceptConnection, Request
 from wsproto.handshake import H11Handshake
-from wsproto.utilities import RemoteProtocolError
 
 from evanesce.errors import CloseCode
 from evanesce.outbox import Outbox
+from evanesce_transports.addresses import Client
+from evanesce_transports.answers import response
 from evanesce_transports.framing import WEBSOCKET
-from evanesce_transports.quart.addresses import CLIENT, Client
-from evanesce_transports.quart.request import Incoming, Refused, response
-from evanesce_transports.quart.websocket import GuardedConnection
+from evanesce_transports.handshake import shake
+from evanesce_transports.listening import Arrival
+from evanesce_transports.quart.scope import CLIENT, CONNECTION
+from evanesce_transports.quart.websocket import WsprotoConnection
+from evanesce_transports.request import Incoming
 
 log = logging.getLogger(__name__)
-
-CONNECTION = "evanesce.connection"
-"""Where `scope["state"]` has the connection, once the application accepted it."""
 
 
 class Upgrade:
     """One client that asked for a WebSocket: its handshake, and the connection that it becomes."""
 
     def __init__(
-        self,
-        request: Incoming,
-        stream: trio.abc.Stream,
-        socket: trio.socket.SocketType,
-        client: Client,
-        message_bytes: int,
-        outbox_bytes: int,
+        self, request: Incoming, arrival: Arrival, client: Client, message_bytes: int, outbox_bytes: int
     ) -> None:
-        self._stream = stream
-        self._socket = socket
+        self._arrival = arrival
         self._client = client
         self._message_bytes = message_bytes
         self._outbox_bytes = outbox_bytes
         self._trailing = request.rest
         self._handshake: H11Handshake | None
-        self._handshake, asked = _shake(request)
+        self._handshake, asked = shake(request)
         self._state = ConnectionState({CLIENT: client})
         self._scope = _scope(request, asked, client, self._state)
         self._rejection: tuple[int, list[tuple[bytes, bytes]]] = (500, [])
         self._rejection_body = b""
         self._nursery: trio.Nursery | None = None
-        self._connection: GuardedConnection | None = None
+        self._connection: WsprotoConnection | None = None
 
     async def run(self, application: ASGIFramework) -> bytes:
         """Call the application, and give the response for the client where it accepted no connection.
@@ -106,18 +96,13 @@ class Upgrade:
         protocol = handshake.connection
         if protocol is None:
             raise RuntimeError("wsproto has no connection after it accepted one")
-        stream = None if isinstance(self._stream, trio.SocketStream) else self._stream
-        outbox = Outbox(self._nursery, self._socket, WEBSOCKET, limit=self._outbox_bytes, stream=stream)
+        arrival = self._arrival
+        outbox = Outbox(self._nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
         outbox.write_raw(answer)
         # What came right behind the handshake is the first of the conversation.
         protocol.receive_data(self._trailing)
-        self._connection = self._state[CONNECTION] = GuardedConnection(
-            self._stream,
-            self._socket,
-            protocol,
-            outbox,
-            address=self._client.address,
-            message_bytes=self._message_bytes,
+        self._connection = self._state[CONNECTION] = WsprotoConnection(
+            arrival, outbox, protocol, address=self._client.address, message_bytes=self._message_bytes
         )
         self._trailing = b""
 
@@ -140,33 +125,6 @@ def _scope(request: Incoming, asked: Request, client: Client, state: ConnectionS
         "state": state,
         "extensions": {"websocket.http.response": {}},
     }
-
-
-def _shake(request: Incoming) -> tuple[H11Handshake, Request]:
-    """Check the upgrade (RFC 6455, section 4.2.1). Raises `Refused`."""
-    handshake = H11Handshake(ConnectionType.SERVER)
-    if request.head.method != b"GET" or request.values(b"content-length") not in ([], [b"0"]):
-        raise Refused(400, "A WebSocket is asked for by a GET without a body.")
-    try:
-        handshake.initiate_upgrade_connection(list(request.head.headers), request.head.target)
-    except RemoteProtocolError as error:
-        hint = error.event_hint
-        raise Refused(hint.status_code if isinstance(hint, RejectConnection) else 400, f"{error}.") from None
-    except UnicodeError:  # wsproto reads Host as an international name
-        raise Refused(400, "The Host is no host.") from None
-    if not _is_key(request.values(b"sec-websocket-key")):
-        raise Refused(400, "Sec-WebSocket-Key is 16 bytes in base64.")
-    asked = next(handshake.events(), None)
-    if not isinstance(asked, Request):
-        raise Refused(400, "This is no WebSocket handshake.")
-    return handshake, asked
-
-
-def _is_key(values: list[bytes]) -> bool:
-    try:
-        return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == 16
-    except binascii.Error:
-        return False
 
 
 def _without_framing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

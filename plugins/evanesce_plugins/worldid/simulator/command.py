@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 PUBLIC_KEY = "ab" * 32
 """The signing key of World ID's published test vectors, which everybody knows."""
 
-_WILDCARDS = ("0.0.0.0", "[::]")
+STAGING_APP = "app_staging_"
+"""How an app's id begins for which IDKit takes a bridge over http://: on this machine, a private network or .local."""
+
+_WILDCARDS = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
+"""Where to listen everywhere, and where to find on this machine what does."""
 
 
 def command() -> CliCommand:
@@ -45,9 +49,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--app-id",
-        default="app_staging_0123456789abcdef",
+        default=f"{STAGING_APP}0123456789abcdef",
         type=_matching(r"app_[A-Za-z0-9_]{1,64}", "app_ and letters, digits, _"),
-        help="its app; IDKit takes a bridge without TLS for one that begins with app_staging_ (default: %(default)s)",
+        help=f"its app, which for a bridge over http:// begins with {STAGING_APP} (default: %(default)s)",
     )
     parser.add_argument("--action", default="sign-up", help="what people sign up for (default: %(default)s)")
     parser.add_argument(
@@ -104,8 +108,8 @@ async def _serve(simulator: Simulator, options: argparse.Namespace, host: str, p
 
 def _configuration(options: argparse.Namespace, url: str) -> str:
     """Give the lines for config.toml."""
-    for wildcard in _WILDCARDS:
-        url = url.replace(wildcard, "127.0.0.1")
+    for everywhere, here in _WILDCARDS.items():
+        url = url.replace(everywhere, here)
     settings = {
         "app_id": options.app_id,
         "rp_id": options.rp_id,
@@ -121,5 +125,8 @@ def _configuration(options: argparse.Namespace, url: str) -> str:
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     if options.signer is None:
         lines[-1] += "  # PUBLIC: everybody knows this key. For trying out alone, never with World's own portal"
-    text = "\n".join(["", "For config.toml, with worldid among the enabled plugins:", "", "[plugins.worldid]", *lines])
-    return f"{text}\n\nAnybody who reaches this simulator can sign in as anybody: it is for trying out alone."
+    said = ["", "For config.toml, with worldid among the enabled plugins:", "", "[plugins.worldid]", *lines, ""]
+    if not str(options.app_id).startswith(STAGING_APP):
+        said.append(f"IDKit refuses this bridge: over http:// it wants an app_id that begins with {STAGING_APP}.")
+    said.append("Anybody who reaches this simulator can sign in as anybody: it is for trying out alone.")
+    return "\n".join(said)

@@ -1,4 +1,4 @@
-"""What tests and somebody at a staging ask of the simulator itself: proofs without a browser, and faults."""
+"""What tests and somebody at a staging ask of the simulator itself: a phone, proofs without a browser, and faults."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from evanesce_plugins.worldid.rp_signature import RpContext
 from evanesce_plugins.worldid.simulator import forms, replies, results
 from evanesce_plugins.worldid.simulator.asked import Asked, Kind, SessionId
 from evanesce_plugins.worldid.simulator.faults import Fault, Faults
+from evanesce_plugins.worldid.simulator.page import NAME_LENGTH
+from evanesce_plugins.worldid.simulator.phone import BadLink, Phone
 from evanesce_plugins.worldid.simulator.world import Refused, World
 
-Person = Annotated[str, Meta(min_length=1, max_length=100)]
+Person = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 """Any name is somebody."""
 
 
@@ -34,6 +36,15 @@ class ProveRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     session_id: str | None = None
     legacy: bool = False
     legacy_proofs: bool = False
+
+
+class ScanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose phone is to answer which of IDKit's links, and how."""
+
+    person: Person
+    uri: str
+    reject: bool = False
+    legacy: bool = False
 
 
 class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +82,7 @@ def asked_of(wanted: ProveRequest) -> Asked:
     )
 
 
-def control_blueprint(world: World, faults: Faults) -> Blueprint:
+def control_blueprint(world: World, faults: Faults, phone: Phone) -> Blueprint:
     """Give the routes."""
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
     written = forms.Forms()
@@ -95,6 +106,17 @@ def control_blueprint(world: World, faults: Faults) -> Blueprint:
         except Refused as refused:
             return replies.json({"success": False, "error": refused.code})
         return replies.json({"success": True, "result": result})
+
+    @blueprint.post("/scan")
+    async def scan() -> Response:
+        """Say what the phone answered to the page."""
+        body: bytes = await request.body
+        wanted = msgspec.json.decode(body, type=ScanRequest)
+        try:
+            code = phone.scan(wanted.person, wanted.uri, reject=wanted.reject, legacy=wanted.legacy)
+        except BadLink as error:
+            return replies.refusal(400, "bad_link", str(error))
+        return replies.json({"success": True} if code is None else {"success": False, "error": code})
 
     @blueprint.post("/fault")
     async def fault() -> Response:

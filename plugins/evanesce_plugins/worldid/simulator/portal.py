@@ -6,7 +6,7 @@ any action, one good item of several and the same proof again, and writes a null
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 import msgspec
 import trio
@@ -126,6 +126,6 @@ def portal_blueprint(world: World, faults: Faults) -> Blueprint:
     return blueprint
 
 
-async def _hang_up() -> Any:
+async def _hang_up() -> NoReturn:
     request.scope["state"][HANG_UP]()
     await trio.sleep_forever()  # until Hypercorn, which finds nobody there, cancels this

@@ -25,6 +25,11 @@ def html(text: str, status: int = 200) -> Response:
     return Response(text, status, content_type="text/html; charset=utf-8")
 
 
+def empty(status: int) -> Response:
+    """Answer with a status alone."""
+    return Response(b"", status)  # without a body Quart would make one that needs asyncio
+
+
 def refusal(status: int, code: str, detail: str, attribute: str | None = None, **more: str) -> Response:
     """Answer with an error as World's portal writes most of its: without a `success`."""
     return json({"code": code, "detail": detail, "attribute": attribute, **more}, status)

@@ -20,8 +20,11 @@ from werkzeug.exceptions import HTTPException
 
 from evanesce.errors import ConfigurationError
 from evanesce_plugins.worldid.simulator import replies
+from evanesce_plugins.worldid.simulator.bridge import Bridge, bridge_blueprint
 from evanesce_plugins.worldid.simulator.control import control_blueprint
 from evanesce_plugins.worldid.simulator.faults import Faults
+from evanesce_plugins.worldid.simulator.page import page_blueprint
+from evanesce_plugins.worldid.simulator.phone import Phone
 from evanesce_plugins.worldid.simulator.portal import HANG_UP, portal_blueprint
 from evanesce_plugins.worldid.simulator.world import World
 
@@ -72,8 +75,12 @@ class Simulator:
         app = QuartTrio(__name__, static_folder=None)
         app.debug = False
         app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+        bridge = Bridge(self.world.clock)
+        phone = Phone(self.world, bridge)
         app.register_blueprint(portal_blueprint(self.world, self.faults))
-        app.register_blueprint(control_blueprint(self.world, self.faults))
+        app.register_blueprint(bridge_blueprint(bridge))
+        app.register_blueprint(page_blueprint(phone))
+        app.register_blueprint(control_blueprint(self.world, self.faults, phone))
 
         @app.errorhandler(HTTPException)
         async def not_served(error: HTTPException) -> Response:

@@ -34,8 +34,9 @@ LIFE_SECONDS = 30 * 60
 GRACE_SECONDS = 10 * 60
 YEAR_SECONDS = 365 * 24 * 3600
 
-_SEED_PREFIX = b"\x01"  # of a session's seed, and of a session proof's action: else they could be taken for an
-_ACTION_PREFIX = b"\x02"  # RP's action, which begins with 00
+# World's protocol tells by its first byte what a number is for; that of an RP's action is 00.
+_SEED_PREFIX = b"\x01"
+_ACTION_PREFIX = b"\x02"
 
 
 class Refused(Exception):

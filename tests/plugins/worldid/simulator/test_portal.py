@@ -344,7 +344,7 @@ async def test_slow_holds_the_answer_back_until_it_is_lifted(simulated: Simulati
     result = await simulated.proved("Ana", simulated.challenge("sign_up"))
     simulated.simulator.faults.fault = Fault.SLOW
     with pytest.raises(httpx2.ReadTimeout):
-        await simulated.client.get(f"/api/v4/rp-status/{RP_ID}", timeout=0.2)
+        await simulated.client.get(f"/api/v4/rp-status/{RP_ID}", timeout=httpx2.Timeout(10, read=0.2))
     statuses: list[int] = []
 
     async def verify() -> None:
