@@ -125,7 +125,7 @@ def test_how_far_it_is(server: Server, world: SimulatedWorld, visitor: Callable[
     app.always = WAITING
     sign_up(ada, server.url, "Ada")
     ada.shows(".worldid-step:has-text('Step 1 of 2')")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     assert drawn(ada, ".worldid-view .worldid-qr") == paths(app.address())
     link = ada.page.get_by_role("link", name="Open World App on this device")
     assert link.get_attribute("href") == app.address()
@@ -150,7 +150,7 @@ def test_another_device(server: Server, world: SimulatedWorld, visitor: Callable
     ada.shows("#home")
     user_id = kept(ada, "evanesce.account")["userId"]
     ada.page.click("#account-open")
-    assert ada.page.input_value("#worldid-own-code") == user_id
+    assert ada.page.inner_text(".worldid-code code") == user_id
     ada.context.grant_permissions(["clipboard-read", "clipboard-write"])
     press(ada, "Copy")
     ada.shows("text=Copied")
@@ -191,7 +191,7 @@ def test_a_second_step_that_is_left_for_later(
     app = WorldApp(ada, world, "Ada later")
     app.script = [WAITING]
     sign_up(ada, server.url, "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     app.script = [app.approval()]
     app.always = WAITING
     ada.shows(".worldid-step:has-text('Step 2 of 2')")
@@ -209,7 +209,7 @@ def test_a_second_step_that_is_left_for_later(
     ada.shows("#confirm-text:has-text('you could not sign in again')")
     press(ada, "Cancel")
     press(ada, "Finish setting up World ID")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     ada.page.keyboard.press("Escape")
     ada.shows("#reminder:has-text('not finished')")
 
@@ -237,7 +237,7 @@ def test_a_page_that_is_reloaded_between_the_steps(
     app = WorldApp(ada, world, "Ada reloaded")
     app.script = [WAITING]
     sign_up(ada, server.open_room()["deepLink"], "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     app.script = [app.approval()]
     app.always = WAITING
     ada.shows(".worldid-step:has-text('Step 2 of 2')")
@@ -333,7 +333,7 @@ def test_cancelling(server: Server, world: SimulatedWorld, visitor: Callable[...
     app = WorldApp(ada, world, "Ada cancels")
     app.always = WAITING
     sign_up(ada, server.url, "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     press(ada, "Cancel")
     problem(ada, "It was cancelled.")
     assert ada.page.locator(".worldid-view").count() == 0
@@ -379,7 +379,7 @@ def test_a_bridge_that_is_not_there(server: Server, world: SimulatedWorld, visit
     app.throws = None
     app.always = {"throws": "Poll failed: error sending request"}
     press(ada, "Sign up with World ID")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     ada.page.clock.run_for(15_000)
     problem(ada, "World cannot be reached.")
 
