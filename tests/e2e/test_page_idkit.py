@@ -45,7 +45,7 @@ def sign_up(world: SimulatorProcess, visitor: Visitor, url: str, person: str) ->
 
 def account_code(visitor: Visitor) -> str:
     visitor.page.click("#account-open")
-    code = visitor.page.input_value("#worldid-own-code")
+    code = visitor.page.locator(".worldid-code code").inner_text()
     visitor.page.click("#account form[method=dialog] button")
     return code
 
