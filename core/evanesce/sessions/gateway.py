@@ -39,6 +39,7 @@ class Gateway:
         self._origins = _admitted(services.config.server.public_url, services.config.server.origins)
         services.metrics.watch("sessions", "Connections that are open", lambda: len(self._sessions))
         services.metrics.watch("rooms", "Rooms that run on this server", lambda: services.hub.rooms)
+        services.metrics.watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property
     def draining(self) -> bool:
