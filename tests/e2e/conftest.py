@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.running import Server
+from tests.e2e.visitors import Visitor
+from tests.worldid.idkit import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -92,6 +94,27 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def idkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with IDKit's bundle for browsers. Skipped where npm cannot fetch it, but never in CI."""
+    return fetch(tmp_path_factory.mktemp("idkit"))
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def visit(**options: bool) -> Visitor:
+        visitors.append(Visitor(browser, **options))
+        return visitors[-1]
+
+    yield visit
+    for one in visitors:
+        one.context.close()
+    for one in visitors:
+        assert one.problems == []
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.frame import Frame, Outgoing
-from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn, Transport
+from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn, SignInPage, Transport
 from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Limits, Ok, Reply, Welcome
@@ -38,6 +38,7 @@ class FakeGateway:
     def __init__(self) -> None:
         self.draining = False
         self.routes: Sequence[HttpRoute] = []
+        self.sign_in_pages: Sequence[SignInPage] = []
         self.connections: list[Connection] = []
         self.bearers: list[str | None] = []
         self.received: list[str | bytes | None] = []

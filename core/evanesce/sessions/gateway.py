@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import trio
 
 from evanesce.errors import CloseCode, CommandError, ErrorCode, Unavailable
-from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn
+from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignInPage
 from evanesce.logs import folded
 from evanesce.model import User
 from evanesce.plugins import Parts
@@ -50,6 +50,11 @@ class Gateway:
     def routes(self) -> Sequence[HttpRoute]:
         """What plugins add to HTTP."""
         return self._parts.routes
+
+    @property
+    def sign_in_pages(self) -> Sequence[SignInPage]:
+        """How the web page signs in."""
+        return self._parts.sign_in_pages
 
     async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
         """Talk with a client from its first frame to its last."""

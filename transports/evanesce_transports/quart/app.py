@@ -36,7 +36,7 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) 
     app.debug = False  # whatever the environment says: a debugging Quart shows its tracebacks
     app.url_map.merge_slashes = False  # a redirect would repeat the Host that a client made up
     app.register_blueprint(api_blueprint(gateway))
-    app.register_blueprint(pages_blueprint(pages))
+    app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
     _add_talk(app, gateway)
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
