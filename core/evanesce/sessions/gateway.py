@@ -125,11 +125,11 @@ class Gateway:
         operations = self._services.operations
         try:
             was = await self._recognise(bearer)
-            who, created = await operations.sign_in(credential, was, address)
+            who, token, created = await operations.sign_in(credential, was, address)
         except CommandError as error:
             self._services.metrics.refused.labels(error.code.value).inc()
             raise
-        return SignIn(operations.welcome(who, with_token=True), created)
+        return SignIn(operations.welcome(who, token=token), created)
 
     async def identify(self, bearer: str | None) -> User | None:
         """Give who a bearer token is of."""

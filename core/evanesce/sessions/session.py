@@ -123,7 +123,7 @@ class Session:
     def renamed(self, display_name: str) -> None:
         """Learn that the user has a new name."""
         who = self._signed_in
-        self._who = SignedIn(msgspec.structs.replace(who.user, display_name=display_name), who.claims, who.token)
+        self._who = SignedIn(msgspec.structs.replace(who.user, display_name=display_name), who.claims)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """End the connection; the first reason counts."""
@@ -292,8 +292,9 @@ class Session:
 
     async def _hello(self, command: commands.Hello, *, greet: bool) -> None:
         operations, was = self._services.operations, self._who
+        token: str | None = None
         if command.credential is not None:
-            who, _ = await operations.sign_in(command.credential, was, self._connection.address)
+            who, token, _ = await operations.sign_in(command.credential, was, self._connection.address)
         elif command.token is not None:
             who = await operations.recognise(command.token)
         elif was is not None:
@@ -313,7 +314,7 @@ class Session:
         if was is None:
             self._next_look = trio.current_time() + self._config.limits.heartbeat_seconds
         if greet:
-            self._say(operations.welcome(who, with_token=command.credential is not None, ref=command.ref))
+            self._say(operations.welcome(who, token=token, ref=command.ref))
 
     async def _depart(self, command: commands.SignOut | commands.ForgetMe) -> None:
         # The notice that this makes ends the connection as well: the answer has to go out first.
