@@ -226,9 +226,10 @@ class _Server:
                 return float(line.split()[1])
         raise KeyError(name)
 
-    def wait_for_sessions(self, count: int) -> None:
+    def wait_for(self, name: str, value: float) -> None:
+        """Wait until a metric is `value`."""
         deadline = time.monotonic() + PATIENCE
-        while self.metric("sessions") != count:
+        while self.metric(name) != value:
             if time.monotonic() > deadline:
                 raise TimeoutError
             time.sleep(0.05)
@@ -272,7 +273,8 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
         crowd.rest(seconds)
         spent = server.cpu() - spent
         crowd.leave()
-        server.wait_for_sessions(0)
+        server.wait_for("sessions", 0)
+        server.wait_for("rooms", 0)
         return {
             "transport": transport,
             "connections": connections,

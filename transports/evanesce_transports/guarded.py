@@ -25,10 +25,11 @@ CLOSE_SECONDS = 2.0
 
 _PING = bytes(Connection(ConnectionType.SERVER).send(Ping()))
 
-_VIOLATIONS = {
+_REASONS = {
     CloseCode.PROTOCOL_VIOLATION: "This is not RFC 6455.",
     CloseCode.NOT_UTF8: "Text is UTF-8.",
     CloseCode.TOO_LARGE: "The message is too large.",
+    CloseCode.FAULT: "A fault in the server ended this connection. Come back in a moment.",
 }
 
 
@@ -120,8 +121,8 @@ class GuardedConnection(abc.ABC):
             self._outbox.finish(bytes(closing))  # disappears where the client's own close frame was answered
 
     async def _fail(self, code: CloseCode) -> None:
-        """Close with `code` for a violation, and throw away what else comes, for as long as the code may need."""
-        reason = _VIOLATIONS[code]
+        """Close with `code` what cannot be read on, and throw away what else comes while the code may be on its way."""
+        reason = _REASONS[code]
         goodbye = events.Goodbye(code=code.value, reason=reason, reconnect=code.reconnect)
         self._outbox.write(Frame([Outgoing(goodbye)]))  # where there is room: the close frame says it too
         self._say_close(code, reason)
