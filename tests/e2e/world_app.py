@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.visitors import Visitor
-from tests.e2e.worldid_simulator import Fields, SimulatedWorld
+from tests.worldid.process import SimulatorProcess
+
+Fields = dict[str, Any]
 
 IDKIT = Path(__file__).parent / "data" / "idkit"
 """The folder of a library that stands in for IDKit, and asks `WorldApp`."""
@@ -26,7 +28,7 @@ class WorldApp:
     `throws` is a text with which IDKit makes no request. `asked` has what the page asked IDKit for.
     """
 
-    def __init__(self, visitor: Visitor, world: SimulatedWorld, person: str, *, inside: bool = False) -> None:
+    def __init__(self, visitor: Visitor, world: SimulatorProcess, person: str, *, inside: bool = False) -> None:
         self.script: list[Fields] = []
         self.always: Fields | None = None
         self.throws: str | None = None

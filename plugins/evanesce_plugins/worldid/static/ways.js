@@ -24,7 +24,12 @@ export class Ways {
     this.#add("known", "I have an account", this.#signInForm(linked ?? lastAccount() ?? ""));
     const choices = [...this.#ways.values()].map(({ choice }) => choice);
     const forms = [...this.#ways.values()].map(({ form }) => form);
-    this.#start.append(element("div", { className: "worldid-choice", role: "group", "aria-label": "World ID" }, ...choices), ...forms);
+    this.#start.append(
+      element("h2", { id: "worldid-title" }, "With World ID"),
+      element("p", { className: "worldid-hint" }, "World App shows that you are one human, and not which one."),
+      element("div", { className: "worldid-choice", role: "group", "aria-labelledby": "worldid-title" }, ...choices),
+      ...forms,
+    );
     place.append(this.#start, this.#problem);
     this.#choose((linked ?? lastAccount()) ? "known" : "new");
     if (linked) this.#ways.get("known").form.querySelector("button").focus();
@@ -79,12 +84,14 @@ export class Ways {
   /** Show what `work` is waiting for in place of the forms. */
   async #waiting(heading, work) {
     this.#start.hidden = true;
+    this.#place.classList.add("busy");
     const view = new View(this.#place, this.#host.signal, heading);
     try {
       return await work(view);
     } finally {
       view.remove();
       this.#start.hidden = false;
+      this.#place.classList.toggle("busy", this.#host.account() !== null); // nobody who has come in comes in another way
       this.#start.querySelector("form:not([hidden]) input")?.focus();
     }
   }
