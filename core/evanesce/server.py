@@ -94,6 +94,7 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
             nursery.start_soon(records.run)
             nursery.start_soon(services.upkeep.run)
             await nursery.start(services.hub.run)
+            nursery.start_soon(gateway.watch)
             urls: list[str] = []
             for transport in parts.transports.values():
                 urls.extend(await nursery.start(transport.serve, gateway))

@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running import Server
-from tests.e2e.worldid_simulator import Human, SimulatedWorld
+from tests.worldid.humans import Human, configuration
+from tests.worldid.process import SimulatorProcess, running
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[SimulatedWorld]:
-    with SimulatedWorld() as simulated:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    with running(tmp_path_factory.mktemp("world"), "--bind", "127.0.0.1:0") as simulated:
         yield simulated
 
 
 @pytest.fixture
-def healthy(world: SimulatedWorld) -> Iterator[SimulatedWorld]:
+def healthy(world: SimulatorProcess) -> Iterator[SimulatorProcess]:
     """The same World, without what another test had go wrong in it."""
-    world.fault(None)
     yield world
-    world.fault(None)
+    world.fail(None)
 
 
 def rows(server: Server, sql: str) -> list[tuple[object, ...]]:
@@ -35,8 +35,8 @@ def rows(server: Server, sql: str) -> list[tuple[object, ...]]:
         return database.execute(sql).fetchall()
 
 
-def test_one_human_from_sign_up_to_being_forgotten(serve: Callable[..., Server], healthy: SimulatedWorld) -> None:
-    server = serve(*healthy.configuration())
+def test_one_human_from_sign_up_to_being_forgotten(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
+    server = serve(*configuration(healthy))
     ada = Human(healthy, server, "Ada")
     status, account = ada.sign_up()
     assert status == 201
@@ -66,12 +66,12 @@ def test_one_human_from_sign_up_to_being_forgotten(serve: Callable[..., Server],
 
 
 def test_a_challenge_serves_on_another_server_and_only_once(
-    serve: Callable[..., Server], healthy: SimulatedWorld, tmp_path: Path
+    serve: Callable[..., Server], healthy: SimulatorProcess, tmp_path: Path
 ) -> None:
-    one = serve(*healthy.configuration())
+    one = serve(*configuration(healthy))
     shared = [f"redis.url=unix://{one.valkey()[1]}", f"plugins.sqlite.path={one.database}"]
     secret = (one.folder / "evanesce.secret").read_text().strip()
-    two = serve(*healthy.configuration(), *shared, f"server.secret={secret}")
+    two = serve(*configuration(healthy), *shared, f"server.secret={secret}")
     ada = Human(healthy, one, "Ada two")
     credential = ada.credential("sign_up", displayName="Ada")
     ada.server = two
@@ -82,20 +82,20 @@ def test_a_challenge_serves_on_another_server_and_only_once(
         assert (status, error["code"], error["retry"]) == (401, "auth_failed", False)
 
 
-def test_guests_and_world_id_together_or_one_alone(serve: Callable[..., Server], healthy: SimulatedWorld) -> None:
-    both = serve(*healthy.configuration("guest"))
+def test_guests_and_world_id_together_or_one_alone(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
+    both = serve(*configuration(healthy, "guest"))
     assert both.sign_in("A guest")["displayName"] == "A guest"
     assert Human(healthy, both, "Grace").sign_up()[0] == 201
     status, error = both.ask("POST", "/api/v1/session", {"provider": "nobody"})
     assert (status, error["message"]) == (400, "Here one signs in with: guest, worldid.")
-    alone = serve(*healthy.configuration())
+    alone = serve(*configuration(healthy))
     status, error = alone.ask("POST", "/api/v1/session", {"provider": "guest", "displayName": "A guest"})
     assert (status, error["code"]) == (400, "unknown_provider")
     assert Human(healthy, alone, "Grace").sign_up()[0] == 201
 
 
-def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Server], healthy: SimulatedWorld) -> None:
-    server = serve(*healthy.configuration(timeout="1"))
+def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
+    server = serve(*configuration(healthy, timeout="1"))
     status, ready = server.ask("GET", "/readyz")
     assert (status, ready["status"], ready["parts"]["worldid"]) == (200, "ready", "up")
     ada = Human(healthy, server, "Ada down")
@@ -103,16 +103,16 @@ def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Serve
     bob = Human(healthy, server, "Bob down")
     credential = bob.credential("sign_up", displayName="Bob")
     for fault in ("down", "slow", "html", "error"):
-        healthy.fault(fault)
+        healthy.fail(fault)
         status, error = bob.send(credential)
         assert (status, error["code"], error["retry"]) == (503, "auth_unavailable", True)
         assert server.ask("POST", "/api/v1/rooms", token=ada.token)[0] == 201
-    healthy.fault(None)
+    healthy.fail(None)
     assert bob.send(credential)[0] == 201, "the same proof, as the error said"
 
 
-def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server], healthy: SimulatedWorld) -> None:
-    server = serve(*healthy.configuration(timeout="1"))
+def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
+    server = serve(*configuration(healthy, timeout="1"))
     ada = Human(healthy, server, "Ada log")
     user_id = ada.sign_up()[1]["userId"]
     ada.create_session()
@@ -123,7 +123,7 @@ def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server],
     assert other.send(spoilt)[0] == 401
     credential = ada.credential("create_session")
     for fault in ("slow", "html", "error", "refuse"):
-        healthy.fault(fault)
+        healthy.fail(fault)
         ada.send(credential)
     server.stop()
     text = server.errors
@@ -140,15 +140,15 @@ def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server],
 # evanesce check
 
 
-def check(world: SimulatedWorld, folder: Path, **changes: str) -> tuple[int, str]:
-    settings = [word for setting in world.configuration(**changes) for word in ("--set", setting)]
+def check(world: SimulatorProcess, folder: Path, **changes: str) -> tuple[int, str]:
+    settings = [word for setting in configuration(world, **changes) for word in ("--set", setting)]
     command = [sys.executable, "-m", "evanesce", "check", *settings, "--set", "plugins.quart.bind=127.0.0.1:0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     lines = [line for line in done.stdout.splitlines() if "worldid" in line and not line.startswith("ok   plugins")]
     return done.returncode, "\n".join(lines) or done.stderr.splitlines()[-1]
 
 
-def test_check_shows_the_signers_address(healthy: SimulatedWorld, tmp_path: Path) -> None:
+def test_check_shows_the_signers_address(healthy: SimulatorProcess, tmp_path: Path) -> None:
     code, line = check(healthy, tmp_path)
     assert code == 0
     assert line.startswith("ok   sign-in worldid: ")
@@ -168,18 +168,18 @@ def test_check_shows_the_signers_address(healthy: SimulatedWorld, tmp_path: Path
     ids=lambda value: json.dumps(value)[:40],
 )
 def test_check_explains_what_is_wrong(
-    changes: dict[str, str], code: int, words: str, healthy: SimulatedWorld, tmp_path: Path
+    changes: dict[str, str], code: int, words: str, healthy: SimulatorProcess, tmp_path: Path
 ) -> None:
     found, line = check(healthy, tmp_path, **changes)
     assert (found, words in line) == (code, True), line
     assert "secret" not in line
 
 
-def test_check_finds_a_clock_that_is_off(healthy: SimulatedWorld, tmp_path: Path) -> None:
-    healthy.fault(None, skew=-120)
+def test_check_finds_a_clock_that_is_off(healthy: SimulatorProcess, tmp_path: Path) -> None:
+    healthy.fail(None, skew=-120)
     code, line = check(healthy, tmp_path)
     assert code == 1
     assert "s ahead: set it" in line
-    healthy.fault("slow")
+    healthy.fail("slow")
     code, line = check(healthy, tmp_path, timeout="0.5")
     assert (code, "it gave no answer within 0.5 s" in line) == (1, True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,6 @@ from urllib.parse import urlsplit
 
 SECONDS = 20
 
-# Not `-m evanesce`, so that it runs wherever the package is, whichever plugins are installed.
-_RUN = """
-import argparse, sys
-from evanesce_plugins.worldid.simulator.command import command
-parser = argparse.ArgumentParser()
-command().arguments(parser)
-sys.exit(command().run(parser.parse_args()))
-"""
 _LAST_LINE = "Anybody who reaches"
 
 
@@ -61,6 +53,17 @@ class SimulatorProcess:
         finally:
             connection.close()
 
+    def prove(self, person: str, purpose: str, challenge: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what IDKit returns for a challenge when `person` has approved."""
+        status, answer = self.ask("POST", "/simulator/prove", {**challenge, "person": person, "purpose": purpose})
+        assert (status, answer["success"]) == (200, True), answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def fail(self, fault: str | None, *, skew: float = 0.0) -> None:
+        """Have the portal fail from now on, in one way or (None) not at all."""
+        assert self.ask("POST", "/simulator/fault", {"fault": fault, "skew": skew})[0] == 200
+
     def scan(self, person: str, uri: str, **more: bool) -> dict[str, Any]:
         """Have a person's phone answer one of IDKit's links."""
         status, answer = self.ask("POST", "/simulator/scan", {"person": person, "uri": uri, **more})
@@ -73,7 +76,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the command; its standard error goes to the file `errors` in `folder`."""
     with (folder / "errors").open("w") as errors:
         return subprocess.Popen(
-            [sys.executable, "-c", _RUN, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder
+            [sys.executable, "-m", "evanesce", "worldid-simulator", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=folder,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evanesce.errors import BadRequest, CommandError, ErrorCode
 from evanesce.interfaces import Gateway
-from evanesce_transports.request import Refused
+from evanesce_transports.request import Incoming, Refused
 
 PATH = "/ws"
 """Where clients ask for a WebSocket."""
@@ -32,3 +32,8 @@ def bearer(header: str | None) -> str | None:
     """Give the token of an Authorization header; None where it has none."""
     scheme, _, token = (header or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def bearer_of(request: Incoming) -> str | None:
+    """Give the token of a request whose head was read."""
+    return next((bearer(value.decode("ascii")) for value in request.values(b"authorization")), None)

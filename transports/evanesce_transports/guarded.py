@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 
 import trio
 from wsproto.connection import Connection, ConnectionType
@@ -10,28 +11,32 @@ from wsproto.events import CloseConnection, Ping
 
 from evanesce.errors import CloseCode
 from evanesce.frame import Frame, Outgoing
+from evanesce.interfaces import Gateway
 from evanesce.outbox import Outbox
 from evanesce.protocol import events
 from evanesce_transports.framing import WEBSOCKET, WebSocketFraming
 from evanesce_transports.linger import linger
 from evanesce_transports.listening import Arrival
 
+log = logging.getLogger(__name__)
+
 CLOSE_SECONDS = 2.0
 """How long the closing handshake may take, what waits to be sent included."""
 
 _PING = bytes(Connection(ConnectionType.SERVER).send(Ping()))
 
-_VIOLATIONS = {
+_REASONS = {
     CloseCode.PROTOCOL_VIOLATION: "This is not RFC 6455.",
     CloseCode.NOT_UTF8: "Text is UTF-8.",
     CloseCode.TOO_LARGE: "The message is too large.",
+    CloseCode.FAULT: "A fault in the server ended this connection. Come back in a moment.",
 }
 
 
 class GuardedConnection(abc.ABC):
     """One client over WebSocket, after the handshake: an `evanesce.interfaces.Connection`.
 
-    How it is read is a subclass's. Whoever made it calls `release` in the end, whatever happens.
+    How it is read is a subclass's. Whoever made it calls `converse`, or `release` in the end, whatever happens.
     """
 
     __slots__ = ("_address", "_arrival", "_closing", "_ended", "_outbox")
@@ -116,8 +121,8 @@ class GuardedConnection(abc.ABC):
             self._outbox.finish(bytes(closing))  # disappears where the client's own close frame was answered
 
     async def _fail(self, code: CloseCode) -> None:
-        """Close with `code` for a violation, and throw away what else comes, for as long as the code may need."""
-        reason = _VIOLATIONS[code]
+        """Close with `code` what cannot be read on, and throw away what else comes while the code may be on its way."""
+        reason = _REASONS[code]
         goodbye = events.Goodbye(code=code.value, reason=reason, reconnect=code.reconnect)
         self._outbox.write(Frame([Outgoing(goodbye)]))  # where there is room: the close frame says it too
         self._say_close(code, reason)
@@ -125,3 +130,15 @@ class GuardedConnection(abc.ABC):
             await self._outbox.drained()
             await linger(self._arrival.stream, self._arrival.socket)
         self._ended = True
+
+
+async def converse(gateway: Gateway, connection: GuardedConnection, bearer: str | None) -> None:
+    """Give a connection to the server, and let go of it in the end, whatever happened."""
+    try:
+        await gateway.serve(connection, bearer=bearer)
+    except Exception:  # the border of one connection: its fault ends it alone
+        log.exception("a conversation failed")
+        await connection.close(CloseCode.FAULT, "")
+    finally:
+        connection.go_away()
+        connection.release()

@@ -17,12 +17,15 @@ from evanesce.plugins import Parts
 from evanesce.protocol import commands, events
 from evanesce.sessions.operations import SignedIn
 from evanesce.sessions.services import Services
-from evanesce.sessions.session import GOING_AWAY, RESTARTING, Session
+from evanesce.sessions.session import FAULT, GOING_AWAY, RESTARTING, Session
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 """How long a part may take to say how it is, before it counts as down."""
+
+LOOKS_AT_ONCE = 100
+"""At how many connections it is looked before others have their turn."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -39,6 +42,7 @@ class Gateway:
         self._origins = _admitted(services.config.server.public_url, services.config.server.origins)
         services.metrics.watch("sessions", "Connections that are open", lambda: len(self._sessions))
         services.metrics.watch("rooms", "Rooms that run on this server", lambda: services.hub.rooms)
+        services.metrics.watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property
     def draining(self) -> bool:
@@ -67,6 +71,28 @@ class Gateway:
             self._sessions.discard(session)
             if self.draining and not self._sessions:
                 self._ended.set()
+
+    async def watch(self) -> None:
+        """See from time to time whether the clients are still there, until cancelled.
+
+        One task for all of them: a timer and a scope for each would be a good part of what an idle connection costs.
+        """
+        limits = self._services.config.limits
+        every = min(1.0, limits.hello_seconds / 20, limits.heartbeat_seconds / 50)
+        while True:
+            await trio.sleep(every)
+            for number, session in enumerate(list(self._sessions), 1):
+                self._look(session, every)
+                if number % LOOKS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _look(self, session: Session, every: float) -> None:
+        try:
+            session.look(trio.current_time(), every)
+        except Exception as error:  # the border around a connection, which is a plugin's
+            logger.error("a connection failed: %s", folded(error))
+            self._services.metrics.faults.labels("session").inc()
+            session.end(CloseCode.FAULT, FAULT)
 
     async def drain(self, *, restarting: bool = False) -> None:
         """Send every client away, and wait until they have gone. The caller bounds the wait."""
@@ -99,11 +125,11 @@ class Gateway:
         operations = self._services.operations
         try:
             was = await self._recognise(bearer)
-            who, created = await operations.sign_in(credential, was, address)
+            who, token, created = await operations.sign_in(credential, was, address)
         except CommandError as error:
             self._services.metrics.refused.labels(error.code.value).inc()
             raise
-        return SignIn(operations.welcome(who, with_token=True), created)
+        return SignIn(operations.welcome(who, token=token), created)
 
     async def identify(self, bearer: str | None) -> User | None:
         """Give who a bearer token is of."""

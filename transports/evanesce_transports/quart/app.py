@@ -11,14 +11,14 @@ from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from evanesce.errors import CloseCode, CommandError, ErrorCode
+from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.admission import PATH, admit, bearer
 from evanesce_transports.quart.api import PREFIX, api_blueprint
 from evanesce_transports.quart.headers import complete
 from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.replies import error_of, error_reply, json_reply
-from evanesce_transports.quart.scope import CLIENT, CONNECTION
+from evanesce_transports.quart.scope import CLIENT
 from evanesce_transports.request import Refused
 
 log = logging.getLogger(__name__)
@@ -50,22 +50,14 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) 
 def _add_talk(app: QuartTrio, gateway: Gateway) -> None:
     @app.websocket(PATH)
     async def talk() -> Response | None:
-        """Let a client in, and give it to the server."""
+        """Let a client in; the transport gives it to the server when this has returned."""
         try:
             subprotocol = admit(
-                gateway,
-                origins=websocket.headers.getlist("Origin"),
-                offered=websocket.requested_subprotocols,
+                gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
             )
         except Refused as refused:
             return error_reply(refused.error, refused.status)
         await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
-        connection = websocket.scope["state"][CONNECTION]
-        try:
-            await gateway.serve(connection, bearer=bearer(websocket.headers.get("Authorization")))
-        except Exception:  # the border of one connection: Quart would close it with 1000, as if all were well
-            log.exception("a conversation failed")
-            await connection.close(CloseCode.FAULT, "")
         return None
 
 

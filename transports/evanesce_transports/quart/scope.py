@@ -4,6 +4,3 @@ from __future__ import annotations
 
 CLIENT = "evanesce.client"
 """The `Client` that asks."""
-
-CONNECTION = "evanesce.connection"
-"""The connection of a client that asked for a WebSocket, once the application accepted it."""

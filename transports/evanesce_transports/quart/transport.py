@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import trio
@@ -9,7 +10,11 @@ from quart_trio import QuartTrio
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
+from evanesce.outbox import Outbox
 from evanesce_transports.addresses import Client
+from evanesce_transports.admission import bearer_of
+from evanesce_transports.framing import WEBSOCKET
+from evanesce_transports.guarded import converse
 from evanesce_transports.handshake import asks_for_websocket
 from evanesce_transports.listening import Arrival, Listener
 from evanesce_transports.quart.app import build
@@ -19,7 +24,8 @@ from evanesce_transports.quart.pages import load_pages
 from evanesce_transports.quart.refusals import refusal
 from evanesce_transports.quart.scope import CLIENT
 from evanesce_transports.quart.settings import Settings
-from evanesce_transports.quart.upgrade import Upgrade
+from evanesce_transports.quart.upgrade import ask
+from evanesce_transports.quart.websocket import WsprotoConnection
 from evanesce_transports.request import Incoming, Refused, read_head
 
 REQUEST_SECONDS = 20.0
@@ -47,12 +53,10 @@ class QuartTransport:
         """Listen, and serve every client, until cancelled."""
         application = build(gateway, self._pages, metrics_public=self._settings.metrics_public)
 
-        async def serve_client(arrival: Arrival) -> bytes:
-            return await self._serve_client(arrival, application, gateway)
+        serve = functools.partial(self._serve_client, application, gateway)
+        await self._listener.run("http", serve, task_status)
 
-        await self._listener.run("http", serve_client, task_status)
-
-    async def _serve_client(self, arrival: Arrival, application: QuartTrio, gateway: Gateway) -> bytes:
+    async def _serve_client(self, application: QuartTrio, gateway: Gateway, arrival: Arrival) -> bytes:
         """Serve the first request; give the response that is still to be sent."""
         head = bytearray()
         try:
@@ -63,11 +67,22 @@ class QuartTransport:
             if not asks_for_websocket(request):
                 body = await read_body(request, arrival.stream, self._frame_bytes)
                 return await self._exchange(request, body, arrival.socket, application, client)
-            upgrade = Upgrade(request, arrival, client, self._frame_bytes, self._outbox_bytes)
+            outcome = await ask(application, request, client)
         except Refused as refused:
             return refusal(refused, bytes(head), gateway)
+        if isinstance(outcome, bytes):
+            return outcome
+        token = bearer_of(request)
         del request, head  # not kept for as long as the conversation lasts
-        return await upgrade.run(application)
+        async with trio.open_nursery() as nursery:
+            outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
+            outbox.write_raw(outcome.answer)
+            connection = WsprotoConnection(
+                arrival, outbox, outcome.protocol, address=client.address, message_bytes=self._frame_bytes
+            )
+            await converse(gateway, connection, token)
+            nursery.cancel_scope.cancel()
+        return b""
 
     async def _exchange(
         self, request: Incoming, body: bytes, socket: trio.socket.SocketType, application: QuartTrio, client: Client

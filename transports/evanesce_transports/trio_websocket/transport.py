@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import cast
 import trio
 from trio_websocket import wrap_server_stream
 
-from evanesce.errors import CloseCode, CommandError, ErrorCode
+from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
 from evanesce.outbox import Outbox
-from evanesce_transports.admission import PATH, admit, bearer
+from evanesce_transports.admission import PATH, admit, bearer_of
 from evanesce_transports.answers import refusal
 from evanesce_transports.framing import WEBSOCKET
+from evanesce_transports.guarded import converse
 from evanesce_transports.handshake import asks_for_websocket, shake
 from evanesce_transports.listening import Arrival, Listener
 from evanesce_transports.request import Incoming, Refused, read_head
@@ -61,16 +63,16 @@ class TrioWebSocketTransport:
     ) -> None:
         """Listen, and serve every client, until cancelled."""
 
-        async def serve_client(arrival: Arrival) -> bytes:
-            try:
-                guest = await self._receive(arrival, gateway)
-            except Refused as refused:
-                return refusal(refused, _HEADERS)
-            if guest is not None:
-                await self._talk(arrival, gateway, guest)
-            return b""
+        await self._listener.run("ws", functools.partial(self._serve_client, gateway), task_status)
 
-        await self._listener.run("ws", serve_client, task_status)
+    async def _serve_client(self, gateway: Gateway, arrival: Arrival) -> bytes:
+        try:
+            guest = await self._receive(arrival, gateway)
+        except Refused as refused:
+            return refusal(refused, _HEADERS)
+        if guest is not None:
+            await self._talk(arrival, gateway, guest)
+        return b""
 
     async def _receive(self, arrival: Arrival, gateway: Gateway) -> _Guest | None:
         """Read a client's handshake, and let it in; None where it left or took too long. Raises `Refused`."""
@@ -84,10 +86,9 @@ class TrioWebSocketTransport:
         _, asked = shake(request)
         origins = [value.decode("ascii") for value in request.values(b"origin")]
         subprotocol = admit(gateway, origins=origins, offered=asked.subprotocols)
-        authorization = request.values(b"authorization")
         return _Guest(
             address=self._listener.client_of(arrival, request).address,
-            bearer=bearer(authorization[0].decode("ascii")) if authorization else None,
+            bearer=bearer_of(request),
             subprotocol=subprotocol,
             request=_written(request, subprotocol),
             rest=request.rest,
@@ -109,15 +110,8 @@ class TrioWebSocketTransport:
             wire.open()
             connection = LibraryConnection(arrival, outbox, library, wire, address=guest.address)
             del proposal
-            try:
-                await gateway.serve(connection, bearer=guest.bearer)
-            except Exception:  # the border of one connection: the library would close it with 1000
-                log.exception("a conversation failed")
-                await connection.close(CloseCode.FAULT, "")
-            finally:
-                connection.go_away()
-                connection.release()
-                nursery.cancel_scope.cancel()
+            await converse(gateway, connection, guest.bearer)
+            nursery.cancel_scope.cancel()
 
 
 class _ReaderNursery:

@@ -10,8 +10,10 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer: the connection is lost, or there was none. */
+/** There was no answer: the connection is lost, or there was none. Later there may be one. */
 export class Disconnected extends Error {
+  retry = true;
+
   constructor() {
     super("The server cannot be reached.");
   }
