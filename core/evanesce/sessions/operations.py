@@ -74,17 +74,17 @@ class Operations:
 
     # --- who somebody is ------------------------------------------------------------------------------------------
 
-    async def recognise(self, token: str) -> SignedIn:
+    async def recognise(self, token: str, *, from_memory: bool = False) -> SignedIn:
         """Find out whose token it is. Raises `invalid_token`.
 
-        While the database is away, whom this server has met lately is recognised all the same.
+        Where it may be `from_memory`, whom this server has met lately is recognised while the database is away.
         """
         claims = self._tokens.read(token, self._store.now())
         try:
             user = await self._repository.user(claims.sub, claims.sid)
         except PersistenceUnavailable:
             known = self._acquaintances.user(claims.sub, claims.sid)
-            if known is None:
+            if known is None or not from_memory:
                 raise
             return SignedIn(known, claims)
         if user is None:

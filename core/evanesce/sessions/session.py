@@ -296,7 +296,7 @@ class Session:
         if command.credential is not None:
             who, token, _ = await operations.sign_in(command.credential, was, self._connection.address)
         elif command.token is not None:
-            who = await operations.recognise(command.token)
+            who = await operations.recognise(command.token, from_memory=True)  # people come back to talk
         elif was is not None:
             who = was
         else:
