@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import trio
@@ -263,6 +263,45 @@ class Repository(Protocol):
 
     async def check(self) -> str:
         """Say in a few words how the database is; raises `PersistenceUnavailable` where it cannot be used."""
+        ...
+
+
+Value = str | int | float | bytes | None
+"""What a column holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a table, in the order of their keys: of each row so many values of the first columns are its key."""
+
+    table: str
+    key: int
+    rows: Sequence[tuple[Value, ...]]
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """What a repository may have beside its contract, while it is open, so that `evanesce db` can do more with it.
+
+    Opening it brings its schema to the newest version. Two of the same tables can be copied into each other.
+    """
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """The version of the schema that was found when it was opened, 0 where there was nothing, and the present."""
+        ...
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The tables, each behind those that it refers to."""
+        ...
+
+    async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
+        """Give up to `count` rows of a table in the order of their keys, those behind the row `after` if it is not empty."""
+        ...
+
+    async def write(self, rows: Rows) -> None:
+        """Add rows, all or nothing. One whose key is there already is left as it is."""
         ...
 
 

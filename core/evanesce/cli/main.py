@@ -13,7 +13,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, plugins
+from evanesce.cli import chat, database, plugins
 from evanesce.cli.faults import told
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -56,19 +56,7 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"evanesce {version('evanesce')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    configured = _Parser(add_help=False)
-    configured.add_argument(
-        "--config", type=Path, metavar="FILE", help="the configuration; without it ./config.toml, if there is one"
-    )
-    configured.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="TABLE.KEY=VALUE",
-        help="override a setting; may be given again",
-    )
-
+    configured = _configured()
     command = commands.add_parser("serve", parents=[configured], help="run the server")
     command.add_argument("--workers", type=int, metavar="N", help="the same as --set server.workers=N")
     command.set_defaults(_run=_serve)
@@ -78,6 +66,16 @@ def _parser() -> _Parser:
 
     command = commands.add_parser("plugins", parents=[configured], help="list the plugins and their hooks")
     command.set_defaults(_run=_plugins)
+
+    command = commands.add_parser("db", parents=[configured], help="show the database, and migrate it to this version")
+    command.set_defaults(_run=_show_database)
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    # Without defaults, which would take the place of what was given before `copy`.
+    command = actions.add_parser(
+        "copy", parents=[_configured(argparse.SUPPRESS)], help="copy everything into the database of another plugin"
+    )
+    database.arguments(command)
+    command.set_defaults(_run=_copy_database)
 
     command = commands.add_parser("chat", help="talk in a room from this terminal")
     chat.arguments(command)
@@ -94,8 +92,28 @@ def _parser() -> _Parser:
     return parser
 
 
+def _configured(default: str | None = None) -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help="the configuration; without it ./config.toml, if there is one",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=default,
+        dest="settings",
+        metavar="TABLE.KEY=VALUE",
+        help="override a setting; may be given again",
+    )
+    return parser
+
+
 def _source(options: argparse.Namespace) -> load.Source:
-    settings: list[str] = list(options.settings)
+    settings: list[str] = list(options.settings or ())
     workers: int | None = getattr(options, "workers", None)
     if workers is not None:
         settings.append(f"server.workers={workers}")
@@ -123,6 +141,14 @@ def _check(options: argparse.Namespace) -> int:
 
     source = _source(options)
     return check.run(source.file, *_prepare(source))
+
+
+def _show_database(options: argparse.Namespace) -> int:
+    return database.show(_source(options))
+
+
+def _copy_database(options: argparse.Namespace) -> int:
+    return database.copy(_source(options), options.origin, options.target)
 
 
 def _plugins(options: argparse.Namespace) -> int:

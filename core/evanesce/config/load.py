@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -108,6 +108,10 @@ class Source:
     enabled: tuple[str, ...]
     _own: Config
     _raw: _Raw
+
+    def with_plugins(self, enabled: Sequence[str]) -> Source:
+        """Give the same with other plugins enabled."""
+        return replace(self, enabled=tuple(enabled))
 
     def config(self, models: Mapping[str, Settings | None]) -> Config:
         """Give the whole; `models` has each enabled plugin's own (None: it takes no settings)."""

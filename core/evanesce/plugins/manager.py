@@ -14,7 +14,7 @@ import trio
 
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
-from evanesce.interfaces import CliCommand, Settings
+from evanesce.interfaces import CliCommand, Repository, Settings
 from evanesce.model import Draft
 from evanesce.plugins import conformance, installed, parts
 from evanesce.plugins.enabled import EnabledPlugins
@@ -89,6 +89,10 @@ class Plugins:
         """Ask every plugin for its parts; see `evanesce.plugins.parts.build`."""
         self._content_bytes = config.messages.content_bytes
         return parts.build(self._plugins, config, folder)
+
+    def repository(self, config: Config, folder: Path, name: str | None = None) -> Repository:
+        """Ask for the repository alone: of the one plugin that has one, or of plugin `name`. Raises as `build` does."""
+        return parts.repository(self._plugins, name or parts.repository_plugin(self._plugins), config, folder)
 
     # While it runs
 

@@ -37,21 +37,8 @@ def build(plugins: EnabledPlugins, config: Config, folder: Path) -> Parts:
 
     Raises `PluginError`, and `ConfigurationError` where too few or too many parts are enabled.
     """
-    setups = {
-        name: Setup(
-            name=name,
-            settings=config.plugins[name],
-            folder=folder,
-            public_url=config.server.public_url.rstrip("/"),
-            origins=config.server.origins,
-            frame_bytes=config.limits.frame_bytes,
-            outbox_bytes=config.limits.outbox_bytes,
-        )
-        for name in plugins.names
-    }
-    repositories = plugins.having("evanesce_repository")
-    if len(repositories) != 1:
-        _refuse("evanesce_repository", "exactly one repository", repositories)
+    setups = {name: _setup(name, config, folder) for name in plugins.names}
+    keeper = repository_plugin(plugins)
     if not plugins.having("evanesce_authenticator"):
         _refuse("evanesce_authenticator", "at least one way to sign in", [])
     if not plugins.having("evanesce_transport"):
@@ -60,13 +47,41 @@ def build(plugins: EnabledPlugins, config: Config, folder: Path) -> Parts:
         plugins.ask(name, "evanesce_configure", setup=setups[name])
     authenticators = _authenticators(plugins, setups)
     return Parts(
-        repository=_part(plugins, setups[repositories[0]], "evanesce_repository"),
+        repository=_part(plugins, setups[keeper], "evanesce_repository"),
         authenticators=authenticators,
         transports={
             name: _part(plugins, setups[name], "evanesce_transport") for name in plugins.having("evanesce_transport")
         },
         routes=_routes(plugins, setups),
         sign_in_pages=_sign_in_pages(plugins, setups, authenticators),
+    )
+
+
+def repository_plugin(plugins: EnabledPlugins) -> str:
+    """Name the plugin that has the repository. Raises `ConfigurationError` where it is not exactly one."""
+    repositories = plugins.having("evanesce_repository")
+    if len(repositories) != 1:
+        _refuse("evanesce_repository", "exactly one repository", repositories)
+    return repositories[0]
+
+
+def repository(plugins: EnabledPlugins, name: str, config: Config, folder: Path) -> Repository:
+    """Ask one plugin for its repository, and nobody for anything else. Raises as `build` does."""
+    if name not in plugins.having("evanesce_repository"):
+        raise PluginError(name, "it has no repository")
+    made: Repository = _part(plugins, _setup(name, config, folder), "evanesce_repository")
+    return made
+
+
+def _setup(name: str, config: Config, folder: Path) -> Setup:
+    return Setup(
+        name=name,
+        settings=config.plugins[name],
+        folder=folder,
+        public_url=config.server.public_url.rstrip("/"),
+        origins=config.server.origins,
+        frame_bytes=config.limits.frame_bytes,
+        outbox_bytes=config.limits.outbox_bytes,
     )
 
 

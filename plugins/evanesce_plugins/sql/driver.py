@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from evanesce.interfaces import Value
+
 PATIENCE = 2.5
 """How long somebody waits for an answer, in seconds."""
-
-Value = str | int | float | bytes | None
-"""What a column holds."""
 
 Row = Sequence[Value]
 """A row of an answer."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
+from evanesce.interfaces import Rows, Value
 from evanesce.model import ChatRoom, Record, Timestamp, User
-from evanesce_plugins.sql import upkeep
-from evanesce_plugins.sql.driver import Driver, Row, Statement, Value
+from evanesce_plugins.sql import transfer, upkeep
+from evanesce_plugins.sql.driver import Driver, Row, Statement
 from evanesce_plugins.sql.places import read_place, write_place
 from evanesce_plugins.sql.records import statements
-from evanesce_plugins.sql.schema import migrate, schema_version
+from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
 
 _USER = "userId, worldId, displayName, email, createdAt, lastActive, guest"
 _ROOM = "roomId, createdBy, createdAt, deepLink, active"
@@ -107,11 +108,12 @@ class SqlRepository:
         self._setting = setting
         self._opened = AsyncExitStack()
         self._driver: Driver
+        self._found = 0
 
     async def __aenter__(self) -> SqlRepository:
         async with AsyncExitStack() as stack:
             self._driver = await stack.enter_async_context(self._connect())
-            await migrate(self._driver, self._setting)
+            self._found = await migrate(self._driver, self._setting)
             self._opened = stack.pop_all()
         return self
 
@@ -249,6 +251,24 @@ class SqlRepository:
     async def delete_guests(self, count: int) -> int:
         """See `Repository.delete_guests`."""
         return await upkeep.delete_guests(self._driver, count)
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """See `Movable.versions`."""
+        return self._found, len(MIGRATIONS)
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """See `Movable.tables`."""
+        return list(transfer.tables())
+
+    async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
+        """See `Movable.read`."""
+        return await transfer.read(self._driver, table, after, count)
+
+    async def write(self, rows: Rows) -> None:
+        """See `Movable.write`."""
+        await transfer.write(self._driver, rows)
 
     async def check(self) -> str:
         """See `Repository.check`."""

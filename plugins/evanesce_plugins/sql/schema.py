@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from evanesce.errors import ConfigurationError
 from evanesce_plugins.sql.driver import Driver, Refused, Statement
 
+VERSIONS = "Schema"
+"""The table that says which version the others have."""
+
 Migration = Sequence[str]
 """Statements that bring a database from one version to the next."""
 
@@ -96,29 +99,31 @@ _STRANGERS = """
 """
 
 
-async def migrate(driver: Driver, setting: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+async def migrate(driver: Driver, setting: str, migrations: Sequence[Migration] = MIGRATIONS) -> int:
     """Bring the database to the newest version, each step all or nothing; several processes may do so at once.
 
-    Raises `ConfigurationError` about `setting`, the key that names the database, where it is newer than that or not
-    Evanesce's; `PersistenceUnavailable`.
+    Gives the version that it had. Raises `ConfigurationError` about `setting`, the key that names the database, where
+    it is newer than that or not Evanesce's; `PersistenceUnavailable`.
     """
     await driver.execute([Statement('CREATE TABLE IF NOT EXISTS "Schema" (version INTEGER NOT NULL PRIMARY KEY)')])
     [[[strangers]]] = await driver.execute([Statement(_STRANGERS)])
     if strangers:
         problem = "the database has a table User, ChatRoom or SessionLog that Evanesce did not make"
         raise ConfigurationError(setting, problem, "Name another database")
+    found = await schema_version(driver)
     while (version := await schema_version(driver)) < len(migrations):
         # The version comes first: where another process was faster its primary key refuses the whole step.
         step = [Statement('INSERT INTO "Schema" (version) VALUES (?)', (version + 1,))]
         step += [Statement(sql) for sql in migrations[version]]
         try:
-            await driver.execute(step)
+            await driver.execute(step, patient=True)
         except Refused:
             if await schema_version(driver) == version:
                 raise
     if version > len(migrations):
         problem = f"the database has schema version {version}, and this Evanesce knows none above {len(migrations)}"
         raise ConfigurationError(setting, problem, "Run the Evanesce that wrote it, or a newer one, or name another")
+    return found
 
 
 async def schema_version(driver: Driver) -> int:
