@@ -297,7 +297,7 @@ class Movable(Protocol):
         ...
 
     async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
-        """Give up to `count` rows of a table in the order of their keys, those behind the row `after` if it is not empty."""
+        """Give up to `count` rows of a table in the order of their keys: the first, or those behind the row `after`."""
         ...
 
     async def write(self, rows: Rows) -> None:

@@ -1,0 +1,103 @@
+"""`evanesce check` and `serve` where the database cannot be used: each reason in words of its own, and no token."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from evanesce_plugins.sql.schema import MIGRATIONS
+from tests.e2e.running import free_port
+from tests.sqld import Sqld
+
+SCHEMES = ["http", "ws"]
+
+
+def evanesce(
+    folder: Path, command: str, url: str, token: str | None, *settings: str
+) -> subprocess.CompletedProcess[str]:
+    given = [
+        f"plugins.enabled={json.dumps(['guest', 'turso', 'quart'])}",
+        f"plugins.turso.url={url}",
+        f"plugins.quart.bind=127.0.0.1:{free_port()}",
+        *([] if token is None else [f"plugins.turso.auth_token={token}"]),
+        *settings,
+    ]
+    words = [word for setting in given for word in ("--set", setting)]
+    return subprocess.run(
+        [sys.executable, "-m", "evanesce", command, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def failure(folder: Path, url: str, token: str | None, *settings: str) -> str:
+    """Give what the check says of the database; `serve` has to say the same, and to stop."""
+    checked = evanesce(folder, "check", url, token, *settings)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    [line] = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
+    assert line.startswith("FAIL database: ")
+    served = evanesce(folder, "serve", url, token, *settings)
+    assert (served.returncode, served.stdout) == (2, "")
+    told = line.removeprefix("FAIL database: ")
+    assert served.stderr.splitlines()[-1] == f"evanesce: {told}"
+    if token is not None:
+        assert token not in checked.stdout + checked.stderr + served.stderr
+    return told
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_database_that_can_be_used(tmp_path: Path, sqld: Sqld, scheme: str) -> None:
+    done = evanesce(tmp_path, "check", sqld.url(scheme), sqld.token())
+    assert done.returncode == 0, done.stdout + done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("ok   database: ")]
+    assert line.startswith(f"ok   database: libSQL at 127.0.0.1:{sqld.port}, SQLite 3.")
+    assert line.endswith(f"schema version {len(MIGRATIONS)}")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_reason_is_told_apart(tmp_path: Path, sqld: Sqld, scheme: str) -> None:
+    url, where = sqld.url(scheme), f"the database at 127.0.0.1:{sqld.port}"
+    tls = "https" if scheme == "http" else "wss"
+    token = sqld.token()
+    stranger = sqld.token(key=Ed25519PrivateKey.generate())
+    told = {
+        "wrong URL": failure(tmp_path, f"{url}/nowhere", token),
+        "TLS": failure(tmp_path, sqld.url(tls), token),
+        "no token": failure(tmp_path, url, None),
+        "wrong token": failure(tmp_path, url, stranger),
+        "expired token": failure(tmp_path, url, sqld.token(seconds=-60)),
+        "read-only token": failure(tmp_path, url, sqld.token("ro")),
+    }
+    key, setting = "plugins.turso.auth_token", "plugins.turso.url"
+    assert told["wrong URL"].startswith(f"{setting}: {where} is no libSQL server (HTTP status 404). ")
+    assert told["TLS"].startswith(f"{setting}: {where} speaks no TLS. ")
+    assert told["no token"].startswith(f"{key}: {where} asks for a token. ")
+    assert told["wrong token"].startswith(f"{key}: {where} does not know this token. ")
+    assert told["expired token"].startswith(f"{key}: {where} says that this token has expired. ")
+    assert told["read-only token"].startswith(f"{key}: {where} takes no writes with this token. ")
+
+    assert evanesce(tmp_path, "check", url, token).returncode == 0
+    newer = len(MIGRATIONS) + 1
+    sqld.rows(f'INSERT INTO "Schema" VALUES ({newer})')
+    told["newer"] = failure(tmp_path, url, token)
+    assert told["newer"].startswith(f"{setting}: the database has schema version {newer}, and this Evanesce knows none")
+
+    sqld.freeze()
+    try:
+        told["frozen"] = failure(tmp_path, url, token, "plugins.turso.timeout=1")
+    finally:
+        sqld.thaw()
+    assert f"127.0.0.1:{sqld.port} did not answer in time" in told["frozen"]
+
+    sqld.kill()
+    told["refused"] = failure(tmp_path, url, token)
+    assert f"127.0.0.1:{sqld.port} cannot be reached" in told["refused"]
+    assert len(set(told.values())) == len(told)
