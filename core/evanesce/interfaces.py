@@ -148,7 +148,8 @@ class Authenticator(Protocol):
 class Repository(Protocol):
     """Users, rooms and session logs: what lasts. Opened (`async with`) before the server listens.
 
-    Every method is bounded in time, and raises `PersistenceUnavailable` where the database does not answer.
+    Every method raises `PersistenceUnavailable` where the database does not answer: within 2.5 s, but for those that
+    nobody waits for (`record`, and those about sessions and what has been kept long enough), which may take longer.
     Times are the caller's: the store's clock.
     """
 
@@ -228,6 +229,36 @@ class Repository(Protocol):
         A `SessionEnded` may come in the same call as its `SessionStarted`, never before it. One whose user has been
         erased meanwhile is dropped.
         """
+        ...
+
+    async def servers_in_sessions(self) -> Sequence[str]:
+        """Name the servers of all sessions that have no `leave_time` yet."""
+        ...
+
+    async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
+        """Let up to `count` sessions of `server` that have no `leave_time` end `at` a time, or when they began.
+
+        A room that nobody is in any more, as far as sessions say, is not active then. Gives how many sessions it was.
+        """
+        ...
+
+    async def delete_sessions(self, before: Timestamp, count: int) -> int:
+        """Delete up to `count` sessions that ended before a time; gives how many."""
+        ...
+
+    async def delete_rooms(self, before: Timestamp, count: int) -> int:
+        """Delete up to `count` rooms that were closed before a time, with their sessions, of which not more at once.
+
+        Gives how many rows that was: 0 where nothing is left to delete.
+        """
+        ...
+
+    async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
+        """Name up to `count` guests who were last active before a time, longest ago first, but not the first `skip`."""
+        ...
+
+    async def delete_guests(self, count: int) -> int:
+        """Delete up to `count` rows of guests who were erased and have no rooms, open or closed; gives how many."""
         ...
 
     async def check(self) -> str:

@@ -25,13 +25,15 @@ def server(serve: Callable[..., Server], world: SimulatorProcess, idkit: Path) -
     return serve(*configuration(world, "guest", idkit=str(idkit)))
 
 
-def approve(world: SimulatorProcess, visitor: Visitor, person: str, *, reject: bool = False) -> None:
+def approve(
+    world: SimulatorProcess, visitor: Visitor, person: str, *, reject: bool = False, legacy: bool = False
+) -> None:
     """Scan what the page shows with a person's phone, and answer there."""
     link = visitor.page.locator("a.worldid-open")
     link.wait_for()
     visitor.page.locator(".worldid-qr svg").wait_for()
     address = link.get_attribute("href") or ""
-    answer = world.scan(person, address, reject=reject)
+    answer = world.scan(person, address, reject=reject, legacy=legacy)
     assert answer["success"] is not reject
     visitor.page.locator(f'a.worldid-open[href="{address}"]').wait_for(state="hidden")
 
@@ -45,7 +47,7 @@ def sign_up(world: SimulatorProcess, visitor: Visitor, url: str, person: str) ->
 
 def account_code(visitor: Visitor) -> str:
     visitor.page.click("#account-open")
-    code = visitor.page.locator(".worldid-code code").inner_text()
+    code = visitor.page.inner_text(".worldid-code code")
     visitor.page.click("#account form[method=dialog] button")
     return code
 
@@ -139,3 +141,18 @@ def test_somebody_else_at_the_account_code(
     assert answer == {"success": False, "error": "generic_error"}
     mallory.shows(".problem:has-text('World App could not do it')")
     assert mallory.page.evaluate("localStorage.getItem('evanesce.account')") is None
+
+
+def test_who_has_a_world_id_of_the_older_kind(
+    serve: Callable[..., Server], world: SimulatorProcess, visitor: Callable[..., Visitor], idkit: Path
+) -> None:
+    server = serve(*configuration(world, idkit=str(idkit), legacy_proofs="true"))
+    ada = visitor()
+    ada.page.goto(server.url)
+    ada.page.check("#worldid-new")
+    ada.page.fill("#worldid-name", "Ada")
+    ada.page.click("text=Sign up with World ID")
+    approve(world, ada, "Ada", legacy=True)
+    ada.shows("text=Step 2 of 2")
+    approve(world, ada, "Ada")
+    ada.shows("#home")

@@ -1,6 +1,6 @@
 """Sign-in with World ID on the page: a real server and a simulated World, whose app is played by the test.
 
-The page's library is one of the test's own (`data/idkit`), which fails as World's does.
+In IDKit's place stands a library of the tests' own (`data/idkit`), which fails as IDKit does.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import pytest
 from evanesce_plugins.worldid.qr import svg
 from tests.e2e.running import Server
 from tests.e2e.visitors import Visitor
-from tests.e2e.world_app import ASKING, IDKIT, WAITING, Fields, WorldApp, failed
-from tests.worldid.humans import configuration
+from tests.e2e.world_app import ASKING, IDKIT, WAITING, WorldApp, failed
+from tests.worldid.humans import Fields, configuration
 from tests.worldid.process import SimulatorProcess, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
-
-PROBLEM = "#sign-in-ways .problem:visible"
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.visitors import Visitor
+from tests.worldid.humans import Fields
 from tests.worldid.process import SimulatorProcess
-
-Fields = dict[str, Any]
 
 IDKIT = Path(__file__).parent / "data" / "idkit"
 """The folder of a library that stands in for IDKit, and asks `WorldApp`."""
@@ -71,4 +70,8 @@ class WorldApp:
             "signal": asked["human"]["signal"],
         }
         challenge |= {name: config[name] for name in ("action", "sessionId") if name in config}
-        return self._world.prove(self._person, asked["kind"], challenge)
+        wanted = {**challenge, "person": self._person, "purpose": asked["kind"]}
+        status, answer = self._world.ask("POST", "/simulator/prove", wanted)
+        assert (status, answer["success"]) == (200, True), answer
+        result: Fields = answer["result"]
+        return result

@@ -13,7 +13,8 @@ export class View {
   constructor(place, signal, heading) {
     const title = heading === undefined ? [] : [element("p", { className: "worldid-step" }, heading)];
     const cancel = button("Cancel", () => this.end("cancelled"), "quiet");
-    this.#element = element("div", { className: "worldid-view", role: "group", "aria-label": "World ID", tabIndex: -1 }, ...title, this.#state, this.#qr, this.#link, cancel);
+    const group = { className: "worldid-view", role: "group", "aria-label": "World ID", tabIndex: -1 };
+    this.#element = element("div", group, ...title, this.#state, this.#qr, this.#link, cancel);
     this.#hide();
     place.append(this.#element);
     this.#element.focus({ preventScroll: true });
