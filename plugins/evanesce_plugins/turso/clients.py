@@ -6,6 +6,7 @@ They lean on what the library does not promise, so that it is pinned to one vers
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -27,14 +28,16 @@ from evanesce_plugins.sql.driver import Row, Statement
 from evanesce_plugins.turso.faults import HttpStatus
 from evanesce_plugins.turso.settings import Address
 
+logger = logging.getLogger(__name__)
+
 CONNECTIONS = 16
 """How many connections to a server there are at most, by HTTP."""
 
 LOCK_SECONDS = 0.5
 """How long one attempt waits for a lock on a file: the thread can do nothing else meanwhile."""
 
-CLOSE_SECONDS = 1.0
-"""How long a WebSocket may take to be closed."""
+CLOSE_SECONDS = 0.5
+"""How long a WebSocket may take to be closed: less than whoever closes the client waits."""
 
 
 class Client(Protocol):
@@ -182,9 +185,16 @@ class FileClient(Sqlite3Client):
 
 
 async def _let_go(client: HranaClient) -> None:
+    connecting = client._conn._connect_task  # pyright: ignore[reportPrivateUsage]
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await client.close()
+            # A WebSocket that has been connected this moment is forgotten by the library.
+            [socket] = await asyncio.gather(connecting, return_exceptions=True)
+            if isinstance(socket, aiohttp.ClientWebSocketResponse):
+                await socket.close()
+    except TimeoutError:
+        logger.debug("a database did not close its connection in time")
     finally:
         await client._session.close()  # pyright: ignore[reportPrivateUsage]
 
