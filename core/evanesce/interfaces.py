@@ -355,8 +355,11 @@ class Connection(Protocol):
         """Ask the client for a sign of life, where the transport can."""
         ...
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again."""
+    async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
+        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again.
+
+        `goodbye` goes out last, even where the outbox is full.
+        """
         ...
 
 
