@@ -134,7 +134,8 @@ class Talk:
 async def test_a_frozen_database_stalls_nothing(
     sqld: Sqld, serve: Callable[..., Server], nursery: trio.Nursery, scheme: str
 ) -> None:
-    server = serve(*on(sqld, "delay", scheme=scheme), environment=DELAY)
+    # Messages live for 2 s, so that who comes in is given as many of them before and afterwards.
+    server = serve(*on(sqld, "delay", scheme=scheme), "messages.ttl=2", environment=DELAY)
     ana, ben = await Person.arrive(server, nursery, "Ana"), await Person.arrive(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
     for person in (ana, ben):
@@ -162,7 +163,7 @@ async def test_a_frozen_database_stalls_nothing(
         talking.start_soon(talk.go_on)
         talking.start_soon(come_and_go)
         await came.wait()
-        await trio.sleep(2)
+        await trio.sleep(3)
         await ask(server, "GET", "/delay")
         talk.look()
         await trio.sleep(8)
