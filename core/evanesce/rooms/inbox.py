@@ -23,6 +23,8 @@ class Inbox(Generic[T]):
         self._closed = False
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
+        self.largest = 0
+        """The most items that one `drain` took."""
 
     @property
     def closed(self) -> bool:
@@ -59,6 +61,7 @@ class Inbox(Generic[T]):
     def drain_nowait(self) -> list[T]:
         """Take all that waits, in order; nothing is nothing."""
         items = list(self._items)
+        self.largest = max(self.largest, len(items))
         self._items.clear()
         self._writers.unpark(count=self._limit)
         return items
