@@ -34,10 +34,15 @@ class Inbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def full(self) -> bool:
+        """Whether whoever puts something has to wait for room."""
+        return len(self._items) >= self._limit
+
     async def put(self, item: T) -> None:
         """Add `item`, waiting for room. Raises `InboxClosed`. The caller bounds the wait."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while len(self._items) >= self._limit and not self._closed:
+        while self.full and not self._closed:
             await self._writers.park()
         self.put_over(item)
 
@@ -53,7 +58,8 @@ class Inbox(Generic[T]):
 
     async def drain(self) -> list[T]:
         """Wait until there is something, and take all of it, in order."""
-        await trio.lowlevel.checkpoint()
+        if self._items:
+            await trio.lowlevel.checkpoint()
         while not self._items:
             await self._readers.park()
         return self.drain_nowait()

@@ -139,6 +139,8 @@ class Room:
     async def _requests(self) -> list[RoomRequest]:
         """Wait for what is asked next, no longer than until there is something else to do."""
         pause = self._attendance.pause
+        if pause == math.inf:
+            return await self.inbox.drain()
         if pause == 0:
             await trio.lowlevel.checkpoint()
             return self.inbox.drain_nowait()

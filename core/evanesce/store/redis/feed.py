@@ -118,7 +118,8 @@ class RoomFeed:
 
     async def next(self) -> Sequence[Happening]:
         """Wait for what happens next."""
-        await trio.lowlevel.checkpoint()
+        if self._ready or self._payloads:
+            await trio.lowlevel.checkpoint()
         while not self._ready:
             if self._closed:
                 await trio.sleep_forever()
@@ -168,23 +169,23 @@ class RoomFeed:
 
         With `lenient` what is missing could not be had: it is of an epoch that is over, or lost.
         """
-        epoch, *lines = payload.decode().split("\n")
-        if epoch not in ("-", self._at.epoch):
+        head, *lines = payload.split(b"\n")
+        if head != b"-" and head.decode() != self._at.epoch:
             if lenient:
                 return
             raise _Hole(presence=True)
         for line in lines:
-            kind, rest = line[0], line[2:]
-            if kind == "m":
-                self._read_message(rest, lenient)
-            elif kind == "w":
-                self._read_withdrawal(rest, lenient)
-            elif kind == "t":
-                self._ready.append(Writing(rest))
-            elif kind == "x":
-                self._close(_text.decode(rest))
+            kind = line[:1]
+            if kind == b"m":
+                self._read_message(line, lenient)
+            elif kind == b"w":
+                self._read_withdrawal(line, lenient)
+            elif kind == b"t":
+                self._ready.append(Writing(line[2:].decode()))
+            elif kind == b"x":
+                self._close(_text.decode(line[2:]))
             else:
-                self._read_person(kind, rest, lenient)
+                self._read_person(line.decode(), lenient)
 
     def _next_number(self, number: int, lenient: bool) -> bool:
         if number <= self._at.number:
@@ -195,11 +196,11 @@ class RoomFeed:
             self._ready.append(Lost(str(self._at), self._at.number, self._version))
         return True
 
-    def _read_message(self, rest: str, lenient: bool) -> None:
-        time, number, messages, expires, body = rest.split(" ", 4)
+    def _read_message(self, line: bytes, lenient: bool) -> None:
+        _, time, number, messages, expires, body = line.split(b" ", 5)
         if self._next_number(int(number), lenient):
             at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._give(at, body.encode(), int(expires))
+            self._give(at, body, int(expires))
 
     def _give(self, at: Cursor, body: bytes, expires_at: int | None = None) -> None:
         """Give a message, once: after the store lost its memory a repeated one gets a new entry."""
@@ -214,14 +215,14 @@ class RoomFeed:
             self._seen[message_id] = positioned.deadline
             self._ready.append(positioned)
 
-    def _read_withdrawal(self, rest: str, lenient: bool) -> None:
-        time, number, messages, message_id = rest.split(" ")
+    def _read_withdrawal(self, line: bytes, lenient: bool) -> None:
+        _, time, number, messages, message_id = line.split(b" ")
         if self._next_number(int(number), lenient):
             self._at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._ready.append(MessageWithdrawn(message_id, int(number)))
+            self._ready.append(MessageWithdrawn(message_id.decode(), int(number)))
 
-    def _read_person(self, kind: str, rest: str, lenient: bool) -> None:
-        count_text, version_text, user_id, *name = rest.split(" ", 3)
+    def _read_person(self, line: str, lenient: bool) -> None:
+        kind, count_text, version_text, user_id, *name = line.split(" ", 4)
         count, version = int(count_text), int(version_text)
         if version <= self._version:
             return
