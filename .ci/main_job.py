@@ -60,7 +60,7 @@ def refuse_what_is_not_installed() -> None:
     settings = [
         "plugins.enabled=['worldid','sqlite','quart']",
         "plugins.worldid.app_id=app_x",
-        "plugins.worldid.rp_id=rp_x",
+        "plugins.worldid.rp_id=rp_1",
     ]
     settings += ["plugins.worldid.action=x", f"plugins.worldid.signing_key={'ab' * 32}"]
     command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]

@@ -11,7 +11,16 @@ from typing import Protocol
 
 import pluggy
 
-from evanesce.interfaces import Authenticator, CliCommand, HttpRoute, Repository, Settings, Setup, Transport
+from evanesce.interfaces import (
+    Authenticator,
+    CliCommand,
+    HttpRoute,
+    Repository,
+    Settings,
+    Setup,
+    SignInPage,
+    Transport,
+)
 from evanesce.model import ChatRoom, Draft
 
 hookspec = pluggy.HookspecMarker("evanesce")
@@ -65,6 +74,11 @@ class Hooks(Protocol):
     @hookspec
     def evanesce_http_routes(self, setup: Setup) -> Sequence[HttpRoute]:
         """Add HTTP routes. Called once, before the event loop starts."""
+        ...
+
+    @hookspec
+    def evanesce_sign_in_page(self, setup: Setup) -> SignInPage:
+        """Let the web page sign in with a provider. Called once, before the event loop starts."""
         ...
 
     # --- while it runs: on the Trio thread, so never blocking; awaited, each for at most 2 s ------------------------

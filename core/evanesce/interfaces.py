@@ -339,6 +339,20 @@ class HttpRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class SignInPage:
+    """How the web page signs in with `provider`, an authenticator's: by a JavaScript module.
+
+    `module` is its absolute path on this origin, normally a route of the same plugin; docs/plugins.md says what it
+    exports. `sources` is what the page's Content-Security-Policy must allow beside `'self'`, by directive, such as
+    `{"connect-src": ["https://bridge.example"]}`.
+    """
+
+    provider: str
+    module: str
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+
+@dataclass(frozen=True, slots=True)
 class CliCommand:
     """A subcommand that a plugin adds to `evanesce`; `run` gives the exit code."""
 
@@ -367,6 +381,11 @@ class Gateway(Protocol):
     @property
     def routes(self) -> Sequence[HttpRoute]:
         """What plugins add to HTTP."""
+        ...
+
+    @property
+    def sign_in_pages(self) -> Sequence[SignInPage]:
+        """How the web page signs in, in the order in which it offers it."""
         ...
 
     async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:

@@ -59,7 +59,7 @@ class Outbox:
         self._framing = framing
         self._limit = limit
         self._stream = stream
-        self._waiting: deque[Frame | bytes] = deque()
+        self._waiting: deque[Frame | bytes] | None = None  # while nothing waits: an empty one takes 760 bytes
         self._rest: memoryview | None = None  # of an entry that the kernel took in part
         self._rest_expires_at = math.inf
         self._first_expires_at = math.inf  # no later than anything in `_waiting` does
@@ -107,7 +107,7 @@ class Outbox:
     def discard(self) -> None:
         """Throw away what waits; whatever is written from now on disappears."""
         self._open = False
-        self._waiting.clear()
+        self._waiting = None
         self._rest = None
         self._waiting_bytes = 0
 
@@ -126,7 +126,7 @@ class Outbox:
                 self._drop_expired(trio.current_time())
                 if self._waiting_bytes + len(wire) > limit:
                     return False
-            self._waiting.append(entry)
+            self._queue(entry)
             self._waiting_bytes += len(wire)
             self._first_expires_at = min(self._first_expires_at, expires_at)
         else:
@@ -140,13 +140,18 @@ class Outbox:
             if sent:
                 self._set_rest(memoryview(wire)[sent:], expires_at)
             else:
-                self._waiting.append(entry)
+                self._queue(entry)
                 self._first_expires_at = expires_at
             self._waiting_bytes = len(wire) - sent
         if not self._flushing:
             self._flushing = True
             self._nursery.start_soon(self._flush)
         return True
+
+    def _queue(self, entry: Frame | bytes) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(entry)
 
     def _send(self, data: bytes | memoryview) -> int:
         """Give `data` to the kernel, and say how much it took. Raises `BrokenResourceError` where the client is gone.
@@ -175,7 +180,7 @@ class Outbox:
 
     def _drop_expired(self, now: float) -> None:
         """Put `skipped` in the place of frames that expired; the library's writes keep their places among them."""
-        if now < self._first_expires_at:
+        if now < self._first_expires_at or self._waiting is None:
             return
         kept: deque[Frame | bytes] = deque()
         run: list[Frame] = []
@@ -191,13 +196,13 @@ class Outbox:
         self._first_expires_at = min((entry.expires_at for entry in kept if isinstance(entry, Frame)), default=math.inf)
         self._waiting_bytes = sum(len(self._wire(entry)) for entry in kept) + (len(self._rest) if self._rest else 0)
 
-    def _head(self) -> tuple[bytes, float] | None:
-        """Give the wire bytes of the first entry that may be sent now, and when it expires; None where none is left."""
+    def _head(self) -> tuple[deque[Frame | bytes], bytes, float] | None:
+        """Give what waits, where anything may be sent now; the wire bytes of its first entry, and when that expires."""
         self._drop_expired(trio.current_time())
         if not self._waiting:
             return None
         head = self._waiting[0]
-        return self._wire(head), head.expires_at if isinstance(head, Frame) else math.inf
+        return self._waiting, self._wire(head), head.expires_at if isinstance(head, Frame) else math.inf
 
     async def _flush(self) -> None:
         """Send what waits until nothing does."""
@@ -211,6 +216,7 @@ class Outbox:
         finally:
             if self._rest is not None or self._waiting:
                 self.discard()  # cancelled: what is half sent can never be made whole
+            self._waiting = None
             self._flushing = False
             if self._idle is not None:
                 self._idle.set()
@@ -223,25 +229,25 @@ class Outbox:
                 self._waiting_bytes -= sent
                 self._set_rest(self._rest[sent:], self._rest_expires_at)
             elif head := self._head():
-                wire, expires_at = head
+                waiting, wire, expires_at = head
                 sent = self._send(wire)
                 if sent:
-                    self._waiting.popleft()
+                    waiting.popleft()
                     self._waiting_bytes -= sent
                     self._set_rest(memoryview(wire)[sent:], expires_at)
             else:
                 return
             if not sent:
                 # A frame that is half sent cannot be taken back, and must not be finished after it expires.
-                with trio.move_on_at(min(self._rest_expires_at, trio.current_time() + STALL_SECONDS)) as waiting:
+                with trio.move_on_at(min(self._rest_expires_at, trio.current_time() + STALL_SECONDS)) as stalled:
                     await trio.lowlevel.wait_writable(self._socket)
-                if waiting.cancelled_caught:
+                if stalled.cancelled_caught:
                     self.abort()
 
     async def _flush_to_stream(self, stream: trio.abc.SendStream) -> None:
         while head := self._head():
-            wire, expires_at = head
-            self._waiting.popleft()
+            waiting, wire, expires_at = head
+            waiting.popleft()
             self._set_rest(memoryview(wire), expires_at)
             with trio.move_on_at(min(expires_at, trio.current_time() + STALL_SECONDS)) as sending:
                 await stream.send_all(wire)

@@ -93,6 +93,7 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
             await outer.start(plugins.run_observers)
             nursery.start_soon(records.run)
             await nursery.start(services.hub.run)
+            nursery.start_soon(gateway.watch)
             urls: list[str] = []
             for transport in parts.transports.values():
                 urls.extend(await nursery.start(transport.serve, gateway))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.running import Server
+from tests.e2e.visitors import Visitor
+from tests.worldid.idkit import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,15 +31,23 @@ CHROMIUM_FLAGS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def transport() -> str:
+    """Give the transport that people come over; the modules about any of them are parametrised with all."""
+    return "quart"
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
     """Start servers with settings of the test's own; each must end with exit code 0, unless the test ended it."""
     servers: list[Server] = []
 
-    def start(*settings: str, environment: dict[str, str] | None = None) -> Server:
+    def start(
+        *settings: str, transports: Sequence[str] = (transport,), environment: dict[str, str] | None = None
+    ) -> Server:
         folder = tmp_path / f"server{len(servers)}"
         folder.mkdir()
-        server = Server(folder, *settings, environment=environment)
+        server = Server(folder, *settings, transports=transports, environment=environment)
         server.start()
         servers.append(server)
         return server
@@ -59,9 +69,9 @@ def server(serve: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Server]:
     """One server for all tests of a module that leave it as it was."""
-    with Server(tmp_path_factory.mktemp("shared")) as server:
+    with Server(tmp_path_factory.mktemp("shared"), transports=[transport]) as server:
         yield server
 
 
@@ -84,6 +94,27 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def idkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with IDKit's bundle for browsers. Skipped where npm cannot fetch it, but never in CI."""
+    return fetch(tmp_path_factory.mktemp("idkit"))
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def visit(**options: bool) -> Visitor:
+        visitors.append(Visitor(browser, **options))
+        return visitors[-1]
+
+    yield visit
+    for one in visitors:
+        one.context.close()
+    for one in visitors:
+        assert one.problems == []
 
 
 @pytest.fixture

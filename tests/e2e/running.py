@@ -11,12 +11,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis
 
+SCHEMES = {"quart": "http", "trio_websocket": "ws"}
+TRANSPORTS = list(SCHEMES)
 START_SECONDS = 20.0
 END_SECONDS = 15.0
 
@@ -30,21 +33,31 @@ def free_port() -> int:
 class Server:
     """Started by `with`, or `start`. It blocks: from Trio, call it in a thread.
 
-    `settings` are given as `--set`; many people sign in from one address here, so that limit is far off.
+    `settings` are given as `--set`; many people sign in from one address here, so that limit is far off. The public
+    address is that of the first of `transports`; only `quart` has HTTP.
     """
 
-    def __init__(self, folder: Path, *settings: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *settings: str,
+        transports: Sequence[str] = ("quart",),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.ports = {transport: free_port() for transport in transports}
+        self.port = self.ports[transports[0]]
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
         self._settings = [
-            f"plugins.quart.bind=127.0.0.1:{self.port}",
+            *(f"plugins.{transport}.bind=127.0.0.1:{port}" for transport, port in self.ports.items()),
             f"server.public_url={self.url}",
             "limits.sign_ins_per_minute=100000",
-            *settings,
         ]
+        if list(transports) != ["quart"]:
+            self._settings.append("plugins.enabled=" + json.dumps(["guest", "sqlite", *transports]))
+        self._settings += settings
 
     @property
     def ws_url(self) -> str:
@@ -72,10 +85,12 @@ class Server:
                 env=os.environ | self._environment,
                 start_new_session=True,
             )
-        line = self._first_line()
-        assert line == f"listening on {self.url}", f"it said {line!r} and wrote:\n{self.errors}"
+        for transport, port in self.ports.items():
+            line = self._next_line()
+            expected = f"listening on {SCHEMES[transport]}://127.0.0.1:{port}"
+            assert line == expected, f"it said {line!r} and wrote:\n{self.errors}"
 
-    def _first_line(self) -> str:
+    def _next_line(self) -> str:
         assert self.process is not None
         assert self.process.stdout is not None
         line = b""

@@ -13,9 +13,14 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from evanesce.cli.client import Fields
 from tests.e2e.people import PATIENCE, Person
-from tests.e2e.running import Server
+from tests.e2e.running import TRANSPORTS, Server
 
 NESTED = '{"type": "ping", "x": ' + "[" * 40 + "]" * 40 + "}"
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @asynccontextmanager
@@ -343,9 +348,9 @@ async def test_leaving_while_much_is_being_sent(shared_server: Server, bystander
             await trio.aclose_forcefully(stream)
 
 
-async def test_a_plugin_that_raises(serve: Callable[..., Server], plugin_path: dict[str, str]) -> None:
+async def test_a_plugin_that_raises(serve: Callable[..., Server], transport: str, plugin_path: dict[str, str]) -> None:
     """C5: what a handler raises is the error of its part, and ends nothing."""
-    server = serve('plugins.enabled=["guest", "sqlite", "quart", "walker"]', environment=plugin_path)
+    server = serve(f'plugins.enabled=["guest", "sqlite", "{transport}", "walker"]', environment=plugin_path)
     async with line(server) as socket:
         for _ in range(3):
             await socket.send_message('{"type": "challenge", "provider": "walker"}')

@@ -13,9 +13,14 @@ from evanesce.cli.client import Client, Refused
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.protocol.commands import AnyCommand
 from tests.e2e.people import PATIENCE, Person, seconds
-from tests.e2e.running import Server
+from tests.e2e.running import TRANSPORTS, Server
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[Person, Person, str]:
@@ -342,9 +347,9 @@ async def test_who_may_say_what_before_and_after_hello(server: Server, nursery: 
 
 
 async def test_what_plugins_refuse(
-    serve: Callable[..., Server], plugin_path: dict[str, str], nursery: trio.Nursery
+    serve: Callable[..., Server], transport: str, plugin_path: dict[str, str], nursery: trio.Nursery
 ) -> None:
-    server = serve('plugins.enabled=["guest", "sqlite", "quart", "walker"]', environment=plugin_path)
+    server = serve(f'plugins.enabled=["guest", "sqlite", "{transport}", "walker"]', environment=plugin_path)
     with trio.fail_after(PATIENCE):
         client = await Client.open(nursery, server.ws_url)
         for outcome in ("auth_failed", "auth_unavailable"):

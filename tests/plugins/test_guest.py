@@ -12,7 +12,7 @@ import pytest
 
 from evanesce.errors import BadRequest
 from evanesce.hookspecs import Hooks
-from evanesce.interfaces import Authenticator, Challenge, Setup
+from evanesce.interfaces import Authenticator, Challenge, HttpRequest, Setup
 from evanesce.testing.caller import caller
 from evanesce_plugins import guest
 from evanesce_plugins.guest import GuestSettings
@@ -34,13 +34,28 @@ def authenticator(*, allow_public: bool = False) -> Authenticator:
     return guest.evanesce_authenticator(setup)
 
 
-def test_its_hooks_are_those_of_an_authenticator() -> None:
+def test_its_hooks_are_those_of_a_way_to_sign_in_on_the_page_too() -> None:
     manager = pluggy.PluginManager("evanesce")
     manager.add_hookspecs(Hooks)
     manager.register(guest, "guest")
     manager.check_pending()
     callers = manager.get_hookcallers(guest) or []
-    assert {caller.name for caller in callers} == {"evanesce_settings", "evanesce_authenticator"}
+    assert {caller.name for caller in callers} == {
+        "evanesce_settings",
+        "evanesce_authenticator",
+        "evanesce_http_routes",
+        "evanesce_sign_in_page",
+    }
+
+
+async def test_it_serves_the_page_s_module_itself() -> None:
+    page = guest.evanesce_sign_in_page()
+    [route] = guest.evanesce_http_routes()
+    assert (page.provider, page.module, page.sources) == ("guest", route.path, {})
+    request = HttpRequest(method="GET", path=route.path, query={}, headers={}, body=b"", user=None)
+    answer = await route.handle(request)
+    assert "javascript" in answer.content_type
+    assert b"export default" in answer.body
 
 
 def test_it_serves_this_machine_alone_unless_it_is_told_otherwise() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.transports.quart_server import FakeGateway, Listening, listening
+from tests.transports.serving import QUART, FakeGateway, Listening, listening
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,12 @@ def gateway() -> FakeGateway:
 
 
 @pytest.fixture
-async def server(gateway: FakeGateway) -> AsyncIterator[Listening]:
-    async with listening(gateway) as listening_:
+def transport() -> str:
+    """Give the transport's name; the modules about any of them are parametrised with all."""
+    return QUART
+
+
+@pytest.fixture
+async def server(gateway: FakeGateway, transport: str) -> AsyncIterator[Listening]:
+    async with listening(gateway, transport) as listening_:
         yield listening_

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evanesce.errors import BadRequest, CommandError, ErrorCode, StoreUnavailable
-from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness
+from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness, SignInPage
 from evanesce.protocol.commands import (
     Challenge,
     CloseRoom,
@@ -22,8 +22,7 @@ from evanesce.protocol.commands import (
     UpdateProfile,
 )
 from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
-from evanesce_transports.quart.settings import Settings
-from tests.transports.quart_server import NOW, ORIGIN, FakeGateway, Listening, listening
+from tests.transports.serving import NOW, ORIGIN, FakeGateway, Listening, listening
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 
@@ -238,7 +237,7 @@ async def test_metrics_are_for_this_machine_unless_configured(server: Listening,
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     # Through a proxy that is not trusted, who asks cannot be known.
     assert (await ask(server, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 403
-    async with listening(gateway, Settings(bind="127.0.0.1:0", metrics_public=True)) as public:
+    async with listening(gateway, metrics_public=True) as public:
         assert (await ask(public, "GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 200
 
 
@@ -290,6 +289,33 @@ async def test_the_web_client(server: Listening, path: str) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert b"<html" in answer.body
+
+
+STRICT = "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+
+async def test_the_ways_to_sign_in(gateway: FakeGateway) -> None:
+    gateway.sign_in_pages = [
+        SignInPage("b", "/b/b.js", {"script-src": ["'wasm-unsafe-eval'"], "connect-src": ["https://one.example"]}),
+        SignInPage("a", "/a.js", {"connect-src": ("https://two.example", "https://one.example")}),
+    ]
+    async with listening(gateway) as server:
+        answer = await ask(server, "GET", "/static/sign-in.json")
+        assert answer.json == [{"provider": "b", "module": "/b/b.js"}, {"provider": "a", "module": "/a.js"}]
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-cache"
+        for path in ("/", f"/r/{ROOM}"):
+            assert (await ask(server, "GET", path)).headers["content-security-policy"] == (
+                "default-src 'self'; connect-src 'self' https://one.example https://two.example; base-uri 'none'; "
+                "form-action 'self'; frame-ancestors 'none'; script-src 'self' 'wasm-unsafe-eval'"
+            )
+        for path in ("/static/sign-in.json", "/static/chat.js", "/static/index.html", "/healthz", "/nothing"):
+            assert (await ask(server, "GET", path)).headers["content-security-policy"] == STRICT
+
+
+async def test_no_way_to_sign_in(server: Listening) -> None:
+    assert (await ask(server, "GET", "/static/sign-in.json")).json == []
+    assert (await ask(server, "GET", "/")).headers["content-security-policy"] == STRICT
 
 
 async def test_static_files_and_no_others(server: Listening) -> None:

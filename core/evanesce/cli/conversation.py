@@ -100,6 +100,10 @@ class Conversation:
         except Refused as error:
             if error.code == "invalid_token":
                 self._token = None  # it ran out while there was no connection: come in as a new guest
+            elif error.code == "unknown_provider":
+                self._give_up(
+                    f"this server lets no guests in, and a terminal is one: open the link in a browser. {error}"
+                )
             elif not error.retry:
                 self._give_up(str(error))
             return False

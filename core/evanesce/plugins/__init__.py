@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from evanesce.plugins.manager import Parts, Plugins, PluginStatistics
+from evanesce.plugins.manager import Plugins, PluginStatistics
+from evanesce.plugins.parts import Parts
 
 __all__ = ["Parts", "PluginStatistics", "Plugins"]

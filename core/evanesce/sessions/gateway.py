@@ -10,19 +10,22 @@ from urllib.parse import urlsplit
 import trio
 
 from evanesce.errors import CloseCode, CommandError, ErrorCode, Unavailable
-from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn
+from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignInPage
 from evanesce.logs import folded
 from evanesce.model import User
 from evanesce.plugins import Parts
 from evanesce.protocol import commands, events
 from evanesce.sessions.operations import SignedIn
 from evanesce.sessions.services import Services
-from evanesce.sessions.session import GOING_AWAY, RESTARTING, Session
+from evanesce.sessions.session import FAULT, GOING_AWAY, RESTARTING, Session
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 """How long a part may take to say how it is, before it counts as down."""
+
+LOOKS_AT_ONCE = 100
+"""At how many connections it is looked before others have their turn."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -41,6 +44,7 @@ class Gateway:
         services.metrics.watch("rooms", "Rooms that run on this server", lambda: services.hub.rooms)
         most = "The most requests that ever waited in a room's inbox"
         services.metrics.watch("inbox_largest", most, lambda: services.hub.largest_inbox)
+        services.metrics.watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property
     def draining(self) -> bool:
@@ -51,6 +55,11 @@ class Gateway:
     def routes(self) -> Sequence[HttpRoute]:
         """What plugins add to HTTP."""
         return self._parts.routes
+
+    @property
+    def sign_in_pages(self) -> Sequence[SignInPage]:
+        """How the web page signs in."""
+        return self._parts.sign_in_pages
 
     async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
         """Talk with a client from its first frame to its last."""
@@ -64,6 +73,28 @@ class Gateway:
             self._sessions.discard(session)
             if self.draining and not self._sessions:
                 self._ended.set()
+
+    async def watch(self) -> None:
+        """See from time to time whether the clients are still there, until cancelled.
+
+        One task for all of them: a timer and a scope for each would be a good part of what an idle connection costs.
+        """
+        limits = self._services.config.limits
+        every = min(1.0, limits.hello_seconds / 20, limits.heartbeat_seconds / 50)
+        while True:
+            await trio.sleep(every)
+            for number, session in enumerate(list(self._sessions), 1):
+                self._look(session, every)
+                if number % LOOKS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _look(self, session: Session, every: float) -> None:
+        try:
+            session.look(trio.current_time(), every)
+        except Exception as error:  # the border around a connection, which is a plugin's
+            logger.error("a connection failed: %s", folded(error))
+            self._services.metrics.faults.labels("session").inc()
+            session.end(CloseCode.FAULT, FAULT)
 
     async def drain(self, *, restarting: bool = False) -> None:
         """Send every client away, and wait until they have gone. The caller bounds the wait."""
@@ -96,11 +127,11 @@ class Gateway:
         operations = self._services.operations
         try:
             was = await self._recognise(bearer)
-            who, created = await operations.sign_in(credential, was, address)
+            who, token, created = await operations.sign_in(credential, was, address)
         except CommandError as error:
             self._services.metrics.refused.labels(error.code.value).inc()
             raise
-        return SignIn(operations.welcome(who, with_token=True), created)
+        return SignIn(operations.welcome(who, token=token), created)
 
     async def identify(self, bearer: str | None) -> User | None:
         """Give who a bearer token is of."""

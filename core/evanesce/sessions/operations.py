@@ -40,7 +40,6 @@ class SignedIn:
 
     user: User
     claims: Claims
-    token: str
 
     @property
     def expires_at(self) -> Timestamp:
@@ -78,24 +77,26 @@ class Operations:
         user = await self._repository.user(claims.sub, claims.sid)
         if user is None:
             raise CommandError(ErrorCode.INVALID_TOKEN, "This token was signed out. Sign in again.")
-        return SignedIn(user, claims, token)
+        return SignedIn(user, claims)
 
-    async def sign_in(self, credential: Mapping[str, Any], who: SignedIn | None, address: str) -> tuple[SignedIn, bool]:
-        """Exchange a credential for a token; with whether the account is new."""
+    async def sign_in(
+        self, credential: Mapping[str, Any], who: SignedIn | None, address: str
+    ) -> tuple[SignedIn, str, bool]:
+        """Exchange a credential for a token; with the token, and whether the account is new."""
         user, created = await self._providers.sign_in(credential, None if who is None else who.user, address)
         token, claims = self._tokens.issue(user.user_id, self._store.now())
-        return SignedIn(user, claims, token), created
+        return SignedIn(user, claims), token, created
 
-    def welcome(self, who: SignedIn, *, with_token: bool, ref: commands.Ref | None = None) -> events.Welcome:
-        """Greet somebody who has signed in."""
+    def welcome(self, who: SignedIn, *, token: str | None = None, ref: commands.Ref | None = None) -> events.Welcome:
+        """Greet somebody who has signed in, with the token where there is a new one."""
         config = self._config
         return events.Welcome(
             ref=ref,
             user_id=who.user.user_id,
             display_name=who.user.display_name,
             server_time=timestamp(self._store.now()),
-            token=who.token if with_token else UNSET,
-            token_expires_at=who.expires_at if with_token else UNSET,
+            token=UNSET if token is None else token,
+            token_expires_at=UNSET if token is None else who.expires_at,
             message_ttl=config.messages.ttl,
             heartbeat=config.limits.heartbeat_seconds,
             limits=events.Limits(

@@ -43,6 +43,7 @@ SEEN_SECONDS = 10.0
 
 GOING_AWAY = "The server is going away."
 RESTARTING = "The server is restarting."
+FAULT = "A fault in the server ended this connection. Come back in a moment."
 
 _BACKLOG_SHARE = 4  # a connection is backlogged when a fourth of its outbox is full
 
@@ -68,6 +69,7 @@ class Session:
         self._seen_at = -math.inf
         self._pinged_at = -math.inf
         self._next_look = trio.current_time() + self._config.limits.hello_seconds
+        self._reading = False  # it waits for a frame
 
     # --- what the Hub and the rooms see ---------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Session:
     def renamed(self, display_name: str) -> None:
         """Learn that the user has a new name."""
         who = self._signed_in
-        self._who = SignedIn(msgspec.structs.replace(who.user, display_name=display_name), who.claims, who.token)
+        self._who = SignedIn(msgspec.structs.replace(who.user, display_name=display_name), who.claims)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """End the connection; the first reason counts."""
@@ -144,7 +146,7 @@ class Session:
         except Exception as error:  # the border around a connection: its fault ends it alone
             logger.error("a session failed: %s", folded(error))
             self._services.metrics.faults.labels("session").inc()
-            self._ending = (CloseCode.FAULT, "A fault in the server ended this connection. Come back in a moment.")
+            self._ending = (CloseCode.FAULT, FAULT)
         finally:
             with trio.CancelScope(shield=True):
                 await self._finish()
@@ -177,32 +179,38 @@ class Session:
         for room in list(self._rooms.values()):
             await room.settled()
 
+    def look(self, now: float, every: float) -> None:
+        """See whether the client is still there, where it is time to; `every` seconds this is called.
+
+        One that is busy with a command is let be: it reads nothing, and was heard when the command came.
+        """
+        if not self._reading:
+            return
+        if self._who is None:
+            self._look_for_hello(now)
+        elif now + every > self._next_look:  # rather early than late
+            if self._connection.heard_at < self._pinged_at:
+                self.end(CloseCode.SILENT, "No answer to pings.")
+            else:
+                self._pinged_at = now
+                self._next_look = now + self._config.limits.heartbeat_seconds
+                self._connection.ping()
+
+    def _look_for_hello(self, now: float) -> None:
+        if self._who is None and now >= self._next_look:
+            self.end(CloseCode.SILENT, "No hello in time.")
+
     async def _talk(self) -> None:
         if self._bearer is not None:
             await self._handle_safely(commands.Hello(token=self._bearer), greet=False)
         while True:
-            frame: str | bytes | None = None
-            with trio.move_on_at(self._next_look) as look:
-                frame = await self._connection.receive()
-            if look.cancelled_caught:
-                self._look()
-                continue
+            self._reading = True
+            frame = await self._connection.receive()
+            self._reading = False
             if frame is None:
                 return
             await self._read(frame)
-
-    def _look(self) -> None:
-        """See whether the client is still there, from time to time."""
-        if self._who is None:
-            self.end(CloseCode.SILENT, "No hello in time.")
-            return
-        now = trio.current_time()
-        if self._connection.heard_at < self._pinged_at:
-            self.end(CloseCode.SILENT, "No answer to pings.")
-            return
-        self._connection.ping()
-        self._pinged_at = now
-        self._next_look = now + self._config.limits.heartbeat_seconds
+            self._look_for_hello(trio.current_time())
 
     async def _read(self, frame: str | bytes) -> None:
         if self._who is not None and self._services.commands_limit.take(self.user_id):
@@ -281,8 +289,9 @@ class Session:
 
     async def _hello(self, command: commands.Hello, *, greet: bool) -> None:
         operations, was = self._services.operations, self._who
+        token: str | None = None
         if command.credential is not None:
-            who, _ = await operations.sign_in(command.credential, was, self._connection.address)
+            who, token, _ = await operations.sign_in(command.credential, was, self._connection.address)
         elif command.token is not None:
             who = await operations.recognise(command.token)
         elif was is not None:
@@ -302,7 +311,7 @@ class Session:
         if was is None:
             self._next_look = trio.current_time() + self._config.limits.heartbeat_seconds
         if greet:
-            self._say(operations.welcome(who, with_token=command.credential is not None, ref=command.ref))
+            self._say(operations.welcome(who, token=token, ref=command.ref))
 
     async def _depart(self, command: commands.SignOut | commands.ForgetMe) -> None:
         # The notice that this makes ends the connection as well: the answer has to go out first.

@@ -125,6 +125,7 @@ async def memory_server(
         nursery.start_soon(records.run)
         await nursery.start(loaded.run_observers)
         await nursery.start(services.hub.run)
+        nursery.start_soon(gateway.watch)
         async with trio.open_nursery() as connections:
             yield TestServer(gateway, store, repository, connections)
             connections.cancel_scope.cancel()

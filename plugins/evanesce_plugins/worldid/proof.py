@@ -26,6 +26,9 @@ REQUEST_BYTES = 16 * 1024
 Purpose = Literal["sign_up", "create_session", "sign_in"]
 
 Number = Annotated[str, Meta(max_length=66)]
+Element = Annotated[str, Meta(max_length=78)]
+"""One of a proof's five numbers: IDKit writes them in decimal, World's documentation shows them in hexadecimal."""
+
 SessionId = Annotated[str, Meta(pattern=r"^session_[0-9a-f]{128}\Z")]
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -60,7 +63,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
     issuer_schema_id: int
     signal_hash: Number
     expires_at_min: Annotated[int, Meta(ge=0, lt=2**53)]
-    proof: Annotated[list[Number], Meta(min_length=5, max_length=5)]
+    proof: Annotated[list[Element], Meta(min_length=5, max_length=5)]
     nullifier: Number | None = None
     session_nullifier: Annotated[list[Number], Meta(min_length=2, max_length=2)] | None = None
 

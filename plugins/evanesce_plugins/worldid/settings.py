@@ -38,7 +38,9 @@ class WorldIdSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_
     """
 
     app_id: Annotated[str, Meta(pattern=r"^app_[A-Za-z0-9_]{1,64}\Z", description="the app's id: it begins with app_")]
-    rp_id: Annotated[str, Meta(pattern=r"^rp_[A-Za-z0-9_]{1,64}\Z", description="the RP's id: it begins with rp_")]
+    rp_id: Annotated[
+        str, Meta(pattern=r"^rp_[0-9a-fA-F]{1,16}\Z", description="the RP's id: rp_ and up to 16 hexadecimal digits")
+    ]
     action: Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z", description="1 to 128 characters without spaces")]
     signing_key: Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description="64 hexadecimal digits")]
     environment: Environment = "production"

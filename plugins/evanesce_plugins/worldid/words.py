@@ -6,7 +6,8 @@ _WORDS = {
     # of one proof
     "outdated_nullifier": "it is too old by now. Make a new one",
     "nullifier_from_future": "the clock of its device is wrong. Set it, and make a new one",
-    "invalid_root": "World does not know the state that it was made from. Wait a few minutes, and make a new one",
+    "invalid_root": "World does not know what it was made from. Wait a few minutes, and make a new one",
+    "invalid_merkle_root": "World does not know what it was made from. Wait a few minutes, and make a new one",
     "invalid_credential_issuer": "it is of a credential that World does not know. Update World App",
     "invalid_proof": "it is not true. Make a new one",
     "invalid_public_input": "it is not true. Make a new one",

@@ -185,6 +185,16 @@ async def test_a_sign_in_that_has_run_out_is_made_anew() -> None:
         assert "credential" in await line.takes("hello")
 
 
+async def test_a_server_without_guests() -> None:
+    async with stage() as here:
+        line = await here.lines.receive()
+        await line.refuses("hello", "unknown_provider", message="Here one signs in with: worldid.")
+        await here.over.wait()
+        assert here.failure is not None
+        assert "open the link in a browser" in here.failure
+        assert "Here one signs in with: worldid." in here.failure
+
+
 async def test_the_token_is_renewed_when_half_of_its_time_is_over() -> None:
     async with stage() as here:
         line = await here.lines.receive()

@@ -206,7 +206,12 @@ def test_plugins_lists_what_is_installed_and_enabled(tmp_path: Path, plugin: Map
     entries = {head.split()[0]: (" ".join(head.split()[1:]), rest.strip()) for head, rest in blocks.items()}
     assert list(entries)[:2] == ["guest", "nobody"]
     assert entries["guest"][0].startswith("enabled evanesce ")
-    assert entries["guest"][1] == "evanesce_authenticator, evanesce_settings"
+    assert entries["guest"][1].split(", ") == [
+        "evanesce_authenticator",
+        "evanesce_http_routes",
+        "evanesce_settings",
+        "evanesce_sign_in_page",
+    ]
     assert entries["nobody"] == ("enabled not installed", entries["nobody"][1])
     assert entries["nobody"][1].startswith("cannot be used: plugins.enabled: no plugin 'nobody' is installed")
     assert entries["greeting"] == ("not enabled greeting 2.0", "evanesce_cli_commands")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ import trio
 from trio.testing import MockClock
 
 from evanesce.config.model import LimitsTable, ServerTable
-from evanesce.interfaces import Readiness
+from evanesce.interfaces import Answered, Caller, Readiness
+from evanesce.model import Identity
 from evanesce.protocol import commands
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.memory_store import MemoryServer
-from evanesce.testing.server import memory_server
+from evanesce.testing.server import NameAuthenticator, memory_server
 
 SECRET = "a secret for tests, of 32 characters"
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -136,6 +138,58 @@ async def test_pings_find_a_client_that_is_gone_within_two_heartbeats(autojump_c
         assert trio.current_time() - began <= 50.1
         assert lively.pings >= 1
         assert lively.closed is None
+
+
+class SlowAuthenticator(NameAuthenticator):
+    """Takes 40 s to find out who somebody is."""
+
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
+        await trio.sleep(40)
+        return await super().authenticate(credential, caller, answered)
+
+
+async def test_who_waits_for_the_server_is_not_taken_for_silent(autojump_clock: MockClock) -> None:
+    async with memory_server(authenticators={"name": SlowAuthenticator()}) as server:
+        began = trio.current_time()
+        connection = server.connect()
+        credential = {"provider": "name", "name": "Ada"}
+        await trio.sleep(9)
+        assert (await connection.ask("hello", credential=credential))["type"] == "welcome"
+        assert trio.current_time() - began == pytest.approx(49)
+        assert (await connection.ask("hello", credential=credential))["type"] == "welcome"
+        assert connection.pings == 0
+        await trio.sleep(100)
+        assert connection.pings >= 3
+        assert connection.closed is None
+
+
+async def test_ceaseless_input_is_no_hello(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        connection = server.connect()
+        began = trio.current_time()
+        while connection.closed is None:
+            connection.say("ping")
+            await trio.sleep(0.01)
+        assert connection.closed[0] == 4408
+        assert trio.current_time() - began == pytest.approx(10, abs=0.6)
+
+
+class BrokenConnection(MemoryConnection):
+    def ping(self) -> None:
+        raise RuntimeError("a transport's fault")
+
+
+async def test_a_transport_that_fails_to_ping_loses_one_client(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_server() as server:
+        ada = await server.sign_in("Ada")
+        monkeypatch.setattr("evanesce.testing.server.MemoryConnection", BrokenConnection)
+        bob = await server.sign_in("Bob")
+        assert (await bob.end())[0] == 1011
+        await trio.sleep(100)
+        assert ada.pings >= 4
+        assert (await ada.ask("ping"))["type"] == "pong"
 
 
 async def test_a_token_that_runs_out_ends_the_connection_within_a_second(autojump_clock: MockClock) -> None:

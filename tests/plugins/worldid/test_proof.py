@@ -123,7 +123,7 @@ def test_another_session_than_the_accounts() -> None:
         item("sign_in"),
         item(proof=["0x1"] * 4),
         item(proof=["0x1"] * 6),
-        item(proof=["0x" + "1" * 65, *["0x1"] * 4]),
+        item(proof=["1" * 79, *["0x1"] * 4]),
         item(proof="0x1"),
         item(expires_at_min=-1),
         item(expires_at_min="soon"),

@@ -13,8 +13,9 @@ from evanesce.interfaces import Gateway
 from evanesce.protocol import codec
 from evanesce.protocol.commands import Challenge, Command
 from evanesce.protocol.events import Reply
-from evanesce_transports.quart.addresses import CLIENT
-from evanesce_transports.quart.replies import bearer, json_reply
+from evanesce_transports.admission import bearer
+from evanesce_transports.quart.replies import json_reply
+from evanesce_transports.quart.scope import CLIENT
 
 PREFIX = "/api/v1"
 

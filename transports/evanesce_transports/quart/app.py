@@ -11,18 +11,17 @@ from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode
+from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
-from evanesce_transports.quart.addresses import CLIENT
+from evanesce_transports.admission import PATH, admit, bearer
 from evanesce_transports.quart.api import PREFIX, api_blueprint
 from evanesce_transports.quart.headers import complete
 from evanesce_transports.quart.pages import Page, pages_blueprint
-from evanesce_transports.quart.replies import bearer, error_of, error_reply, json_reply
-from evanesce_transports.quart.upgrade import CONNECTION
+from evanesce_transports.quart.replies import error_of, error_reply, json_reply
+from evanesce_transports.quart.scope import CLIENT
+from evanesce_transports.request import Refused
 
 log = logging.getLogger(__name__)
-
-SUBPROTOCOL = "evanesce.v1"
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
@@ -37,7 +36,7 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) 
     app.debug = False  # whatever the environment says: a debugging Quart shows its tracebacks
     app.url_map.merge_slashes = False  # a redirect would repeat the Host that a client made up
     app.register_blueprint(api_blueprint(gateway))
-    app.register_blueprint(pages_blueprint(pages))
+    app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
     _add_talk(app, gateway)
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
@@ -49,26 +48,16 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) 
 
 
 def _add_talk(app: QuartTrio, gateway: Gateway) -> None:
-    @app.websocket("/ws")
+    @app.websocket(PATH)
     async def talk() -> Response | None:
-        """Let a client in, and give it to the server."""
-        if gateway.draining:
-            reply = error_of(ErrorCode.INTERNAL, "The server is going away.", 503)
-            reply.headers["Retry-After"] = "1"
-            return reply
-        if not all(gateway.admits_origin(origin) for origin in websocket.headers.getlist("Origin")):
-            return error_of(ErrorCode.FORBIDDEN, "This page may not connect.")
-        offered = websocket.requested_subprotocols
-        if offered and SUBPROTOCOL not in offered:
-            return error_reply(BadRequest("Sec-WebSocket-Protocol", f"This server speaks {SUBPROTOCOL}."))
-        subprotocol = SUBPROTOCOL if offered else None
-        await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
-        connection = websocket.scope["state"][CONNECTION]
+        """Let a client in; the transport gives it to the server when this has returned."""
         try:
-            await gateway.serve(connection, bearer=bearer(websocket.headers.get("Authorization")))
-        except Exception:  # the border of one connection: Quart would close it with 1000, as if all were well
-            log.exception("a conversation failed")
-            await connection.close(CloseCode.FAULT, "")
+            subprotocol = admit(
+                gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
+            )
+        except Refused as refused:
+            return error_reply(refused.error, refused.status)
+        await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
         return None
 
 

@@ -17,7 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
-from evanesce_transports.quart.request import Incoming
+from evanesce_transports.request import Incoming
 
 log = logging.getLogger(__name__)
 

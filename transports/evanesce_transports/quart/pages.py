@@ -1,15 +1,22 @@
-"""The web client: the files of `static/`, read once, and the pages that they make."""
+"""The web client: the files of `static/`, read once, the pages that they make, and how one signs in on them."""
 
 from __future__ import annotations
 
-import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import msgspec
 from quart import Blueprint, Response, abort
 
+from evanesce.files import content_type
+from evanesce.interfaces import SignInPage
+from evanesce_transports.quart.headers import policy
+
 INDEX = "index.html"
+
+SIGN_IN = "sign-in.json"
+"""The list of the ways to sign in, beside the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +30,38 @@ class Page:
 def load_pages() -> Mapping[str, Page]:
     """Read the web client's files, by name. Reads the disk: to be called before the event loop starts."""
     folder = resources.files("evanesce_transports.quart") / "static"
-    return {file.name: Page(file.read_bytes(), _content_type(file.name)) for file in folder.iterdir() if file.is_file()}
+    return {file.name: Page(file.read_bytes(), content_type(file.name)) for file in folder.iterdir() if file.is_file()}
 
 
-def _content_type(name: str) -> str:
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind == "application/javascript" else kind
-
-
-def pages_blueprint(pages: Mapping[str, Page]) -> Blueprint:
-    """Give the routes of the web client."""
+def pages_blueprint(pages: Mapping[str, Page], sign_in_pages: Sequence[SignInPage]) -> Blueprint:
+    """Give the routes of the web client, with its ways to sign in, in order."""
     blueprint = Blueprint("pages", __name__)
+    ways = msgspec.json.encode([{"provider": page.provider, "module": page.module} for page in sign_in_pages])
+    files = {**pages, SIGN_IN: Page(ways, content_type(SIGN_IN))}
+    page_policy = policy(sign_in_pages)
 
     @blueprint.get("/")
     async def index() -> Response:
-        return _serve(pages, INDEX)
+        return page()
 
     @blueprint.get("/r/<room_id>")
     async def room(room_id: str) -> Response:
         """Serve the deep link: the page looks at its own address."""
-        return _serve(pages, INDEX)
+        return page()
 
     @blueprint.get("/static/<name>")
     async def static(name: str) -> Response:
-        return _serve(pages, name)
+        return serve(name)
+
+    def page() -> Response:
+        response = serve(INDEX)
+        response.headers["Content-Security-Policy"] = page_policy
+        return response
+
+    def serve(name: str) -> Response:
+        file = files.get(name)
+        if file is None:
+            abort(404)
+        return Response(file.body, content_type=file.content_type, headers={"Cache-Control": "no-cache"})
 
     return blueprint
-
-
-def _serve(pages: Mapping[str, Page], name: str) -> Response:
-    page = pages.get(name)
-    if page is None:
-        abort(404)
-    return Response(page.body, content_type=page.content_type, headers={"Cache-Control": "no-cache"})

@@ -28,9 +28,3 @@ def error_reply(error: CommandError, status: int | None = None) -> Response:
 def error_of(code: ErrorCode, message: str, status: int | None = None) -> Response:
     """Give an error that is none of a command."""
     return error_reply(CommandError(code, message), status)
-
-
-def bearer(header: str | None) -> str | None:
-    """Give the token of an Authorization header; None where it has none."""
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None

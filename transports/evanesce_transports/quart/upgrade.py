@@ -2,127 +2,93 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, WebsocketScope
-from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, RejectConnection, Request
+from wsproto.connection import Connection
+from wsproto.events import AcceptConnection, Request
 from wsproto.handshake import H11Handshake
-from wsproto.utilities import RemoteProtocolError
 
-from evanesce.errors import CloseCode
-from evanesce.outbox import Outbox
-from evanesce_transports.framing import WEBSOCKET
-from evanesce_transports.quart.addresses import CLIENT, Client
-from evanesce_transports.quart.request import Incoming, Refused, response
-from evanesce_transports.quart.websocket import GuardedConnection
+from evanesce_transports.addresses import Client
+from evanesce_transports.answers import response
+from evanesce_transports.handshake import shake
+from evanesce_transports.quart.scope import CLIENT
+from evanesce_transports.request import Incoming
 
 log = logging.getLogger(__name__)
 
-CONNECTION = "evanesce.connection"
-"""Where `scope["state"]` has the connection, once the application accepted it."""
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A connection that the application let in: `answer` is to be sent first; what came already is in `protocol`."""
+
+    answer: bytes
+    protocol: Connection
 
 
-class Upgrade:
-    """One client that asked for a WebSocket: its handshake, and the connection that it becomes."""
+async def ask(application: ASGIFramework, request: Incoming, client: Client) -> Accepted | bytes:
+    """Ask the application's route whether a client may come in; gives the response where it may not. Raises `Refused`.
 
-    def __init__(
-        self,
-        request: Incoming,
-        stream: trio.abc.Stream,
-        socket: trio.socket.SocketType,
-        client: Client,
-        message_bytes: int,
-        outbox_bytes: int,
-    ) -> None:
-        self._stream = stream
-        self._socket = socket
-        self._client = client
-        self._message_bytes = message_bytes
-        self._outbox_bytes = outbox_bytes
-        self._trailing = request.rest
-        self._handshake: H11Handshake | None
-        self._handshake, asked = _shake(request)
-        self._state = ConnectionState({CLIENT: client})
-        self._scope = _scope(request, asked, client, self._state)
-        self._rejection: tuple[int, list[tuple[bytes, bytes]]] = (500, [])
-        self._rejection_body = b""
-        self._nursery: trio.Nursery | None = None
-        self._connection: GuardedConnection | None = None
+    The route is the door and no more: it returns before anything is said over the connection, so that nothing of the
+    application (two tasks, a dozen objects, the headers three times over) lasts as long as that.
+    """
+    handshake, asked = shake(request)
+    door = _Door(handshake)
+    try:
+        await application(_scope(request, asked, client), door.receive, door.send)
+    except* Exception:  # the border of one client: whatever it is, it ends no other
+        log.exception("the WebSocket route failed")
+        door = _Door(handshake, status=500)
+    if door.accepted is None:
+        return door.rejection()
+    door.accepted.protocol.receive_data(request.rest)  # what came right behind the handshake is heard first
+    return door.accepted
 
-    async def run(self, application: ASGIFramework) -> bytes:
-        """Call the application, and give the response for the client where it accepted no connection.
 
-        Whatever the application raises ends this client alone, with 1011.
-        """
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                await application(self._scope, self._receive, self._send)
-            except* Exception:  # the border of one connection: whatever it is, it ends no other
-                log.exception("a WebSocket connection failed")
-                if self._connection is not None:
-                    await self._connection.close(CloseCode.FAULT, "")
-            finally:
-                if self._connection is not None:
-                    self._connection.go_away()
-                    self._connection.release()
-                nursery.cancel_scope.cancel()
-        if self._connection is not None:
-            return b""
-        status, headers = self._rejection
-        return response(status, headers, self._rejection_body)
+class _Door:
+    """What the application is given to receive from and send to."""
 
-    async def _receive(self) -> ASGIReceiveEvent:
-        """Give the application nothing: it talks over the connection itself, and is called no longer than that."""
+    def __init__(self, handshake: H11Handshake, status: int = 403) -> None:
+        self._handshake = handshake
+        self._status = status
+        self._headers: Iterable[tuple[bytes, bytes]] = ()
+        self._body = b""
+        self.accepted: Accepted | None = None
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Give the application nothing: it is not there for the conversation."""
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
-    async def _send(self, message: ASGISendEvent) -> None:
+    async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "websocket.accept":
-            self._accept(message["subprotocol"])
+            answer = self._handshake.send(AcceptConnection(subprotocol=message["subprotocol"]))
+            protocol = self._handshake.connection
+            if protocol is None:
+                raise RuntimeError("wsproto has no connection after it accepted one")
+            self.accepted = Accepted(answer, protocol)
         elif message["type"] == "websocket.close":
-            if self._connection is None:
-                self._rejection = (403, [])
-            else:
-                await self._connection.close(message.get("code", CloseCode.NORMAL), message.get("reason") or "")
+            pass  # the route has returned: after it accepted, that is as it should be; before, it is a rejection
         elif message["type"] == "websocket.http.response.start":
-            self._rejection = (message["status"], _without_framing(message["headers"]))
+            self._status, self._headers = message["status"], message["headers"]
         elif message["type"] == "websocket.http.response.body":
-            self._rejection_body += message["body"]
+            self._body += message["body"]
         else:
             raise RuntimeError(f"a WebSocket application sent {message['type']}")
 
-    def _accept(self, subprotocol: str | None) -> None:
-        handshake, self._handshake = self._handshake, None
-        if handshake is None or self._nursery is None:
-            raise RuntimeError("a WebSocket is accepted once")
-        answer = handshake.send(AcceptConnection(subprotocol=subprotocol))
-        protocol = handshake.connection
-        if protocol is None:
-            raise RuntimeError("wsproto has no connection after it accepted one")
-        stream = None if isinstance(self._stream, trio.SocketStream) else self._stream
-        outbox = Outbox(self._nursery, self._socket, WEBSOCKET, limit=self._outbox_bytes, stream=stream)
-        outbox.write_raw(answer)
-        # What came right behind the handshake is the first of the conversation.
-        protocol.receive_data(self._trailing)
-        self._connection = self._state[CONNECTION] = GuardedConnection(
-            self._stream,
-            self._socket,
-            protocol,
-            outbox,
-            address=self._client.address,
-            message_bytes=self._message_bytes,
+    def rejection(self) -> bytes:
+        """Write what the application answered instead."""
+        own = (b"content-length", b"connection")  # `response` says these itself
+        return response(
+            self._status, [(name, value) for name, value in self._headers if name.lower() not in own], self._body
         )
-        self._trailing = b""
 
 
-def _scope(request: Incoming, asked: Request, client: Client, state: ConnectionState) -> WebsocketScope:
+def _scope(request: Incoming, asked: Request, client: Client) -> WebsocketScope:
     path, _, query = request.head.target.partition(b"?")
     return {
         "type": "websocket",
@@ -137,38 +103,6 @@ def _scope(request: Incoming, asked: Request, client: Client, state: ConnectionS
         "client": (client.address, 0),
         "server": None,
         "subprotocols": asked.subprotocols,
-        "state": state,
+        "state": ConnectionState({CLIENT: client}),
         "extensions": {"websocket.http.response": {}},
     }
-
-
-def _shake(request: Incoming) -> tuple[H11Handshake, Request]:
-    """Check the upgrade (RFC 6455, section 4.2.1). Raises `Refused`."""
-    handshake = H11Handshake(ConnectionType.SERVER)
-    if request.head.method != b"GET" or request.values(b"content-length") not in ([], [b"0"]):
-        raise Refused(400, "A WebSocket is asked for by a GET without a body.")
-    try:
-        handshake.initiate_upgrade_connection(list(request.head.headers), request.head.target)
-    except RemoteProtocolError as error:
-        hint = error.event_hint
-        raise Refused(hint.status_code if isinstance(hint, RejectConnection) else 400, f"{error}.") from None
-    except UnicodeError:  # wsproto reads Host as an international name
-        raise Refused(400, "The Host is no host.") from None
-    if not _is_key(request.values(b"sec-websocket-key")):
-        raise Refused(400, "Sec-WebSocket-Key is 16 bytes in base64.")
-    asked = next(handshake.events(), None)
-    if not isinstance(asked, Request):
-        raise Refused(400, "This is no WebSocket handshake.")
-    return handshake, asked
-
-
-def _is_key(values: list[bytes]) -> bool:
-    try:
-        return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == 16
-    except binascii.Error:
-        return False
-
-
-def _without_framing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Leave out what `response` says itself."""
-    return [(name, value) for name, value in headers if name.lower() not in (b"content-length", b"connection")]

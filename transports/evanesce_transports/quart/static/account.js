@@ -4,7 +4,7 @@ import { Disconnected, Refused } from "./errors.js";
 
 const KEY = "evanesce.account";
 
-let account = read(); // {token, tokenExpiresAt, userId, displayName}, or null
+let account = read(); // {provider, token, tokenExpiresAt, userId, displayName}, or null
 let answered = NaN; // when the server gave its last answer, in ms since 1970 of its own clock
 let refreshing = null;
 
@@ -63,15 +63,6 @@ export async function ask(method, path, body) {
   }
   if (!response.ok) throw new Refused(answer);
   return answer;
-}
-
-export async function signIn(displayName) {
-  keep(null);
-  const { token, tokenExpiresAt, userId, displayName: name } = await ask("POST", "/session", {
-    provider: "guest",
-    displayName,
-  });
-  keep({ token, tokenExpiresAt, userId, displayName: name });
 }
 
 /** Get a newer token now, and again whenever half of its time is over; `renewed` is called each time. */

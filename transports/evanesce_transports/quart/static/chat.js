@@ -1,18 +1,20 @@
 // The page: which part of it is shown, and what its buttons do.
 
-import { ask, current, forgetMe, keep, keepFresh, signIn, signOut, watch } from "./account.js";
+import { ask, current, keep, keepFresh, watch } from "./account.js";
+import { AccountDialog } from "./account-dialog.js";
+import { Composer } from "./composer.js";
+import { $, confirmed, problem } from "./elements.js";
 import { friendly, Refused } from "./errors.js";
 import { Room } from "./room.js";
+import { SignIn } from "./sign-in.js";
 import { Timeline } from "./timeline.js";
 
-const $ = (id) => document.getElementById(id);
 const ROOM_PATH = /^\/r\/([^/]+)\/?$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TYPING_FOR = 4_500; // ms after the last sign of it
 
 let room = null;
 let roomInfo = null;
-let contentBytes = 4096;
 const typing = new Map(); // user id → timer
 
 // Which part is shown
@@ -23,17 +25,14 @@ function show(section) {
   $("account-open").hidden = account === null || section === "sign-in";
   $("account-label").textContent = account?.displayName ?? "";
   banner(null);
+  if (section !== "sign-in") signIn.clear();
+  accountDialog.remind(section === "home" || section === "room");
 }
 
 function banner(text, retry = false) {
   $("banner").hidden = text === null;
   $("banner-text").textContent = text ?? "";
   $("banner-retry").hidden = !retry;
-}
-
-function problem(element, error) {
-  element.hidden = error === null;
-  element.textContent = error === null ? "" : friendly(error);
 }
 
 /** Show what belongs to the address. */
@@ -64,7 +63,7 @@ function stopped(title, text, retry = false) {
 function showSignIn(why) {
   if (why) $("sign-in-why").textContent = why;
   show("sign-in");
-  $("sign-in-name").focus();
+  signIn.draw();
 }
 
 function signInAgain() {
@@ -87,18 +86,8 @@ async function attempt(button, where, work) {
   }
 }
 
-$("sign-in-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const form = event.currentTarget;
-  attempt(form.querySelector("button"), form.querySelector(".problem"), async () => {
-    await signIn($("sign-in-name").value);
-    keepFresh(renewed);
-    open();
-  });
-});
-
 function showHome() {
-  draft("");
+  composer.draft("");
   $("home-rooms").replaceChildren();
   $("home-more").hidden = true;
   document.title = "Evanesce";
@@ -152,7 +141,7 @@ function enterRoom(roomId) {
       $("room-close").hidden = info.createdBy !== current().userId;
     },
     limits(welcome) {
-      contentBytes = welcome.limits.contentBytes;
+      composer.contentBytes = welcome.limits.contentBytes;
       $("account-label").textContent = welcome.displayName;
       $("empty-ttl").textContent = duration(welcome.messageTtl);
     },
@@ -169,7 +158,7 @@ function enterRoom(roomId) {
   document.title = "A room – Evanesce";
   show("room");
   room.enter();
-  $("composer-text").focus();
+  composer.focus();
 }
 
 function leaveRoom() {
@@ -222,46 +211,9 @@ function duration(seconds) {
   return seconds < 7200 ? `${Math.round(seconds / 60)} minutes` : `${Math.round(seconds / 3600)} hours`;
 }
 
-// The composer
-
-const composer = $("composer-text");
-
-function fit() {
-  composer.style.height = "auto";
-  composer.style.height = `${composer.scrollHeight + 2}px`;
-  const tooMany = new TextEncoder().encode(composer.value).length - contentBytes;
-  $("composer-problem").hidden = tooMany <= 0;
-  $("composer-problem").textContent = tooMany > 0 ? `This is ${tooMany} bytes too long.` : "";
-  $("composer-send").disabled = tooMany > 0;
-}
-
-function draft(text) {
-  composer.value = text;
-  fit();
-}
-
-composer.addEventListener("input", () => {
-  fit();
-  if (composer.value) room.typing();
-});
-
-composer.addEventListener("keydown", (event) => {
-  // 229: Safari ends a composition before the Enter that confirms it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  $("composer").requestSubmit($("composer-send").disabled ? undefined : $("composer-send"));
-});
-
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const content = composer.value.replace(/[\uD800-\uDFFF]/gu, "\uFFFD"); // half a character is no UTF-8
-  if (!/\S/u.test(content) || $("composer-send").disabled) return;
-  draft("");
-  composer.focus();
-  room.say(content, (text) => {
-    draft(composer.value ? `${text}\n${composer.value}` : text);
-    composer.focus();
-  });
+const composer = new Composer({
+  say: (content) => room.say(content, (text) => composer.giveBack(text)),
+  typing: () => room.typing(),
 });
 
 // The room's buttons
@@ -289,7 +241,7 @@ $("people-open").addEventListener("click", () => {
 $("room-leave").addEventListener("click", () => go("/"));
 
 $("room-close").addEventListener("click", async () => {
-  if (!(await confirmed("Close this room?", "It ends for everyone, and its link leads nowhere from then on.", "Close room"))) return;
+  if (!(await confirmed("Close this room?", ["It ends for everyone, and its link leads nowhere from then on."], "Close room"))) return;
   try {
     await room?.close();
   } catch (error) {
@@ -300,54 +252,24 @@ $("room-close").addEventListener("click", async () => {
 $("banner-retry").addEventListener("click", () => room?.retryNow());
 $("stopped-retry").addEventListener("click", open);
 
-// The account
+// Signing in and out
 
-$("account-open").addEventListener("click", () => {
-  $("account-name").value = current().displayName;
-  problem($("account").querySelector(".problem"), null);
-  $("account").showModal();
-});
+const page = {
+  attempt,
+  open,
+  fresh: () => keepFresh(renewed),
+  left() {
+    history.pushState(null, "", "/");
+    composer.draft("");
+    $("sign-in-why").textContent = "You are signed out. Nothing is left here.";
+    open();
+  },
+};
+const signIn = new SignIn($("sign-in-ways"), page);
+const accountDialog = new AccountDialog(page);
 
-function inAccount(button, work) {
-  return attempt(button, $("account").querySelector(".problem"), work);
-}
-
-$("account-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  inAccount(event.submitter, async () => {
-    const { displayName } = await ask("PATCH", "/me", { displayName: $("account-name").value });
-    keep({ displayName });
-    $("account-label").textContent = displayName;
-    $("account").close();
-  });
-});
-
-$("sign-out").addEventListener("click", (event) => inAccount(event.currentTarget, () => away(signOut)));
-
-$("forget-me").addEventListener("click", async (event) => {
-  const button = event.currentTarget;
-  const text = "Your name and what is kept of your visits are erased, and your rooms are closed. This cannot be undone.";
-  if (await confirmed("Forget you?", text, "Forget me")) inAccount(button, () => away(forgetMe));
-});
-
-async function away(leave) {
-  await leave();
-  history.pushState(null, "", "/");
-  draft("");
-  $("sign-in-name").value = "";
-  $("sign-in-why").textContent = "You are signed out. Nothing is left here.";
-  open();
-}
-
-function confirmed(title, text, yes) {
-  $("confirm-title").textContent = title;
-  $("confirm-text").textContent = text;
-  $("confirm-yes").textContent = yes;
-  $("confirm").returnValue = "";
-  $("confirm").showModal();
-  return new Promise((resolve) => {
-    $("confirm").addEventListener("close", () => resolve($("confirm").returnValue === "yes"), { once: true });
-  });
+function renewed() {
+  room?.renew();
 }
 
 // The world around the page
@@ -372,9 +294,5 @@ watch((before, now) => {
   else if (before?.token !== now?.token) renewed();
 });
 
-function renewed() {
-  room?.renew();
-}
-
-keepFresh(renewed);
+page.fresh();
 open();

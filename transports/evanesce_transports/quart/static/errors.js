@@ -10,12 +10,17 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer: the connection is lost, or there was none. */
+/** There was no answer: the connection is lost, or there was none. Later there may be one. */
 export class Disconnected extends Error {
+  retry = true;
+
   constructor() {
     super("The server cannot be reached.");
   }
 }
+
+/** Something went wrong that its own message tells a person best. */
+export class Problem extends Error {}
 
 const WORDS = {
   room_not_found: "There is no such room, or it was closed.",
@@ -33,6 +38,6 @@ const WORDS = {
 /** Words for `error`; the server's own where it has the better ones. */
 export function friendly(error) {
   if (error instanceof Refused) return WORDS[error.code] ?? error.message;
-  if (error instanceof Disconnected) return error.message;
+  if (error instanceof Disconnected || error instanceof Problem) return error.message;
   throw error;
 }

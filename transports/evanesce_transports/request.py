@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import h11
 import trio
 
-from evanesce.errors import ErrorCode
+from evanesce.errors import CommandError, ErrorCode
 
 HEAD_BYTES = 16 * 1024
 """The largest request line and headers together."""
 
 HEAD_SECONDS = 5.0
 """How long a client may take for them."""
-
-BODY_SECONDS = 5.0
-"""How long a client may take for the body."""
 
 _READ_BYTES = 16 * 1024
 
@@ -32,13 +28,12 @@ _HOST = re.compile(rb"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9A-Fa-f:.]+\])(?:
 
 
 class Refused(Exception):
-    """A request that this server does not serve: `status`, a message for a person, and the protocol's nearest code."""
+    """A request that this server does not serve: the status, and the protocol's nearest error, or its message alone."""
 
-    def __init__(self, status: int, message: str, code: ErrorCode = ErrorCode.BAD_FRAME) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, error: CommandError | str) -> None:
+        super().__init__(str(error))
         self.status = status
-        self.message = message
-        self.code = code
+        self.error = CommandError(ErrorCode.BAD_FRAME, error) if isinstance(error, str) else error
 
 
 @dataclass(slots=True)
@@ -74,7 +69,7 @@ async def read_head(stream: trio.abc.ReceiveStream, data: bytearray) -> Incoming
             if end >= 0:
                 return Incoming(_parse(bytes(data[:head_end])), bytes(data[head_end:]))
             seen = len(data)
-            chunk = await _receive(stream)
+            chunk = await receive(stream)
             if not chunk:
                 return None
             data += chunk
@@ -108,36 +103,9 @@ def _parse(head: bytes) -> h11.Request:
     return request
 
 
-async def read_body(request: Incoming, stream: trio.abc.Stream, limit: int) -> bytes:
-    """Read the whole body, at most `limit` bytes. Raises `Refused`."""
-    length = int((request.values(b"content-length") or [b"0"])[0])
-    if length > limit:
-        raise Refused(413, f"A body is at most {limit} bytes.")
-    body = bytearray(request.rest)
-    with trio.move_on_after(BODY_SECONDS) as waiting:
-        if len(body) < length and b"100-continue" in request.tokens(b"expect"):
-            await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while len(body) < length:
-            chunk = await _receive(stream)
-            if not chunk:
-                raise Refused(400, "The body is shorter than its Content-Length.")
-            body += chunk
-    if waiting.cancelled_caught:
-        raise Refused(408, "The body took too long.")
-    return bytes(body[:length])
-
-
-async def _receive(stream: trio.abc.ReceiveStream) -> bytes:
+async def receive(stream: trio.abc.ReceiveStream) -> bytes:
+    """Read what comes next; nothing where the client is gone."""
     try:
         return bytes(await stream.receive_some(_READ_BYTES))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return b""
-
-
-def response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """Write a whole response, after which the connection ends."""
-    connection = h11.Connection(h11.SERVER)
-    framing = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    head = h11.Response(status_code=status, headers=headers + framing, reason=HTTPStatus(status).phrase.encode())
-    parts = [connection.send(head), connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())]
-    return b"".join(part for part in parts if part)

@@ -9,9 +9,10 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from evanesce.interfaces import Connection
-from tests.transports.quart_server import (
+from tests.transports.serving import (
     FRAME_BYTES,
     OUTBOX_BYTES,
+    TRANSPORTS,
     FakeGateway,
     Listening,
     close_code,
@@ -21,6 +22,8 @@ from tests.transports.quart_server import (
     masked,
     read_all,
 )
+
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 async def test_text_and_binary(server: Listening, gateway: FakeGateway) -> None:
@@ -203,7 +206,7 @@ async def test_a_client_that_leaves_while_a_handler_writes(server: Listening, ga
 async def test_a_close_is_waited_for_no_longer_than_it_may(
     server: Listening, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.quart.websocket.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("evanesce_transports.guarded.CLOSE_SECONDS", 0.2)
 
     async def talk(connection: Connection) -> None:
         with trio.CancelScope() as scope:  # not to be interrupted, and yet bounded
@@ -241,9 +244,9 @@ async def test_a_close_while_another_task_receives(server: Listening, gateway: F
 
 
 async def test_a_client_that_never_reads_is_refused_more_and_then_dropped(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.quart.websocket.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("evanesce_transports.guarded.CLOSE_SECONDS", 0.2)
     waited: list[int] = []
 
     async def talk(connection: Connection) -> None:
@@ -253,7 +256,7 @@ async def test_a_client_that_never_reads_is_refused_more_and_then_dropped(
         await connection.close(4413, "too slow")
 
     gateway.talk = talk
-    async with listening(gateway, outbox_bytes=600_000) as server:
+    async with listening(gateway, transport, outbox_bytes=600_000) as server:
         async with await server.upgraded(receive_buffer=4096):
             with trio.fail_after(5):
                 await gateway.ended.wait()
@@ -293,8 +296,8 @@ async def test_a_flood_of_pings_that_nobody_reads_answers_for_is_bounded(
         assert gateway.connections[0].waiting_bytes <= OUTBOX_BYTES
 
 
-async def test_a_stop_of_the_server_says_goodbye_and_waits_for_nobody(gateway: FakeGateway) -> None:
-    async with listening(gateway) as server:
+async def test_a_stop_of_the_server_says_goodbye_and_waits_for_nobody(gateway: FakeGateway, transport: str) -> None:
+    async with listening(gateway, transport) as server:
         stream = await server.upgraded()
     with trio.fail_after(1):
         assert close_code(await read_all(stream)) == 1001

@@ -6,12 +6,10 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evanesce_transports.quart.settings import Network
+from evanesce.errors import ConfigurationError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-CLIENT = "evanesce.client"
-"""Where `scope["state"]` has the `Client`."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +18,15 @@ class Client:
 
     address: str
     local: bool
+
+
+def parse_networks(texts: Sequence[str], path: str) -> tuple[Network, ...]:
+    """Read addresses and networks. Raises `ConfigurationError` about the key `path`."""
+    try:
+        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    except ValueError:
+        hint = 'Write addresses or networks, such as "10.0.0.0/8".'
+        raise ConfigurationError(path, "this is no network", hint) from None
 
 
 def find_client(peer: str, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> Client:

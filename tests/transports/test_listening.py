@@ -1,11 +1,10 @@
-"""Where the transport listens: settings, TLS, what stands in the way, and a system short of descriptors."""
+"""Where transports listen: settings, TLS, what stands in the way, and a system short of descriptors."""
 
 from __future__ import annotations
 
 import errno
 import ssl
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,77 +12,75 @@ import trio
 import trustme
 
 from evanesce.errors import ConfigurationError
-from evanesce.interfaces import Setup, Transport
-from evanesce_transports import quart as plugin
-from evanesce_transports.quart.addresses import Client, find_client
-from evanesce_transports.quart.settings import Settings, parse_networks
-from tests.transports.quart_server import FRAME_BYTES, OUTBOX_BYTES, FakeGateway, frame_of, listening
+from evanesce_transports import quart, trio_websocket
+from evanesce_transports.addresses import Client, find_client, parse_networks
+from tests.transports.serving import SCHEMES, TRANSPORTS, FakeGateway, build, frame_of, listening
+
+on_each = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
-def transport(folder: Path = Path(), **settings: Any) -> Transport:
-    return plugin.evanesce_transport(
-        Setup(
-            name="quart",
-            settings=Settings(**settings),
-            folder=folder,
-            public_url="http://x",
-            origins=(),
-            frame_bytes=FRAME_BYTES,
-            outbox_bytes=OUTBOX_BYTES,
-        )
-    )
+def test_the_plugins_declare_their_settings() -> None:
+    listening_ = {"certfile": None, "keyfile": None, "trusted_proxies": ()}
+    assert msgspec.structs.asdict(quart.evanesce_settings()()) == {
+        "bind": "127.0.0.1:8000",
+        **listening_,
+        "metrics_public": False,
+    }
+    assert msgspec.structs.asdict(trio_websocket.evanesce_settings()()) == {"bind": "127.0.0.1:8001", **listening_}
+    for module in (quart, trio_websocket):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"bnid": "x"}, module.evanesce_settings())
 
 
-def test_the_plugin_declares_its_settings() -> None:
-    assert plugin.evanesce_settings() is Settings
-    assert Settings() == Settings(
-        bind="127.0.0.1:8000", certfile=None, keyfile=None, trusted_proxies=(), metrics_public=False
-    )
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"bnid": "x"}, Settings)
-
-
+@on_each
 @pytest.mark.parametrize("bind", ["", "8000", "localhost", "localhost:", ":8000", "localhost:http", "x:65536", "x:²"])
-def test_an_address_that_is_none(bind: str) -> None:
+def test_an_address_that_is_none(transport: str, bind: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        transport(bind=bind)
-    assert wrong.value.path == "plugins.quart.bind"
+        build(transport, bind=bind)
+    assert wrong.value.path == f"plugins.{transport}.bind"
 
 
-def test_networks_that_are_none() -> None:
+@on_each
+def test_networks_that_are_none(transport: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        transport(trusted_proxies=("nonsense",))
-    assert wrong.value.path == "plugins.quart.trusted_proxies"
+        build(transport, trusted_proxies=("nonsense",))
+    assert wrong.value.path == f"plugins.{transport}.trusted_proxies"
 
 
-def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+@on_each
+def test_a_certificate_that_is_none(transport: str, tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("nonsense")
     for certfile in ("missing.pem", "bad.pem"):
         with pytest.raises(ConfigurationError) as wrong:
-            transport(tmp_path, certfile=certfile)
-        assert wrong.value.path == "plugins.quart.certfile"
+            build(transport, tmp_path, certfile=certfile)
+        assert wrong.value.path == f"plugins.{transport}.certfile"
     with pytest.raises(ConfigurationError) as wrong:
-        transport(tmp_path, keyfile="key.pem")
-    assert wrong.value.path == "plugins.quart.keyfile"
+        build(transport, tmp_path, keyfile="key.pem")
+    assert wrong.value.path == f"plugins.{transport}.keyfile"
 
 
-async def test_a_port_that_is_taken(gateway: FakeGateway) -> None:
-    async with listening(gateway) as server:
+@on_each
+async def test_a_port_that_is_taken(gateway: FakeGateway, transport: str) -> None:
+    async with listening(gateway, transport) as server:
         with pytest.raises(ConfigurationError) as wrong:
-            await transport(bind=f"127.0.0.1:{server.port}").serve(gateway)
-        assert wrong.value.path == "plugins.quart.bind"
+            await build(transport, bind=f"127.0.0.1:{server.port}").serve(gateway)
+        assert wrong.value.path == f"plugins.{transport}.bind"
         with pytest.raises(ConfigurationError):
-            await transport(bind="host.invalid:0").serve(gateway)
+            await build(transport, bind="host.invalid:0").serve(gateway)
 
 
-async def test_ipv6(gateway: FakeGateway) -> None:
-    async with listening(gateway, Settings(bind="[::1]:0")) as server:
-        assert server.url == f"http://[::1]:{server.port}"
+@on_each
+async def test_ipv6(gateway: FakeGateway, transport: str) -> None:
+    async with listening(gateway, transport, bind="[::1]:0") as server:
+        assert server.url == f"{SCHEMES[transport]}://[::1]:{server.port}"
         await server.check_alive()
-    assert transport(bind="[::1]:0").binds == ["[::1]:0"]
+    assert build(transport, bind="[::1]:0").binds == ["[::1]:0"]
 
 
-async def test_a_system_short_of_descriptors(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+@on_each
+async def test_a_system_short_of_descriptors(
+    gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accept = trio.SocketListener.accept
     failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ENFILE, "File table overflow")]
 
@@ -93,7 +90,7 @@ async def test_a_system_short_of_descriptors(gateway: FakeGateway, monkeypatch: 
         return await accept(self)
 
     monkeypatch.setattr(trio.SocketListener, "accept", failing)
-    async with listening(gateway) as server:
+    async with listening(gateway, transport) as server:
         await server.check_alive()
     assert not failures
 
@@ -108,13 +105,11 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-SECURE = Settings(bind="127.0.0.1:0", certfile="server.pem")
-
-
-async def test_tls(gateway: FakeGateway, tls: ssl.SSLContext, tmp_path: Path) -> None:
+@on_each
+async def test_tls(gateway: FakeGateway, transport: str, tls: ssl.SSLContext, tmp_path: Path) -> None:
     tls.set_alpn_protocols(["h2", "http/1.1"])
-    async with listening(gateway, SECURE, folder=tmp_path, tls=tls) as server:
-        assert server.url == f"https://127.0.0.1:{server.port}"
+    async with listening(gateway, transport, tmp_path, tls=tls, certfile="server.pem") as server:
+        assert server.url == f"{SCHEMES[transport]}s://127.0.0.1:{server.port}"
         await server.check_alive()
         async with server.websocket() as client:
             for number in range(50):
@@ -134,11 +129,12 @@ async def test_tls(gateway: FakeGateway, tls: ssl.SSLContext, tmp_path: Path) ->
             assert stream.selected_alpn_protocol() == "http/1.1"
 
 
+@on_each
 async def test_no_tls_to_a_tls_port(
-    gateway: FakeGateway, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, transport: str, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.quart.transport.TLS_SECONDS", 0.2)
-    async with listening(gateway, SECURE, folder=tmp_path, tls=tls) as server:
+    monkeypatch.setattr("evanesce_transports.listening.TLS_SECONDS", 0.2)
+    async with listening(gateway, transport, tmp_path, tls=tls, certfile="server.pem") as server:
         for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             async with await server.raw() as stream:
                 with trio.fail_after(3):

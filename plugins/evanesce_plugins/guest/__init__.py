@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import msgspec
 
+from evanesce.files import file_route
 from evanesce.hookspecs import hookimpl
-from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, Settings, Setup
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute, Settings, Setup, SignInPage
 from evanesce.model import Identity
 from evanesce.protocol.fields import display_name
+
+PROVIDER = "guest"
+
+MODULE = "/guest/guest.js"
+"""Where the web page finds how a guest signs in."""
 
 
 class GuestSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +42,7 @@ class GuestAuthenticator:
     @property
     def provider(self) -> str:
         """See `Authenticator.provider`."""
-        return "guest"
+        return PROVIDER
 
     @property
     def loopback_only(self) -> bool:
@@ -73,3 +80,15 @@ def evanesce_settings() -> Settings:
 def evanesce_authenticator(setup: Setup) -> Authenticator:
     """Give the sign-in for guests."""
     return GuestAuthenticator(allow_public=setup.settings.allow_public)
+
+
+@hookimpl
+def evanesce_http_routes() -> Sequence[HttpRoute]:
+    """Serve the page's module."""
+    return [file_route(MODULE, resources.files("evanesce_plugins.guest") / "static" / "guest.js")]
+
+
+@hookimpl
+def evanesce_sign_in_page() -> SignInPage:
+    """Let guests in on the web page."""
+    return SignInPage(PROVIDER, MODULE)

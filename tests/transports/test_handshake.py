@@ -7,8 +7,19 @@ import json
 import pytest
 import trio
 
-from evanesce_transports.quart.settings import Settings
-from tests.transports.quart_server import ORIGIN, FakeGateway, Listening, listening, masked, read_all, upgrade_request
+from tests.transports.serving import (
+    ORIGIN,
+    QUART,
+    TRANSPORTS,
+    FakeGateway,
+    Listening,
+    listening,
+    masked,
+    read_all,
+    upgrade_request,
+)
+
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +40,10 @@ from tests.transports.quart_server import ORIGIN, FakeGateway, Listening, listen
         ({"connection": "keep-alive"}, 400),
         ({"connection": "keep-alive, Upgrade"}, 101),
         ({"upgrade": "WebSocket"}, 101),
-        ({"upgrade": "websocket2"}, 400),
+        ({"upgrade": "websocket2"}, None),
+        ({"upgrade": "h2c"}, None),
+        ({"upgrade": "h2c, websocket"}, 400),
+        ({"origin": f"{ORIGIN}\r\norigin: https://evil.example"}, 403),
         ({"content_length": "5"}, 400),
         ({"host": None}, 400),
         ({"host": "a..b"}, 400),
@@ -42,7 +56,8 @@ from tests.transports.quart_server import ORIGIN, FakeGateway, Listening, listen
         ({"host": "\xff"}, 400),
     ],
 )
-async def test_handshakes(server: Listening, headers: dict[str, str | None], status: int) -> None:
+async def test_handshakes(server: Listening, headers: dict[str, str | None], status: int | None) -> None:
+    status = status or (400 if server.transport == QUART else 426)  # None: it asks for no WebSocket
     async with await server.raw() as stream:
         await stream.send_all(upgrade_request(**headers))
         answer = bytes(await stream.receive_some(65_536))
@@ -62,7 +77,8 @@ async def test_handshakes(server: Listening, headers: dict[str, str | None], sta
 async def test_only_the_endpoint_and_only_by_get(server: Listening) -> None:
     assert b" 404 " in await server.exchange(upgrade_request("/other"))
     assert b" 400 " in await server.exchange(upgrade_request().replace(b"GET", b"POST"))
-    assert b" 400 " in await server.exchange(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+    plain = await server.exchange(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (b" 400 " if server.transport == QUART else b" 426 ") in plain
 
 
 async def test_a_refused_handshake_names_the_field_and_is_as_any_answer(server: Listening) -> None:
@@ -116,9 +132,9 @@ async def test_a_rejected_client_that_stays_is_let_go(server: Listening) -> None
     ],
 )
 async def test_the_address_behind_proxies(
-    gateway: FakeGateway, trusted: tuple[str, ...], forwarded: str, address: str
+    gateway: FakeGateway, transport: str, trusted: tuple[str, ...], forwarded: str, address: str
 ) -> None:
-    async with listening(gateway, Settings(bind="127.0.0.1:0", trusted_proxies=trusted)) as server:
+    async with listening(gateway, transport, trusted_proxies=trusted) as server:
         headers = [(b"x-forwarded-for", forwarded.encode())]
         async with server.websocket(extra_headers=headers):
             pass

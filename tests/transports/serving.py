@@ -1,4 +1,4 @@
-"""A real transport on a port of the system's, in front of a gateway that records and obeys; and ways to reach it."""
+"""Real transports on ports of the system's, in front of a gateway that records and obeys; and ways to reach them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.frame import Frame, Outgoing
-from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn
+from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn, SignInPage, Transport
 from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Limits, Ok, Reply, Welcome
-from evanesce_transports.quart.settings import Settings
-from evanesce_transports.quart.transport import QuartTransport
+from evanesce_transports import quart, trio_websocket
+
+QUART, TRIO_WEBSOCKET = "quart", "trio_websocket"
+TRANSPORTS = [QUART, TRIO_WEBSOCKET]
+SCHEMES = {QUART: "http", TRIO_WEBSOCKET: "ws"}
 
 FRAME_BYTES = 65_536
 OUTBOX_BYTES = 1_048_576
@@ -35,6 +38,7 @@ class FakeGateway:
     def __init__(self) -> None:
         self.draining = False
         self.routes: Sequence[HttpRoute] = []
+        self.sign_in_pages: Sequence[SignInPage] = []
         self.connections: list[Connection] = []
         self.bearers: list[str | None] = []
         self.received: list[str | bytes | None] = []
@@ -114,7 +118,8 @@ def frame_of(payload: bytes, expires_at: float = math.inf) -> Frame:
 class Listening:
     """A transport that listens, and ways to reach it."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, transport: str, url: str, tls: ssl.SSLContext | None) -> None:
+        self.transport = transport
         self.url = url
         self.tls = tls
         host, _, port = url.partition("://")[2].rpartition(":")
@@ -168,7 +173,8 @@ class Listening:
             async with self.websocket() as connection:
                 await connection.send_message("still here")
                 assert await connection.get_message() == "still here"
-            assert b" 200 " in await self.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            status = b" 200 " if self.transport == QUART else b" 404 "
+            assert status in await self.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
 def upgrade_request(path: str = "/ws", **headers: str | None) -> bytes:
@@ -224,27 +230,35 @@ def goodbyes(data: bytes) -> list[Any]:
     return [] if start < 0 else list(json.loads(frame[start:]))
 
 
+def build(transport: str, folder: Path = Path(), *, outbox_bytes: int = OUTBOX_BYTES, **settings: Any) -> Transport:
+    """Make a transport, by default on a port of the system's."""
+    module = {QUART: quart, TRIO_WEBSOCKET: trio_websocket}[transport]
+    return module.evanesce_transport(
+        Setup(
+            name=transport,
+            settings=module.evanesce_settings()(**{"bind": "127.0.0.1:0"} | settings),
+            folder=folder,
+            public_url="http://127.0.0.1:8000",
+            origins=(),
+            frame_bytes=FRAME_BYTES,
+            outbox_bytes=outbox_bytes,
+        )
+    )
+
+
 @asynccontextmanager
 async def listening(
     gateway: FakeGateway,
-    settings: Settings | None = None,
-    *,
+    transport: str = QUART,
     folder: Path = Path(),
+    *,
     outbox_bytes: int = OUTBOX_BYTES,
     tls: ssl.SSLContext | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Listening]:
-    """Serve `gateway` on a port of the system's."""
-    setup = Setup(
-        name="quart",
-        settings=settings or Settings(bind="127.0.0.1:0"),
-        folder=folder,
-        public_url="http://127.0.0.1:8000",
-        origins=(),
-        frame_bytes=FRAME_BYTES,
-        outbox_bytes=outbox_bytes,
-    )
-    transport = QuartTransport(setup)
+    """Serve `gateway` on a transport."""
+    built = build(transport, folder, outbox_bytes=outbox_bytes, **settings)
     async with trio.open_nursery() as nursery:
-        urls = await nursery.start(transport.serve, gateway)
-        yield Listening(urls[0], tls)
+        urls = await nursery.start(built.serve, gateway)
+        yield Listening(transport, urls[0], tls)
         nursery.cancel_scope.cancel()

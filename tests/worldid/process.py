@@ -1,0 +1,88 @@
+"""`evanesce worldid-simulator` as a process of its own, for tests that block; and what it printed for config.toml."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+SECONDS = 20
+
+_LAST_LINE = "Anybody who reaches"
+
+
+class SimulatorProcess:
+    """The command, started. `settings` are those of `[plugins.worldid]`, `text` is all that it printed."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.process = process
+        self._folder = folder
+        assert process.stdout is not None
+        self.first_line = process.stdout.readline().strip()
+        self.text = ""
+        while _LAST_LINE not in self.text:
+            line = process.stdout.readline()
+            assert line, f"it said {self.text!r} and wrote:\n{self.errors}"
+            self.text += line
+        table = self.text[self.text.index("[plugins.worldid]") :].partition("\n\n")[0]
+        self.settings: dict[str, Any] = tomllib.loads(table)["plugins"]["worldid"]
+        self.url: str = self.settings["api_url"]
+
+    @property
+    def errors(self) -> str:
+        """All that it wrote to its standard error."""
+        return (self._folder / "errors").read_text()
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Ask over HTTP; gives the status and the answer."""
+        where = urlsplit(self.url)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=SECONDS)
+        headers = {"User-Agent": "test", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def scan(self, person: str, uri: str, **more: bool) -> dict[str, Any]:
+        """Have a person's phone answer one of IDKit's links."""
+        status, answer = self.ask("POST", "/simulator/scan", {"person": person, "uri": uri, **more})
+        assert status == 200, answer
+        assert isinstance(answer, dict)
+        return answer
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command; its standard error goes to the file `errors` in `folder`."""
+    with (folder / "errors").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "evanesce", "worldid-simulator", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=folder,
+        )
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[SimulatorProcess]:
+    """Run the command until the block ends."""
+    with start(folder, *arguments) as process:
+        hung = threading.Timer(SECONDS, process.kill)  # else nothing would end the wait for its lines
+        hung.start()
+        try:
+            simulator = SimulatorProcess(process, folder)
+            hung.cancel()
+            yield simulator
+        finally:
+            hung.cancel()
+            process.kill()
