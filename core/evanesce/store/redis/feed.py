@@ -49,9 +49,6 @@ PAYLOADS = 4_096
 PAYLOAD_BYTES = 8 * 1024 * 1024
 """How much the payloads that wait may hold together."""
 
-LOOK_SECONDS = 3600.0
-"""How often a quiet room's state is looked at, which also keeps it from being forgotten."""
-
 LONGEST_DELAY = 0.25
 """The longest delay between two attempts to fetch what is missing, in seconds."""
 
@@ -77,7 +74,9 @@ class RoomFeed:
         self._clock = clock
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
-        self._news = trio.Event()
+        self._news = trio.lowlevel.ParkingLot()
+        self._quiet = False  # nothing came since it was last looked at
+        self._look_due = False
         self._acknowledged = trio.Event()
         self._gaps = 0
         self._gaps_filled = 0
@@ -93,7 +92,7 @@ class RoomFeed:
         """Take note of a subscription: from the second on, one was lost before."""
         if self._acknowledged.is_set():
             self._gaps += 1
-            self._news.set()
+            self._news.unpark()
         self._acknowledged.set()
 
     def push(self, payload: bytes) -> None:
@@ -104,7 +103,17 @@ class RoomFeed:
             self._payloads.clear()
             self._payload_bytes = 0
             self._gaps += 1
-        self._news.set()
+        self._quiet = False
+        self._news.unpark()
+
+    # From the store
+
+    def look(self) -> None:
+        """Have the room's state looked at where it was quiet since the last time."""
+        self._look_due = self._quiet
+        self._quiet = True
+        if self._look_due:
+            self._news.unpark()
 
     # For the follower
 
@@ -127,17 +136,13 @@ class RoomFeed:
                 await self._recover()
             elif self._payloads:
                 await self._take(self._payloads[0])
+            elif self._look_due:
+                self._look_due = False
+                await self._fill()
             else:
-                await self._wait()
+                await self._news.park()
         happenings, self._ready = self._ready, []
         return happenings
-
-    async def _wait(self) -> None:
-        self._news = trio.Event()
-        with trio.move_on_after(LOOK_SECONDS) as patience:
-            await self._news.wait()
-        if patience.cancelled_caught:
-            await self._fill()
 
     # What was published
 

@@ -28,6 +28,9 @@ from evanesce.store.redis.subscriber import Subscriber
 CALL_SECONDS = 2.4
 """How long a caller waits for an answer, whatever it takes."""
 
+LOOK_SECONDS = 3600.0
+"""How often the state of quiet rooms is looked at, which also keeps it from being forgotten."""
+
 FOLLOW_SECONDS = 2.0
 """How long a follower waits for the subscription."""
 
@@ -52,8 +55,9 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
         )
         presence = PresenceKeeper(link, keys, clock, server_id)
         stack.push_async_callback(presence.stop)
-        await stack.enter_async_context(background(presence.run))
-        yield _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+        store = _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+        await stack.enter_async_context(background(presence.run, store.look_after_rooms))
+        yield store
 
 
 class _Bounded:
@@ -88,6 +92,7 @@ class _RedisStore:
         self._log = Log(link, keys, clock, ttl)
         self._presence = presence
         self._notices = Notices()
+        self._feeds: set[RoomFeed] = set()
         subscriber.add(keys.control, self._notices)
 
     @property
@@ -159,12 +164,21 @@ class _RedisStore:
         feed = RoomFeed(room_id, roster, self._log, self._presence, self._clock)
         channel = self._keys.events(room_id)
         self._subscriber.add(channel, feed)
+        self._feeds.add(feed)
         try:
             with _Bounded(FOLLOW_SECONDS):
                 await feed.start()
             yield feed
         finally:
+            self._feeds.discard(feed)
             self._subscriber.remove(channel, feed)
+
+    async def look_after_rooms(self) -> None:
+        """Have every quiet room looked at from time to time: one task for all, as a deadline for each costs more."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            for feed in self._feeds:
+                feed.look()
 
     async def announce(self, notice: Notice) -> None:
         """Tell every server on this Redis."""
