@@ -32,7 +32,7 @@ def main() -> int:
             results.append(result)
             print(report.line(result), file=sys.stderr, flush=True)
     if not arguments.only or "idle" in arguments.only:
-        results += idle_hook.measure([one.transport for one in own], scale.idle)
+        results += idle_hook.measure([one.transport for one in own], scale.idle, scale.idle_seconds)
     summary = report.summarise(results, scale, own[0].name)
     print(report.table(summary))
     if arguments.output is not None:

@@ -58,9 +58,9 @@ class Contender:
         """Run it, on the servers' core, in a folder of its own."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-            port = _free_port()
+            port, other_port = _free_ports()
             if self.kind == "evanesce":
-                yield from _evanesce(self.transport, folder, port)
+                yield from _evanesce(self.transport, folder, port, port if self.transport == "quart" else other_port)
                 return
             address = [stack.enter_context(_redis(folder))] if self.redis else []
             commands = {
@@ -91,9 +91,8 @@ LIMIT = Contender("the load's own limit", "floor", group=50)
 PEERS = (SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, PICOWS, FLOOR, LIMIT)
 
 
-def _evanesce(transport: str, folder: Path, port: int) -> Generator[Running, None, None]:
+def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Generator[Running, None, None]:
     """Start it as a deployer does, with its embedded Valkey. `quart` runs in any case: it has the metrics."""
-    metrics_port = port if transport == "quart" else _free_port()
     transports = sorted({"quart", transport})
     settings = [
         f"plugins.enabled={['guest', 'sqlite', *transports]}",
@@ -129,7 +128,7 @@ def _pid(folder: Path) -> list[int]:
     return [int((folder / "valkey.pid").read_text())]
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def _free_ports() -> tuple[int, int]:
+    """Give two ports that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return int(one.getsockname()[1]), int(other.getsockname()[1])

@@ -68,6 +68,10 @@ def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
     known = [cost for cost in costs if cost]
     if len(known) == len(costs):
         rooms_text = f"{min(scale.rooms_of)} to {max(scale.rooms_of)} members"
+        grows = max(known[1:]) / known[0]
+        found.append(
+            Verdict(f"CPU per delivery, {rooms_text}, the dearest larger room / the smallest", grows, None, 1.2)
+        )
         found.append(
             Verdict(f"CPU per delivery, {rooms_text}, the dearest / the cheapest", max(known) / min(known), None, 1.2)
         )
@@ -77,7 +81,7 @@ def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
         what = f"messages sent per join, {scale.storms[-1]} joins / {scale.storms[0]} joins"
         found.append(Verdict(what, grown, None, 1.0))
     for transport, most in IDLE_KIB.items():
-        cost = median_of("idle connections in a room", f"Evanesce ({transport})", "kib_per_connection")
+        cost = median_of("idle connections in a room", f"Evanesce ({transport})", "kib")
         if cost is not None:
             found.append(Verdict(f"KiB per idle connection in a room, {transport}", cost, None, most))
     return found

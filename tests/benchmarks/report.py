@@ -25,6 +25,9 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "told_per_person": ("told per person", ".1f"),
     "bytes_per_person": ("bytes per person", ",.0f"),
     "largest_inbox": ("largest inbox", ",.0f"),
+    "kib": ("KiB per connection", ".1f"),
+    "tasks": ("tasks per connection", ".2f"),
+    "cpu_us_per_second": ("CPU µs/s per connection", ".1f"),
     "server_grew_bytes": ("memory grew by bytes", ",.0f"),
     "load_share": ("load's core", ".0%"),
     "others_share": ("others", ".0%"),
@@ -94,9 +97,6 @@ def table(summary: Summary) -> str:
         lines.append("| --- |" + " --- |" * len(shown))
         for contender, of_one in contenders.items():
             lines.append(f"| {contender} | " + " | ".join(_cell(of_one, name) for name in shown) + " |")
-            others = sorted(set(of_one) - set(COLUMNS))
-            if scenario.startswith("idle"):
-                lines.append("| | " + ", ".join(f"{name} {of_one[name].median:,.1f}" for name in others) + " |")
     lines += ["", "### To reach", "", "| | is | to reach | |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {verdict.what} | {verdict.value:.2f} | {verdict.wanted} | {verdict.word} |" for verdict in summary.verdicts
