@@ -28,6 +28,12 @@ def request(base: str, path: str, body: dict[str, str], token: str | None = None
         return parsed
 
 
+def get(base: str, path: str) -> bytes:
+    with urllib.request.urlopen(base + path, timeout=10) as answer:
+        body: bytes = answer.read()
+        return body
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
@@ -78,6 +84,8 @@ def main() -> None:
         server = start(stack, "serve", *settings, "--set", "messages.ttl=2")
         assert server.stdout is not None
         assert line_with(server.stdout, "listening on").strip() == f"listening on {base}"
+        for way in json.loads(get(base, "/static/sign-in.json")):
+            assert b"export default" in get(base, way["module"]), way
         token = request(base, "/api/v1/session", {"provider": "guest", "displayName": "Opener"})["token"]
         link = request(base, "/api/v1/rooms", {}, token)["deepLink"]
         ada, bob = (start(stack, "chat", link, "--name", name) for name in ("Ada", "Bob"))

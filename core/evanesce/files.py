@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import mimetypes
 from importlib.resources.abc import Traversable
 
@@ -19,10 +20,22 @@ def file_route(path: str, file: Traversable, *, for_ever: bool = False) -> HttpR
 
     With `for_ever` browsers keep what they got: for a path that is another one when the file is.
     """
-    caching = "public, max-age=31536000, immutable" if for_ever else "no-cache"
-    response = HttpResponse(file.read_bytes(), content_type=content_type(path), headers={"Cache-Control": caching})
+    body, kind = file.read_bytes(), content_type(path)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if for_ever else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    plain = HttpResponse(body, content_type=kind, headers=headers)
+    packed = HttpResponse(
+        gzip.compress(body, mtime=0), content_type=kind, headers=headers | {"Content-Encoding": "gzip"}
+    )
 
     async def give(request: HttpRequest) -> HttpResponse:
-        return response
+        return packed if _takes_gzip(request) else plain
 
     return HttpRoute("GET", path, give)
+
+
+def _takes_gzip(request: HttpRequest) -> bool:
+    accepted = [value for name, value in request.headers.items() if name.lower() == "accept-encoding"]
+    return any(coding.strip().lower() == "gzip" for value in accepted for coding in value.split(","))

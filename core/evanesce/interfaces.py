@@ -148,7 +148,8 @@ class Authenticator(Protocol):
 class Repository(Protocol):
     """Users, rooms and session logs: what lasts. Opened (`async with`) before the server listens.
 
-    Every method is bounded in time, and raises `PersistenceUnavailable` where the database does not answer.
+    Every method raises `PersistenceUnavailable` where the database does not answer: within 2.5 s, but for those that
+    nobody waits for (`record`, and those about sessions and what has been kept long enough), which may take longer.
     Times are the caller's: the store's clock.
     """
 
@@ -230,6 +231,36 @@ class Repository(Protocol):
         """
         ...
 
+    async def servers_in_sessions(self) -> Sequence[str]:
+        """Name the servers of all sessions that have no `leave_time` yet."""
+        ...
+
+    async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
+        """Let up to `count` sessions of `server` that have no `leave_time` end `at` a time, or when they began.
+
+        A room that nobody is in any more, as far as sessions say, is not active then. Gives how many sessions it was.
+        """
+        ...
+
+    async def delete_sessions(self, before: Timestamp, count: int) -> int:
+        """Delete up to `count` sessions that ended before a time; gives how many."""
+        ...
+
+    async def delete_rooms(self, before: Timestamp, count: int) -> int:
+        """Delete up to `count` rooms that were closed before a time, with their sessions, of which not more at once.
+
+        Gives how many rows that was: 0 where nothing is left to delete.
+        """
+        ...
+
+    async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
+        """Name up to `count` guests who were last active before a time, longest ago first, but not the first `skip`."""
+        ...
+
+    async def delete_guests(self, count: int) -> int:
+        """Delete up to `count` rows of guests who were erased and have no rooms, open or closed; gives how many."""
+        ...
+
     async def check(self) -> str:
         """Say in a few words how the database is; raises `PersistenceUnavailable` where it cannot be used."""
         ...
@@ -287,8 +318,11 @@ class Connection(Protocol):
         """Ask the client for a sign of life, where the transport can."""
         ...
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again."""
+    async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
+        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again.
+
+        `goodbye` goes out last, even where the outbox is full.
+        """
         ...
 
 

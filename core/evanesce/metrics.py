@@ -24,6 +24,10 @@ class Metrics:
         self.refused = counter("commands_refused", "Commands that were refused, by error code", "code")
         self.groups = counter("commit_groups", "Groups of messages that went to the store in one call")
         self.faults = counter("faults", "Contained faults: bugs of the server or of a plugin", "where")
+        self.sessions_ended = counter(
+            "sessions_left_open", "Sessions that servers left open when they died, ended since"
+        )
+        self.deleted = counter("rows_deleted", "Rows that were deleted because they had been kept long enough", "kind")
         self.records_dropped = counter("records_dropped", "Records that the write-behind queue dropped")
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:

@@ -50,7 +50,10 @@ _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One human, or one guest. `world_id` is World ID's unique identifier, or `provider:subject`."""
+    """One human, or one guest. `world_id` is World ID's unique identifier, or `provider:subject`.
+
+    `guest`: nobody can sign in to this account again, once its tokens have run out.
+    """
 
     user_id: str
     world_id: str
@@ -58,6 +61,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     email: str | None = None
     created_at: Timestamp
     last_active: Timestamp
+    guest: bool = False
 
 
 class ChatRoom(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -97,13 +101,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject` is what never changes for this person at this provider. It is stored as `User.worldId`: as
     `provider:subject`, or bare where `is_world_id` says that it is World ID's own unique identifier.
-    `display_name` and `email` are taken for a new account only.
+    `display_name` and `email` are taken for a new account only. `guest`: no credential ever gives this subject again,
+    so that the account is of no use to anybody once its tokens have run out.
     """
 
     subject: str
     display_name: str
     email: str | None = None
     is_world_id: bool = False
+    guest: bool = False
 
 
 class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +122,13 @@ class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A row of SessionLog: a connection joined a room."""
+    """A row of SessionLog: a connection to `server` joined a room."""
 
     session_id: str
     user_id: str
     room_id: str
     join_time: Timestamp
+    server: str
 
 
 class SessionEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):

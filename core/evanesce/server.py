@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import signal
 import socket
 import uuid
@@ -32,7 +33,7 @@ from evanesce.writebehind import WriteBehind
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""How long the last records may take to reach the database when the server ends."""
+"""How long the last records may take to reach the database when the server ends, or longer: what is left to drain."""
 
 
 def run(config: Config, plugins: Plugins) -> int:
@@ -85,13 +86,15 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
         )
         metrics = Metrics()
         records = WriteBehind(parts.repository, metrics)
-        stack.push_async_callback(_flush, records)
+        flushing = trio.CancelScope(shield=True)
+        stack.push_async_callback(_flush, records, flushing)
         _watch(plugins, metrics)
         services = assemble(config, plugins, parts, store, records, metrics)
         gateway = Gateway(services, parts)
         async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
             await outer.start(plugins.run_observers)
             nursery.start_soon(records.run)
+            nursery.start_soon(services.upkeep.run)
             await nursery.start(services.hub.run)
             nursery.start_soon(gateway.watch)
             urls: list[str] = []
@@ -102,12 +105,14 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
                     print(f"listening on {url}", flush=True)
                 number = await anext(aiter(signals))
                 logger.info("%s: sending everyone away", signal.Signals(number).name)
+                drained = trio.current_time() + config.server.drain_seconds
                 async with trio.open_nursery() as draining:
-                    draining.cancel_scope.deadline = trio.current_time() + config.server.drain_seconds
+                    draining.cancel_scope.deadline = drained
                     draining.start_soon(_hurry, signals, draining)
                     await gateway.drain(restarting=number == signal.SIGHUP)
                     await services.hub.drain()
                     draining.cancel_scope.cancel()
+            flushing.deadline = max(drained, trio.current_time() + FLUSH_SECONDS)
             outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
             plugins.close_observers()  # they are told what waits for them, and end
             nursery.cancel_scope.cancel()
@@ -131,16 +136,18 @@ async def _hurry(signals: AsyncIterator[int], draining: trio.Nursery) -> None:
     draining.cancel_scope.cancel()
 
 
-async def _flush(records: WriteBehind) -> None:
-    with trio.CancelScope(deadline=trio.current_time() + FLUSH_SECONDS, shield=True) as scope:
+async def _flush(records: WriteBehind, patience: trio.CancelScope) -> None:
+    if patience.deadline == math.inf:  # it ends by a fault
+        patience.deadline = trio.current_time() + FLUSH_SECONDS
+    with patience:
         try:
             await records.flush()
         except PersistenceUnavailable as error:
             logger.error("%d records did not reach the database: %s", records.waiting, error)
         except Exception as error:  # the border around a plugin: the rest of the server has to end in order
             logger.error("%d records are lost: the repository failed: %s", records.waiting, folded(error))
-    if scope.cancelled_caught:
-        logger.error("%d records did not reach the database in %g s", records.waiting, FLUSH_SECONDS)
+    if patience.cancelled_caught:
+        logger.error("%d records did not reach the database in time", records.waiting)
 
 
 def _server_id(config: Config) -> str:

@@ -23,7 +23,7 @@ BATCH = 500
 """How many records go to the repository in one call."""
 
 AGE = 1.0
-"""How long a record waits for others, in seconds."""
+"""How long a record waits for others, in seconds, while fewer than `BATCH` wait."""
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0)
 
@@ -36,7 +36,9 @@ class WriteBehind:
         self._metrics = metrics
         self._waiting: deque[Record] = deque()
         self._arrived = trio.Event()
+        self._many = trio.Event()
         self._dropping = False
+        metrics.watch("records_waiting", "Records that wait for the database", lambda: len(self._waiting))
 
     @property
     def waiting(self) -> int:
@@ -53,13 +55,19 @@ class WriteBehind:
             self._metrics.records_dropped.inc()
         self._waiting.append(record)
         self._arrived.set()
+        if len(self._waiting) >= BATCH:
+            self._many.set()
 
     async def run(self) -> None:
         """Write what comes, until cancelled; what still waits then is for `flush`."""
         failures = 0
         while True:
             await self._arrived.wait()
-            await trio.sleep(AGE if failures == 0 else _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1])
+            if failures == 0:
+                with trio.move_on_after(AGE):
+                    await self._many.wait()
+            else:
+                await trio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1])
             try:
                 await self.flush()
                 failures = 0
@@ -81,6 +89,7 @@ class WriteBehind:
                 if self._waiting and self._waiting[0] is record:
                     self._waiting.popleft()
         self._arrived = trio.Event()
+        self._many = trio.Event()
         self._dropping = False
 
 

@@ -2,8 +2,8 @@
 
 `python -m tests.benchmarks.idle [--transport NAME]… [--connections N] [--rooms N] [--seconds S]`
 
-The server runs as a deployer starts it; this process holds the other ends, as browsers would: with their headers and
-their offer of permessage-deflate. What the first connections cost, which load code and fill caches, is not counted.
+The server runs as a deployer starts it; this process holds the other ends. What the first connections cost, which load
+code and fill caches, is not counted.
 """
 
 from __future__ import annotations
@@ -12,171 +12,29 @@ import argparse
 import json
 import os
 import resource
-import selectors
+import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from tests.benchmarks.idle_crowd import PATIENCE, Crowd
 
 TRANSPORTS = ("trio_websocket", "quart")
 WARM_UP = 200
 """How many connections come before those that are counted."""
-
-AT_ONCE = 50
-"""How many come in at the same time."""
-
-PATIENCE = 60.0
-"""How long anything may take, in seconds."""
-
-_MASK = bytes(4)
-_HEADERS = """\
-Connection: Upgrade
-Pragma: no-cache
-Cache-Control: no-cache
-User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36
-Upgrade: websocket
-Sec-WebSocket-Version: 13
-Accept-Encoding: gzip, deflate, br, zstd
-Accept-Language: en-GB,en-US;q=0.9,en;q=0.8
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
-Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits
-Sec-WebSocket-Protocol: evanesce.v1
-
-""".replace("\n", "\r\n")
 
 
 def _port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def _command(**fields: Any) -> bytes:
-    payload = json.dumps(fields).encode()
-    assert len(payload) < 126
-    return bytes([0x81, 0x80 | len(payload)]) + _MASK + payload
-
-
-class _Line:
-    """One client: it shakes hands, signs in, joins its room, and from then on answers pings."""
-
-    def __init__(self, address: tuple[str, int], room: str | None) -> None:
-        self.socket = socket.create_connection(address, timeout=PATIENCE)
-        self.joined = False
-        self.room = room
-        self._received = bytearray()
-        self._shaken = False
-        host, port = address
-        self.socket.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: http://{host}:{port}\r\n{_HEADERS}".encode()
-        )
-
-    def hear(self) -> None:
-        """Read what came, and do what is next."""
-        data = self.socket.recv(65_536)
-        if not data:
-            raise ConnectionError(f"the server closed a connection; before that came {bytes(self._received)!r}")
-        self._received += data
-        if not self._shaken:
-            head, end, rest = self._received.partition(b"\r\n\r\n")
-            if not end:
-                return
-            assert head.startswith(b"HTTP/1.1 101 "), head
-            self._received = rest
-            self._shaken = True
-            self.socket.sendall(_command(type="hello", credential={"provider": "guest", "displayName": "Idle"}))
-        for opcode, payload in self._frames():
-            if opcode == 9:
-                self.socket.sendall(bytes([0x8A, 0x80 | len(payload)]) + _MASK + payload)
-            elif opcode == 1:
-                for event in json.loads(payload):
-                    self._told(event)
-            else:
-                raise ConnectionError(f"opcode {opcode}: {bytes(payload)!r}")
-
-    def _frames(self) -> Iterator[tuple[int, bytes]]:
-        while len(self._received) >= 2:
-            size, start = self._received[1], 2
-            if size == 126:
-                size, start = int.from_bytes(self._received[2:4], "big"), 4
-            elif size == 127:
-                size, start = int.from_bytes(self._received[2:10], "big"), 10
-            if len(self._received) < start + size:
-                return
-            opcode, payload = self._received[0] & 15, bytes(self._received[start : start + size])
-            del self._received[: start + size]
-            yield opcode, payload
-
-    def _told(self, event: dict[str, Any]) -> None:
-        if event["type"] == "welcome":
-            command = _command(type="create_room") if self.room is None else _command(type="join", roomId=self.room)
-            self.socket.sendall(command)
-        elif event["type"] == "room":
-            self.room = event["roomId"]
-            self.socket.sendall(_command(type="join", roomId=self.room))
-        elif event["type"] == "joined":
-            self.joined = True
-        elif event["type"] in ("error", "goodbye"):
-            raise ConnectionError(str(event))
-
-
-class _Crowd:
-    """All clients of a run, in one loop."""
-
-    def __init__(self, address: tuple[str, int], rooms: int) -> None:
-        self._address = address
-        self._selector = selectors.DefaultSelector()
-        self._lines: list[_Line] = []
-        self._rooms: list[str] = []
-        for _ in range(rooms):
-            [line] = self._come([None])
-            assert line.room is not None
-            self._rooms.append(line.room)
-
-    def grow(self, count: int) -> None:
-        """Let `count` more come in, spread over the rooms."""
-        for start in range(0, count, AT_ONCE):
-            places = range(len(self._lines), len(self._lines) + min(AT_ONCE, count - start))
-            self._come([self._rooms[place % len(self._rooms)] for place in places])
-
-    def _come(self, rooms: Sequence[str | None]) -> list[_Line]:
-        coming = [_Line(self._address, room) for room in rooms]
-        for line in coming:
-            self._selector.register(line.socket, selectors.EVENT_READ, line)
-        self._lines += coming
-        self.hear(lambda: all(line.joined for line in coming))
-        return coming
-
-    def hear(self, done: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Answer the server until `done`."""
-        deadline = time.monotonic() + seconds
-        while not done():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            for key, _ in self._selector.select(left):
-                key.data.hear()
-
-    def rest(self, seconds: float) -> None:
-        """Do nothing but answer pings."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                key.data.hear()
-
-    def leave(self) -> None:
-        for line in self._lines:
-            self._selector.unregister(line.socket)
-            line.socket.sendall(bytes([0x88, 0x82]) + _MASK + struct.pack("!H", 1000))
-            line.socket.close()
 
 
 class _Server:
@@ -196,11 +54,14 @@ class _Server:
         ]
         command = [sys.executable, "-m", "evanesce", "serve"]
         command += [word for setting in settings for word in ("--set", setting)]
-        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
+        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
         assert self._process.stdout is not None
         for _ in binds:
-            line = self._process.stdout.readline()
-            assert line.startswith(b"listening on "), line
+            readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+            line = self._process.stdout.readline() if readable else b""
+            if not line.startswith(b"listening on "):
+                self._process.kill()
+                raise RuntimeError(f"the server did not start: {line!r}")
         self.pid = self._process.pid
 
     def memory(self) -> int:
@@ -226,9 +87,10 @@ class _Server:
                 return float(line.split()[1])
         raise KeyError(name)
 
-    def wait_for_sessions(self, count: int) -> None:
+    def wait_for(self, name: str, value: float) -> None:
+        """Wait until a metric is `value`."""
         deadline = time.monotonic() + PATIENCE
-        while self.metric("sessions") != count:
+        while self.metric(name) != value:
             if time.monotonic() > deadline:
                 raise TimeoutError
             time.sleep(0.05)
@@ -236,7 +98,11 @@ class _Server:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(PATIENCE)
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
         assert code == 0, code
 
 
@@ -250,8 +116,8 @@ def _running(transport: str) -> Iterator[_Server]:
             server.stop()
 
 
-def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float = 50.0) -> dict[str, Any]:
-    """Measure `connections` idle connections; per connection there is `kib`, `tasks` and `cpu_us_per_second`.
+def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float = 50.0) -> dict[str, float]:
+    """Measure what each of `connections` idle connections costs, and how many came in a second.
 
     They sit in `rooms` rooms. The CPU is that of `seconds`, of which 50 have two heartbeats in them.
     `left_…` is what is still there when all have gone, beyond what was there before they came.
@@ -259,7 +125,7 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
     _raise_limit(connections + WARM_UP + 1000)
     with _running(transport) as server:
         base_tasks, base_descriptors = server.metric("tasks"), server.descriptors()
-        crowd = _Crowd(server.address, rooms)
+        crowd = Crowd(server.address, rooms)
         crowd.grow(WARM_UP)
         crowd.rest(1.5)
         memory, tasks = server.memory(), server.metric("tasks")
@@ -272,14 +138,14 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
         crowd.rest(seconds)
         spent = server.cpu() - spent
         crowd.leave()
-        server.wait_for_sessions(0)
+        server.wait_for("sessions", 0)
+        server.wait_for("rooms", 0)
         return {
-            "transport": transport,
             "connections": connections,
             "rooms": rooms,
-            "kib": round(grown / connections / 1024, 1),
-            "tasks": round(grown_tasks / connections, 2),
-            "cpu_us_per_second": round(spent / seconds / (connections + WARM_UP + rooms) * 1e6, 1),
+            "kib_per_connection": round(grown / connections / 1024, 1),
+            "tasks_per_connection": round(grown_tasks / connections, 2),
+            "cpu_us_per_connection_and_second": round(spent / seconds / (connections + WARM_UP + rooms) * 1e6, 1),
             "connections_per_second": round(connections / came),
             "left_tasks": server.metric("tasks") - base_tasks,
             "left_descriptors": server.descriptors() - base_descriptors,
@@ -302,7 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     for transport in options.transport or TRANSPORTS:
         figures = measure(transport, options.connections, rooms=options.rooms, seconds=options.seconds)
-        print(json.dumps(figures), flush=True)
+        print(json.dumps({"transport": transport, **figures}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,26 @@ async def test_a_file_is_read_once(tmp_path: Path, for_ever: bool, caching: str)
     assert answer.body == b"p { color: red }"
     assert (answer.status, answer.content_type) == (200, "text/css; charset=utf-8")
     assert answer.headers["Cache-Control"] == caching
+
+
+@pytest.mark.parametrize(
+    ("headers", "packed"),
+    [
+        ({}, False),
+        ({"Accept-Encoding": "gzip, deflate, br"}, True),
+        ({"accept-encoding": "br,gzip"}, True),
+        ({"Accept-Encoding": "br, gzip;q=0"}, False),
+        ({"Accept-Encoding": "xgzip"}, False),
+    ],
+)
+async def test_it_is_packed_for_who_takes_that(tmp_path: Path, headers: dict[str, str], packed: bool) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("again " * 1000)
+    route = file_route("/words.txt", file)
+    answer = await route.handle(
+        HttpRequest(method="GET", path=route.path, query={}, headers=headers, body=b"", user=None)
+    )
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
+    assert (gzip.decompress(answer.body) if packed else answer.body) == b"again " * 1000
+    assert not packed or len(answer.body) < 100

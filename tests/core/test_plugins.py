@@ -18,7 +18,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from evanesce.config.model import Config, LimitsTable, MessagesTable, RedisTable, RoomsTable, ServerTable
+from evanesce.config.model import (
+    Config,
+    LimitsTable,
+    MessagesTable,
+    RedisTable,
+    RetentionTable,
+    RoomsTable,
+    ServerTable,
+)
 from evanesce.errors import CommandError, ConfigurationError, ErrorCode, PluginError, Rejected
 from evanesce.hookspecs import Hooks, hookimpl
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Setup, SignInPage
@@ -78,6 +86,7 @@ def built(plugins: Plugins, **settings: object) -> Parts:
         messages=MessagesTable(),
         rooms=RoomsTable(),
         limits=LimitsTable(),
+        retention=RetentionTable(),
     )
     return plugins.build(config, Path("/folder"))
 

@@ -52,10 +52,45 @@ async def test_records_go_together_after_a_moment(autojump_clock: MockClock) -> 
         nursery.cancel_scope.cancel()
 
 
+async def test_many_records_go_at_once(autojump_clock: MockClock) -> None:
+    repository = Recorder()
+    metrics = Metrics()
+    queue = WriteBehind(repository, metrics)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run)
+        for number in range(writebehind.BATCH - 1):
+            queue.record(ended(number))
+        await wait_all_tasks_blocked()
+        assert repository.batches == []
+        assert f"evanesce_records_waiting {writebehind.BATCH - 1}.0" in metrics.text()
+        queue.record(ended(-1))
+        await wait_all_tasks_blocked()
+        assert [len(batch) for batch in repository.batches] == [writebehind.BATCH]
+        assert trio.current_time() < writebehind.AGE
+        assert "evanesce_records_waiting 0.0" in metrics.text()
+        queue.record(ended(-2))
+        await wait_all_tasks_blocked()
+        assert len(repository.batches) == 1, "the next one waits again"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_while_it_is_written_waits_for_the_next_batch(autojump_clock: MockClock) -> None:
+    repository = Recorder()
+    queue = WriteBehind(repository, Metrics())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run)
+        for number in range(3 * writebehind.BATCH + 7):
+            queue.record(ended(number))
+        await trio.sleep(writebehind.AGE)
+        await wait_all_tasks_blocked()
+        assert [len(batch) for batch in repository.batches] == [*[writebehind.BATCH] * 3, 7]
+        nursery.cancel_scope.cancel()
+
+
 async def test_of_a_state_only_the_last_is_written(autojump_clock: MockClock) -> None:
     repository = Recorder()
     queue = WriteBehind(repository, Metrics())
-    started = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=AT)
+    started = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=AT, server="one")
     later = Timestamp("2026-01-01T00:00:09.000Z")
     for record in (
         UserSeen(user_id="u", last_active=AT),

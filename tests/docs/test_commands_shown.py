@@ -30,8 +30,9 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = [(page.name, command) for page in PAGES for command in shown(page)]
 SERVE = [command for _, command in COMMANDS if command.startswith("evanesce serve")]
 CHAT = [command for _, command in COMMANDS if command.startswith("evanesce chat")]
+SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce worldid-simulator")]
 BENCHMARK = [command for page, command in COMMANDS if page == "benchmarks.md"]
-REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT, *BENCHMARK)]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT, *SIMULATE, *BENCHMARK)]
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def free_port() -> int:
 
 def test_there_are_commands_to_run() -> None:
     assert SERVE
+    assert SIMULATE
     assert REST
 
 
@@ -56,7 +58,16 @@ def test_there_are_commands_to_run() -> None:
 def test_a_server_that_the_documentation_starts(folder: Path, command: str) -> None:
     # what is shown names fixed ports, which may be taken here
     address = f"127.0.0.1:{free_port()}"
-    arguments = [*shlex.split(command)[1:], "--set", f"plugins.quart.bind={address}"]
+    listens_and_ends(folder, address, *shlex.split(command)[1:], "--set", f"plugins.quart.bind={address}")
+
+
+@pytest.mark.parametrize("command", sorted(set(SIMULATE)))
+def test_a_simulator_that_the_documentation_starts(folder: Path, command: str) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    listens_and_ends(folder, address, *shlex.split(command)[1:], "--bind", address)
+
+
+def listens_and_ends(folder: Path, address: str, *arguments: str) -> None:
     process = subprocess.Popen([EVANESCE, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

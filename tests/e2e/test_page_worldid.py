@@ -1,6 +1,6 @@
 """Sign-in with World ID on the page: a real server and a simulated World, whose app is played by the test.
 
-The page's library is one of the test's own (`data/idkit`), which fails as World's does.
+In IDKit's place stands a library of the tests' own (`data/idkit`), which fails as IDKit does.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from evanesce_plugins.worldid.qr import svg
 from tests.e2e.running import Server
 from tests.e2e.visitors import Visitor
 from tests.e2e.world_app import ASKING, IDKIT, WAITING, WorldApp, failed
-from tests.e2e.worldid_simulator import Fields, SimulatedWorld
+from tests.worldid.humans import Fields, configuration
+from tests.worldid.process import SimulatorProcess, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
 
-PROBLEM = "#sign-in-ways .problem:visible"
-
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[SimulatedWorld]:
-    with SimulatedWorld() as simulated:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    with running(tmp_path_factory.mktemp("world"), "--bind", "127.0.0.1:0") as simulated:
         yield simulated
 
 
 @pytest.fixture(scope="module")
-def server(world: SimulatedWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(world: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests here, each of which is about another human."""
-    with Server(tmp_path_factory.mktemp("worldid"), *world.configuration("guest", idkit=str(IDKIT))) as server:
+    with Server(tmp_path_factory.mktemp("worldid"), *configuration(world, "guest", idkit=str(IDKIT))) as server:
         yield server
 
 
@@ -89,7 +88,7 @@ def paths(text: str) -> list[str]:
 
 
 def test_from_sign_up_to_being_forgotten(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada")
@@ -119,13 +118,13 @@ def test_from_sign_up_to_being_forgotten(
     assert ada.page.evaluate("localStorage.length") == 0
 
 
-def test_how_far_it_is(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_how_far_it_is(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor(phone=True)
     app = WorldApp(ada, world, "Ada on the way")
     app.always = WAITING
     sign_up(ada, server.url, "Ada")
     ada.shows(".worldid-step:has-text('Step 1 of 2')")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     assert drawn(ada, ".worldid-view .worldid-qr") == paths(app.address())
     link = ada.page.get_by_role("link", name="Open World App on this device")
     assert link.get_attribute("href") == app.address()
@@ -143,14 +142,14 @@ def test_how_far_it_is(server: Server, world: SimulatedWorld, visitor: Callable[
     ada.shows("#home")
 
 
-def test_another_device(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_another_device(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada, laptop = visitor(), visitor()
     WorldApp(ada, world, "Ada of two")
     sign_up(ada, server.url, "Ada")
     ada.shows("#home")
     user_id = kept(ada, "evanesce.account")["userId"]
     ada.page.click("#account-open")
-    assert ada.page.input_value("#worldid-own-code") == user_id
+    assert ada.page.inner_text(".worldid-code code") == user_id
     ada.context.grant_permissions(["clipboard-read", "clipboard-write"])
     press(ada, "Copy")
     ada.shows("text=Copied")
@@ -185,13 +184,13 @@ def test_another_device(server: Server, world: SimulatedWorld, visitor: Callable
 
 
 def test_a_second_step_that_is_left_for_later(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada later")
     app.script = [WAITING]
     sign_up(ada, server.url, "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     app.script = [app.approval()]
     app.always = WAITING
     ada.shows(".worldid-step:has-text('Step 2 of 2')")
@@ -209,7 +208,7 @@ def test_a_second_step_that_is_left_for_later(
     ada.shows("#confirm-text:has-text('you could not sign in again')")
     press(ada, "Cancel")
     press(ada, "Finish setting up World ID")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     ada.page.keyboard.press("Escape")
     ada.shows("#reminder:has-text('not finished')")
 
@@ -231,13 +230,13 @@ def test_a_second_step_that_is_left_for_later(
 
 
 def test_a_page_that_is_reloaded_between_the_steps(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada reloaded")
     app.script = [WAITING]
     sign_up(ada, server.open_room()["deepLink"], "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     app.script = [app.approval()]
     app.always = WAITING
     ada.shows(".worldid-step:has-text('Step 2 of 2')")
@@ -251,7 +250,7 @@ def test_a_page_that_is_reloaded_between_the_steps(
 
 
 def test_a_session_that_is_there_already_is_as_good(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada twice")
@@ -299,7 +298,7 @@ ADVICE = {
 
 
 def test_every_error_of_world_app_has_words(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada of many errors")
@@ -316,7 +315,7 @@ def test_every_error_of_world_app_has_words(
 
 
 def test_who_has_an_account_is_shown_the_way_to_it(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada again")
@@ -328,12 +327,12 @@ def test_who_has_an_account_is_shown_the_way_to_it(
     assert ada.page.get_by_role("button", name="I have an account").get_attribute("aria-pressed") == "true"
 
 
-def test_cancelling(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_cancelling(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada cancels")
     app.always = WAITING
     sign_up(ada, server.url, "Ada")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     press(ada, "Cancel")
     problem(ada, "It was cancelled.")
     assert ada.page.locator(".worldid-view").count() == 0
@@ -341,7 +340,7 @@ def test_cancelling(server: Server, world: SimulatedWorld, visitor: Callable[...
     assert kept(ada, "evanesce.account") == {}
 
 
-def test_time_runs_out(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_time_runs_out(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor()
     ada.page.clock.install()
     app = WorldApp(ada, world, "Ada is slow")
@@ -355,7 +354,7 @@ def test_time_runs_out(server: Server, world: SimulatedWorld, visitor: Callable[
 
 
 def test_a_bridge_that_is_lost_for_a_while(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     """A phone's browser is cut off from the network while World App is in front."""
     ada = visitor()
@@ -366,7 +365,7 @@ def test_a_bridge_that_is_lost_for_a_while(
     ada.shows("#home")
 
 
-def test_a_bridge_that_is_not_there(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_a_bridge_that_is_not_there(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor()
     ada.page.clock.install()
     app = WorldApp(ada, world, "Ada offline")
@@ -379,13 +378,13 @@ def test_a_bridge_that_is_not_there(server: Server, world: SimulatedWorld, visit
     app.throws = None
     app.always = {"throws": "Poll failed: error sending request"}
     press(ada, "Sign up with World ID")
-    state(ada, "Scan this with World App")
+    state(ada, "Scan this code with World App")
     ada.page.clock.run_for(15_000)
     problem(ada, "World cannot be reached.")
 
 
 def test_a_proof_is_not_lost_with_the_server_s_answer(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     WorldApp(ada, world, "Ada insists")
@@ -412,7 +411,7 @@ def test_a_proof_is_not_lost_with_the_server_s_answer(
 
 
 def test_a_refusal_of_the_server_s_is_told_in_its_words(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     WorldApp(ada, world, "Ada refused")
@@ -424,7 +423,7 @@ def test_a_refusal_of_the_server_s_is_told_in_its_words(
 
 
 def test_a_library_that_cannot_be_loaded_at_first(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     WorldApp(ada, world, "Ada without a library")
@@ -437,7 +436,7 @@ def test_a_library_that_cannot_be_loaded_at_first(
 
 
 def test_a_qr_code_that_cannot_be_drawn_leaves_the_link(
-    server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]
+    server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada without a code")
@@ -452,7 +451,7 @@ def test_a_qr_code_that_cannot_be_drawn_leaves_the_link(
 # Other deployments
 
 
-def test_within_world_app(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_within_world_app(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor(phone=True)
     app = WorldApp(ada, world, "Ada inside", inside=True)
     app.script = [failed("user_rejected")]
@@ -465,9 +464,9 @@ def test_within_world_app(server: Server, world: SimulatedWorld, visitor: Callab
 
 
 def test_without_the_library(
-    serve: Callable[..., Server], world: SimulatedWorld, visitor: Callable[..., Visitor]
+    serve: Callable[..., Server], world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
-    server = serve(*world.configuration())
+    server = serve(*configuration(world))
     ada = visitor()
     answer = ada.page.goto(server.url)
     ada.shows("#sign-in-ways:has-text('Signing in with World ID is not set up for this page.')")
@@ -477,9 +476,9 @@ def test_without_the_library(
 
 
 def test_proofs_of_world_id_3(
-    serve: Callable[..., Server], world: SimulatedWorld, visitor: Callable[..., Visitor]
+    serve: Callable[..., Server], world: SimulatorProcess, visitor: Callable[..., Visitor]
 ) -> None:
-    server = serve(*world.configuration(idkit=str(IDKIT), legacy_proofs="true"))
+    server = serve(*configuration(world, idkit=str(IDKIT), legacy_proofs="true"))
     ada = visitor()
     app = WorldApp(ada, world, "Ada of old")
     sign_up(ada, server.url, "Ada")
@@ -493,7 +492,7 @@ def test_proofs_of_world_id_3(
     assert all(asked["config"]["allow_legacy_proofs"] is True for asked in sign_ups)
 
 
-def test_what_idkit_is_asked_for(server: Server, world: SimulatedWorld, visitor: Callable[..., Visitor]) -> None:
+def test_what_idkit_is_asked_for(server: Server, world: SimulatorProcess, visitor: Callable[..., Visitor]) -> None:
     ada = visitor()
     app = WorldApp(ada, world, "Ada asked")
     sign_up(ada, server.url, "Ada")

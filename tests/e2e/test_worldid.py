@@ -27,12 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess
 def healthy(world: SimulatorProcess) -> Iterator[SimulatorProcess]:
     """The same World, without what another test had go wrong in it."""
     yield world
-    fail(world, None)
-
-
-def fail(world: SimulatorProcess, fault: str | None, *, skew: float = 0.0) -> None:
-    """Have the portal fail from now on, in one way or (None) not at all."""
-    assert world.ask("POST", "/simulator/fault", {"fault": fault, "skew": skew})[0] == 200
+    world.fail(None)
 
 
 def rows(server: Server, sql: str) -> list[tuple[object, ...]]:
@@ -108,11 +103,11 @@ def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Serve
     bob = Human(healthy, server, "Bob down")
     credential = bob.credential("sign_up", displayName="Bob")
     for fault in ("down", "slow", "html", "error"):
-        fail(healthy, fault)
+        healthy.fail(fault)
         status, error = bob.send(credential)
         assert (status, error["code"], error["retry"]) == (503, "auth_unavailable", True)
         assert server.ask("POST", "/api/v1/rooms", token=ada.token)[0] == 201
-    fail(healthy, None)
+    healthy.fail(None)
     assert bob.send(credential)[0] == 201, "the same proof, as the error said"
 
 
@@ -128,7 +123,7 @@ def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server],
     assert other.send(spoilt)[0] == 401
     credential = ada.credential("create_session")
     for fault in ("slow", "html", "error", "refuse"):
-        fail(healthy, fault)
+        healthy.fail(fault)
         ada.send(credential)
     server.stop()
     text = server.errors
@@ -181,10 +176,10 @@ def test_check_explains_what_is_wrong(
 
 
 def test_check_finds_a_clock_that_is_off(healthy: SimulatorProcess, tmp_path: Path) -> None:
-    fail(healthy, None, skew=-120)
+    healthy.fail(None, skew=-120)
     code, line = check(healthy, tmp_path)
     assert code == 1
     assert "s ahead: set it" in line
-    fail(healthy, "slow")
+    healthy.fail("slow")
     code, line = check(healthy, tmp_path, timeout="0.5")
     assert (code, "it gave no answer within 0.5 s" in line) == (1, True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.visitors import Visitor
-from tests.e2e.worldid_simulator import Fields, SimulatedWorld
+from tests.worldid.humans import Fields
+from tests.worldid.process import SimulatorProcess
 
 IDKIT = Path(__file__).parent / "data" / "idkit"
 """The folder of a library that stands in for IDKit, and asks `WorldApp`."""
@@ -26,7 +27,7 @@ class WorldApp:
     `throws` is a text with which IDKit makes no request. `asked` has what the page asked IDKit for.
     """
 
-    def __init__(self, visitor: Visitor, world: SimulatedWorld, person: str, *, inside: bool = False) -> None:
+    def __init__(self, visitor: Visitor, world: SimulatorProcess, person: str, *, inside: bool = False) -> None:
         self.script: list[Fields] = []
         self.always: Fields | None = None
         self.throws: str | None = None
@@ -69,4 +70,8 @@ class WorldApp:
             "signal": asked["human"]["signal"],
         }
         challenge |= {name: config[name] for name in ("action", "sessionId") if name in config}
-        return self._world.prove(self._person, asked["kind"], challenge)
+        wanted = {**challenge, "person": self._person, "purpose": asked["kind"]}
+        status, answer = self._world.ask("POST", "/simulator/prove", wanted)
+        assert (status, answer["success"]) == (200, True), answer
+        result: Fields = answer["result"]
+        return result

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evanesce.interfaces import Repository, Setup
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce_plugins import sqlite
+from evanesce_plugins import sqlite, turso
 from evanesce_plugins.sqlite import SqliteSettings
+from evanesce_plugins.turso import TursoSettings
+from tests.sqld import Sqld
 
 
-def sqlite_repository(folder: Path) -> Repository:
-    """Give what the plugin gives for `evanesce.db` in `folder`."""
-    setup = Setup(
-        name="sqlite",
-        settings=SqliteSettings(),
+def a_setup(name: str, settings: Any, folder: Path) -> Setup:
+    """Give what a plugin is built from."""
+    return Setup(
+        name=name,
+        settings=settings,
         folder=folder,
         public_url="http://127.0.0.1:8000",
         origins=(),
         frame_bytes=65_536,
         outbox_bytes=1_048_576,
     )
-    return sqlite.evanesce_repository(setup)
+
+
+def sqlite_repository(folder: Path) -> Repository:
+    """Give what the plugin gives for `evanesce.db` in `folder`."""
+    return sqlite.evanesce_repository(a_setup("sqlite", SqliteSettings(), folder))
+
+
+def turso_repository(url: str, token: str | None = None, folder: Path = Path(), *, timeout: float = 5.0) -> Repository:
+    """Give what the plugin gives for the database at `url`."""
+    return turso.evanesce_repository(
+        a_setup("turso", TursoSettings(url=url, auth_token=token, timeout=timeout), folder)
+    )
 
 
 def files(folder: Path) -> list[str]:
@@ -32,8 +46,19 @@ def files(folder: Path) -> list[str]:
     return [file.name for file in folder.iterdir()]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def _made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
+    if kind == "memory":
+        return MemoryRepository()
+    if kind == "sqlite":
+        return sqlite_repository(folder)
+    if kind == "turso file":
+        return turso_repository("file:evanesce.db", folder=folder)
+    server: Sqld = request.getfixturevalue("sqld")
+    return turso_repository(server.url(kind.removeprefix("turso ")), server.token())
+
+
+@pytest.fixture(params=["memory", "sqlite", "turso file", "turso http", "turso ws"])
 async def repository(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Repository]:
-    made = MemoryRepository() if request.param == "memory" else sqlite_repository(tmp_path)
+    made = _made(request.param, request, tmp_path)
     async with made:
         yield made

@@ -14,7 +14,9 @@ def at(milliseconds: int) -> Timestamp:
     return timestamp(EPOCH + milliseconds)
 
 
-def a_user(world_id: str | None = None, *, now: Timestamp | None = None, email: str | None = None) -> User:
+def a_user(
+    world_id: str | None = None, *, now: Timestamp | None = None, email: str | None = None, guest: bool = False
+) -> User:
     now = now or at(0)
     return User(
         user_id=str(uuid.uuid4()),
@@ -23,6 +25,7 @@ def a_user(world_id: str | None = None, *, now: Timestamp | None = None, email: 
         email=email,
         created_at=now,
         last_active=now,
+        guest=guest,
     )
 
 
@@ -36,9 +39,9 @@ def a_room(creator: User, *, now: Timestamp | None = None) -> ChatRoom:
     )
 
 
-def a_session(user: User, room: ChatRoom, *, now: Timestamp | None = None) -> SessionStarted:
+def a_session(user: User, room: ChatRoom, *, now: Timestamp | None = None, server: str = "one") -> SessionStarted:
     return SessionStarted(
-        session_id=str(uuid.uuid4()), user_id=user.user_id, room_id=room.room_id, join_time=now or at(0)
+        session_id=str(uuid.uuid4()), user_id=user.user_id, room_id=room.room_id, join_time=now or at(0), server=server
     )
 
 

@@ -374,5 +374,106 @@ async def test_an_erased_user_is_not_brought_back_by_late_records(repository: Re
     assert await repository.user(user.user_id) is None
 
 
+# Sessions that nobody ends
+
+
+async def a_busy_room(repository: Repository, *servers: str) -> tuple[ChatRoom, list[SessionStarted]]:
+    """Give a room that somebody is in on each of `servers`."""
+    user = await signed_in(repository)
+    room = await opened(repository, user)
+    sessions = [a_session(user, room, server=server) for server in servers]
+    await repository.record([*sessions, RoomActivity(room_id=room.room_id, active=True)])
+    return room, sessions
+
+
+async def is_active(repository: Repository, room: ChatRoom) -> bool:
+    found = await repository.room(room.room_id)
+    assert found is not None
+    return found.active
+
+
+async def test_it_names_the_servers_whose_sessions_have_not_ended(repository: Repository) -> None:
+    assert list(await repository.servers_in_sessions()) == []
+    _, sessions = await a_busy_room(repository, "two", "one", "one", "", "three")
+    await repository.record([its_end(sessions[-1], at(1))])
+    assert sorted(await repository.servers_in_sessions()) == ["", "one", "two"]
+
+
+async def test_the_sessions_of_one_server_end_a_few_at_a_time(repository: Repository) -> None:
+    await a_busy_room(repository, "one", "one", "one", "two", "one", "one")
+    assert [await repository.end_sessions("one", at(5), 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert list(await repository.servers_in_sessions()) == ["two"]
+    assert await repository.end_sessions("nobody", at(5), 2) == 0
+
+
+async def test_a_room_that_was_left_so_is_active_no_more_and_one_where_somebody_stays_is(
+    repository: Repository,
+) -> None:
+    left, _ = await a_busy_room(repository, "one", "one")
+    kept, _ = await a_busy_room(repository, "one", "two")
+    elsewhere, _ = await a_busy_room(repository, "two")
+    await repository.end_sessions("one", at(5), 10)
+    assert [await is_active(repository, room) for room in (left, kept, elsewhere)] == [False, True, True]
+    await repository.end_sessions("two", at(5), 10)
+    assert [await is_active(repository, room) for room in (left, kept, elsewhere)] == [False, False, False]
+
+
+# What was kept long enough
+
+
+async def test_sessions_that_ended_long_ago_are_deleted_a_few_at_a_time(repository: Repository) -> None:
+    _, sessions = await a_busy_room(repository, *["one"] * 7)
+    await repository.record([its_end(session, at(time)) for time, session in enumerate(sessions[:6])])
+    assert [await repository.delete_sessions(at(5), 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert await repository.delete_sessions(at(6), 2) == 1
+    assert list(await repository.servers_in_sessions()) == ["one"]
+
+
+async def test_rooms_that_were_closed_long_ago_are_deleted_with_their_sessions(repository: Repository) -> None:
+    rooms = [(await a_busy_room(repository, "one", "one"))[0] for _ in range(4)]
+    for time, room in enumerate(rooms[:3]):
+        await repository.close_room(room.room_id, at(time))
+    deleted = []
+    while count := await repository.delete_rooms(at(2), 1):
+        assert count <= 2, "one room, and one session"
+        deleted.append(count)
+    assert sum(deleted) == 2 + 4
+    assert await repository.end_sessions("one", at(9), 10) == 4
+    assert await repository.room(rooms[3].room_id) is not None
+    assert not await repository.create_room(rooms[2], 100), "one that was closed lately is still known"
+
+
+async def test_guests_who_were_not_seen_for_long_are_named_longest_ago_first(repository: Repository) -> None:
+    guests = [a_user(guest=True, now=at(time)) for time in (3, 1, 2, 4)]
+    for user in (*guests, a_user(now=at(0))):
+        await repository.sign_in(user)
+    found = [guests[1].user_id, guests[2].user_id, guests[0].user_id]
+    assert list(await repository.unused_guests(at(4), 0, 10)) == found
+    assert list(await repository.unused_guests(at(4), 1, 1)) == found[1:2]
+    assert list(await repository.unused_guests(at(1), 0, 10)) == []
+    await repository.record([UserSeen(user_id=found[0], last_active=at(9))])
+    await repository.erase_user(found[1], at(9))
+    assert list(await repository.unused_guests(at(4), 0, 10)) == found[2:]
+    stored = await repository.user(found[0])
+    assert stored is not None
+    assert stored.guest
+
+
+async def test_guests_who_were_erased_are_deleted_once_their_rooms_are(repository: Repository) -> None:
+    guests = [a_user(guest=True) for _ in range(4)]
+    nobody = await signed_in(repository)
+    for user in guests:
+        await repository.sign_in(user)
+    room = await opened(repository, guests[0])
+    for user in (*guests[:3], nobody):
+        await repository.erase_user(user.user_id, at(1))
+    assert [await repository.delete_guests(1) for _ in range(3)] == [1, 1, 0]
+    assert await repository.erase_user(guests[0].user_id, at(2)) == [room.room_id], "its row is still there"
+    while await repository.delete_rooms(at(2), 10):
+        pass
+    assert await repository.delete_guests(10) == 1
+    assert await repository.user(guests[3].user_id) == guests[3]
+
+
 async def test_it_says_how_it_is(repository: Repository) -> None:
     assert await repository.check()

@@ -51,6 +51,7 @@ async def test_the_largest_message(server: Listening) -> None:
         assert await client.get_message() == "é" * (FRAME_BYTES // 2)
 
 
+GOODBYE = frame_of(b'[{"type":"goodbye","code":4413,"reason":"too slow","reconnect":true}]')
 PING = masked(9, b"x")
 REASONS = {1002: "This is not RFC 6455.", 1007: "Text is UTF-8.", 1009: "The message is too large."}
 
@@ -253,7 +254,7 @@ async def test_a_client_that_never_reads_is_refused_more_and_then_dropped(
         while connection.write(frame_of(b"x" * 50_000)):
             pass
         waited.append(connection.waiting_bytes)
-        await connection.close(4413, "too slow")
+        await connection.close(4413, "too slow", GOODBYE)
 
     gateway.talk = talk
     async with listening(gateway, transport, outbox_bytes=600_000) as server:
@@ -263,6 +264,23 @@ async def test_a_client_that_never_reads_is_refused_more_and_then_dropped(
         assert 550_000 < waited[0] <= 600_000
         gateway.talk = gateway.echo
         await server.check_alive()
+
+
+async def test_a_full_outbox_takes_a_goodbye(gateway: FakeGateway, transport: str) -> None:
+    async def talk(connection: Connection) -> None:
+        while connection.write(frame_of(b"x" * 50_000)):
+            pass
+        await connection.close(4413, "too slow", GOODBYE)
+
+    gateway.talk = talk
+    async with (
+        listening(gateway, transport, outbox_bytes=600_000) as server,
+        await server.upgraded(receive_buffer=4096) as stream,
+    ):
+        sent = await read_all(stream)
+    assert len(sent) > 600_000
+    assert close_code(sent) == 4413
+    assert goodbyes(sent) == [{"type": "goodbye", "code": 4413, "reason": "too slow", "reconnect": True}]
 
 
 async def test_pings_of_ours_and_signs_of_life(server: Listening, gateway: FakeGateway) -> None:

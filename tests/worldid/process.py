@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,17 @@ class SimulatorProcess:
             return response.status, json.loads(response.read())
         finally:
             connection.close()
+
+    def prove(self, person: str, purpose: str, challenge: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what IDKit returns for a challenge when `person` has approved."""
+        status, answer = self.ask("POST", "/simulator/prove", {**challenge, "person": person, "purpose": purpose})
+        assert (status, answer["success"]) == (200, True), answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def fail(self, fault: str | None, *, skew: float = 0.0) -> None:
+        """Have the portal fail from now on, in one way or (None) not at all."""
+        assert self.ask("POST", "/simulator/fault", {"fault": fault, "skew": skew})[0] == 200
 
     def scan(self, person: str, uri: str, **more: bool) -> dict[str, Any]:
         """Have a person's phone answer one of IDKit's links."""

@@ -25,10 +25,11 @@ CLOSE_SECONDS = 2.0
 
 _PING = bytes(Connection(ConnectionType.SERVER).send(Ping()))
 
-_VIOLATIONS = {
+_REASONS = {
     CloseCode.PROTOCOL_VIOLATION: "This is not RFC 6455.",
     CloseCode.NOT_UTF8: "Text is UTF-8.",
     CloseCode.TOO_LARGE: "The message is too large.",
+    CloseCode.FAULT: "A fault in the server ended this connection. Come back in a moment.",
 }
 
 
@@ -85,13 +86,14 @@ class GuardedConnection(abc.ABC):
     async def receive(self) -> str | bytes | None:
         """Wait for the next message; None when the client closed, left, or broke RFC 6455 or the size."""
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
         """Close with `code`, after what waits as far as the client takes it, within 2 s; then let go of the socket.
 
-        Not to be interrupted, and therefore bounded. May be called again, by other tasks too.
+        The last that it is told is `goodbye`, even where the outbox is full. Not to be interrupted, and therefore
+        bounded. May be called again, by other tasks too.
         """
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            self._say_close(code, reason)
+            self._say_close(code, reason, goodbye)
             await self._outbox.drained()
             await self._wait_for_end()
         self.release()
@@ -113,18 +115,18 @@ class GuardedConnection(abc.ABC):
     async def _wait_for_end(self) -> None:
         """Throw away what comes, up to the client's close frame or its leaving."""
 
-    def _say_close(self, code: int, reason: str) -> None:
+    def _say_close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
         if not self._closing:
             self._closing = True
-            closing = Connection(ConnectionType.SERVER).send(CloseConnection(code=code, reason=reason))
-            self._outbox.finish(bytes(closing))  # disappears where the client's own close frame was answered
+            closing = bytes(Connection(ConnectionType.SERVER).send(CloseConnection(code=code, reason=reason)))
+            # It disappears where the client's own close frame was answered.
+            self._outbox.finish(closing if goodbye is None else goodbye.wire(WEBSOCKET) + closing)
 
     async def _fail(self, code: CloseCode) -> None:
-        """Close with `code` for a violation, and throw away what else comes, for as long as the code may need."""
-        reason = _VIOLATIONS[code]
+        """Close with `code` what cannot be read on, and throw away what else comes while the code may be on its way."""
+        reason = _REASONS[code]
         goodbye = events.Goodbye(code=code.value, reason=reason, reconnect=code.reconnect)
-        self._outbox.write(Frame([Outgoing(goodbye)]))  # where there is room: the close frame says it too
-        self._say_close(code, reason)
+        self._say_close(code, reason, Frame([Outgoing(goodbye)]))
         with trio.move_on_after(CLOSE_SECONDS):
             await self._outbox.drained()
             await linger(self._arrival.stream, self._arrival.socket)

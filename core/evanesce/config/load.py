@@ -23,6 +23,7 @@ from evanesce.config.model import (
     LimitsTable,
     MessagesTable,
     RedisTable,
+    RetentionTable,
     RoomsTable,
     ServerTable,
     Table,
@@ -35,7 +36,7 @@ from evanesce.interfaces import Settings
 FILE = Path("config.toml")
 """What is read from the working folder where no file is named."""
 
-_TABLES = ("server", "redis", "messages", "rooms", "limits")
+_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention")
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -77,6 +78,7 @@ def read(
         messages=raw.section(MessagesTable, "messages"),
         rooms=raw.section(RoomsTable, "rooms"),
         limits=raw.section(LimitsTable, "limits"),
+        retention=raw.section(RetentionTable, "retention"),
     )
     rules.check(own)
     return Source(file, raw.enabled(default_plugins), own, raw)

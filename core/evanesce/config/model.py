@@ -13,6 +13,8 @@ from msgspec import Meta
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 365)]
 
+Days = Annotated[float, Meta(gt=0, le=36_500)]
+
 Name = Annotated[
     str,
     Meta(
@@ -100,6 +102,14 @@ class LimitsTable(Table, kw_only=True, frozen=True):
     heartbeat_seconds: Seconds = 25.0
 
 
+class RetentionTable(Table, kw_only=True, frozen=True):
+    """`[retention]`: after how many days what lasts is deleted; None: it is kept."""
+
+    session_log_days: Days | None = None
+    closed_room_days: Days | None = None
+    guest_days: Days | None = None
+
+
 class Config(Table, kw_only=True, frozen=True):
     """The whole configuration.
 
@@ -112,3 +122,4 @@ class Config(Table, kw_only=True, frozen=True):
     messages: MessagesTable
     rooms: RoomsTable
     limits: LimitsTable
+    retention: RetentionTable

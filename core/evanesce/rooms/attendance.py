@@ -179,6 +179,7 @@ class Attendance:
                     user_id=subscriber.user_id,
                     room_id=self._room_id,
                     join_time=timestamp(self._store.now()),
+                    server=self._store.server_name,
                 )
             )
         if not self._active:

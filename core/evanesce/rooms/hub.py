@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import trio
@@ -47,10 +47,14 @@ class HubSession(Protocol):
 
 
 class Hub:
-    """The registry and supervisor of rooms, and the registry of sessions that have signed in."""
+    """The registry and supervisor of rooms, and the registry of sessions that have signed in.
 
-    def __init__(self, around: Surroundings) -> None:
+    `listen` is told what servers announce, before sessions are.
+    """
+
+    def __init__(self, around: Surroundings, listen: Callable[[Notice], None]) -> None:
         self._around = around
+        self._listen = listen
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[str, list[HubSession]] = {}
         self._nursery: trio.Nursery | None = None
@@ -139,6 +143,7 @@ class Hub:
 
     def hear(self, notice: Notice) -> None:
         """Act on what a server announced. The same may come twice."""
+        self._listen(notice)
         match notice:
             case TokenRevoked(sign_in_id):
                 everyone = (session for sessions in self._sessions.values() for session in sessions)

@@ -5,9 +5,8 @@ The same for a connection and for an HTTP request. Checks who asks; asks the rep
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,23 +14,23 @@ import msgspec
 from msgspec import UNSET
 
 from evanesce.config.model import Config
-from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
+from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable
 from evanesce.interfaces import Repository
 from evanesce.model import ChatRoom, Timestamp, User, timestamp
 from evanesce.plugins import Plugins
 from evanesce.protocol import commands, events, fields
 from evanesce.rooms.errors import room_not_found
+from evanesce.sessions.acquaintances import Acquaintances
+from evanesce.sessions.announcements import Announcements
+from evanesce.sessions.erasure import Erasure
 from evanesce.sessions.providers import Providers
 from evanesce.sessions.tokens import Claims, Tokens
-from evanesce.store.base import MessageStore, Notice, TokenRevoked, UserErased, UserRenamed
-
-logger = logging.getLogger(__name__)
+from evanesce.store.base import MessageStore, TokenRevoked, UserRenamed
 
 PAGE = 100
 """How many rooms `rooms` gives at once."""
 
 CLOSED = "Its creator closed the room."
-FORGOTTEN = "The account of its creator was erased."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,9 @@ class Operations:
         store: MessageStore,
         tokens: Tokens,
         providers: Providers,
-        hear: Callable[[Notice], None],
+        erasure: Erasure,
+        announcements: Announcements,
+        acquaintances: Acquaintances,
     ) -> None:
         self._config = config
         self._repository = repository
@@ -66,17 +67,29 @@ class Operations:
         self._store = store
         self._tokens = tokens
         self._providers = providers
-        self._hear = hear
+        self._erasure = erasure
+        self._announcements = announcements
+        self._acquaintances = acquaintances
         self._public_url = config.server.public_url.rstrip("/")
 
     # --- who somebody is ------------------------------------------------------------------------------------------
 
     async def recognise(self, token: str) -> SignedIn:
-        """Find out whose token it is. Raises `invalid_token`."""
+        """Find out whose token it is. Raises `invalid_token`.
+
+        While the database is away, whom this server has met lately is recognised all the same.
+        """
         claims = self._tokens.read(token, self._store.now())
-        user = await self._repository.user(claims.sub, claims.sid)
+        try:
+            user = await self._repository.user(claims.sub, claims.sid)
+        except PersistenceUnavailable:
+            known = self._acquaintances.user(claims.sub, claims.sid)
+            if known is None:
+                raise
+            return SignedIn(known, claims)
         if user is None:
             raise CommandError(ErrorCode.INVALID_TOKEN, "This token was signed out. Sign in again.")
+        self._acquaintances.meet(user, claims.sid)
         return SignedIn(user, claims)
 
     async def sign_in(
@@ -85,6 +98,7 @@ class Operations:
         """Exchange a credential for a token; with the token, and whether the account is new."""
         user, created = await self._providers.sign_in(credential, None if who is None else who.user, address)
         token, claims = self._tokens.issue(user.user_id, self._store.now())
+        self._acquaintances.meet(user, claims.sid)
         return SignedIn(user, claims), token, created
 
     def welcome(self, who: SignedIn, *, token: str | None = None, ref: commands.Ref | None = None) -> events.Welcome:
@@ -125,7 +139,7 @@ class Operations:
                 return events.TokenReply(ref=command.ref, token=token, token_expires_at=timestamp(claims.exp * 1000))
             case commands.SignOut():
                 await self._repository.revoke_sign_in(who.claims.sid, self._tokens.last_use(who.claims))
-                await self._announce(TokenRevoked(who.claims.sid))
+                await self._announcements.make(TokenRevoked(who.claims.sid))
                 return events.Ok(ref=command.ref)
             case commands.CreateRoom():
                 return await self._create_room(command, who)
@@ -147,10 +161,21 @@ class Operations:
                 raise CommandError(ErrorCode.BAD_REQUEST, "This command needs a connection.", field="type")
 
     async def room(self, room_id: str) -> ChatRoom:
-        """Give an open room. Raises `room_not_found`."""
-        room = await self._repository.room(room_id)
+        """Give an open room. Raises `room_not_found`.
+
+        While the database is away, one that was open lately counts as open: the store knows whether it was closed.
+        """
+        try:
+            room = await self._repository.room(room_id)
+        except PersistenceUnavailable:
+            known = self._acquaintances.room(room_id)
+            if known is None:
+                raise
+            return known
         if room is None:
+            self._acquaintances.leave(room_id)
             raise room_not_found()
+        self._acquaintances.visit(room)
         return room
 
     async def _create_room(self, command: commands.Command, who: SignedIn) -> events.Reply:
@@ -165,6 +190,7 @@ class Operations:
         if not await self._repository.create_room(room, most):
             message = f"You have {most} open rooms already. Close one of them."
             raise CommandError(ErrorCode.TOO_MANY_ROOMS, message)
+        self._acquaintances.visit(room)
         self._plugins.observe("evanesce_room_opened", room=room)
         return _room(room, 0, command.ref)
 
@@ -184,6 +210,7 @@ class Operations:
         # The store first: should the database fail then, closing again does the rest; the other way round the room's
         # messages and members would stay with nobody left who may close it.
         await self._store.close_room(room_id, CLOSED)
+        self._acquaintances.leave(room_id)
         await self._repository.close_room(room_id, timestamp(self._store.now()))
         self._plugins.observe("evanesce_room_closed", room_id=room_id)
         return events.Ok(ref=command.ref)
@@ -204,30 +231,12 @@ class Operations:
         if new is None:
             raise CommandError(ErrorCode.INVALID_TOKEN, "This account was erased.")
         if new.display_name != old.display_name:
-            await self._announce(UserRenamed(new.user_id, new.display_name))
+            await self._announcements.make(UserRenamed(new.user_id, new.display_name))
         return _profile(new, command.ref)
 
     async def _forget(self, command: commands.Command, who: SignedIn) -> events.Reply:
-        user_id = who.user.user_id
-        after: str | None = None
-        while True:
-            rooms, after = await self._repository.rooms(user_id, after, PAGE)
-            for room in rooms:
-                await self._store.close_room(room.room_id, FORGOTTEN)
-            if after is None:
-                break
-        for room_id in await self._repository.erase_user(user_id, timestamp(self._store.now())):
-            self._plugins.observe("evanesce_room_closed", room_id=room_id)
-        await self._announce(UserErased(user_id))
+        await self._erasure.erase(who.user.user_id)
         return events.Ok(ref=command.ref)
-
-    async def _announce(self, notice: Notice) -> None:
-        self._hear(notice)  # this server knows at once, whether the store is up or not
-        try:
-            await self._store.announce(notice)
-        except StoreUnavailable:
-            # What it is about is done; connections on other servers end when their token runs out at the latest.
-            logger.warning("the store is down: %s could not be announced", type(notice).__name__)
 
 
 def _room(room: ChatRoom, count: int, ref: commands.Ref | None = None) -> events.RoomReply:

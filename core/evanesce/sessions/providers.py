@@ -85,6 +85,7 @@ class Providers:
                 email=None if found.email is None else fields.email_address(found.email, "credential.email"),
                 created_at=now,
                 last_active=now,
+                guest=found.guest,
             )
         )
 

@@ -11,10 +11,14 @@ from evanesce.metrics import Metrics
 from evanesce.plugins import Parts, Plugins
 from evanesce.rooms.hub import Hub
 from evanesce.rooms.surroundings import Surroundings
+from evanesce.sessions.acquaintances import Acquaintances
+from evanesce.sessions.announcements import Announcements
+from evanesce.sessions.erasure import Erasure
 from evanesce.sessions.limits import RateLimit
 from evanesce.sessions.operations import Operations
 from evanesce.sessions.providers import Providers
 from evanesce.sessions.tokens import Tokens
+from evanesce.sessions.upkeep import Upkeep
 from evanesce.store.base import MessageStore
 from evanesce.writebehind import WriteBehind
 
@@ -29,6 +33,7 @@ class Services:
     config: Config
     hub: Hub
     operations: Operations
+    upkeep: Upkeep
     plugins: Plugins
     store: MessageStore
     records: WriteBehind
@@ -51,11 +56,17 @@ def assemble(
     )
     sign_ins = RateLimit(limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, clock)
     providers = Providers(parts.authenticators, parts.repository, store, sign_ins)
-    hub = Hub(Surroundings(store, config, records, plugins, metrics))
+    acquaintances = Acquaintances()
+    hub = Hub(Surroundings(store, config, records, plugins, metrics), acquaintances.hear)
+    announcements = Announcements(store, hub.hear)
+    erasure = Erasure(parts.repository, store, plugins, announcements)
     return Services(
         config=config,
         hub=hub,
-        operations=Operations(config, parts.repository, plugins, store, tokens, providers, hub.hear),
+        operations=Operations(
+            config, parts.repository, plugins, store, tokens, providers, erasure, announcements, acquaintances
+        ),
+        upkeep=Upkeep(config.retention, parts.repository, store, erasure, metrics),
         plugins=plugins,
         store=store,
         records=records,

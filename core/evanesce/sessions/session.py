@@ -157,9 +157,10 @@ class Session:
             with trio.move_on_after(SETTLE_SECONDS):
                 await self._settle_down()
         code, reason = self._ending or (CloseCode.NORMAL, "")
+        goodbye: Frame | None = None
         if self._ending is not None:
             self._services.metrics.closed.labels(str(code.value)).inc()
-            self.write(Frame([Outgoing(_goodbye(code, reason))]))
+            goodbye = Frame([Outgoing(_goodbye(code, reason))])
         self._open = False
         if self._who is not None:
             self._seen(at_once=True)
@@ -168,7 +169,7 @@ class Session:
             _put_over(room, Quit(self, None))
         self._rooms.clear()
         self._joins.clear()
-        await self._connection.close(code.value, reason)
+        await self._connection.close(code.value, reason, goodbye)
         self._services.metrics.skipped.inc(self._connection.skipped)
 
     async def _settle_down(self) -> None:

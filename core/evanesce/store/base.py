@@ -7,7 +7,7 @@ gives a room's state when it makes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -219,6 +219,11 @@ class MessageStore(Protocol):
         """Whether the store answered when it was last asked."""
         ...
 
+    @property
+    def server_name(self) -> str:
+        """This server's name for as long as it lives: no other has it, and it has another one when it starts again."""
+        ...
+
     def now(self) -> int:
         """Give the store's time in milliseconds since 1970, as well as it is known here: never behind it."""
         ...
@@ -291,6 +296,21 @@ class MessageStore(Protocol):
 
     async def take(self, key: str) -> bytes | None:
         """Take what was put: of several who ask, on whichever server, one gets it."""
+        ...
+
+    async def servers(self) -> Mapping[str, Timestamp] | None:
+        """Say until when each server lives, as far as its lease says, or lived, where that is past.
+
+        A server that lives is among them from its first lease on, and one that is gone for a week more. None while that
+        cannot be known: the store has lost its memory, and not every server has been heard of again.
+        """
+        ...
+
+    async def claim(self, duty: str, seconds: float) -> bool:
+        """Take on a duty for a while, so that no other server has it; False where a server has it already, even this.
+
+        It ends by itself: nobody can give it back.
+        """
         ...
 
     async def check(self) -> Sequence[str]:

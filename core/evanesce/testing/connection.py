@@ -74,10 +74,12 @@ class MemoryConnection:
         if self.answers_pings:
             self.heard_at = trio.current_time()
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection."""
+    async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
+        """End the connection; the client is told `goodbye` unless it is stalled."""
         await trio.lowlevel.checkpoint()
         if self.closed is None:
+            if goodbye is not None and not self.stalled:
+                self.write(goodbye)
             self.closed = (code, reason)
             self._news.set()
 

@@ -22,6 +22,7 @@ class SessionLog:
     room_id: str
     join_time: Timestamp
     leave_time: Timestamp | None = None
+    server: str = ""
 
 
 class MemoryRepository:
@@ -29,15 +30,16 @@ class MemoryRepository:
 
     `state` is what the next calls meet: `up`; `down`, `PersistenceUnavailable` is raised and nothing done; `hung`, a
     call waits until it is cancelled. What it holds may be looked at: `users` and `chat_rooms` are by id those that are
-    neither erased nor closed, `erased` and `closed` say since when the others are; `session_logs` are by session id;
-    `revoked` says until when a sign-in has to be remembered; `registered` is by provider and user, `spent` by provider
-    and proof.
+    neither erased nor closed, `erased` and `closed` say since when the others are, `guests` which of the erased were
+    some; `session_logs` are by session id; `revoked` says until when a sign-in has to be remembered; `registered` is by
+    provider and user, `spent` by provider and proof.
     """
 
     def __init__(self) -> None:
         self.state: Literal["up", "down", "hung"] = "up"
         self.users: dict[str, User] = {}
         self.erased: dict[str, Timestamp] = {}
+        self.guests: set[str] = set()
         self.chat_rooms: dict[str, ChatRoom] = {}
         self.closed: dict[str, tuple[ChatRoom, Timestamp]] = {}
         self.session_logs: dict[str, SessionLog] = {}
@@ -113,8 +115,11 @@ class MemoryRepository:
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
         """See `Repository.erase_user`."""
         await self._answer()
-        if self.users.pop(user_id, None) is not None:
+        user = self.users.pop(user_id, None)
+        if user is not None:
             self.erased[user_id] = now
+            if user.guest:
+                self.guests.add(user_id)
             self.registered = {key: value for key, value in self.registered.items() if key[1] != user_id}
             self.spent = {key: by for key, by in self.spent.items() if by[0] != user_id}
             for room in [room for room in self.chat_rooms.values() if room.created_by == user_id]:
@@ -184,6 +189,57 @@ class MemoryRepository:
                         room = msgspec.structs.replace(self.chat_rooms[record.room_id], active=record.active)
                         self.chat_rooms[record.room_id] = room
 
+    async def servers_in_sessions(self) -> Sequence[str]:
+        """See `Repository.servers_in_sessions`."""
+        await self._answer()
+        return sorted({log.server for log in self.session_logs.values() if log.leave_time is None})
+
+    async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
+        """See `Repository.end_sessions`."""
+        await self._answer()
+        left = [log for log in self.session_logs.values() if log.leave_time is None and log.server == server][:count]
+        for log in left:
+            log.leave_time = max(log.join_time, at)
+        inhabited = {log.room_id for log in self.session_logs.values() if log.leave_time is None}
+        for room_id in {log.room_id for log in left} - inhabited:
+            if room_id in self.chat_rooms:
+                self.chat_rooms[room_id] = msgspec.structs.replace(self.chat_rooms[room_id], active=False)
+        return len(left)
+
+    async def delete_sessions(self, before: Timestamp, count: int) -> int:
+        """See `Repository.delete_sessions`."""
+        await self._answer()
+        ended = [log for log in self.session_logs.values() if log.leave_time is not None and log.leave_time < before]
+        return self._delete_sessions(ended[:count])
+
+    async def delete_rooms(self, before: Timestamp, count: int) -> int:
+        """See `Repository.delete_rooms`."""
+        await self._answer()
+        old = [room_id for room_id, (_, at) in self.closed.items() if at < before]
+        deleted = self._delete_sessions([log for log in self.session_logs.values() if log.room_id in old][:count])
+        used = {log.room_id for log in self.session_logs.values()}
+        gone = [room_id for room_id in old if room_id not in used][:count]
+        for room_id in gone:
+            del self.closed[room_id]
+        return deleted + len(gone)
+
+    async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
+        """See `Repository.unused_guests`."""
+        await self._answer()
+        unused = [user for user in self.users.values() if user.guest and user.last_active < before]
+        unused.sort(key=lambda user: (user.last_active, user.user_id))
+        return [user.user_id for user in unused[skip : skip + count]]
+
+    async def delete_guests(self, count: int) -> int:
+        """See `Repository.delete_guests`."""
+        await self._answer()
+        creators = {room.created_by for room, _ in self.closed.values()}
+        gone = [user_id for user_id in self.guests if user_id not in creators][:count]
+        for user_id in gone:
+            self.guests.remove(user_id)
+            del self.erased[user_id]
+        return len(gone)
+
     async def check(self) -> str:
         """See `Repository.check`."""
         await self._answer()
@@ -204,5 +260,10 @@ class MemoryRepository:
     def _start(self, record: SessionStarted) -> None:
         known_room = record.room_id in self.chat_rooms or record.room_id in self.closed
         if record.user_id in self.users and known_room and record.session_id not in self.session_logs:
-            log = SessionLog(record.session_id, record.user_id, record.room_id, record.join_time)
+            log = SessionLog(record.session_id, record.user_id, record.room_id, record.join_time, server=record.server)
             self.session_logs[record.session_id] = log
+
+    def _delete_sessions(self, logs: Sequence[SessionLog]) -> int:
+        for log in logs:
+            del self.session_logs[log.session_id]
+        return len(logs)

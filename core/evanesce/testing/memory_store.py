@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from evanesce.errors import StoreUnavailable
-from evanesce.model import Draft, Message, timestamp
+from evanesce.model import Draft, Message, Timestamp, timestamp
 from evanesce.store.base import (
     Closed,
     Conflict,
@@ -43,6 +43,9 @@ T = TypeVar("T")
 
 STARTED_AT = 1_767_225_600_000
 """The store's time when it is first asked for it: 2026-01-01T00:00:00.000Z."""
+
+LEASE_SECONDS = 15.0
+"""How long after the memory was lost it is not known which servers live."""
 
 ANSWER_SECONDS = 2.0
 """How long a caller waits for an answer that is held back."""
@@ -139,6 +142,10 @@ class MemoryServer:
         self.up = True
         self.rooms: dict[str, _Room] = {}
         self.kept: dict[str, tuple[bytes, float]] = {}
+        self.duties: dict[str, float] = {}
+        self.lives: dict[str, float] = {}
+        """Until when each server lives, in seconds since the store was first asked for the time."""
+        self.lost_at = -math.inf
         self.listeners: list[trio.MemorySendChannel[Notice]] = []
         self.postponed: list[Callable[[], object]] = []
         """What is done when the server is up again."""
@@ -193,6 +200,9 @@ class MemoryServer:
                 feed.give([PresenceChanged(room.presence(feed.roster))])
         if not with_memory:
             self.kept.clear()
+            self.duties.clear()
+            self.lives = {name: until for name, until in self.lives.items() if until == math.inf}
+            self.lost_at = self.elapsed()
 
     def hold_answers(self) -> None:
         """Do what is asked but keep the answer, until `release_answers`; callers give up after `ANSWER_SECONDS`."""
@@ -236,9 +246,12 @@ class MemoryStore:
         self._server_id = server_id
         send, self._notices = trio.open_memory_channel[Notice](NOTICES)
         self.server.listeners.append(send)
+        self._name = f"{server_id}.{len(self.server.lives)}"
+        self.server.lives[self._name] = math.inf
 
     def stop(self) -> None:
         """Take this server's people out of all rooms, as a server that ends does, or one whose lease ran out."""
+        self.server.lives[self._name] = self.server.elapsed()
         for room in self.server.rooms.values():
             self._leave(room, [user for user, servers in room.servers.items() if self._server_id in servers])
 
@@ -246,6 +259,11 @@ class MemoryStore:
     def healthy(self) -> bool:
         """Whether the server is up."""
         return self.server.up
+
+    @property
+    def server_name(self) -> str:
+        """The name of this server's present life."""
+        return self._name
 
     def now(self) -> int:
         """The store's time."""
@@ -502,6 +520,29 @@ class MemoryStore:
         def act() -> bytes | None:
             value, deadline = self.server.kept.pop(key, (b"", -math.inf))
             return value if deadline > trio.current_time() else None
+
+        return await self.server.ask(act)
+
+    async def servers(self) -> Mapping[str, Timestamp] | None:
+        """Say until when each server lives or lived."""
+
+        def act() -> Mapping[str, Timestamp] | None:
+            elapsed = self.server.elapsed()
+            if elapsed - self.server.lost_at < LEASE_SECONDS:
+                return None
+            ends = {name: min(until, elapsed + LEASE_SECONDS) for name, until in self.server.lives.items()}
+            return {name: timestamp(STARTED_AT + math.floor(until * 1000)) for name, until in ends.items()}
+
+        return await self.server.ask(act)
+
+    async def claim(self, duty: str, seconds: float) -> bool:
+        """Take on a duty, where nobody has it."""
+
+        def act() -> bool:
+            if self.server.duties.get(duty, -math.inf) > trio.current_time():
+                return False
+            self.server.duties[duty] = trio.current_time() + seconds
+            return True
 
         return await self.server.ask(act)
 

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 import trio
 
-from evanesce.config.model import Config, LimitsTable, MessagesTable, RedisTable, RoomsTable, ServerTable
+from evanesce.config.model import (
+    Config,
+    LimitsTable,
+    MessagesTable,
+    RedisTable,
+    RetentionTable,
+    RoomsTable,
+    ServerTable,
+)
 from evanesce.errors import AuthFailed
 from evanesce.interfaces import Answered, Authenticator, Caller, Challenge
 from evanesce.metrics import Metrics
@@ -103,6 +111,7 @@ async def memory_server(
     messages: MessagesTable | None = None,
     rooms: RoomsTable | None = None,
     limits: LimitsTable | None = None,
+    retention: RetentionTable | None = None,
 ) -> AsyncGenerator[TestServer, None]:
     """Run a server in memory. Several on one `memory` and one `repository` are several servers."""
     config = Config(
@@ -112,6 +121,7 @@ async def memory_server(
         messages=messages or MessagesTable(),
         rooms=rooms or RoomsTable(),
         limits=limits or LimitsTable(),
+        retention=retention or RetentionTable(),
     )
     loaded = Plugins(plugins or {})
     repository = repository or MemoryRepository()

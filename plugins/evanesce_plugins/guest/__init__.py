@@ -63,7 +63,7 @@ class GuestAuthenticator:
         """Make somebody new. Raises `BadRequest` and `msgspec.ValidationError` for a name that is none."""
         given = msgspec.convert(credential, GuestCredential)
         name = display_name(given.display_name, "credential.displayName")
-        return Identity(subject=str(uuid.uuid4()), display_name=name)
+        return Identity(subject=str(uuid.uuid4()), display_name=name, guest=True)
 
     async def check(self) -> str:
         """See `Authenticator.check`."""

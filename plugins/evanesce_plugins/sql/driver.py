@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+PATIENCE = 2.5
+"""How long somebody waits for an answer, in seconds."""
+
 Value = str | int | float | bytes | None
 """What a column holds."""
 
@@ -26,11 +29,13 @@ class Refused(Exception):
 class Driver(Protocol):
     """A database that is open. Foreign keys are enforced."""
 
-    async def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Do `statements` in order, all or nothing; give the rows of each.
+    async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
+        """Do `statements` in order, all or nothing; give the rows of each. They may be done twice in a row.
 
-        Answers within 2.5 s. Raises `Refused`, or `PersistenceUnavailable` where the database does not answer: the
-        batch may then have been done or not, as a whole, or be done later. A cancelled one too.
+        Answers within `PATIENCE`, or, where it is `patient` as nobody waits, within a time-out of the driver's own.
+        Raises `Refused`, or `PersistenceUnavailable` where the database does not answer: the batch may then have been
+        done or not, as a whole, or be done later. A cancelled one too. Behind that error (`__cause__`) may stand one
+        that says to a deployer what to do.
         """
         ...
 

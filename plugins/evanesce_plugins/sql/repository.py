@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
-from evanesce.errors import BadRequest
-from evanesce.model import ChatRoom, Record, RoomActivity, SessionEnded, SessionStarted, Timestamp, User, UserSeen
+from evanesce.model import ChatRoom, Record, Timestamp, User
+from evanesce_plugins.sql import upkeep
 from evanesce_plugins.sql.driver import Driver, Row, Statement, Value
+from evanesce_plugins.sql.places import read_place, write_place
+from evanesce_plugins.sql.records import statements
 from evanesce_plugins.sql.schema import migrate, schema_version
 
-_USER = "userId, worldId, displayName, email, createdAt, lastActive"
+_USER = "userId, worldId, displayName, email, createdAt, lastActive, guest"
 _ROOM = "roomId, createdBy, createdAt, deepLink, active"
 
 # No conflict target: a sign-in that is repeated meets its own userId as well as its own worldId.
-_ADD_USER = f'INSERT INTO "User" ({_USER}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING userId'
+_ADD_USER = f'INSERT INTO "User" ({_USER}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING userId'
 
 _SEE_WORLD_ID = f'UPDATE "User" SET lastActive = max(lastActive, ?) WHERE worldId = ? RETURNING {_USER}'
 
@@ -94,19 +95,6 @@ _NEXT_ROOMS = f"""
 
 _CLOSE_ROOM = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE roomId = ? AND closedAt IS NULL RETURNING roomId'
 
-# From the tables, not from values alone: a session of somebody who is there no more is dropped, and the others kept.
-_START_SESSION = """
-    INSERT INTO "SessionLog" (sessionId, userId, roomId, joinTime)
-    SELECT ?, userId, roomId, ? FROM "User", "ChatRoom" WHERE userId = ? AND erasedAt IS NULL AND roomId = ?
-    ON CONFLICT (sessionId) DO NOTHING
-"""
-
-_END_SESSION = 'UPDATE "SessionLog" SET leaveTime = ? WHERE sessionId = ? AND leaveTime IS NULL'
-
-_SEE_USER = 'UPDATE "User" SET lastActive = max(lastActive, ?) WHERE userId = ? AND erasedAt IS NULL'
-
-_MARK_ROOM = 'UPDATE "ChatRoom" SET active = ? WHERE roomId = ? AND closedAt IS NULL'
-
 
 class SqlRepository:
     """Keeps `evanesce.interfaces.Repository` on any SQLite or libSQL that `connect` opens.
@@ -136,7 +124,8 @@ class SqlRepository:
 
     async def sign_in(self, user: User) -> tuple[User, bool]:
         """See `Repository.sign_in`."""
-        columns = (user.user_id, user.world_id, user.display_name, user.email, user.created_at, user.last_active)
+        who = (user.user_id, user.world_id, user.display_name, user.email)
+        columns = (*who, user.created_at, user.last_active, int(user.guest))
         _, added, found = await self._driver.execute(
             [
                 # Here is where the present time comes by often enough to forget what is past.
@@ -224,9 +213,9 @@ class SqlRepository:
         if after is None:
             rows = await self._rows(_FIRST_ROOMS, user_id, count + 1)
         else:
-            rows = await self._rows(_NEXT_ROOMS, user_id, *_place(after), count + 1)
+            rows = await self._rows(_NEXT_ROOMS, user_id, *read_place(after), count + 1)
         page = [_room(row) for row in rows[:count]]
-        return page, _mark(page[-1].created_at, page[-1].room_id) if len(rows) > count else None
+        return page, write_place(page[-1].created_at, page[-1].room_id) if len(rows) > count else None
 
     async def close_room(self, room_id: str, now: Timestamp) -> bool:
         """See `Repository.close_room`."""
@@ -234,24 +223,36 @@ class SqlRepository:
 
     async def record(self, records: Sequence[Record]) -> None:
         """See `Repository.record`."""
-        if records:
-            await self._driver.execute([_statement(record) for record in records])
+        if written := statements(records):
+            await self._driver.execute(written, patient=True)
+
+    async def servers_in_sessions(self) -> Sequence[str]:
+        """See `Repository.servers_in_sessions`."""
+        return await upkeep.servers_in_sessions(self._driver)
+
+    async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
+        """See `Repository.end_sessions`."""
+        return await upkeep.end_sessions(self._driver, server, at, count)
+
+    async def delete_sessions(self, before: Timestamp, count: int) -> int:
+        """See `Repository.delete_sessions`."""
+        return await upkeep.delete_sessions(self._driver, before, count)
+
+    async def delete_rooms(self, before: Timestamp, count: int) -> int:
+        """See `Repository.delete_rooms`."""
+        return await upkeep.delete_rooms(self._driver, before, count)
+
+    async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
+        """See `Repository.unused_guests`."""
+        return await upkeep.unused_guests(self._driver, before, skip, count)
+
+    async def delete_guests(self, count: int) -> int:
+        """See `Repository.delete_guests`."""
+        return await upkeep.delete_guests(self._driver, count)
 
     async def check(self) -> str:
         """See `Repository.check`."""
         return f"{await self._driver.describe()}, schema version {await schema_version(self._driver)}"
-
-
-def _statement(record: Record) -> Statement:
-    match record:
-        case SessionStarted():
-            return Statement(_START_SESSION, (record.session_id, record.join_time, record.user_id, record.room_id))
-        case SessionEnded():
-            return Statement(_END_SESSION, (record.leave_time, record.session_id))
-        case UserSeen():
-            return Statement(_SEE_USER, (record.last_active, record.user_id))
-        case RoomActivity():
-            return Statement(_MARK_ROOM, (int(record.active), record.room_id))
 
 
 def _value(rows: Sequence[Row]) -> str | None:
@@ -259,7 +260,7 @@ def _value(rows: Sequence[Row]) -> str | None:
 
 
 def _user(row: Sequence[Any]) -> User:
-    user_id, world_id, display_name, email, created_at, last_active = row
+    user_id, world_id, display_name, email, created_at, last_active, guest = row
     return User(
         user_id=user_id,
         world_id=world_id,
@@ -267,6 +268,7 @@ def _user(row: Sequence[Any]) -> User:
         email=email,
         created_at=created_at,
         last_active=last_active,
+        guest=bool(guest),
     )
 
 
@@ -275,20 +277,3 @@ def _room(row: Sequence[Any]) -> ChatRoom:
     return ChatRoom(
         room_id=room_id, created_by=created_by, created_at=created_at, deep_link=deep_link, active=bool(active)
     )
-
-
-def _mark(created_at: str, room_id: str) -> str:
-    """Write a room's place in the list, as text that goes into a URL as it is."""
-    return base64.urlsafe_b64encode(f"{created_at} {room_id}".encode()).decode().rstrip("=")
-
-
-def _place(mark: str) -> tuple[str, str]:
-    """Read what `_mark` wrote; the decoder takes more than that, so it is written again to compare."""
-    try:
-        text = base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4)).decode()
-    except ValueError:
-        text = ""
-    created_at, _, room_id = text.partition(" ")
-    if not room_id or _mark(created_at, room_id) != mark:
-        raise BadRequest("after", "Give the `next` of the page before.")
-    return created_at, room_id

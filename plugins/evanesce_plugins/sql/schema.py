@@ -76,6 +76,17 @@ MIGRATIONS: tuple[Migration, ...] = (
         'CREATE INDEX "RegistrationByUser" ON "Registration" (userId)',
         'CREATE INDEX "SpentProofByUser" ON "SpentProof" (userId)',
     ),
+    (
+        'ALTER TABLE "User" ADD COLUMN guest INTEGER NOT NULL DEFAULT 0 CHECK (guest IN (0, 1))',
+        # Who signed in by the provider `guest` until now: the sign ; follows the sign : in ASCII.
+        """UPDATE "User" SET guest = 1 WHERE worldId >= 'guest:' AND worldId < 'guest;'""",
+        """ALTER TABLE "SessionLog" ADD COLUMN server TEXT NOT NULL DEFAULT ''""",
+        'CREATE INDEX "GuestByActivity" ON "User" (lastActive, userId) WHERE guest = 1 AND erasedAt IS NULL',
+        'CREATE INDEX "ErasedGuest" ON "User" (userId) WHERE guest = 1 AND erasedAt IS NOT NULL',
+        'CREATE INDEX "ChatRoomByClosing" ON "ChatRoom" (closedAt) WHERE closedAt IS NOT NULL',
+        'CREATE INDEX "SessionLogByRoom" ON "SessionLog" (roomId)',
+        'CREATE INDEX "SessionLogByEnd" ON "SessionLog" (leaveTime, server)',
+    ),
 )
 
 _STRANGERS = """

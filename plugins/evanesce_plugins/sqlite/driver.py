@@ -12,11 +12,11 @@ from pathlib import Path
 import trio
 
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
-from evanesce_plugins.sql.driver import Refused, Row, Statement
+from evanesce_plugins.sql.driver import PATIENCE, Refused, Row, Statement
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 2.5
+SECONDS = PATIENCE
 """How long a call may take, waiting for those before it included."""
 
 _LEAST_SQLITE = (3, 35, 0)  # the first with RETURNING
@@ -48,8 +48,11 @@ class SqliteDriver:
         self._door = trio.CapacityLimiter(1)
         self._patience = -1
 
-    async def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """See `Driver.execute`. A cancelled call is either not begun, or waited for and done."""
+    async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
+        """See `Driver.execute`. A cancelled call is either not begun, or waited for and done.
+
+        It is never more patient: a file is at hand, or it is not.
+        """
         deadline = trio.current_time() + SECONDS
         with trio.move_on_at(deadline):
             async with self._turn:

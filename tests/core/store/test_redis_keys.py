@@ -121,11 +121,15 @@ async def test_the_prefix_is_the_deployers(valkey: RedisBackend, room_id: str) -
     assert all(key.startswith("my:chat:") for key in keys)
 
 
-async def test_a_server_that_ends_leaves_nothing_of_itself(valkey: RedisBackend, room_id: str) -> None:
+async def test_a_server_that_ends_leaves_nothing_but_until_when_it_lived(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open(ttl=0.1)
     await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
     await valkey.close(store)
-    assert [key.rpartition("}:")[2] for key in everything(valkey.client)] == ["state"]
+    left = everything(valkey.client)
+    assert sorted(key.rpartition("}:")[2] for key in left) == ["lives", "since", "state"]
+    assert valkey.client.zrange("evanesce:{servers}:lives", 0, -1) == [store.server_name.encode()]
+    for name in ("lives", "since"):
+        assert 0 < valkey.client.ttl(f"evanesce:{{servers}}:{name}") <= 7 * 24 * 3600
 
 
 RUNNING = Path(__file__).parents[3] / "docs" / "running.md"

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from evanesce.errors import StoreUnavailable
-from evanesce.model import milliseconds
+from evanesce.model import milliseconds, timestamp
 from evanesce.store.base import (
     Closed,
     Conflict,
@@ -29,6 +29,8 @@ from evanesce.store.base import (
     UserRenamed,
     Writing,
 )
+from evanesce.store.redis import presence
+from evanesce.testing import memory_store
 from tests.core.store.backends import Backend, draft, eventually, happenings, of_kind, until
 
 ADA, BOB, CYD = Person("ada", "Ada"), Person("bob", "Bob"), Person("cyd", "Cyd")
@@ -521,6 +523,70 @@ async def test_a_message_is_given_once_though_it_was_stored_again(backend: Backe
         await send(store, room_id, "new")
         given = of_kind(await until(feed, Positioned), Positioned)
     assert [each.message.content for each in given] == ["new"]
+
+
+@pytest.fixture
+def brief_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of 1 s."""
+    monkeypatch.setattr(presence, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(memory_store, "LEASE_SECONDS", 1.0)
+
+
+async def lives(name: str, store: MessageStore) -> None:
+    """Wait until `store` says that a server lives."""
+
+    async def known() -> bool:
+        servers = await store.servers() or {}
+        return servers.get(name, "") > timestamp(store.now())
+
+    await eventually(known)
+
+
+@pytest.mark.usefixtures("brief_leases")
+async def test_a_server_lives_under_a_name_of_its_own_until_it_ends(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    await lives(one.server_name, two)
+    await lives(two.server_name, one)
+    await backend.close(one)
+    known = await two.servers()
+    assert known is not None
+    assert known[one.server_name] <= timestamp(two.now())
+    again = await backend.open("one")
+    assert again.server_name != one.server_name
+    await lives(again.server_name, two)
+
+
+@pytest.mark.usefixtures("brief_leases")
+async def test_who_lives_is_not_known_right_after_the_memory_was_lost(backend: Backend) -> None:
+    store, gone = await backend.open("one"), await backend.open("gone")
+    await lives(gone.server_name, store)
+    await backend.close(gone)
+    backend.forget()
+
+    async def unknown() -> bool:
+        try:
+            return await store.servers() is None
+        except StoreUnavailable:
+            return False
+
+    await eventually(unknown)
+    await lives(store.server_name, store)
+    known = await store.servers()
+    assert known is not None
+    assert known.keys() == {store.server_name}
+
+
+async def test_a_duty_is_one_servers_and_for_a_while(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    assert [await store.claim("sweep", 0.2) for store in (one, two, one)] == [True, False, False]
+    assert await two.claim("another", 60)
+
+    async def free() -> bool:
+        return await two.claim("sweep", 60)
+
+    await eventually(free)
+    assert not await one.claim("sweep", 60)
 
 
 async def test_a_cancelled_call_harms_no_other(backend: Backend, room_id: str) -> None:

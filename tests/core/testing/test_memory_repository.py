@@ -43,14 +43,14 @@ async def test_what_it_holds_can_be_looked_at() -> None:
     async with MemoryRepository() as repository:
         await repository.sign_in(USER)
         await repository.create_room(ROOM, 1)
-        session = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=NOW)
+        session = SessionStarted(session_id="s", user_id="u", room_id="r", join_time=NOW, server="one")
         end = SessionEnded(session_id="s", leave_time=timestamp(1_795_000_001_000))
         await repository.record([session, end])
         await repository.record([session])
         await repository.revoke_sign_in("sid", NOW)
         assert repository.users == {"u": USER}
         assert repository.chat_rooms == {"r": ROOM}
-        assert repository.session_logs == {"s": SessionLog("s", "u", "r", NOW, end.leave_time)}
+        assert repository.session_logs == {"s": SessionLog("s", "u", "r", NOW, end.leave_time, "one")}
         assert repository.revoked == {"sid": NOW}
         await repository.erase_user("u", NOW)
         assert repository.erased == {"u": NOW}

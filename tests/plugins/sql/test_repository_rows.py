@@ -42,14 +42,14 @@ async def test_rows_are_as_the_data_model_says(opened: Repository, tmp_path: Pat
     await opened.record(coming)
     await opened.record([UserSeen(user_id=user.user_id, last_active=at(3))])
     name = user.display_name
-    stored_user = (user.user_id, "one-human", name, "ada@example.org", at(0), at(3), None)
+    stored_user = (user.user_id, "one-human", name, "ada@example.org", at(0), at(3), None, 0)
     assert rows(tmp_path, 'SELECT * FROM "User"') == [stored_user]
     assert rows(tmp_path, 'SELECT * FROM "ChatRoom"') == [(room.room_id, user.user_id, at(1), room.deep_link, 1, None)]
     stored_session = (session.session_id, user.user_id, room.room_id, at(2))
-    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None)]
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None, "one")]
     going: list[Record] = [its_end(session, at(4)), RoomActivity(room_id=room.room_id, active=False)]
     await opened.record(going)
-    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4))]
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4), "one")]
     assert rows(tmp_path, 'SELECT active FROM "ChatRoom"') == [(0,)]
 
 
@@ -81,6 +81,41 @@ async def test_the_log_of_a_room_that_closed_meanwhile_is_kept(opened: Repositor
     assert rows(tmp_path, 'SELECT count(*) FROM "SessionLog"') == [(1,)]
 
 
+async def test_a_session_that_a_server_left_open_ends_at_the_given_time_but_not_before_it_began(
+    opened: Repository, tmp_path: Path
+) -> None:
+    user = a_user()
+    room = a_room(user)
+    await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    early, late, ended = (a_session(user, room, now=at(time)) for time in (1, 9, 1))
+    await opened.record([early, late, ended, its_end(ended, at(3))])
+    assert await opened.end_sessions("one", at(5), 10) == 2
+    stored = dict(rows(tmp_path, 'SELECT sessionId, leaveTime FROM "SessionLog"'))
+    assert stored == {early.session_id: at(5), late.session_id: at(9), ended.session_id: at(3)}
+    await opened.record([its_end(early, at(7))])
+    assert rows(tmp_path, 'SELECT max(leaveTime) FROM "SessionLog" WHERE joinTime < leaveTime') == [(at(5),)]
+
+
+async def test_what_was_deleted_is_in_no_table(opened: Repository, tmp_path: Path) -> None:
+    guest, other = a_user(guest=True), a_user()
+    for user in (guest, other):
+        await opened.sign_in(user)
+    rooms = [a_room(guest), a_room(other)]
+    for room in rooms:
+        await opened.create_room(room, 10)
+        session = a_session(other, room)
+        await opened.record([session, its_end(session, at(1))])
+    await opened.erase_user(guest.user_id, at(2))
+    while await opened.delete_rooms(at(3), 1):
+        pass
+    assert await opened.delete_guests(10) == 1
+    assert rows(tmp_path, 'SELECT userId FROM "User"') == [(other.user_id,)]
+    assert rows(tmp_path, 'SELECT roomId FROM "ChatRoom"') == [(rooms[1].room_id,)]
+    assert rows(tmp_path, 'SELECT roomId FROM "SessionLog"') == [(rooms[1].room_id,)]
+    assert rows(tmp_path, "PRAGMA foreign_key_check") == []
+
+
 async def test_erasing_empties_the_row_and_keeps_what_refers_to_it(opened: Repository, tmp_path: Path) -> None:
     user, other = a_user("one-human", email="ada@example.org"), a_user()
     room, others_room = a_room(user), a_room(other)
@@ -92,7 +127,7 @@ async def test_erasing_empties_the_row_and_keeps_what_refers_to_it(opened: Repos
     await opened.record([a_session(user, room), a_session(user, others_room), kept])
     await opened.erase_user(user.user_id, at(7))
     assert rows(tmp_path, f"""SELECT * FROM "User" WHERE userId = '{user.user_id}'""") == [
-        (user.user_id, None, "", None, at(0), at(0), at(7))
+        (user.user_id, None, "", None, at(0), at(0), at(7), 0)
     ]
     assert rows(tmp_path, 'SELECT sessionId FROM "SessionLog"') == [(kept.session_id,)]
     closed = 'SELECT roomId, closedAt FROM "ChatRoom" ORDER BY closedAt'
@@ -129,6 +164,15 @@ async def test_revoked_sign_ins_are_forgotten_when_none_of_their_tokens_lives(
     assert rows(tmp_path, 'SELECT signInId FROM "RevokedSignIn"') == [("two",)]
 
 
+_READ_WHOLE = (
+    "SCAN SessionLog",
+    "SCAN json_each VIRTUAL TABLE",
+    "SCAN names",
+    "SCAN CONSTANT ROW",
+    "SCAN User USING INDEX ErasedGuest",
+)
+
+
 class Recorder:
     """A driver that remembers what it was asked."""
 
@@ -136,9 +180,9 @@ class Recorder:
         self._driver = driver
         self.batches: list[Sequence[Statement]] = []
 
-    async def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
+    async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
         self.batches.append(statements)
-        return await self._driver.execute(statements)
+        return await self._driver.execute(statements, patient=patient)
 
     async def describe(self) -> str:
         return await self._driver.describe()
@@ -175,8 +219,17 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.revoke_sign_in("sign-in", at(2))
         await repository.erase_user(user.user_id, at(3))
         assert len(recorder.batches) == 14
+        assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 4
+        await repository.servers_in_sessions()
+        await repository.end_sessions("one", at(4), 10)
+        await repository.delete_sessions(at(5), 10)
+        await repository.delete_rooms(at(5), 10)  # two: what it deletes first makes room for the second
+        await repository.unused_guests(at(5), 0, 10)
+        await repository.delete_guests(10)
+        assert len(recorder.batches) == 21
         for statement in {statement for batch in recorder.batches for statement in batch}:
             [plan] = await recorder.execute([Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)])
             # A parent's INSERT looks for its children only where a deferred key is violated (OP_FkIfZero), so never.
-            steps = [str(step[3]) for step in plan if step[3] != "SCAN SessionLog"]
+            # Read whole are the rows that were given, one row for each server, and the index of erased guests.
+            steps = [str(step[3]) for step in plan if not str(step[3]).startswith(_READ_WHOLE)]
             assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], (statement.sql, steps)

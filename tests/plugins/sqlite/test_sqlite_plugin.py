@@ -15,6 +15,7 @@ from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.hookspecs import Hooks
 from evanesce.interfaces import Setup
 from evanesce_plugins import sqlite
+from evanesce_plugins.sql.schema import MIGRATIONS
 from evanesce_plugins.sqlite import SqliteSettings
 from evanesce_plugins.sqlite import driver as driver_module
 from tests.plugins.conftest import files, sqlite_repository
@@ -56,7 +57,7 @@ async def test_it_says_version_path_and_size(tmp_path: Path) -> None:
     async with repository:
         text = await repository.check()
     assert text.startswith(f"SQLite {sqlite3.sqlite_version}, {tmp_path / 'evanesce.db'}, ")
-    assert text.endswith(" bytes, schema version 2")
+    assert text.endswith(f" bytes, schema version {len(MIGRATIONS)}")
 
 
 def a_folder(path: Path) -> None:

@@ -60,7 +60,7 @@ async def main():
                 room = a_room(user.user_id)
                 assert await repository.create_room(room, 1_000_000)
                 ids = [str(uuid.uuid4()) for _ in range(20)]
-                people = {"user_id": user.user_id, "room_id": room.room_id, "join_time": now}
+                people = {"user_id": user.user_id, "room_id": room.room_id, "join_time": now, "server": "one"}
                 await repository.record([SessionStarted(session_id=id, **people) for id in ids])
                 print(room.room_id, *ids, flush=True)
         async with trio.open_nursery() as nursery:

@@ -56,7 +56,9 @@ class LibraryConnection(GuardedConnection):
             self._ended = True
         elif self._wire.too_large:
             await self._fail(CloseCode.TOO_LARGE)
-        elif closed.reason is not None and closed.reason.code in _FOUND:
+        elif closed.reason is None:
+            await self._fail(CloseCode.FAULT)  # the library's own
+        elif closed.reason.code in _FOUND:
             # It found a violation, and would have hung up without a word (RFC 6455, section 7.1.7).
             await self._fail(CloseCode(closed.reason.code))
         self._ended = True

@@ -62,16 +62,22 @@ class TrioWebSocketTransport:
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Listen, and serve every client, until cancelled."""
-
         await self._listener.run("ws", functools.partial(self._serve_client, gateway), task_status)
 
     async def _serve_client(self, gateway: Gateway, arrival: Arrival) -> bytes:
+        """Let a client in, and give its connection to the server; give the answer to one that may not come in."""
         try:
             guest = await self._receive(arrival, gateway)
         except Refused as refused:
             return refusal(refused, _HEADERS)
-        if guest is not None:
-            await self._talk(arrival, gateway, guest)
+        if guest is None:
+            return b""
+        async with trio.open_nursery() as nursery:
+            connection = await self._accept(arrival, guest, nursery)
+            token = guest.bearer
+            del guest  # not kept for as long as the conversation lasts
+            await converse(gateway, connection, token)
+            nursery.cancel_scope.cancel()
         return b""
 
     async def _receive(self, arrival: Arrival, gateway: Gateway) -> _Guest | None:
@@ -94,28 +100,25 @@ class TrioWebSocketTransport:
             rest=request.rest,
         )
 
-    async def _talk(self, arrival: Arrival, gateway: Gateway, guest: _Guest) -> None:
-        """Let the library shake hands, and give the connection to the server; then let go of it, whatever happened."""
-        async with trio.open_nursery() as nursery:
-            outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
-            wire = Wire(arrival.stream, outbox, guest.request, guest.rest, self._frame_bytes)
-            with trio.fail_after(ACCEPT_SECONDS):
-                proposal = await wrap_server_stream(
-                    # It asks a nursery for no more than this one can.
-                    cast(trio.Nursery, _ReaderNursery(nursery)),
-                    wire,
-                    max_message_size=self._frame_bytes,  # in characters: never less than what `wire` lets through
-                )
-                library = await proposal.accept(subprotocol=guest.subprotocol)
-            wire.open()
-            connection = LibraryConnection(arrival, outbox, library, wire, address=guest.address)
-            del proposal
-            await converse(gateway, connection, guest.bearer)
-            nursery.cancel_scope.cancel()
+    async def _accept(self, arrival: Arrival, guest: _Guest, nursery: trio.Nursery) -> LibraryConnection:
+        """Let the library shake hands, and start its reader."""
+        outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
+        wire = Wire(arrival.stream, outbox, guest.request, guest.rest, self._frame_bytes)
+        with trio.fail_after(ACCEPT_SECONDS):
+            proposal = await wrap_server_stream(
+                cast(trio.Nursery, _ReaderNursery(nursery)),  # it asks for no more than this one can
+                wire,
+                max_message_size=self._frame_bytes,  # in characters: never less than what `wire` lets through
+            )
+            library = await proposal.accept(subprotocol=guest.subprotocol)
+        wire.open()
+        return LibraryConnection(arrival, outbox, library, wire, address=guest.address)
 
 
 class _ReaderNursery:
     """What the library starts its reader in: a fault of it ends what comes from this client, and nothing else."""
+
+    __slots__ = ("_nursery",)
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 
 class Keys:
-    """The names under one prefix."""
+    """The names under one prefix.
+
+    `leases` and `lives` are sorted sets: until when each server's people stay in their rooms, by the name of its lease,
+    and until when the server lives or lived, by its own; `since` is when Redis's memory of them began.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.leases = f"{prefix}:{{servers}}:leases"
+        self.lives = f"{prefix}:{{servers}}:lives"
+        self.since = f"{prefix}:{{servers}}:since"
         self.control = f"{prefix}:{{servers}}:events"
 
     def state(self, room_id: str) -> str:
@@ -46,6 +52,10 @@ class Keys:
     def kept(self, key: str) -> str:
         """A text that somebody put, until somebody takes it."""
         return f"{self._prefix}:kept:{key}"
+
+    def duty(self, name: str) -> str:
+        """A text: that some server has taken on a duty, for a while."""
+        return f"{self._prefix}:duty:{name}"
 
     def wake(self, name: str) -> str:
         """A channel on which a subscriber wakes itself."""

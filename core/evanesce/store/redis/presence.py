@@ -23,7 +23,7 @@ from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.link import Link
 from evanesce.store.redis.log import KEEP, new_epoch
-from evanesce.store.redis.scripts import ENTER, LEASE, LEAVE, PRESENCE, RENAME, SETTLE, Command
+from evanesce.store.redis.scripts import ENTER, LEASE, LEAVE, PRESENCE, RENAME, SERVERS, SETTLE, Command
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ RETRY_SECONDS = 0.25
 
 STOP_SECONDS = 1.0
 """How long a server that stops may take to leave its rooms."""
+
+REMEMBER_SECONDS = 7 * 24 * 3600
+"""How long it is remembered until when a server lived."""
 
 SLICE = 100
 """How many commands go into one call."""
@@ -69,6 +72,8 @@ class PresenceKeeper:
         self._clock = clock
         self._server_id = server_id
         self._server = self._new_server()
+        self.name = self._server
+        """This server's name for as long as it lives, whatever becomes of its leases."""
         self._rooms: dict[str, _Local] = {}
         self._work = trio.Event()
         # Redis may have lost the lease meanwhile, and everything with it.
@@ -139,6 +144,15 @@ class PresenceKeeper:
             counts += await self._link.run(*(("HLEN", self._keys.people(room_id)) for room_id in rooms))
         return counts
 
+    async def servers(self) -> dict[str, int] | None:
+        """Say until when, in milliseconds, each server lives or lived; None while that cannot be known."""
+        [answer] = await self._link.run(
+            SERVERS.call([self._keys.lives, self._keys.since], round(LEASE_SECONDS * 1000), REMEMBER_SECONDS * 1000)
+        )
+        if answer is None:
+            return None
+        return {name.decode(): int(float(until)) for name, until in zip(answer[::2], answer[1::2], strict=True)}
+
     # What feeds ask
 
     async def restore(self, room_id: str) -> None:
@@ -174,7 +188,9 @@ class PresenceKeeper:
                     self.doubt(local)
                 await self._settle(list(self._rooms))
                 await self._link.run(
-                    ("ZREM", self._keys.leases, self._server), ("UNLINK", self._keys.rooms(self._server))
+                    ("ZREM", self._keys.leases, self._server),
+                    ("UNLINK", self._keys.rooms(self._server)),
+                    ("ZADD", self._keys.lives, self._clock.now(), self.name),
                 )
             except StoreUnavailable:
                 logger.warning("presence of this server stays in the store until its lease runs out")
@@ -210,7 +226,10 @@ class PresenceKeeper:
         server = self._server
         sent = time.monotonic()
         [(held, now, dead)] = await self._link.run(
-            LEASE.call([self._keys.leases], server, round(LEASE_SECONDS * 1000), how)
+            LEASE.call(
+                [self._keys.leases, self._keys.lives, self._keys.since],
+                *(server, round(LEASE_SECONDS * 1000), how, self.name, REMEMBER_SECONDS * 1000),
+            )
         )
         self._clock.measured(now, sent, time.monotonic())
         return bool(held) or server != self._server, [name.decode() for name in dead]

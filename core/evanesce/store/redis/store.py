@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 
@@ -10,7 +10,7 @@ import trio
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError, StoreUnavailable
-from evanesce.model import Draft
+from evanesce.model import Draft, Timestamp, timestamp
 from evanesce.store.background import background
 from evanesce.store.base import Conflict, Feed, Gone, History, MessageStore, Notice, Person, Presence, Stored
 from evanesce.store.embedded import embedded_valkey
@@ -99,6 +99,11 @@ class _RedisStore:
     def healthy(self) -> bool:
         """Whether Redis is believed to answer."""
         return self._link.up
+
+    @property
+    def server_name(self) -> str:
+        """The name of this server's present life."""
+        return self._presence.name
 
     def now(self) -> int:
         """Give Redis's time, never behind it."""
@@ -199,6 +204,19 @@ class _RedisStore:
         with _Bounded():
             [value] = await self._link.run(("GETDEL", self._keys.kept(key)))
         return None if value is None else bytes(value)
+
+    async def servers(self) -> Mapping[str, Timestamp] | None:
+        """Say until when each server lives or lived."""
+        with _Bounded():
+            known = await self._presence.servers()
+        return None if known is None else {name: timestamp(until) for name, until in known.items()}
+
+    async def claim(self, duty: str, seconds: float) -> bool:
+        """Take on a duty, where nobody has it."""
+        claim = ("SET", self._keys.duty(duty), self.server_name, "NX", "PX", max(1, round(seconds * 1000)))
+        with _Bounded():
+            [taken] = await self._link.run(claim)
+        return taken is not None
 
     async def check(self) -> Sequence[str]:
         """Say how Redis is, and what in its settings would keep content."""

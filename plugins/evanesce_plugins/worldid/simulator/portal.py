@@ -92,6 +92,8 @@ def portal_blueprint(world: World, faults: Faults) -> Blueprint:
     @blueprint.before_request
     async def fail() -> Response | None:
         """Fail before anything is done, where that is wanted."""
+        # Whole, whatever becomes of it: Hypercorn may go on with a connection of which a body was not read, and hang.
+        await request.get_data()
         await faults.hold()
         match faults.fault:
             case Fault.DOWN:

@@ -1,6 +1,6 @@
 // What the account dialog has of World ID: what is left to do, and the account code for other devices.
 
-import { button, drawQr, element, field, problem } from "./elements.js";
+import { button, drawQr, element, problem } from "./elements.js";
 import { finished } from "./memory.js";
 import { attempt, finish } from "./prove.js";
 import { View } from "./view.js";
@@ -9,12 +9,12 @@ export function drawAccount(place, host, config) {
   const { userId } = host.account();
   place.replaceChildren(element("h3", {}, "World ID"));
   if (!finished(userId) && config.idkit !== undefined) place.append(...unfinished(place, host, config));
-  const [label, code] = field("Account code", { id: "worldid-own-code", value: userId, readOnly: true, "aria-describedby": "worldid-own-hint" });
+  const code = element("code", {}, userId);
   const hint = "With it and World App you can sign in on other devices, and here again. It is no secret: without your World ID it opens nothing.";
   place.append(
-    label,
+    element("p", { className: "worldid-hint" }, "Account code"),
     element("div", { className: "worldid-code" }, code, button("Copy", (event) => copy(code, event.currentTarget), "quiet")),
-    element("p", { id: "worldid-own-hint", className: "worldid-hint" }, hint),
+    element("p", { className: "worldid-hint" }, hint),
     otherDevice(`${config.publicUrl}/#account=${userId}`),
   );
 }
@@ -49,9 +49,9 @@ function otherDevice(link) {
 
 async function copy(code, pressed) {
   try {
-    await navigator.clipboard.writeText(code.value);
+    await navigator.clipboard.writeText(code.textContent);
   } catch {
-    code.select(); // no secure page, or not allowed: then it is copied by hand
+    getSelection().selectAllChildren(code); // no secure page, or not allowed: then it is copied by hand
     return;
   }
   pressed.textContent = "Copied";

@@ -2,25 +2,25 @@
 
 const KEY = "evanesce.worldid";
 
-let memory = read(); // {userId, finished}, or null
+let memory = null; // {userId, finished}, or null: as this page knows it, where storage is forbidden
 
 function read() {
   try {
     return JSON.parse(localStorage.getItem(KEY));
   } catch {
-    return null; // storage is forbidden, or holds something else
+    return memory; // storage is forbidden, or holds something else
   }
 }
 
 /** Give the id of the account that was used last here; undefined: none was, or it was erased. */
 export function lastAccount() {
-  memory = read() ?? memory;
-  return memory?.userId;
+  return read()?.userId;
 }
 
 /** Whether an account is known to have a World ID session, by which it can be signed in to again. */
 export function finished(userId) {
-  return lastAccount() === userId && memory.finished === true;
+  const last = read();
+  return last?.userId === userId && last.finished === true;
 }
 
 export function remember(userId, isFinished) {

@@ -122,7 +122,9 @@ async function asked(idkit, config, purpose, challenge) {
 async function confirmed(request, view) {
   view.show(request.connectorURI);
   // Within World App there is no bridge to look at: IDKit waits for the app around it.
-  const outcome = request.connectorURI ? await polled(request, view) : await request.pollUntilCompletion({ timeout: LONGEST, signal: view.signal });
+  const outcome = request.connectorURI
+    ? await polled(request, view)
+    : await request.pollUntilCompletion({ timeout: LONGEST, signal: view.signal });
   if (!outcome.success) throw new Failure(outcome.error);
   return outcome.result;
 }

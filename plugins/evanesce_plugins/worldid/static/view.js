@@ -13,10 +13,11 @@ export class View {
   constructor(place, signal, heading) {
     const title = heading === undefined ? [] : [element("p", { className: "worldid-step" }, heading)];
     const cancel = button("Cancel", () => this.end("cancelled"), "quiet");
-    this.#element = element("div", { className: "worldid-view", role: "group", "aria-label": "World ID", tabIndex: -1 }, ...title, this.#state, this.#qr, this.#link, cancel);
+    const group = { className: "worldid-view", role: "group", "aria-label": "World ID", tabIndex: -1 };
+    this.#element = element("div", group, ...title, this.#state, this.#qr, this.#link, cancel);
     this.#hide();
     place.append(this.#element);
-    this.#element.focus();
+    this.#element.focus({ preventScroll: true });
     if (signal.aborted) this.end("cancelled");
     signal.addEventListener("abort", () => this.end("cancelled"));
   }
@@ -45,11 +46,11 @@ export class View {
       this.say("Confirm in World App.");
       return;
     }
-    this.say("Scan this with World App on your phone, and confirm there.");
+    this.say("Scan this code with World App, or open World App on this device, and confirm there.");
     this.#link.href = address;
     this.#link.hidden = false;
     this.#qr.hidden = false;
-    drawQr(this.#qr, address);
+    drawQr(this.#qr, address).then(() => this.#element.scrollIntoView({ block: "nearest" }));
   }
 
   /** World App has the request: nobody needs the ways to it any more. */

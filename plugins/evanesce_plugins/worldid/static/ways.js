@@ -24,7 +24,12 @@ export class Ways {
     this.#add("known", "I have an account", this.#signInForm(linked ?? lastAccount() ?? ""));
     const choices = [...this.#ways.values()].map(({ choice }) => choice);
     const forms = [...this.#ways.values()].map(({ form }) => form);
-    this.#start.append(element("div", { className: "worldid-choice", role: "group", "aria-label": "World ID" }, ...choices), ...forms);
+    this.#start.append(
+      element("h2", { id: "worldid-title" }, "With World ID"),
+      element("p", { className: "worldid-hint" }, "World App shows that you are one human, and not which one."),
+      element("div", { className: "worldid-choice", role: "group", "aria-labelledby": "worldid-title" }, ...choices),
+      ...forms,
+    );
     place.append(this.#start, this.#problem);
     this.#choose((linked ?? lastAccount()) ? "known" : "new");
     if (linked) this.#ways.get("known").form.querySelector("button").focus();
@@ -46,7 +51,14 @@ export class Ways {
   }
 
   #signUpForm() {
-    const [label, name] = field("Your name", { id: "worldid-name", required: true, maxLength: 64, dir: "auto", autocomplete: "nickname", enterKeyHint: "go" });
+    const [label, name] = field("Your name", {
+      id: "worldid-name",
+      required: true,
+      maxLength: 64,
+      dir: "auto",
+      autocomplete: "nickname",
+      enterKeyHint: "go",
+    });
     const isNew = element("input", { id: "worldid-new", type: "checkbox" });
     const said = element("label", { className: "worldid-said" }, isNew, "I have no account here yet, from an older World App either.");
     return this.#form("Sign up with World ID", [label, name, ...(this.#config.legacyProofs ? [said] : [])], () =>
@@ -55,8 +67,18 @@ export class Ways {
   }
 
   #signInForm(userId) {
-    const [label, code] = field("Account code", { id: "worldid-code", value: userId, required: true, spellcheck: false, autocomplete: "off", autocapitalize: "off", enterKeyHint: "go", "aria-describedby": "worldid-code-hint" });
-    const hint = element("p", { id: "worldid-code-hint", className: "worldid-hint" }, "It stands under your name, at the top of the page, wherever you are signed in.");
+    const [label, code] = field("Account code", {
+      id: "worldid-code",
+      value: userId,
+      required: true,
+      spellcheck: false,
+      autocomplete: "off",
+      autocapitalize: "off",
+      enterKeyHint: "go",
+      "aria-describedby": "worldid-code-hint",
+    });
+    const where = "It stands under your name, at the top of the page, wherever you are signed in.";
+    const hint = element("p", { id: "worldid-code-hint", className: "worldid-hint" }, where);
     return this.#form("Sign in with World ID", [label, code, hint], () => this.#signIn(code.value));
   }
 
@@ -79,12 +101,14 @@ export class Ways {
   /** Show what `work` is waiting for in place of the forms. */
   async #waiting(heading, work) {
     this.#start.hidden = true;
+    this.#place.classList.add("busy");
     const view = new View(this.#place, this.#host.signal, heading);
     try {
       return await work(view);
     } finally {
       view.remove();
       this.#start.hidden = false;
+      this.#place.classList.toggle("busy", this.#host.account() !== null); // nobody who has come in comes in another way
       this.#start.querySelector("form:not([hidden]) input")?.focus();
     }
   }
@@ -98,7 +122,9 @@ export class Ways {
     this.#host.update(answer);
     this.#start.replaceChildren(
       element("p", {}, "You have an account now. One more confirmation is left, so that you can sign in again later."),
-      element("div", { className: "row" },
+      element(
+        "div",
+        { className: "row" },
         button("Confirm once more", (event) => this.#attempt(event.currentTarget, () => this.#finish())),
         button("Later", () => this.#host.signedIn(this.#host.account()), "quiet"),
       ),
@@ -115,7 +141,9 @@ export class Ways {
 
   async #signIn(text) {
     const userId = UUID.exec(text)?.[0].toLowerCase();
-    if (userId === undefined) throw new this.#host.Problem("This is no account code. One looks like 01234567-89ab-cdef-0123-456789abcdef.");
+    if (userId === undefined) {
+      throw new this.#host.Problem("This is no account code. One looks like 01234567-89ab-cdef-0123-456789abcdef.");
+    }
     const answer = await this.#waiting(undefined, (view) => prove(this.#host, this.#config, view, "sign_in", { userId }));
     remember(userId, true);
     this.#host.signedIn(answer);

@@ -261,7 +261,7 @@ const page = {
   left() {
     history.pushState(null, "", "/");
     composer.draft("");
-    $("sign-in-why").textContent = "You are signed out. Nothing is left here.";
+    $("sign-in-why").textContent = "You are signed out.";
     open();
   },
 };

@@ -1,0 +1,287 @@
+"""What servers do for each other in virtual time: sessions left open, and what was kept long enough."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from evanesce.config.model import RetentionTable
+from evanesce.errors import PersistenceUnavailable
+from evanesce.metrics import Metrics
+from evanesce.model import (
+    ChatRoom,
+    RoomActivity,
+    SessionEnded,
+    SessionStarted,
+    Timestamp,
+    User,
+    milliseconds,
+    timestamp,
+)
+from evanesce.plugins import Plugins
+from evanesce.sessions import upkeep
+from evanesce.sessions.announcements import Announcements
+from evanesce.sessions.erasure import Erasure
+from evanesce.sessions.upkeep import Upkeep
+from evanesce.store.base import Notice, Person, UserErased
+from evanesce.testing.memory_repository import MemoryRepository
+from evanesce.testing.memory_store import LEASE_SECONDS, MemoryServer, MemoryStore
+
+DAY = 24 * 3600 * 1000
+
+
+class Counting(MemoryRepository):
+    """Counts the calls that delete something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deletions = 0
+
+    async def delete_sessions(self, before: Timestamp, count: int) -> int:
+        self.deletions += 1
+        return await super().delete_sessions(before, count)
+
+
+class Keeper:
+    """One server's upkeep, and what it works with."""
+
+    def __init__(
+        self, repository: MemoryRepository, memory: MemoryServer, name: str = "one", **retention: float | None
+    ) -> None:
+        self.repository = repository
+        self.store = MemoryStore(server_id=name, server=memory)
+        self.metrics = Metrics()
+        self.heard: list[Notice] = []
+        plugins = Plugins({})
+        erasure = Erasure(repository, self.store, plugins, Announcements(self.store, self.heard.append))
+        self.upkeep = Upkeep(RetentionTable(**retention), repository, self.store, erasure, self.metrics)
+
+    def ago(self, days: float) -> Timestamp:
+        return timestamp(self.store.now() - round(days * DAY))
+
+    async def sign_in(self, user_id: str, days: float = 0, *, guest: bool = False) -> User:
+        at = self.ago(days)
+        user = User(user_id=user_id, world_id=user_id, display_name=user_id, created_at=at, last_active=at, guest=guest)
+        await self.repository.sign_in(user)
+        return user
+
+    async def open_room(self, room_id: str, creator: str) -> None:
+        room = ChatRoom(room_id=room_id, created_by=creator, created_at=self.ago(0), deep_link="/")
+        assert await self.repository.create_room(room, 100)
+
+    async def begin(self, session_id: str, server: str, days: float = 0, room_id: str = "r") -> None:
+        started = SessionStarted(
+            session_id=session_id, user_id="u", room_id=room_id, join_time=self.ago(days), server=server
+        )
+        await self.repository.record([started, RoomActivity(room_id=room_id, active=True)])
+
+    async def end(self, session_id: str, days: float) -> None:
+        await self.repository.record([SessionEnded(session_id=session_id, leave_time=self.ago(days))])
+
+    def left(self, session_id: str) -> Timestamp | None:
+        return self.repository.session_logs[session_id].leave_time
+
+
+@pytest.fixture
+async def keeper(autojump_clock: MockClock) -> Keeper:
+    made = Keeper(Counting(), MemoryServer(), session_log_days=3, closed_room_days=5, guest_days=7)
+    await made.sign_in("u")
+    await made.open_room("r", "u")
+    return made
+
+
+# Sessions left open
+
+
+async def test_sessions_of_a_server_that_died_end_when_its_lease_ran_out(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    died = MemoryStore(server_id="two", server=keeper.store.server)
+    await keeper.begin("own", keeper.store.server_name)
+    await keeper.begin("left open", died.server_name)
+    died.stop()
+    died_at = keeper.store.now()
+    await trio.sleep(100)
+    await keeper.upkeep.look()
+    left = keeper.left("left open")
+    assert left is not None
+    assert milliseconds(left) == died_at
+    assert keeper.left("own") is None
+    assert "evanesce_sessions_left_open_total 1.0" in keeper.metrics.text()
+    assert keeper.repository.chat_rooms["r"].active, "somebody is in it here"
+
+
+async def test_sessions_of_a_server_that_nobody_remembers_end_when_they_are_found(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    for server in ("", "of a former life"):
+        await keeper.begin(f"by {server}", server)
+    await trio.sleep(50)
+    found_at = timestamp(keeper.store.now())
+    await keeper.upkeep.look()
+    for server in ("", "of a former life"):
+        assert keeper.left(f"by {server}") == found_at
+    assert not keeper.repository.chat_rooms["r"].active
+
+
+async def test_sessions_of_servers_that_live_go_on(autojump_clock: MockClock, keeper: Keeper) -> None:
+    other = MemoryStore(server_id="two", server=keeper.store.server)
+    for server in (keeper.store.server_name, other.server_name):
+        await keeper.begin(f"by {server}", server)
+    await trio.sleep(1000)
+    await keeper.upkeep.look()
+    assert {log.leave_time for log in keeper.repository.session_logs.values()} == {None}
+
+
+async def test_nothing_is_taken_for_gone_right_after_the_store_lost_its_memory(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    await keeper.begin("by somebody", "somebody")
+    await keeper.sign_in("g", 99, guest=True)
+    keeper.store.server.come_back(with_memory=False)
+    await keeper.upkeep.look()
+    assert keeper.left("by somebody") is None
+    assert "g" in keeper.repository.users
+    await trio.sleep(LEASE_SECONDS)
+    await keeper.upkeep.look()
+    assert keeper.left("by somebody") is not None
+    assert "g" not in keeper.repository.users
+
+
+async def test_many_sessions_end_in_slices(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SLICE", 3)
+    for number in range(10):
+        await keeper.begin(str(number), "gone")
+    await keeper.upkeep.look()
+    assert None not in {log.leave_time for log in keeper.repository.session_logs.values()}
+    assert "evanesce_sessions_left_open_total 10.0" in keeper.metrics.text()
+
+
+# Retention
+
+
+async def test_sessions_are_deleted_after_their_days(autojump_clock: MockClock, keeper: Keeper) -> None:
+    for days in (2.9, 3.1, 30):
+        await keeper.begin(str(days), keeper.store.server_name, days)
+        await keeper.end(str(days), days)
+    await keeper.begin("goes on", keeper.store.server_name, 30)
+    await keeper.upkeep.look()
+    assert set(keeper.repository.session_logs) == {"2.9", "goes on"}
+    assert 'evanesce_rows_deleted_total{kind="sessions"} 2.0' in keeper.metrics.text()
+
+
+async def test_closed_rooms_are_deleted_after_their_days_and_open_ones_never(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    for room_id, days in (("young", 4.9), ("old", 5.1)):
+        await keeper.open_room(room_id, "u")
+        await keeper.repository.close_room(room_id, keeper.ago(days))
+    await keeper.upkeep.look()
+    assert set(keeper.repository.closed) == {"young"}
+    assert set(keeper.repository.chat_rooms) == {"r"}
+
+
+async def test_unused_guests_go_with_their_rooms_and_everybody_hears_of_it(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    await keeper.sign_in("not a guest", 99)
+    for user_id, days in (("seen lately", 6.9), ("unused", 7.1), ("unused too", 8)):
+        await keeper.sign_in(user_id, days, guest=True)
+    await keeper.open_room("of unused", "unused")
+    await keeper.upkeep.look()
+    assert set(keeper.repository.users) == {"u", "not a guest", "seen lately"}
+    assert keeper.heard == [UserErased("unused too"), UserErased("unused")]
+    assert set(keeper.repository.erased) == {"unused"}, "its row stays until its room is deleted"
+    await trio.sleep(5 * DAY / 1000 + 1)
+    await keeper.upkeep.look()
+    assert keeper.repository.erased == {}
+    assert 'evanesce_rows_deleted_total{kind="guests"}' in keeper.metrics.text()
+
+
+async def test_a_guest_whose_room_somebody_is_in_stays_and_keeps_nobody_else(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SLICE", 2)
+    for number in range(6):
+        await keeper.sign_in(f"g{number}", 20 - number, guest=True)
+    for number in (0, 1, 3):
+        await keeper.open_room(f"r{number}", f"g{number}")
+        await keeper.store.enter(f"r{number}", [Person("u", "u")], 10, 10)
+    await keeper.upkeep.look()
+    assert set(keeper.repository.users) == {"u", "g0", "g1", "g3"}
+    await keeper.store.leave("r0", ["u"])
+    await trio.sleep(upkeep.LOOK_SECONDS)
+    await keeper.upkeep.look()
+    assert set(keeper.repository.users) == {"u", "g1", "g3"}
+
+
+async def test_what_is_not_configured_is_kept(autojump_clock: MockClock) -> None:
+    keeper = Keeper(MemoryRepository(), MemoryServer())
+    await keeper.sign_in("u")
+    await keeper.sign_in("g", 9999, guest=True)
+    await keeper.open_room("r", "u")
+    await keeper.begin("s", keeper.store.server_name, 9999)
+    await keeper.end("s", 9999)
+    await keeper.repository.close_room("r", keeper.ago(9999))
+    await keeper.upkeep.look()
+    assert set(keeper.repository.users) == {"u", "g"}
+    assert set(keeper.repository.closed) == {"r"}
+    assert set(keeper.repository.session_logs) == {"s"}
+
+
+async def test_one_server_deletes_at_a_time(autojump_clock: MockClock) -> None:
+    repository, memory = Counting(), MemoryServer()
+    keepers = [Keeper(repository, memory, name, session_log_days=1) for name in ("one", "two", "three")]
+    async with trio.open_nursery() as nursery:
+        for keeper in keepers:
+            nursery.start_soon(keeper.upkeep.run)
+        await trio.sleep(10 * upkeep.LOOK_SECONDS - 1)
+        nursery.cancel_scope.cancel()
+    assert 8 <= repository.deletions <= 10, "once each time, not three times"
+
+
+# Faults
+
+
+async def test_it_outlives_a_database_that_is_away(autojump_clock: MockClock, keeper: Keeper) -> None:
+    await keeper.begin("left open", "gone")
+    keeper.repository.state = "down"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.upkeep.run)
+        await trio.sleep(100)
+        keeper.repository.state = "hung"
+        await trio.sleep(100)
+        assert keeper.left("left open") is None
+        keeper.repository.state = "up"
+        await trio.sleep(2 * upkeep.LOOK_SECONDS)
+        assert keeper.left("left open") is not None
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_outlives_a_repository_that_is_broken(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> list[str]:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError("secret text")
+
+    await keeper.begin("left open", "gone")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.upkeep.run)
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper.repository, "servers_in_sessions", broken)
+            await trio.sleep(1)
+        assert "the repository failed at what no client asks for" in caplog.text
+        assert "secret" not in caplog.text
+        await trio.sleep(2 * upkeep.LOOK_SECONDS)
+        assert keeper.left("left open") is not None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_look_raises_what_is_down(autojump_clock: MockClock, keeper: Keeper) -> None:
+    keeper.repository.state = "down"
+    with pytest.raises(PersistenceUnavailable):
+        await keeper.upkeep.look()

@@ -1,0 +1,149 @@
+"""Seeded noise: on the handshake, on frames, cut and joined as networks do; nobody else notices, and nothing is left.
+
+`EVANESCE_FUZZ` says how many clients of each kind come; a failure names the seed that made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from tests.transports.serving import (
+    TRANSPORTS,
+    FakeGateway,
+    Listening,
+    close_code,
+    listening,
+    masked,
+    read_all,
+    upgrade_request,
+)
+
+CLIENTS = int(os.environ.get("EVANESCE_FUZZ", "200"))
+AT_ONCE = 20
+VIOLATIONS = {1002, 1007, 1009}
+
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def noisy_frames(chance: random.Random) -> list[bytes]:
+    """Make frames, most of which are lawful, with one byte or another changed."""
+    frames: list[bytes] = []
+    for _ in range(chance.randint(1, 8)):
+        opcode = chance.choice([0, 1, 1, 1, 2, 2, 3, 8, 9, 10, 15])
+        size = chance.choice([0, 1, 5, 125, 126, 127, 1000, 65_535, 65_536, 70_000])
+        payload = chance.choice([b"x", "é".encode(), b"\xff", b"\0", b"\x03\xe8"]) * size
+        frame = bytearray(masked(opcode, payload[:size], fin=chance.random() < 0.8, rsv=chance.random() < 0.05))
+        if chance.random() < 0.3:
+            frame[chance.randrange(min(len(frame), 14))] = chance.randrange(256)
+        frames.append(bytes(frame))
+    return frames
+
+
+def noisy_handshake(chance: random.Random) -> bytes:
+    """Make a handshake with a few bytes changed, doubled or left out."""
+    data = bytearray(upgrade_request(origin="https://chat.example", sec_websocket_protocol="evanesce.v1"))
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(data))
+        match chance.randrange(4):
+            case 0:
+                data[place] = chance.randrange(256)
+            case 1:
+                del data[place : place + chance.randint(1, 20)]
+            case 2:
+                data[place:place] = bytes(chance.randrange(256) for _ in range(chance.randint(1, 8)))
+            case _:
+                data[place:place] = data[place : place + chance.randint(1, 40)]
+    return bytes(data)
+
+
+async def say(stream: trio.SocketStream, data: bytes, chance: random.Random) -> None:
+    """Send `data` in pieces, and either say that this is all, or leave."""
+    with contextlib.suppress(trio.BrokenResourceError):  # the server had enough
+        while data:
+            size = chance.choice([1, 2, 7, 100, 70_000])
+            await stream.send_all(data[:size])
+            data = data[size:]
+        await stream.send_eof()
+
+
+async def test_frames(server: Listening, gateway: FakeGateway) -> None:
+    codes: list[int] = []
+
+    async def client(seed: int) -> None:
+        chance = random.Random(seed)
+        data = b"".join(noisy_frames(chance))
+        async with await server.upgraded() as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(say, stream, data, chance)
+            received = await read_all(stream)
+            nursery.cancel_scope.cancel()
+        try:
+            codes.append(close_code(received))
+        except AssertionError:
+            codes.append(0)  # it left in the middle of a frame, and there was nothing to say
+
+    await all_of(client)
+    await server.check_alive()
+    assert len(codes) == CLIENTS
+    assert len(set(codes) & VIOLATIONS) == 3
+    assert 1011 not in codes
+
+
+async def test_handshakes(server: Listening, faults: list[str]) -> None:
+    statuses: set[bytes] = set()
+
+    async def client(seed: int) -> None:
+        chance = random.Random(seed)
+        with trio.fail_after(7):
+            async with await server.raw() as stream, trio.open_nursery() as nursery:
+                nursery.start_soon(say, stream, noisy_handshake(chance), chance)
+                statuses.add((await read_all(stream))[9:12])
+                nursery.cancel_scope.cancel()
+
+    await all_of(client)
+    await server.check_alive()
+    assert statuses <= {b"", b"101", b"400", b"403", b"404", b"405", b"411", b"426", b"431", b"505"}
+    assert {b"101", b"400"} <= statuses
+
+
+async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evanesce_transports.request.HEAD_SECONDS", 0.2)
+    async with listening(gateway, transport) as server:
+        await server.check_alive()
+        before = trio.lowlevel.current_statistics().tasks_living
+
+        async def client(seed: int) -> None:
+            chance = random.Random(seed)
+            async with await server.raw() as stream:
+                data = noisy_handshake(chance) if seed % 2 else upgrade_request() + b"".join(noisy_frames(chance))
+                with contextlib.suppress(trio.BrokenResourceError):  # the server had enough
+                    await stream.send_all(data[: chance.randrange(len(data))])
+                    if chance.random() < 0.5:
+                        await stream.receive_some(100)
+
+        await all_of(client)
+        with trio.fail_after(10):
+            while trio.lowlevel.current_statistics().tasks_living > before:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def all_of(client: Callable[[int], Awaitable[None]]) -> None:
+    """Let all clients come, a few at a time."""
+    limit = trio.CapacityLimiter(AT_ONCE)
+
+    async def one(seed: int) -> None:
+        async with limit:
+            try:
+                await client(seed)
+            except Exception as error:
+                error.add_note(f"seed {seed}")
+                raise
+
+    async with trio.open_nursery() as nursery:
+        for seed in range(CLIENTS):
+            nursery.start_soon(one, seed)
