@@ -341,6 +341,8 @@ class Connection(Protocol):
         """Wait for the next frame: text as `str`, anything else as `bytes`; None when the client is gone.
 
         What breaks the transport's own protocol ends the connection with the transport's own code, and gives None.
+        It is a checkpoint after a few dozens of frames that came together at the latest: ceaseless input keeps nobody
+        else waiting.
         """
         ...
 
