@@ -62,17 +62,20 @@ def say(process: subprocess.Popen[str], text: str) -> None:
 
 
 def refuse_what_is_not_installed() -> None:
-    """World ID's libraries are an extra, which this lean install has not: the error has to say so."""
-    settings = [
+    """The libraries of World ID and Turso are extras, which this lean install has not: the errors have to say so."""
+    worldid = [
         "plugins.enabled=['worldid','sqlite','quart']",
         "plugins.worldid.app_id=app_x",
         "plugins.worldid.rp_id=rp_1",
+        "plugins.worldid.action=x",
+        f"plugins.worldid.signing_key={'ab' * 32}",
     ]
-    settings += ["plugins.worldid.action=x", f"plugins.worldid.signing_key={'ab' * 32}"]
-    command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert done.returncode == 2, done
-    assert "pip install 'evanesce[worldid]'" in done.stderr, done.stderr
+    turso = ["plugins.enabled=['guest','turso','quart']", "plugins.turso.url=libsql://db.example"]
+    for extra, settings in (("worldid", worldid), ("turso", turso)):
+        command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert done.returncode == 2, done
+        assert f"pip install 'evanesce[{extra}]'" in done.stderr, done.stderr
 
 
 def main() -> None:
