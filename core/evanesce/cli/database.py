@@ -25,8 +25,8 @@ class Different(Exception):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `copy`."""
-    parser.add_argument("origin", metavar="FROM", help="the plugin whose database is read, such as sqlite")
-    parser.add_argument("target", metavar="TO", help="the plugin whose database is written, such as turso")
+    parser.add_argument("origin", metavar="FROM", help="the plugin whose database is read")
+    parser.add_argument("target", metavar="TO", help="the plugin whose database is written")
 
 
 def show(source: Source) -> int:
