@@ -8,6 +8,6 @@ The way of a message through this package:
     store/                 messages under their TTL, presence, what servers tell each other: Redis
     frame.py, outbox.py    encoded once, framed once, and never handed over late
 
-Around it: protocol/ (frames as commands, replies and events, without I/O), model.py and errors.py, interfaces.py and
+Around it: protocol/ (frames as commands, replies and events, without I/O), model.py and errors.py, interfaces/ and
 hookspecs.py (what plugins see), plugins/, config/, cli/, server.py (all of it put together), testing/ (for tests).
 """

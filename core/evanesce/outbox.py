@@ -29,6 +29,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_direct",
         "_first_expires_at",
         "_flushing",
         "_framing",
@@ -67,6 +68,7 @@ class Outbox:
         self._flushing = False
         self._idle: trio.Event | None = None
         self._open = True
+        self._direct = stream is None  # open, and nothing waits: a frame goes to the socket at once
         self.skipped = 0
         """How many messages expired before the network took them."""
 
@@ -82,9 +84,21 @@ class Outbox:
         is gone, or `finish` was called, whatever is written disappears.
         """
         now = trio.current_time()
-        if frame.expires_at > now:
-            return self._put(frame, frame.wire(self._framing), frame.expires_at, limit=self._limit)
-        return all(self.write(part) for part in self._unexpired([frame], now))
+        if frame.expires_at <= now:
+            return all(self.write(part) for part in self._unexpired([frame], now))
+        wire = frame.wire(self._framing)
+        if self._direct:
+            # What nearly every delivery is; `_put` does the same with two calls more, where it is a tenth of the cost.
+            try:
+                sent = os.write(self._socket.fileno(), wire)
+            except OSError:
+                sent = -1
+            if sent == len(wire):
+                return True
+            if sent > 0:
+                self._keep(frame, wire, frame.expires_at, sent)
+                return True
+        return self._put(frame, wire, frame.expires_at, limit=self._limit)
 
     def write_raw(self, data: bytes) -> bool:
         """Send what a library made for the wire, in order with the frames; otherwise as `write`."""
@@ -93,7 +107,7 @@ class Outbox:
     def finish(self, data: bytes) -> None:
         """Send `data` as the last thing of this connection, even where the outbox is full."""
         self._put(data, data, math.inf, limit=math.inf)
-        self._open = False
+        self._open = self._direct = False
 
     async def drained(self) -> None:
         """Wait until nothing waits: the kernel has everything, or the client is gone."""
@@ -106,7 +120,7 @@ class Outbox:
 
     def discard(self) -> None:
         """Throw away what waits; whatever is written from now on disappears."""
-        self._open = False
+        self._open = self._direct = False
         self._waiting = None
         self._rest = None
         self._waiting_bytes = 0
@@ -135,18 +149,27 @@ class Outbox:
             except trio.BrokenResourceError:
                 self.discard()  # the reader of this connection finds out by itself
                 return True
-            if sent == len(wire):
-                return True
-            if sent:
-                self._set_rest(memoryview(wire)[sent:], expires_at)
-            else:
-                self._queue(entry)
-                self._first_expires_at = expires_at
-            self._waiting_bytes = len(wire) - sent
+            if sent < len(wire):
+                self._keep(entry, wire, expires_at, sent)
+            return True
+        self._start()
+        return True
+
+    def _keep(self, entry: Frame | bytes, wire: bytes, expires_at: float, sent: int) -> None:
+        """Keep what the kernel did not take, where nothing else waits."""
+        if sent:
+            self._set_rest(memoryview(wire)[sent:], expires_at)
+        else:
+            self._queue(entry)
+            self._first_expires_at = expires_at
+        self._waiting_bytes = len(wire) - sent
+        self._start()
+
+    def _start(self) -> None:
         if not self._flushing:
             self._flushing = True
+            self._direct = False
             self._nursery.start_soon(self._flush)
-        return True
 
     def _queue(self, entry: Frame | bytes) -> None:
         if self._waiting is None:
@@ -218,6 +241,7 @@ class Outbox:
                 self.discard()  # cancelled: what is half sent can never be made whole
             self._waiting = None
             self._flushing = False
+            self._direct = self._open and self._stream is None
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None

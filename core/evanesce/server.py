@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from evanesce.collector import calm
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.logs import folded
@@ -42,6 +43,7 @@ def run(config: Config, plugins: Plugins) -> int:
     """
     parts = plugins.build(config, Path.cwd())
     refuse_exposed_guests(config, parts)
+    calm()
     trio.run(_main, config, plugins, parts)
     return 0
 

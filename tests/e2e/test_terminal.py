@@ -146,9 +146,14 @@ def test_on_a_real_terminal_what_is_typed_is_not_printed_again(server: Server) -
             assert ben.sees("Ana: ") == "Ana: grüezi"
             ben.type("hello")
             ben.sees("Ben: hello")
-            os.write(outside, b"/quit\n")
             assert ana.stdout is not None
-            printed = ana.stdout.read().decode()
+            printed = ""
+            while "Ben: hello" not in printed:  # who quits before that is printed does not see it
+                line = ana.stdout.readline().decode()
+                assert line
+                printed += line
+            os.write(outside, b"/quit\n")
+            printed += ana.stdout.read().decode()
             assert ana.wait(10) == 0
         os.close(outside)
     assert "Ben: hello" in printed

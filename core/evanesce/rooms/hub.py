@@ -59,11 +59,17 @@ class Hub:
         self._sessions: dict[str, list[HubSession]] = {}
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
+        self._largest_inbox = 0  # of the rooms that have ended
 
     @property
     def rooms(self) -> int:
         """How many rooms run here."""
         return len(self._rooms)
+
+    @property
+    def largest_inbox(self) -> int:
+        """The most requests that ever waited in a room's inbox, of all rooms that have run here."""
+        return max([self._largest_inbox, *(room.inbox.largest for room in self._rooms.values())])
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the parent of all rooms, and hear what the servers tell each other, until cancelled."""
@@ -105,6 +111,7 @@ class Hub:
             self._around.metrics.faults.labels("room").inc()
             await self._abandon(room)
         finally:
+            self._largest_inbox = max(self._largest_inbox, room.inbox.largest)
             if self._rooms.get(room.room_id) is room:
                 del self._rooms[room.room_id]
             self._ended.unpark_all()

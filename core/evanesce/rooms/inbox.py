@@ -23,6 +23,8 @@ class Inbox(Generic[T]):
         self._closed = False
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
+        self.largest = 0
+        """The most items that one `drain` took."""
 
     @property
     def closed(self) -> bool:
@@ -32,10 +34,15 @@ class Inbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def full(self) -> bool:
+        """Whether whoever puts something has to wait for room."""
+        return len(self._items) >= self._limit
+
     async def put(self, item: T) -> None:
         """Add `item`, waiting for room. Raises `InboxClosed`. The caller bounds the wait."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while len(self._items) >= self._limit and not self._closed:
+        while self.full and not self._closed:
             await self._writers.park()
         self.put_over(item)
 
@@ -51,7 +58,8 @@ class Inbox(Generic[T]):
 
     async def drain(self) -> list[T]:
         """Wait until there is something, and take all of it, in order."""
-        await trio.lowlevel.checkpoint()
+        if self._items:
+            await trio.lowlevel.checkpoint()
         while not self._items:
             await self._readers.park()
         return self.drain_nowait()
@@ -59,6 +67,7 @@ class Inbox(Generic[T]):
     def drain_nowait(self) -> list[T]:
         """Take all that waits, in order; nothing is nothing."""
         items = list(self._items)
+        self.largest = max(self.largest, len(items))
         self._items.clear()
         self._writers.unpark(count=self._limit)
         return items

@@ -91,7 +91,10 @@ class Membership:
             return 0
         self.heard = heard[-1][0]
         packed = frames(item for _, item in heard)
-        return sum(seat.hear(heard, packed) for seat in self._seats.values())
+        told = 0
+        for seat in self._seats.values():
+            told += seat.hear(heard, packed)
+        return told
 
     def gap(self, lost: Lost) -> None:
         """Tell the members that messages may have been lost; each is asked to join again from where it is."""

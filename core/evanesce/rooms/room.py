@@ -56,6 +56,9 @@ INBOX = 1_000
 GROUP = 256
 """How many requests of a kind go to the store together."""
 
+TURNS = 3
+"""How many turns of the scheduler a busy room waits for the next request: about as many as reading one takes."""
+
 COUNT_SECONDS = 1.0
 """How often the members of a large room are told its size."""
 
@@ -73,6 +76,7 @@ class Room:
         self._attendance = Attendance(room_id, self._members, around, self._take)
         self._talk = Talk(room_id, self._members, around)
         self._taken: Sequence[RoomRequest] = ()  # what is being worked on
+        self._busy = False  # the last requests came as a group
         self._told = trio.lowlevel.ParkingLot()
         self._counting = False  # somebody has asked for the names, and waits for them
         self._count_due = False
@@ -139,12 +143,31 @@ class Room:
     async def _requests(self) -> list[RoomRequest]:
         """Wait for what is asked next, no longer than until there is something else to do."""
         pause = self._attendance.pause
+        if pause == math.inf:
+            return await self._gathered(await self.inbox.drain())
         if pause == 0:
             await trio.lowlevel.checkpoint()
             return self.inbox.drain_nowait()
         with trio.move_on_after(pause):
             return await self.inbox.drain()
         return []
+
+    async def _gathered(self, requests: list[RoomRequest]) -> list[RoomRequest]:
+        """Wait some turns of the scheduler for what follows, where the last group was one: then this is the next.
+
+        Without that its first message goes to the store alone, and everybody is told of it alone.
+        """
+        self._taken = requests  # they are no longer in the inbox, and must not be forgotten where this is cancelled
+        patience = TURNS if self._busy else 0
+        while patience and len(requests) < GROUP:
+            await trio.lowlevel.checkpoint()
+            if self.inbox:
+                requests += self.inbox.drain_nowait()
+                patience = TURNS
+            else:
+                patience -= 1
+        self._busy = len(requests) > 1
+        return requests
 
     async def _do(self, kind: type[RoomRequest], requests: Sequence[RoomRequest]) -> None:
         """Do what is asked; `requests` are all of one kind."""

@@ -57,6 +57,7 @@ class Talk:
             return
         self._metrics.groups.inc()
         replies: dict[Subscriber, list[Outgoing]] = {}
+        accepted = 0
         for request, outcome in zip(present, outcomes, strict=True):
             if isinstance(outcome, Conflict) or outcome.duplicate:
                 self.unheard.discard(request.draft.message_id)
@@ -64,8 +65,7 @@ class Talk:
                 taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
                 request.subscriber.refuse(request.ref, taken)
                 continue
-            if not outcome.duplicate:
-                self._metrics.accepted.inc()
+            accepted += not outcome.duplicate
             sent = events.Sent(
                 ref=request.ref,
                 room_id=self._room_id,
@@ -75,6 +75,7 @@ class Talk:
                 duplicate=outcome.duplicate,
             )
             replies.setdefault(request.subscriber, []).append(Outgoing(sent))
+        self._metrics.accepted.inc(accepted)
         for subscriber, answers in replies.items():
             subscriber.answer(answers, requests=len(answers))
 

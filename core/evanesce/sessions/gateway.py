@@ -42,6 +42,8 @@ class Gateway:
         self._origins = _admitted(services.config.server.public_url, services.config.server.origins)
         services.metrics.watch("sessions", "Connections that are open", lambda: len(self._sessions))
         services.metrics.watch("rooms", "Rooms that run on this server", lambda: services.hub.rooms)
+        most = "The most requests that ever waited in a room's inbox"
+        services.metrics.watch("inbox_largest", most, lambda: services.hub.largest_inbox)
         services.metrics.watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import uuid
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -16,7 +15,7 @@ from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode, Stor
 from evanesce.frame import Frame, Outgoing, frames
 from evanesce.interfaces import Connection
 from evanesce.logs import folded
-from evanesce.model import Draft, Timestamp, UserSeen, timestamp
+from evanesce.model import Draft, Timestamp, UserSeen, new_id, timestamp
 from evanesce.protocol import codec, commands, events
 from evanesce.rooms.errors import not_member
 from evanesce.rooms.inbox import InboxClosed
@@ -249,8 +248,6 @@ class Session:
             self._services.metrics.faults.labels("command").inc()
             internal = CommandError(ErrorCode.INTERNAL, "A fault in the server. Try again in a moment.")
             self._refuse(command.ref, internal)
-        # ceaseless input must not keep the deadlines, or the others, waiting
-        await trio.lowlevel.checkpoint()
 
     async def _handle(self, command: commands.AnyCommand, *, greet: bool) -> None:
         match command:
@@ -357,7 +354,7 @@ class Session:
         if wait:
             raise _too_fast(wait)
         draft = Draft(
-            message_id=command.message_id or str(uuid.uuid4()),
+            message_id=command.message_id or new_id(),
             room_id=command.room_id,
             sender_id=self.user_id,
             sender_name=self.display_name,
@@ -378,10 +375,13 @@ class Session:
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
         """Put a request into a room's inbox; the room answers it. Raises `InboxClosed`, and `rate_limited`."""
-        with trio.move_on_after(INBOX_SECONDS) as waiting:
-            await room.inbox.put(request)
-        if waiting.cancelled_caught:
-            raise _too_fast(INBOX_SECONDS)
+        if room.inbox.full:
+            with trio.move_on_after(INBOX_SECONDS) as waiting:
+                await room.inbox.put(request)
+            if waiting.cancelled_caught:
+                raise _too_fast(INBOX_SECONDS)
+        else:
+            room.inbox.put_over(request)
         self._awaited += 1
 
     # --- small things ---------------------------------------------------------------------------------------------

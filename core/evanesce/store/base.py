@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evanesce.model import Draft, Message, Timestamp
 
@@ -40,8 +40,7 @@ class Gone:
     """Nothing was done: the room is closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Positioned:
+class Positioned(NamedTuple):
     """A live message and where it stands in its room.
 
     `number` counts the room's entries (messages and withdrawals) and grows by one with each: what is behind a number

@@ -71,6 +71,26 @@ async def test_a_burst_goes_to_the_store_in_groups_and_to_members_in_few_frames(
         assert "evanesce_messages_accepted_total 200.0" in server.gateway.metrics()
 
 
+async def test_a_room_that_was_busy_waits_for_what_follows_on_the_first(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+
+        async def groups_for(burst: int) -> float:
+            before = groups()
+            for number in range(burst):
+                ada.say("send", roomId=room, content=str(number))
+            await wait_all_tasks_blocked()
+            assert contents(bob.waiting()) == [str(number) for number in range(burst)]
+            return groups() - before
+
+        def groups() -> float:
+            return float(server.gateway.metrics().split("\nevanesce_commit_groups_total ")[1].split()[0])
+
+        assert 2 <= await groups_for(50) < 10  # nobody knows that the first is the first of many
+        assert await groups_for(50) == 1
+        assert await groups_for(1) == 1
+
+
 async def test_sent_has_the_life_of_the_message(autojump_clock: MockClock) -> None:
     async with memory_server(messages=MessagesTable(ttl=2.5)) as server:
         room, [ada, bob] = await together(server, "Ada", "Bob")

@@ -78,7 +78,12 @@ class QuartTransport:
             outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
             outbox.write_raw(outcome.answer)
             connection = WsprotoConnection(
-                arrival, outbox, outcome.protocol, address=client.address, message_bytes=self._frame_bytes
+                arrival,
+                outbox,
+                outcome.protocol,
+                address=client.address,
+                message_bytes=self._frame_bytes,
+                rest=outcome.rest,
             )
             await converse(gateway, connection, token)
             nursery.cancel_scope.cancel()

@@ -24,10 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A connection that the application let in: `answer` is to be sent first; what came already is in `protocol`."""
+    """A connection that the application let in: `answer` is to be sent first.
+
+    `rest` is what came right behind the handshake.
+    """
 
     answer: bytes
     protocol: Connection
+    rest: bytes
 
 
 async def ask(application: ASGIFramework, request: Incoming, client: Client) -> Accepted | bytes:
@@ -37,23 +41,23 @@ async def ask(application: ASGIFramework, request: Incoming, client: Client) -> 
     application (two tasks, a dozen objects, the headers three times over) lasts as long as that.
     """
     handshake, asked = shake(request)
-    door = _Door(handshake)
+    door = _Door(handshake, request.rest)
     try:
         await application(_scope(request, asked, client), door.receive, door.send)
     except* Exception:  # the border of one client: whatever it is, it ends no other
         log.exception("the WebSocket route failed")
-        door = _Door(handshake, status=500)
+        door = _Door(handshake, request.rest, status=500)
     if door.accepted is None:
         return door.rejection()
-    door.accepted.protocol.receive_data(request.rest)  # what came right behind the handshake is heard first
     return door.accepted
 
 
 class _Door:
     """What the application is given to receive from and send to."""
 
-    def __init__(self, handshake: H11Handshake, status: int = 403) -> None:
+    def __init__(self, handshake: H11Handshake, rest: bytes, status: int = 403) -> None:
         self._handshake = handshake
+        self._rest = rest
         self._status = status
         self._headers: Iterable[tuple[bytes, bytes]] = ()
         self._body = b""
@@ -70,7 +74,7 @@ class _Door:
             protocol = self._handshake.connection
             if protocol is None:
                 raise RuntimeError("wsproto has no connection after it accepted one")
-            self.accepted = Accepted(answer, protocol)
+            self.accepted = Accepted(answer, protocol, self._rest)
         elif message["type"] == "websocket.close":
             pass  # the route has returned: after it accepted, that is as it should be; before, it is a rejection
         elif message["type"] == "websocket.http.response.start":

@@ -49,9 +49,6 @@ PAYLOADS = 4_096
 PAYLOAD_BYTES = 8 * 1024 * 1024
 """How much the payloads that wait may hold together."""
 
-LOOK_SECONDS = 3600.0
-"""How often a quiet room's state is looked at, which also keeps it from being forgotten."""
-
 LONGEST_DELAY = 0.25
 """The longest delay between two attempts to fetch what is missing, in seconds."""
 
@@ -77,7 +74,9 @@ class RoomFeed:
         self._clock = clock
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
-        self._news = trio.Event()
+        self._news = trio.lowlevel.ParkingLot()
+        self._quiet = False  # nothing came since it was last looked at
+        self._look_due = False
         self._acknowledged = trio.Event()
         self._gaps = 0
         self._gaps_filled = 0
@@ -93,7 +92,7 @@ class RoomFeed:
         """Take note of a subscription: from the second on, one was lost before."""
         if self._acknowledged.is_set():
             self._gaps += 1
-            self._news.set()
+            self._news.unpark()
         self._acknowledged.set()
 
     def push(self, payload: bytes) -> None:
@@ -104,7 +103,17 @@ class RoomFeed:
             self._payloads.clear()
             self._payload_bytes = 0
             self._gaps += 1
-        self._news.set()
+        self._quiet = False
+        self._news.unpark()
+
+    # From the store
+
+    def look(self) -> None:
+        """Have the room's state looked at where it was quiet since the last time."""
+        self._look_due = self._quiet
+        self._quiet = True
+        if self._look_due:
+            self._news.unpark()
 
     # For the follower
 
@@ -118,7 +127,8 @@ class RoomFeed:
 
     async def next(self) -> Sequence[Happening]:
         """Wait for what happens next."""
-        await trio.lowlevel.checkpoint()
+        if self._ready or self._payloads:
+            await trio.lowlevel.checkpoint()
         while not self._ready:
             if self._closed:
                 await trio.sleep_forever()
@@ -126,17 +136,13 @@ class RoomFeed:
                 await self._recover()
             elif self._payloads:
                 await self._take(self._payloads[0])
+            elif self._look_due:
+                self._look_due = False
+                await self._fill()
             else:
-                await self._wait()
+                await self._news.park()
         happenings, self._ready = self._ready, []
         return happenings
-
-    async def _wait(self) -> None:
-        self._news = trio.Event()
-        with trio.move_on_after(LOOK_SECONDS) as patience:
-            await self._news.wait()
-        if patience.cancelled_caught:
-            await self._fill()
 
     # What was published
 
@@ -168,23 +174,23 @@ class RoomFeed:
 
         With `lenient` what is missing could not be had: it is of an epoch that is over, or lost.
         """
-        epoch, *lines = payload.decode().split("\n")
-        if epoch not in ("-", self._at.epoch):
+        head, *lines = payload.split(b"\n")
+        if head != b"-" and head.decode() != self._at.epoch:
             if lenient:
                 return
             raise _Hole(presence=True)
         for line in lines:
-            kind, rest = line[0], line[2:]
-            if kind == "m":
-                self._read_message(rest, lenient)
-            elif kind == "w":
-                self._read_withdrawal(rest, lenient)
-            elif kind == "t":
-                self._ready.append(Writing(rest))
-            elif kind == "x":
-                self._close(_text.decode(rest))
+            kind = line[:1]
+            if kind == b"m":
+                self._read_message(line, lenient)
+            elif kind == b"w":
+                self._read_withdrawal(line, lenient)
+            elif kind == b"t":
+                self._ready.append(Writing(line[2:].decode()))
+            elif kind == b"x":
+                self._close(_text.decode(line[2:]))
             else:
-                self._read_person(kind, rest, lenient)
+                self._read_person(line.decode(), lenient)
 
     def _next_number(self, number: int, lenient: bool) -> bool:
         if number <= self._at.number:
@@ -195,11 +201,11 @@ class RoomFeed:
             self._ready.append(Lost(str(self._at), self._at.number, self._version))
         return True
 
-    def _read_message(self, rest: str, lenient: bool) -> None:
-        time, number, messages, expires, body = rest.split(" ", 4)
+    def _read_message(self, line: bytes, lenient: bool) -> None:
+        _, time, number, messages, expires, body = line.split(b" ", 5)
         if self._next_number(int(number), lenient):
             at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._give(at, body.encode(), int(expires))
+            self._give(at, body, int(expires))
 
     def _give(self, at: Cursor, body: bytes, expires_at: int | None = None) -> None:
         """Give a message, once: after the store lost its memory a repeated one gets a new entry."""
@@ -214,14 +220,14 @@ class RoomFeed:
             self._seen[message_id] = positioned.deadline
             self._ready.append(positioned)
 
-    def _read_withdrawal(self, rest: str, lenient: bool) -> None:
-        time, number, messages, message_id = rest.split(" ")
+    def _read_withdrawal(self, line: bytes, lenient: bool) -> None:
+        _, time, number, messages, message_id = line.split(b" ")
         if self._next_number(int(number), lenient):
             self._at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._ready.append(MessageWithdrawn(message_id, int(number)))
+            self._ready.append(MessageWithdrawn(message_id.decode(), int(number)))
 
-    def _read_person(self, kind: str, rest: str, lenient: bool) -> None:
-        count_text, version_text, user_id, *name = rest.split(" ", 3)
+    def _read_person(self, line: str, lenient: bool) -> None:
+        kind, count_text, version_text, user_id, *name = line.split(" ", 4)
         count, version = int(count_text), int(version_text)
         if version <= self._version:
             return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
 
 import trio
 
@@ -26,6 +27,9 @@ from evanesce.store.redis.subscriber import Subscriber
 
 CALL_SECONDS = 2.4
 """How long a caller waits for an answer, whatever it takes."""
+
+LOOK_SECONDS = 3600.0
+"""How often the state of quiet rooms is looked at, which also keeps it from being forgotten."""
 
 FOLLOW_SECONDS = 2.0
 """How long a follower waits for the subscription."""
@@ -51,16 +55,28 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
         )
         presence = PresenceKeeper(link, keys, clock, server_id)
         stack.push_async_callback(presence.stop)
-        await stack.enter_async_context(background(presence.run))
-        yield _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+        store = _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+        await stack.enter_async_context(background(presence.run, store.look_after_rooms))
+        yield store
 
 
-@contextmanager
-def _bounded(seconds: float = CALL_SECONDS) -> Generator[None, None, None]:
-    with trio.move_on_after(seconds) as patience:
-        yield
-    if patience.cancelled_caught:
-        raise StoreUnavailable()
+class _Bounded:
+    """Raises `StoreUnavailable` where what is in it takes too long. A generator would cost every call more."""
+
+    __slots__ = ("_patience",)
+
+    def __init__(self, seconds: float = CALL_SECONDS) -> None:
+        self._patience = trio.move_on_after(seconds)
+
+    def __enter__(self) -> None:
+        self._patience.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._patience.__exit__(kind, error, trace)
+        if self._patience.cancelled_caught:
+            raise StoreUnavailable()
 
 
 class _RedisStore:
@@ -76,6 +92,7 @@ class _RedisStore:
         self._log = Log(link, keys, clock, ttl)
         self._presence = presence
         self._notices = Notices()
+        self._feeds: set[RoomFeed] = set()
         subscriber.add(keys.control, self._notices)
 
     @property
@@ -94,54 +111,54 @@ class _RedisStore:
 
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | Gone:
         """Store messages in one call of a script."""
-        with _bounded():
+        with _Bounded():
             return await self._log.append(room_id, drafts)
 
     async def withdraw(self, room_id: str, message_id: str, sender_id: str) -> bool | Gone | None:
         """Take a message back."""
-        with _bounded():
+        with _Bounded():
             return await self._log.withdraw(room_id, message_id, sender_id)
 
     async def history(self, room_id: str, since: str | None, most: int, most_bytes: int) -> History | Gone:
         """Give a page of the live messages behind `since`."""
-        with _bounded():
+        with _Bounded():
             return await self._log.history(room_id, since, most, most_bytes)
 
     async def enter(
         self, room_id: str, people: Sequence[Person], capacity: int, roster: int
     ) -> tuple[Presence, frozenset[str]] | Gone:
         """Note that users came in on this server."""
-        with _bounded():
+        with _Bounded():
             return await self._presence.enter(room_id, people, capacity, roster)
 
     async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
         """Note that users left on this server."""
-        with _bounded():
+        with _Bounded():
             return await self._presence.leave(room_id, user_ids)
 
     async def rename(self, room_id: str, person: Person) -> None:
         """Change a user's name in a room."""
-        with _bounded():
+        with _Bounded():
             await self._presence.rename(room_id, person)
 
     async def presence(self, room_id: str, roster: int) -> Presence:
         """Say who is in a room."""
-        with _bounded():
+        with _Bounded():
             return await self._presence.presence(room_id, roster)
 
     async def counts(self, room_ids: Sequence[str]) -> list[int]:
         """Say how many are in each room."""
-        with _bounded():
+        with _Bounded():
             return await self._presence.counts(room_ids)
 
     async def writing(self, room_id: str, user_id: str) -> None:
         """Tell the followers that a user is typing."""
-        with _bounded():
+        with _Bounded():
             await self._link.run(("PUBLISH", self._keys.events(room_id), f"-\nt {user_id}"))
 
     async def close_room(self, room_id: str, reason: str) -> None:
         """Close a room for good, and erase what it holds."""
-        with _bounded():
+        with _Bounded():
             await self._log.close(room_id, reason)
 
     @asynccontextmanager
@@ -152,16 +169,25 @@ class _RedisStore:
         feed = RoomFeed(room_id, roster, self._log, self._presence, self._clock)
         channel = self._keys.events(room_id)
         self._subscriber.add(channel, feed)
+        self._feeds.add(feed)
         try:
-            with _bounded(FOLLOW_SECONDS):
+            with _Bounded(FOLLOW_SECONDS):
                 await feed.start()
             yield feed
         finally:
+            self._feeds.discard(feed)
             self._subscriber.remove(channel, feed)
+
+    async def look_after_rooms(self) -> None:
+        """Have every quiet room looked at from time to time: one task for all, as a deadline for each costs more."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            for feed in self._feeds:
+                feed.look()
 
     async def announce(self, notice: Notice) -> None:
         """Tell every server on this Redis."""
-        with _bounded():
+        with _Bounded():
             await self._link.run(("PUBLISH", self._keys.control, encode(notice)))
 
     async def notices(self) -> Notice:
@@ -170,29 +196,29 @@ class _RedisStore:
 
     async def put(self, key: str, value: bytes, seconds: float) -> None:
         """Keep `value` for a while."""
-        with _bounded():
+        with _Bounded():
             await self._link.run(("SET", self._keys.kept(key), value, "PX", max(1, round(seconds * 1000))))
 
     async def take(self, key: str) -> bytes | None:
         """Take what was put."""
-        with _bounded():
+        with _Bounded():
             [value] = await self._link.run(("GETDEL", self._keys.kept(key)))
         return None if value is None else bytes(value)
 
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives or lived."""
-        with _bounded():
+        with _Bounded():
             known = await self._presence.servers()
         return None if known is None else {name: timestamp(until) for name, until in known.items()}
 
     async def claim(self, duty: str, seconds: float) -> bool:
         """Take on a duty, where nobody has it."""
         claim = ("SET", self._keys.duty(duty), self.server_name, "NX", "PX", max(1, round(seconds * 1000)))
-        with _bounded():
+        with _Bounded():
             [taken] = await self._link.run(claim)
         return taken is not None
 
     async def check(self) -> Sequence[str]:
         """Say how Redis is, and what in its settings would keep content."""
-        with _bounded():
+        with _Bounded():
             return await inspect(self._link)

@@ -1,0 +1,20 @@
+"""Idle connections: `idle.py` measures them, one transport at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.benchmarks.campaign import Result
+from tests.benchmarks.idle import measure as measure_idle
+
+SCENARIO = "idle connections in a room"
+
+
+def measure(transports: Sequence[str], connections: int, seconds: float) -> list[Result]:
+    """Give what an idle connection costs on each transport; the CPU is that of `seconds`."""
+    results: list[Result] = []
+    for transport in transports:
+        figures = measure_idle(transport, connections, seconds=seconds)
+        values = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
+        results.append(Result(SCENARIO, f"Evanesce ({transport})", 0, values))
+    return results

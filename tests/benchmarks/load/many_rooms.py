@@ -1,0 +1,93 @@
+"""Many small rooms, each with one who always talks: how many messages are taken in a second.
+
+In every room one message is in flight, until its sender has its own copy back.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tests.benchmarks.load.figures import milliseconds
+from tests.benchmarks.load.usage import Meter
+from tests.benchmarks.load.wire import MARK, MARK_BYTE
+
+_BUFFER = 65_536
+
+
+class _Talk:
+    """One room: its sender's socket and frame, when each message was sent, and how many everyone has."""
+
+    __slots__ = ("done", "frame", "got", "moments", "sender")
+
+    def __init__(self, sender: socket.socket, frame: bytes, members: int) -> None:
+        self.sender = sender
+        self.frame = frame
+        self.got = [0] * members
+        self.moments: list[float] = []
+        self.done = 0
+
+
+class ManyRooms:
+    """`rooms`: the members of each, whose first is its sender, and the frame that it sends. All are non-blocking."""
+
+    def __init__(self, rooms: Sequence[tuple[Sequence[socket.socket], bytes]], pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._poll = select.epoll()
+        self._by_descriptor: dict[int, tuple[_Talk, int, socket.socket]] = {}
+        self._talks: list[_Talk] = []
+        for members, frame in rooms:
+            talk = _Talk(members[0], frame, len(members))
+            self._talks.append(talk)
+            for place, member in enumerate(members):
+                self._poll.register(member, select.EPOLLIN)
+                self._by_descriptor[member.fileno()] = talk, place, member
+        self._buffer = bytearray(_BUFFER)
+        self._latencies: list[float] = []
+
+    def measure(self, warm_up: float, seconds: float) -> dict[str, Any]:
+        """Let all talk for so long, warm-up first, and give what came of it."""
+        for talk in self._talks:
+            self._say(talk)
+        self._hear(time.perf_counter() + warm_up)
+        done = len(self._latencies)
+        meter = Meter(self._pids)
+        self._hear(time.perf_counter() + seconds)
+        usage = meter.read()
+        latencies = self._latencies[done:]
+        return {
+            "accepted_per_second": len(latencies) / usage.seconds,
+            "cpu_us_per_message": usage.server_cpu * 1e6 / len(latencies) if latencies else 0.0,
+            **milliseconds(latencies),
+            "server_share": usage.server_share,
+            "load_share": usage.load_share,
+            "others_share": usage.others_share,
+        }
+
+    def _say(self, talk: _Talk) -> None:
+        talk.moments.append(time.perf_counter())
+        if talk.sender.send(talk.frame) < len(talk.frame):
+            raise RuntimeError("a socket with nothing in it took a part of a frame")
+
+    def _hear(self, until: float) -> None:
+        buffer, by_descriptor = self._buffer, self._by_descriptor
+        while (now := time.perf_counter()) < until:
+            for descriptor, _ in self._poll.poll(until - now, len(by_descriptor)):
+                talk, place, member = by_descriptor[descriptor]
+                size = member.recv_into(buffer)
+                if not size:
+                    raise RuntimeError(f"the server closed a connection, after {bytes(buffer[:200])!r}")
+                count = buffer.count(MARK, 0, size) + (buffer[0] == MARK_BYTE)  # as in `fanout`
+                if not count:
+                    continue
+                talk.got[place] += count
+                lowest = min(talk.got)
+                if lowest > talk.done:
+                    now = time.perf_counter()
+                    self._latencies += [now - moment for moment in talk.moments[talk.done : lowest]]
+                    talk.done = lowest
+                if place == 0:
+                    self._say(talk)

@@ -1,0 +1,56 @@
+"""What a measurement costs while it lasts: the server's CPU, the load's own, and what others took of the two cores."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.benchmarks.contenders import LOAD_CORE, SERVER_CORE
+from tests.benchmarks.processes import busy_seconds, cpu_seconds, resident_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Shares of a core are 0 to 1; `server_cpu` is in seconds, of all the server's processes."""
+
+    seconds: float
+    server_cpu: float
+    server_share: float
+    load_share: float
+    others_share: float
+
+
+class Meter:
+    """Started when it is made; `read` gives what was used since."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, float, float, float, float]:
+        return (
+            time.perf_counter(),
+            cpu_seconds(self._pids),
+            cpu_seconds([os.getpid()]),
+            busy_seconds(SERVER_CORE),
+            busy_seconds(LOAD_CORE),
+        )
+
+    def read(self) -> Usage:
+        """Give what was used, and how much of the busier core others used."""
+        seconds, server, load, server_core, load_core = (
+            after - before for after, before in zip(self._now(), self._before, strict=True)
+        )
+        return Usage(
+            seconds=seconds,
+            server_cpu=server,
+            server_share=server / seconds,
+            load_share=load / seconds,
+            others_share=min(1.0, max(0.0, server_core - server, load_core - load) / seconds),
+        )
+
+    def server_bytes(self) -> int:
+        """Give how much memory the server holds now."""
+        return resident_bytes(self._pids)

@@ -1,0 +1,107 @@
+"""The processes of a contender: pinned to a core, ended with all that they started, and what they use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+
+START_SECONDS = 30.0
+"""How long a server may take until it says that it listens."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def on_core(core: int) -> Generator[None, None, None]:
+    """Have what is started meanwhile run on one core, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core} if core in before else before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start(
+    command: Sequence[str], folder: Path, core: int, ready: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a server on a core, and wait until it has said `ready`."""
+    with (folder / "errors.log").open("ab") as errors, on_core(core):
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=os.environ | dict(environment or {}),
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    said = b""
+    deadline = time.monotonic() + START_SECONDS
+    while ready.encode() not in said:
+        readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        more = os.read(process.stdout.fileno(), 4096) if readable else b""
+        if not more:
+            end(process)
+            errors_text = (folder / "errors.log").read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{command[0]} did not say {ready!r} but {said!r}, and wrote:\n{errors_text}")
+        said += more
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server as a deployer does, and, where it does not go, by force."""
+    with process:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def family(pid: int) -> list[int]:
+    """Give a process and all that descend from it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """Give how long processes have run, in user and kernel mode, all their threads, in hundredths of a second."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def busy_seconds(core: int) -> float:
+    """Give how long a core has been busy, whoever kept it so; 0 where the system does not tell."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, interrupts, soft_interrupts, stolen = (int(tick) for tick in ticks[:8])
+            return (user + nice + system + interrupts + soft_interrupts + stolen) / _TICKS
+    return 0.0
+
+
+def resident_bytes(pids: Sequence[int]) -> int:
+    """Give how much memory processes hold."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)

@@ -1,0 +1,124 @@
+"""What is measured, with which sizes, and of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.benchmarks.contenders import (
+    FLOOR,
+    LIMIT,
+    PICOWS,
+    PYTHON_SOCKETIO,
+    PYTHON_SOCKETIO_REDIS,
+    SOCKETIO,
+    SOCKETIO_REDIS,
+    Contender,
+)
+
+CONTENT_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large and how long: the issue's sizes, or smaller ones to try the harness out. Times are in seconds."""
+
+    rooms_of: Sequence[int] = (200, 1_000, 4_000)
+    steady_of: int = 1_000
+    small_rooms: int = 1_000
+    storms: Sequence[int] = (500, 2_000)
+    idle: int = 5_000
+    idle_seconds: float = 50.0
+    stalled_of: int = 200
+    warm_up: float = 1.5
+    seconds: float = 5.0
+    steady_seconds: float = 20.0
+
+
+FULL = Scale()
+QUICK = Scale(
+    rooms_of=(50, 200),
+    steady_of=200,
+    small_rooms=50,
+    storms=(50, 200),
+    idle=200,
+    idle_seconds=5.0,
+    stalled_of=50,
+    warm_up=0.3,
+    seconds=1.0,
+    steady_seconds=2.0,
+)
+TINY = Scale(
+    rooms_of=(5, 10),
+    steady_of=10,
+    small_rooms=5,
+    storms=(5, 20),
+    idle=10,
+    idle_seconds=1.0,
+    stalled_of=5,
+    warm_up=0.1,
+    seconds=0.4,
+    steady_seconds=0.6,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One run of the load against one server: a job for it, and who is measured; it gives one result per name."""
+
+    name: str
+    job: dict[str, Any]
+    contenders: Sequence[Contender]
+    names: Sequence[str] = field(default_factory=tuple)
+
+
+def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
+    """Give all stages in the order in which they are run; without peers, of Evanesce alone."""
+
+    def among(*others: Contender) -> list[Contender]:
+        return [*own, *(others if peers else ())]
+
+    result: list[Stage] = []
+    for members in scale.rooms_of:
+        paces = [_pace(f"{members} members, 50 in flight", scale, in_flight=50)]
+        if members == scale.rooms_of[0]:
+            paces.append(_pace(f"{members} members, 1 in flight", scale, in_flight=1))
+        result.append(
+            _one_room(
+                f"room of {members}",
+                members,
+                paces,
+                among(SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, PICOWS, FLOOR, LIMIT),
+            )
+        )
+    steady = _pace(f"{scale.steady_of} members, 10 messages/s", scale, per_second=10) | {
+        "seconds": scale.steady_seconds
+    }
+    result.append(_one_room("steady pace", scale.steady_of, [steady], among(SOCKETIO, SOCKETIO_REDIS, FLOOR)))
+    name = f"{scale.small_rooms} rooms of 4, all talking"
+    job = {"kind": "many_rooms", "rooms": scale.small_rooms, "members": 4, "bytes": CONTENT_BYTES, "name": name}
+    times = {"warm_up": scale.warm_up, "seconds": scale.seconds}
+    rivals = among(SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS)
+    result.append(Stage("small rooms", job | times, rivals, [name]))
+    for people in scale.storms:
+        storm = {"kind": "storm", "people": people}
+        result.append(Stage(f"storm of {people}", storm, list(own), ["joins", "leaves"]))
+    for stalled in (0, 1):
+        name = f"{scale.stalled_of - 1} who read" + (", 1 who never does" if stalled else " alone")
+        # Large enough that what waits for who never reads comes to more than any bound while it is measured.
+        pace = _pace(name, scale, per_second=200)
+        stage = _one_room(name, scale.stalled_of - 1, [pace], among(SOCKETIO))
+        result.append(
+            Stage(stage.name, stage.job | {"stalled": stalled, "bytes": 2_000}, stage.contenders, stage.names)
+        )
+    return result
+
+
+def _pace(name: str, scale: Scale, **pace: float) -> dict[str, Any]:
+    return {"name": name, "warm_up": scale.warm_up, "seconds": scale.seconds, **pace}
+
+
+def _one_room(name: str, members: int, paces: list[dict[str, Any]], contenders: list[Contender]) -> Stage:
+    job = {"kind": "one_room", "members": members, "bytes": CONTENT_BYTES, "paces": paces}
+    return Stage(name, job, contenders, [pace["name"] for pace in paces])

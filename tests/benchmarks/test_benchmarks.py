@@ -1,0 +1,52 @@
+"""The benchmark runs, and measures everything that it says. How fast anything is, is no test's business."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.scenarios import TINY
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc")
+
+ROOT = Path(__file__).parents[2]
+EVANESCE = "Evanesce (quart)"
+
+
+def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
+    [shown] = re.findall(r"^```sh\n(.*)\n```$", (ROOT / "docs" / "benchmarks.md").read_text(), re.MULTILINE)
+    python, *words, folder = shlex.split(shown)
+    assert (python, folder) == (".venv/bin/python", "benchmark")
+    command = [sys.executable, *words, str(tmp_path), "--tiny", "--evanesce-alone"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "benchmark.json").read_text())
+    figures = {name: of[EVANESCE] for name, of in written["figures"].items() if EVANESCE in of}
+
+    def value(scenario: str, name: str) -> float:
+        median: float = figures[scenario][name]["median"]
+        return median
+
+    small, large = TINY.rooms_of
+    for scenario in (f"{small} members, 50 in flight", f"{large} members, 50 in flight"):
+        assert value(scenario, "deliveries_per_second") > 100
+        assert 0 < value(scenario, "cpu_us_per_delivery") < 100_000
+        assert value(scenario, "lost") == 0
+    for scenario in (f"{small} members, 1 in flight", f"{TINY.steady_of} members, 10 messages/s"):
+        assert 0 < value(scenario, "p50_ms") <= value(scenario, "p99_ms") < 10_000
+        assert value(scenario, "lost") == 0
+    assert value(f"{TINY.small_rooms} rooms of 4, all talking", "accepted_per_second") > 10
+    for people in TINY.storms:
+        assert 1 <= value(f"{people} joins at once", "largest_inbox") <= people
+        assert value(f"{people} joins at once", "told_per_person") >= 1
+        assert value(f"{people} leaves at once", "seconds") > 0
+    for scenario in (f"{TINY.stalled_of - 1} who read alone", f"{TINY.stalled_of - 1} who read, 1 who never does"):
+        assert value(scenario, "p99_ms") > 0
+    assert written["to_reach"]
+    assert (tmp_path / "benchmark.svg").read_text().startswith("<svg ")
