@@ -65,7 +65,7 @@ def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
     """A server as shipped, where one person may talk fast."""
-    return serve("limits.messages_per_second=1000", "limits.burst=1000")
+    return serve("limits.messages_per_second=100000", "limits.burst=100000")
 
 
 @pytest.fixture(scope="module")
