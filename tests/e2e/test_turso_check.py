@@ -79,7 +79,7 @@ def test_each_reason_is_told_apart(tmp_path: Path, sqld: Sqld, scheme: str) -> N
         "TLS": failure(tmp_path, sqld.url(tls), token),
         "no token": failure(tmp_path, url, None),
         "wrong token": failure(tmp_path, url, stranger),
-        "expired token": failure(tmp_path, url, sqld.token(seconds=-60)),
+        "expired token": failure(tmp_path, url, sqld.token(seconds=-3600)),
         "read-only token": failure(tmp_path, url, sqld.token("ro")),
     }
     key, setting = "plugins.turso.auth_token", "plugins.turso.url"

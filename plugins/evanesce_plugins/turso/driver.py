@@ -40,17 +40,20 @@ class TursoDriver:
         limit = self._seconds if patient else min(self._seconds, PATIENCE)
         with trio.move_on_after(limit):
             async with self._turns:
-                rows = await self._attempts(statements)
+                rows = await self._attempts(statements, limit)
             self._note(None)
             return rows
         raise self._unavailable(TIMED_OUT)
 
-    async def _attempts(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Do a batch, again and again where that is safe: every batch of the repository is idempotent."""
+    async def _attempts(self, statements: Sequence[Statement], limit: float) -> list[list[Row]]:
+        """Do a batch, again and again where that is safe: every batch of the repository is idempotent.
+
+        A connection that is silent for `limit` seconds is given up, even where whoever asked waits no longer.
+        """
         pauses = iter(PAUSES)
         while True:
             try:
-                return await self._run(statements)
+                return await self._thread.call(self._client.run, statements, limit)
             except Exception as error:  # all that a client raises is sorted
                 fault = sort(error)
                 if fault.kind is Kind.REFUSED:
@@ -61,17 +64,13 @@ class TursoDriver:
             if fault.kind is Kind.HOPELESS or pause is None:
                 break
             await trio.sleep(pause)
-        if fault.kind is Kind.UNKNOWN and self._address.way == "ws" and await self._reads():
+        if fault.kind is Kind.UNKNOWN and self._address.way == "ws" and await self._reads(limit):
             fault = READS_ALONE  # a token that may not write is told by ending the connection, and no word
         raise self._unavailable(fault)
 
-    async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        left = trio.current_effective_deadline() - trio.current_time()
-        return await self._thread.call(self._client.run, statements, left)
-
-    async def _reads(self) -> bool:
+    async def _reads(self, limit: float) -> bool:
         try:
-            await self._run(_READ)
+            await self._thread.call(self._client.run, _READ, limit)
         except Exception as error:  # as above; why it does not answer is known already
             logger.debug("no answer to a read either: %s", sort(error).problem)
             return False
