@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 CONNECTIONS = 16
 """How many connections to a server there are at most, by HTTP."""
 
+ABANDON_SECONDS = 10.0
+"""How long a request by HTTP goes on that nobody waits for any more."""
+
 LOCK_SECONDS = 0.5
 """How long one attempt waits for a lock on a file: the thread can do nothing else meanwhile."""
 
@@ -73,13 +76,20 @@ class PipelineClient(HttpClient):
         self._session = aiohttp.ClientSession(
             headers={} if token is None else {"Authorization": f"Bearer {token}"},
             connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(),  # whoever waits is cancelled when it takes too long
+            timeout=aiohttp.ClientTimeout(total=ABANDON_SECONDS),
             json_serialize=lambda body: msgspec.json.encode(body).decode(),
         )
         self._url = url.rstrip("/") + "/"
 
     async def run(self, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
-        """See `Client.run`. Each call has its connection; that of a cancelled one is closed."""
+        """See `Client.run`. A cancelled one goes on without its caller, for a while.
+
+        Closing its connection does not stop it in sqld, where calls that were given up kept the other writers waiting
+        for seconds: under load each made the next ones time out too, without end.
+        """
+        return await asyncio.shield(asyncio.create_task(self._run(statements)))
+
+    async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         batch = {"type": "batch", "batch": _batch_to_proto(list(statements))}
         answer = await self._send("POST", "v2/pipeline", {"baton": None, "requests": [batch, {"type": "close"}]})
         try:

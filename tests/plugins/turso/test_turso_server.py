@@ -26,19 +26,28 @@ SCHEMES = ["http", "ws"]
 
 RACE = """
 import sys, trio
+from evanesce.errors import PersistenceUnavailable
 from tests.plugins.conftest import turso_repository
 from tests.plugins.rows import a_room, a_session, a_user
+
+async def surely(write, *arguments):
+    # As people and the write-behind queue do: sqld lets a writer wait for seconds now and then.
+    while True:
+        try:
+            return await write(*arguments)
+        except PersistenceUnavailable:
+            pass
 
 async def main():
     url, token, name = sys.argv[1:]
     repository = turso_repository(url, token)
     async with repository:
-        accounts = [await repository.sign_in(a_user(f"human-{index}")) for index in range(20)]
+        accounts = [await surely(repository.sign_in, a_user(f"human-{index}")) for index in range(20)]
         user = accounts[0][0]
-        rooms = [await repository.create_room(a_room(user), 10) for _ in range(10)]
+        rooms = [await surely(repository.create_room, a_room(user), 10) for _ in range(10)]
         room = (await repository.rooms(user.user_id, None, 1))[0][0]
         for _ in range(30):
-            await repository.record([a_session(user, room, server=name) for _ in range(100)])
+            await surely(repository.record, [a_session(user, room, server=name) for _ in range(100)])
         print(*(user.user_id for user, _ in accounts), sum(new for _, new in accounts), sum(rooms))
 
 trio.run(main)
@@ -137,7 +146,8 @@ async def test_servers_that_begin_at_once_on_a_new_database_make_each_account_on
             for name, scheme in (("one", "http"), ("two", "http"), ("three", "ws"), ("four", "ws")):
                 nursery.start_soon(race, name, scheme)
     assert len({tuple(output[:20]) for output in outputs}) == 1
-    assert sum(int(output[20]) for output in outputs) == 20
+    assert sum(int(output[20]) for output in outputs) <= 20, "fewer where an answer was lost, and asked for again"
+    assert sqld.rows('SELECT count(*) FROM "User"') == [(20,)]
     assert sum(int(output[21]) for output in outputs) == 10
     logs = sqld.rows('SELECT server, count(*) FROM "SessionLog" GROUP BY server ORDER BY server')
     assert logs == [("four", 3000), ("one", 3000), ("three", 3000), ("two", 3000)]
