@@ -81,7 +81,7 @@ def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
         what = f"messages sent per join, {scale.storms[-1]} joins / {scale.storms[0]} joins"
         found.append(Verdict(what, grown, None, 1.0))
     for transport, most in IDLE_KIB.items():
-        cost = median_of("idle connections in a room", f"Evanesce ({transport})", "kib")
+        cost = median_of("idle connections in a room", f"Evanesce ({transport})", "kib_per_connection")
         if cost is not None:
             found.append(Verdict(f"KiB per idle connection in a room, {transport}", cost, None, most))
     return found

@@ -104,7 +104,9 @@ class Conversation:
                 self._give_up(
                     f"this server lets no guests in, and a terminal is one: open the link in a browser. {error}"
                 )
-            elif not error.retry:
+            elif error.retry:
+                await self._say(f"* {error} Trying again.")
+            else:
                 self._give_up(str(error))
             return False
         self._attempt = 0

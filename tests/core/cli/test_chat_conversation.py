@@ -195,6 +195,16 @@ async def test_a_server_without_guests() -> None:
         assert "Here one signs in with: worldid." in here.failure
 
 
+async def test_a_server_that_lets_nobody_in_for_the_moment() -> None:
+    async with stage() as here:
+        line = await here.lines.receive()
+        await line.refuses("hello", "persistence_unavailable", message="The database does not answer.", retry=True)
+        await here.prints("* The database does not answer. Trying again.")
+        line = await here.lines.receive()
+        await line.welcomes()
+        await here.prints("you are in the room")
+
+
 async def test_the_token_is_renewed_when_half_of_its_time_is_over() -> None:
     async with stage() as here:
         line = await here.lines.receive()
