@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -41,6 +41,8 @@ LOCK_SECONDS = 0.5
 
 CLOSE_SECONDS = 0.5
 """How long a WebSocket may take to be closed: less than whoever closes the client waits."""
+
+T = TypeVar("T")
 
 
 class Client(Protocol):
@@ -80,6 +82,7 @@ class PipelineClient(HttpClient):
             json_serialize=lambda body: msgspec.json.encode(body).decode(),
         )
         self._url = url.rstrip("/") + "/"
+        self._requests: set[asyncio.Task[list[list[Row]]]] = set()
 
     async def run(self, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
         """See `Client.run`. A cancelled one goes on without its caller, for a while.
@@ -87,7 +90,7 @@ class PipelineClient(HttpClient):
         Closing its connection does not stop it in sqld, where calls that were given up kept the other writers waiting
         for seconds: under load each made the next ones time out too, without end.
         """
-        return await asyncio.shield(asyncio.create_task(self._run(statements)))
+        return await _to_the_end(self._run(statements), self._requests)
 
     async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         batch = {"type": "batch", "batch": _batch_to_proto(list(statements))}
@@ -120,11 +123,12 @@ class SocketClient:
         self._url = url
         self._token = token
         self._client: HranaClient | None = None
+        self._requests: set[asyncio.Task[list[list[Row]]]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
         """See `Client.run`. A cancelled one goes on without its caller: the library cannot take a request back."""
-        return await asyncio.shield(asyncio.create_task(self._run(statements, seconds)))
+        return await _to_the_end(self._run(statements, seconds), self._requests)
 
     async def _run(self, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
         client = self._client
@@ -192,6 +196,14 @@ class FileClient(Sqlite3Client):
             connection.close()
             raise
         return connection
+
+
+async def _to_the_end(request: Coroutine[Any, Any, T], requests: set[asyncio.Task[T]]) -> T:
+    """Await `request`, which goes on where its caller is cancelled; `requests` own it, as an event loop owns none."""
+    task = asyncio.create_task(request)
+    requests.add(task)
+    task.add_done_callback(requests.discard)
+    return await asyncio.shield(task)
 
 
 async def _let_go(client: HranaClient) -> None:
