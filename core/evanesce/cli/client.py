@@ -86,6 +86,9 @@ class Ending:
     reconnect: bool = True
     reconnect_after: float | None = None
 
+    def __str__(self) -> str:
+        return self.reason or f"it ended with code {self.code}"
+
 
 @dataclass(slots=True)
 class _Call:
@@ -155,7 +158,8 @@ class Client:
         finally:
             del self._calls[ref]
         if call.reply is None:
-            raise Disconnected("the connection is lost")
+            lost = "no answer came in time" if self.ending is None else f"the connection is lost: {self.ending}"
+            raise Disconnected(lost)
         if call.reply["type"] == "error":
             raise Refused(call.reply)
         return call.reply
