@@ -20,14 +20,15 @@ from evanesce.rooms.seat import Seat
 from evanesce.rooms.surroundings import Surroundings
 from evanesce.store.base import Gone, History, Person, Positioned, Presence
 
-PAGE_BYTES = 128 * 1024
-"""How much history is read for one frame."""
+PAGE_BYTES = 32 * 1024
+"""How much history is given at once, in bytes of JSON.
+
+As much as a new connection's socket takes whole: what is half sent when its first message expires ends the connection,
+and whoever has a slow network would never come into a busy room.
+"""
 
 PAGE_MESSAGES = 100
 """How many messages are read at once for those who catch up behind their `joined`."""
-
-READ_ON_BYTES = 32 * 1024
-"""How much they are given at once, in bytes of JSON: a slow reader is not cut in the middle of a large frame."""
 
 HISTORIES = 16
 """How many histories are read at the same time, so that many who come back at once cost bounded memory."""
@@ -196,7 +197,7 @@ class Attendance:
     async def _read_on(self, seats: Sequence[Seat]) -> None:
         """Give a page to seats that are behind at the same cursor."""
         try:
-            history = await self._store.history(self._room_id, seats[0].cursor, PAGE_MESSAGES, READ_ON_BYTES)
+            history = await self._store.history(self._room_id, seats[0].cursor, PAGE_MESSAGES, PAGE_BYTES)
         except StoreUnavailable:
             self._stalled = True  # they go on where they are when the store is back
             return

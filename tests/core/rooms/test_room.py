@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -400,6 +401,23 @@ async def test_what_expires_before_it_is_read_on_is_said(autojump_clock: MockClo
         await ada.ask("send", roomId=room, content="new")
         assert (await bob.until("skipped"))["count"] == 50
         assert (await bob.until("message"))["content"] == "new"
+
+
+async def test_a_large_history_comes_in_parts_that_a_slow_network_has_taken_before_they_expire(
+    autojump_clock: MockClock,
+) -> None:
+    texts = [f"{number} {'x' * 2000}" for number in range(60)]
+    async with memory_server(limits=QUICK) as server:
+        room, [ada] = await together(server, "Ada")
+        for text in texts:
+            await ada.ask("send", roomId=room, content=text)
+        bob = await server.sign_in("Bob")
+        bob.say("join", roomId=room)
+        joined = await bob.until("joined")
+        assert joined["more"]
+        assert len(json.dumps(joined["messages"])) < 36_000
+        await trio.sleep(1)
+        assert [message["content"] for message in joined["messages"]] + contents(bob.waiting()) == texts
 
 
 async def test_a_withdrawal_is_named_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
