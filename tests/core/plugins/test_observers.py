@@ -1,0 +1,150 @@
+"""Observers, and their faults. Time is virtual."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from evanesce.hookspecs import hookimpl
+from evanesce.model import ChatRoom
+from evanesce.plugins import Plugins
+from evanesce.plugins.hookcalls import SECONDS, WAITING
+from tests.core.plugins.made import ROOM, loaded, plugin
+
+
+class Watcher:
+    """Notes what it is told; raises or waits where it is asked to."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ...]] = []
+        self.fails = False
+        self.gate: trio.Event | None = None
+
+    async def _note(self, *event: str) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails:
+            raise ValueError
+        self.told.append(event)
+
+    @hookimpl
+    async def evanesce_member_joined(self, room_id: str, user_id: str, display_name: str) -> None:
+        await self._note("joined", room_id, user_id, display_name)
+
+    @hookimpl
+    async def evanesce_member_left(self, room_id: str, user_id: str) -> None:
+        await self._note("left", room_id, user_id)
+
+    @hookimpl
+    async def evanesce_room_opened(self, room: ChatRoom) -> None:
+        await self._note("opened", room.room_id)
+
+    @hookimpl
+    async def evanesce_room_closed(self, room_id: str) -> None:
+        await self._note("closed", room_id)
+
+
+def tell_all(plugins: Plugins) -> None:
+    plugins.observe("evanesce_room_opened", room=ROOM)
+    plugins.observe("evanesce_member_joined", room_id="r", user_id="u", display_name="n")
+    plugins.observe("evanesce_member_left", room_id="r", user_id="u")
+    plugins.observe("evanesce_room_closed", room_id="r")
+
+
+ALL = [("opened", "r"), ("joined", "r", "u", "n"), ("left", "r", "u"), ("closed", "r")]
+
+
+@pytest.fixture
+async def nursery_of_observers() -> AsyncIterator[trio.Nursery]:
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+async def test_observers_are_told_everything_in_order(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    a, b = Watcher(), Watcher()
+    plugins = loaded(a=a, b=b, c=plugin())
+    await nursery_of_observers.start(plugins.run_observers)
+    tell_all(plugins)
+    await trio.testing.wait_all_tasks_blocked()
+    assert a.told == b.told == ALL
+
+
+async def test_what_was_told_before_they_run_is_not_lost(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    a = Watcher()
+    plugins = loaded(a=a)
+    tell_all(plugins)
+    assert plugins.statistics()["a"].waiting == 4
+    await nursery_of_observers.start(plugins.run_observers)
+    await trio.testing.wait_all_tasks_blocked()
+    assert a.told == ALL
+
+
+async def test_closing_tells_what_waits_and_ends(autojump_clock: MockClock) -> None:
+    a = Watcher()
+    plugins = loaded(a=a)
+    tell_all(plugins)
+    plugins.close_observers()
+    await plugins.run_observers()
+    assert a.told == ALL
+
+
+async def test_one_that_raises_harms_nobody(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = Watcher(), Watcher()
+    a.fails = True
+    plugins = loaded(a=a, b=b)
+    await nursery_of_observers.start(plugins.run_observers)
+    tell_all(plugins)
+    await trio.testing.wait_all_tasks_blocked()
+    assert b.told == ALL
+    assert plugins.statistics()["a"].failed == 4
+    assert caplog.text.count("plugin a: evanesce_") == 4
+    a.fails = False
+    tell_all(plugins)
+    await trio.testing.wait_all_tasks_blocked()
+    assert a.told == ALL
+
+
+async def test_one_that_hangs_is_passed_over(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = Watcher(), Watcher()
+    a.gate = trio.Event()
+    plugins = loaded(a=a, b=b)
+    await nursery_of_observers.start(plugins.run_observers)
+    tell_all(plugins)
+    await trio.testing.wait_all_tasks_blocked()
+    assert b.told == ALL
+    await trio.sleep(4 * SECONDS + 0.1)
+    assert plugins.statistics()["a"].failed == 4
+    assert caplog.text.count("took more than 2 s") == 4
+
+
+async def test_what_finds_the_queue_full_is_dropped_and_counted(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = Watcher(), Watcher()
+    a.gate = trio.Event()
+    plugins = loaded(a=a, b=b)
+    await nursery_of_observers.start(plugins.run_observers)
+    for _ in range(WAITING + 1):
+        plugins.observe("evanesce_room_closed", room_id="r")
+        await trio.testing.wait_all_tasks_blocked()
+    for _ in range(100):
+        plugins.observe("evanesce_room_closed", room_id="late")
+    assert plugins.statistics()["a"].waiting == WAITING
+    assert plugins.statistics()["a"].dropped == 100
+    assert plugins.statistics()["b"].dropped == 0
+    assert caplog.text.count("events dropped") == 7  # at 1, 2, 4, … 64: a line each would fill the log
+    a.gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(a.told) == WAITING + 1

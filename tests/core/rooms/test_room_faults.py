@@ -1,0 +1,151 @@
+"""Rooms in virtual time, with members that are slow or gone, a store that fails, and faults of a room's own."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from evanesce.config.model import LimitsTable
+from evanesce.rooms.membership import Membership
+from evanesce.testing.memory_store import MemoryServer
+from evanesce.testing.server import memory_server
+from tests.core.rooms.gatherings import NOWHERE, QUICK, contents, together
+
+
+async def test_a_slow_member_is_cut_and_nobody_else_waits(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=LimitsTable(messages_per_second=10_000, burst=10_000)) as server:
+        room, [ada, slow] = await together(server, "Ada", "Slow")
+        slow.stalled = True
+        for _ in range(300):
+            ada.say("send", roomId=room, content="x" * 4096)
+        assert (await slow.end())[0] == 4413
+        await wait_all_tasks_blocked()
+        assert len(contents(ada.waiting())) == 300
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 1
+
+
+async def test_the_store_down(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+        memory.go_down()
+        refused = await ada.ask("send", roomId=room, content="lost")
+        assert (refused["code"], refused["retry"]) == ("store_unavailable", True)
+        assert (await ada.ask("unsend", roomId=room, messageId=NOWHERE))["code"] == "store_unavailable"
+        assert (await ada.ask("typing", roomId=room))["code"] == "store_unavailable"
+        assert (await ada.ask("join", roomId=room))["code"] == "store_unavailable"
+        assert (await ada.ask("room", roomId=room))["code"] == "store_unavailable"
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 2
+        late = await server.sign_in("Cyd")
+        other = await server.open_room(ada)
+        assert (await late.ask("join", roomId=other))["code"] == "store_unavailable"
+        memory.come_back()
+        assert (await ada.ask("send", roomId=room, content="again"))["type"] == "sent"
+        assert (await bob.until("message"))["content"] == "again"
+        assert ada.closed is None
+        assert bob.closed is None
+
+
+async def test_a_store_that_lost_its_memory_shows_as_a_gap_and_knows_who_is_here(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+        await ada.ask("send", roomId=room, content="before")
+        cursor = (await bob.until("message"))["cursor"]
+        memory.go_down()
+        memory.come_back(with_memory=False)
+        gap = await bob.until("gap")
+        assert gap["since"] == cursor
+        joined = await bob.ask("join", roomId=room, since=gap["since"])
+        assert joined["missed"] is None
+        assert joined["memberCount"] == 2
+        await trio.sleep(2)
+        assert not [event for event in ada.waiting() if event["type"].startswith("member")]
+        await ada.ask("send", roomId=room, content="after")
+        assert (await bob.until("message"))["content"] == "after"
+
+
+async def test_after_a_gap_nothing_is_given_twice(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory, limits=QUICK) as server:
+        room, [ada, bob, cyd] = await together(server, "Ada", "Bob", "Cyd")
+        memory.go_down()
+        memory.come_back(with_memory=False)
+        gap = await bob.until("gap")
+        await ada.ask("send", roomId=room, content="between")
+        assert (await bob.until("message"))["content"] == "between"
+        joined = await bob.ask("join", roomId=room, since=gap["since"])
+        assert (joined["messages"], joined["missed"]) == ([], None)
+        await ada.ask("send", roomId=room, content="after")
+        await wait_all_tasks_blocked()
+        assert contents(bob.waiting()) == ["after"]
+        assert contents(cyd.waiting()) == ["between", "after"]
+        joined = await bob.ask("join", roomId=room)
+        assert [message["content"] for message in joined["messages"]] == ["between", "after"], "asked for without since"
+
+
+async def test_who_left_while_the_store_was_down_has_left(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+        memory.go_down()
+        assert (await bob.ask("leave", roomId=room))["type"] == "left"
+        memory.come_back()
+        assert (await ada.until("member_left"))["memberCount"] == 1
+        await trio.sleep(2)
+        assert (await ada.ask("room", roomId=room))["memberCount"] == 1
+
+
+async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    async with memory_server() as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+        other = await server.sign_in("Cyd")
+        elsewhere = await server.open_room(other)
+        await other.ask("join", roomId=elsewhere)
+        with monkeypatch.context() as patch:
+            patch.setattr(Membership, "announce", broken)
+            ada.say("typing", roomId=room)
+            assert (await ada.end())[0] == 1011
+            assert (await bob.end())[0] == 1011
+        assert (await other.ask("send", roomId=elsewhere, content="fine"))["type"] == "sent"
+        again = await server.sign_in("Ada")
+        assert (await again.ask("join", roomId=room))["memberCount"] == 1
+
+
+async def test_a_room_that_is_left_ends_and_begins_again(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        room, [ada] = await together(server, "Ada")
+        for _ in range(3):
+            await ada.ask("leave", roomId=room)
+            ada.say("join", roomId=room, ref="again")
+            assert (await ada.until("joined"))["memberCount"] == 1
+        await ada.ask("leave", roomId=room)
+        await wait_all_tasks_blocked()
+        assert "evanesce_rooms 0.0" in server.gateway.metrics()
+        await trio.sleep(2)
+        assert not server.repository.chat_rooms[room].active
+
+
+async def test_sessions_are_logged_and_active_is_true_while_someone_is_in(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        room, [ada, bob] = await together(server, "Ada", "Bob")
+        await trio.sleep(2)
+        assert server.repository.chat_rooms[room].active
+        logs = server.repository.session_logs
+        assert len(logs) == 2
+        assert all(log.leave_time is None for log in logs.values())
+        bob.leave()
+        await bob.end()
+        await trio.sleep(2)
+        assert sorted(log.leave_time is None for log in logs.values()) == [False, True]
+        assert server.repository.chat_rooms[room].active
+        await ada.ask("leave", roomId=room)
+        await trio.sleep(2)
+        assert not server.repository.chat_rooms[room].active
+        assert all(log.leave_time is not None and log.leave_time >= log.join_time for log in logs.values())
