@@ -1,0 +1,215 @@
+"""Several servers on one Valkey: people who move between them, while connections and servers are lost at random.
+
+It lasts 20 s; for another time, up to a minute, set EVANESCE_TALK_SECONDS.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from evanesce.cli.client import Disconnected, Fields, Refused, Unreachable
+from tests.e2e.people import Person, conversation, ids, until
+from tests.e2e.running import Server
+from tests.e2e.talkers import TALK_SECONDS, Talk, Talker, check_contents, check_record
+from tests.e2e.valkey import Valkey
+
+ROOMS = 2
+PEOPLE = 12
+"""In each room."""
+
+SHARED = ("limits.messages_per_second=100000", "limits.burst=100000", "server.secret=" + "s" * 32)
+FEW_BYTES, MANY_BYTES = 8192, 32 * 1024 * 1024
+"""How much may wait in Valkey for a subscriber: while it is to lose one, and else."""
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def servers(serve: Callable[..., Server], valkey: Valkey, tmp_path: Path) -> list[Server]:
+    """Three servers that share a Valkey and a database."""
+    shared = [*SHARED, f"redis.url={valkey.url}", f"plugins.sqlite.path={tmp_path}/shared.db"]
+    return [serve(*shared) for _ in range(3)]
+
+
+class Wanderer(Talker):
+    """Comes back to whichever server there is, and asks until it is answered."""
+
+    pause = 1.0
+
+    def __init__(
+        self, person: Person, talk: Talk, dice: random.Random, texts: list[str], servers: Sequence[Server]
+    ) -> None:
+        super().__init__(person, talk, dice, texts)
+        self.servers = servers
+        self.lost = 0
+
+    async def ask(self, kind: str, **fields: str) -> Fields:
+        """Ask until there is an answer, on whichever server."""
+        while True:
+            try:
+                return await super().ask(kind, **fields)
+            except Refused as refused:
+                if kind == "unsend" and refused.code == "message_not_found":
+                    return {}  # what was asked first was done, and the answer lost
+                await a_moment(refused)
+            except Disconnected:
+                self.lost += 1
+                await self.connect()
+                if kind == "join":
+                    fields["since"] = self.person.cursor(self.talk.room_id)
+                else:
+                    await self.ask("join", since=self.person.cursor(self.talk.room_id))
+
+    async def connect(self) -> None:
+        while True:
+            self.person.server = self.dice.choice(self.servers)
+            try:
+                await super().connect()
+            except (Unreachable, Disconnected):
+                continue
+            except Refused as refused:
+                await a_moment(refused)
+            else:
+                return
+
+    async def speak_and_vanish(self) -> None:
+        try:
+            await super().speak_and_vanish()
+        except Disconnected:  # it was lost even before that
+            await self.come_back(new_connection=True)
+
+
+async def a_moment(refused: Refused) -> None:
+    """Wait, as what the store refuses it may take in a moment: nothing tells when."""
+    if not refused.retry:
+        raise refused
+    await trio.sleep(0.05)
+
+
+class Trouble:
+    """What befalls the servers and their connections to Valkey, over and over."""
+
+    def __init__(self, valkey: Valkey, victim: Server, talks: Sequence[Talk], loud: Sequence[Person]) -> None:
+        self.valkey = valkey
+        self.victim = victim
+        self.talks = talks
+        self.loud = loud
+        self.cut = 0
+        self.killed = 0
+        self.overflowed = 0
+
+    async def go_on(self, dice: random.Random) -> None:
+        while trio.current_time() < self.talks[0].until:
+            for trouble in dice.sample([self.cut_one, self.cut_one, self.cut_one, self.overflow, self.kill], 5):
+                await trouble(dice)
+                await trio.sleep(dice.uniform(0.1, 0.6))
+
+    async def cut_one(self, dice: random.Random) -> None:
+        def cut() -> None:
+            connections = self.valkey.connections(dice.choice(["normal", "pubsub"]))
+            if connections:
+                self.valkey.cut(dice.choice(connections))
+                self.cut += 1
+
+        await trio.to_thread.run_sync(cut)
+
+    async def overflow(self, dice: random.Random) -> None:
+        """Have so much said at once that Valkey ends the subscribers' connections for what waits for them."""
+        talk, person = dice.choice(list(zip(self.talks, self.loud, strict=True)))
+        before = self.valkey.overflows
+        await trio.to_thread.run_sync(self.valkey.keep_for_subscribers, FEW_BYTES)
+        while await trio.to_thread.run_sync(lambda: self.valkey.overflows) == before:
+            async with trio.open_nursery() as speaking:
+                for number in range(40):
+                    speaking.start_soon(self.shout, talk, person, f"{number} " + "x" * 3000)
+        await trio.to_thread.run_sync(self.valkey.keep_for_subscribers, MANY_BYTES)
+        self.overflowed += 1
+
+    async def shout(self, talk: Talk, person: Person, content: str) -> None:
+        message_id = talk.new_message(person, content)
+        while message_id not in talk.acknowledged:
+            try:
+                talk.acknowledged[message_id] = await person.say(talk.room_id, content, message_id)
+            except Refused as refused:
+                await a_moment(refused)
+
+    async def kill(self, dice: random.Random) -> None:
+        await trio.to_thread.run_sync(self.victim.kill)
+        await trio.to_thread.run_sync(self.victim.start)
+        self.killed += 1
+
+
+async def test_everyone_hears_the_same_on_whichever_server(
+    servers: list[Server], valkey: Valkey, nursery: trio.Nursery
+) -> None:
+    dice = random.Random(20261125)
+    texts = conversation()
+    steady = servers[:2]
+    talks: list[Talk] = []
+    observers: list[list[Person]] = []
+    end = trio.current_time() + min(TALK_SECONDS, 60)
+    for number in range(ROOMS):
+        watching = [await Person.arrive(server, nursery, f"Observer {number}") for server in steady]
+        room_id = (await watching[0].ask("create_room"))["roomId"]
+        for observer in watching:
+            await observer.join(room_id)
+        talks.append(Talk(room_id, end))
+        observers.append(watching)
+    crowds: list[list[Wanderer]] = []
+    for talk in talks:
+        people = [await Person.arrive(dice.choice(servers), nursery, f"Person {number}") for number in range(PEOPLE)]
+        crowds.append([Wanderer(person, talk, random.Random(n), texts, servers) for n, person in enumerate(people)])
+    trouble = Trouble(valkey, servers[2], talks, [watching[0] for watching in observers])
+    async with trio.open_nursery() as talking:
+        for crowd in crowds:
+            for wanderer in crowd:
+                talking.start_soon(wanderer.live, 0.0)
+        talking.start_soon(trouble.go_on, dice)
+    assert min(trouble.cut, trouble.killed, trouble.overflowed) > 0
+    assert sum(wanderer.lost for crowd in crowds for wanderer in crowd) > 0
+
+    for talk, watching, crowd in zip(talks, observers, crowds, strict=True):
+        people = [*watching, *(wanderer.person for wanderer in crowd)]
+        last = await talk.say(watching[0], "And that was all.")
+        for wanderer in crowd:
+            await wanderer.ask("members")  # who lost the connection and had nothing to ask since comes back
+        for person in people:
+            await person.hears(partial(tells_of, last))
+        order = ids(watching[0].messages())
+        assert order == ids(watching[1].messages()), "one order, on whichever server"
+        assert len(order) == len(set(order)), "no message comes twice"
+        assert set(talk.acknowledged) == set(order), "what was acknowledged was heard, and nothing else"
+        assert len(order) > PEOPLE
+        for person in people:
+            check_contents(person, talk)
+            check_record(person, talk, order)
+        for observer in watching:
+            await all_are_there(observer, talk, {person.user_id for person in people})
+
+
+def tells_of(message_id: str, event: Fields) -> bool:
+    """Whether it is a message, or has it in its history."""
+    return message_id in (event.get("messageId"), *ids(event.get("messages", ())))
+
+
+async def all_are_there(person: Person, talk: Talk, present: set[str]) -> None:
+    """Wait until somebody was told of all that are in the room, then have them named."""
+
+    def counted() -> bool:
+        counts = [event["memberCount"] for event in person.record if "memberCount" in event]
+        return counts[-1] == len(present)
+
+    await until(counted)
+    members = await person.ask("members", roomId=talk.room_id)
+    assert {member["userId"] for member in members["members"]} == present
+    assert members["memberCount"] == len(present)
