@@ -58,8 +58,9 @@ class _Member:
             message_id = str(uuid.uuid4())
             await self.ask("send", content="x" * 200, messageId=message_id)
             self.acknowledged.append(message_id)
-            with trio.move_on_after(self.dice.uniform(0, 2 * PAUSE)):
+            with trio.move_on_after(self.dice.uniform(0, 2 * PAUSE)) as pause:
                 await self.person.hears_the_end()
+            if not pause.cancelled_caught:
                 await self.come_back()
 
     async def ask(self, kind: str, **fields: str) -> Fields:
