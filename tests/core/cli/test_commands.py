@@ -238,7 +238,7 @@ def test_a_fault_is_told_on_one_line_without_its_text(tmp_path: Path, plugin: Ma
     done = run(tmp_path, "fails", environ=plugin)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert "CRITICAL evanesce.cli.main ended by a fault [ValueError at greeting.py:" in line
+    assert "CRITICAL evanesce.cli.faults ended by a fault [ValueError at greeting.py:" in line
     assert "S3CR3T" not in done.stderr
 
 
