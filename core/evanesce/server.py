@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import math
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ import trio
 from evanesce.collector import calm
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
+from evanesce.interfaces import Transport
 from evanesce.logs import folded
 from evanesce.metrics import Metrics
 from evanesce.plugins import Parts, Plugins
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
 """How long the last records may take to reach the database when the server ends, or longer: what is left to drain."""
+
+ANSWER_SECONDS = 2.0
+"""How long a worker that sends its clients away goes on answering requests that it has taken in already."""
 
 
 def run(config: Config, plugins: Plugins, line: Line | None = None) -> int:
@@ -103,9 +107,8 @@ async def _main(config: Config, plugins: Plugins, parts: Parts, line: Line | Non
                 number = line.assignment.number
                 metrics.watch("worker", "The number of the worker that answers", lambda: number)
                 nursery.start_soon(line.watch)
-            urls: list[str] = []
-            for transport in parts.transports.values():
-                urls.extend(await nursery.start(transport.serve, gateway))
+            left = trio.Event()
+            urls: Sequence[str] = await nursery.start(_carry, parts.transports.values(), gateway, left)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
                 if line is not None:
                     await line.report(urls)
@@ -120,11 +123,30 @@ async def _main(config: Config, plugins: Plugins, parts: Parts, line: Line | Non
                     draining.start_soon(_hurry, signals, draining)
                     await gateway.drain(restarting=received == signal.SIGHUP)
                     await services.hub.drain()
+                    if line is not None:
+                        with trio.move_on_after(ANSWER_SECONDS):
+                            await left.wait()
                     draining.cancel_scope.cancel()
             flushing.deadline = max(drained, trio.current_time() + FLUSH_SECONDS)
             outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
             plugins.close_observers()  # they are told what waits for them, and end
             nursery.cancel_scope.cancel()
+
+
+async def _carry(
+    transports: Iterable[Transport],
+    gateway: Gateway,
+    left: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Sequence[str]],
+) -> None:
+    """Run the transports. `left` is set when all have ended: on a shared port, when the last client is gone."""
+    async with trio.open_nursery() as nursery:
+        urls: list[str] = []
+        for transport in transports:
+            urls.extend(await nursery.start(transport.serve, gateway))
+        task_status.started(urls)
+    left.set()
 
 
 def _watch(plugins: Plugins, metrics: Metrics) -> None:

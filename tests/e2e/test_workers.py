@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -235,6 +235,25 @@ async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery:
     assert len(set(delays)) == len(delays) > 3, "they do not all come back at once"
     assert min(delays) >= 0.5
     assert "is started again" not in server.errors
+
+
+async def test_a_request_that_was_taken_in_is_answered_before_its_worker_goes(serve: Serve) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    body = b'{"provider": "guest", "displayName": "Ana"}'
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        requests = [
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port)) for _ in range(16)
+        ]  # as the kernel chooses, on either
+        for request in requests:
+            await request.send_all(head % len(body))
+        server.send_signal(signal.SIGHUP)
+        await until(lambda: server.listeners() == 1)
+        for request in requests:
+            await request.send_all(body)
+        with trio.fail_after(PATIENCE):
+            answers = [await request.receive_some() for request in requests]
+    assert [answer[:13] for answer in answers] == [b"HTTP/1.1 201 "] * len(requests)
 
 
 async def test_a_restart_that_is_asked_for_during_a_restart_follows_it(serve: Serve) -> None:

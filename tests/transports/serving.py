@@ -266,10 +266,11 @@ async def listening(
     *,
     outbox_bytes: int = OUTBOX_BYTES,
     tls: ssl.SSLContext | None = None,
+    shared_port: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Listening]:
     """Serve `gateway` on a transport."""
-    built = build(transport, folder, outbox_bytes=outbox_bytes, **settings)
+    built = build(transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, **settings)
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(built.serve, gateway)
         yield Listening(transport, urls[0], tls)

@@ -174,7 +174,7 @@ class Transport(Protocol):
         """Listen, and give every client to `gateway.serve`, until cancelled.
 
         Reports the URLs that it listens on as started. A client's fault never ends it. Where `Setup.shared_port` says
-        that others listen there too, it listens until the gateway is draining.
+        that others listen there too, it listens until the gateway is draining, and ends with its last client.
         Raises `ConfigurationError` where it cannot listen.
         """
         ...

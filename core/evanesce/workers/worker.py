@@ -92,7 +92,7 @@ class Worker:
         """
         served = False
         delay = 0.0
-        while not self._leaving.is_set():
+        while True:
             began = trio.current_time()
             life = self.life
             await self._live(life)
@@ -100,7 +100,7 @@ class Worker:
             life.settled.set()
             life.ended.set()
             served = served or bool(life.urls)
-            if not served:
+            if not served or self._leaving.is_set():
                 return
             if life.asked.is_set():
                 delay = 0.0
@@ -113,6 +113,7 @@ class Worker:
             delay = 0.0 if lived >= STEADY_SECONDS else delay
             with trio.move_on_after(delay):
                 await self._leaving.wait()
+                return
             delay = min(max(0.1, delay * 2), LONGEST_DELAY)
 
     async def _live(self, life: Life) -> None:
