@@ -31,7 +31,12 @@ def _serve() -> int:
     source = load.read(file, given.settings, default_plugins=installed.defaults())
     enabled = Plugins.load(source.enabled)
     config = source.config(enabled.settings())
-    own = msgspec.structs.replace(config.server, node=f"{given.node}/{given.number}", workers=given.workers)
+    own = msgspec.structs.replace(
+        config.server,
+        workers=given.workers,
+        node=f"{given.node}/{given.number}",  # by which it clears up behind the worker that it comes after
+        drain_seconds=given.drain_seconds,
+    )
     redis = msgspec.structs.replace(config.redis, url=given.redis_url)
     return server.run(msgspec.structs.replace(config, server=own, redis=redis), enabled, line)
 

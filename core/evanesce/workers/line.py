@@ -26,15 +26,17 @@ _READ_BYTES = 65_536
 class Assignment(msgspec.Struct, kw_only=True, frozen=True):
     """What makes a process a worker. It may hold secrets: it is never on a command line, and `repr` shows nothing.
 
-    `number` counts from 1 to `workers`. `node` is the name of all of them together. `file` and `settings` are what was
-    given with `--config` and `--set`: the worker reads the configuration itself, and takes `redis_url` in any case.
+    `number` counts from 1. `file` and `settings` are what was given with `--config` and `--set`: the worker reads the
+    configuration itself, but for what has to be as its supervisor knows it: how many `workers` there are, the name of
+    all of them together (`node`), `drain_seconds` and `redis_url`.
     """
 
     number: int
-    workers: int
-    node: str
     file: str | None
     settings: Sequence[str]
+    workers: int
+    node: str
+    drain_seconds: float
     redis_url: str
 
     def __repr__(self) -> str:

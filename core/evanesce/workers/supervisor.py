@@ -47,13 +47,14 @@ async def _main(config: Config, parts: Parts, command: Sequence[str], file: str 
         for number in range(1, server.workers + 1):
             assignment = Assignment(
                 number=number,
-                workers=server.workers,
-                node=server.node,
                 file=file,
                 settings=settings,
+                workers=server.workers,
+                node=server.node,
+                drain_seconds=server.drain_seconds,
                 redis_url=redis_url,
             )
-            workers.append(Worker(command, assignment, server.drain_seconds))
+            workers.append(Worker(command, assignment))
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             return await Supervisor(workers).run(signals)
 

@@ -59,14 +59,14 @@ class Life:
 
 
 class Worker:
-    """A worker. `life` is the present process, or the next one; `drain_seconds` are what a server has to end."""
+    """A worker, whose process is started by `command`. `life` is that of the present process, or of the next one."""
 
-    def __init__(self, command: Sequence[str], assignment: Assignment, drain_seconds: float) -> None:
+    def __init__(self, command: Sequence[str], assignment: Assignment) -> None:
         self.number = assignment.number
         self.life = Life()
         self._command = [*command, str(assignment.number)]
         self._assignment = assignment
-        self._patience = drain_seconds + MARGIN_SECONDS
+        self._patience = assignment.drain_seconds + MARGIN_SECONDS
         self._leaving = trio.Event()
 
     def leave(self, number: int) -> None:

@@ -60,8 +60,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(script: str, *, drain_seconds: float = PATIENCE, number: int = 1) -> Worker:
-    assignment = Assignment(number=number, workers=2, node="n", file=None, settings=["a.b=S3CR3T"], redis_url="unix://")
-    return Worker([sys.executable, "-c", PREAMBLE + script], assignment, drain_seconds)
+    assignment = Assignment(
+        number=number,
+        file=None,
+        settings=["a.b=S3CR3T"],
+        workers=2,
+        node="n",
+        drain_seconds=drain_seconds,
+        redis_url="unix://",
+    )
+    return Worker([sys.executable, "-c", PREAMBLE + script], assignment)
 
 
 async def told(begin: str, count: int = 1) -> list[str]:
