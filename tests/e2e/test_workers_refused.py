@@ -58,9 +58,8 @@ async def test_a_port_that_the_system_would_choose(tmp_path: Path) -> None:
 
 async def test_what_a_worker_finds_is_told_once(tmp_path: Path) -> None:
     told = await refusal(tmp_path, f"plugins.quart.bind=127.0.0.1:{free_port()}", "plugins.sqlite.path=none/such.db")
-    [line] = [line for line in told.splitlines() if line.startswith("evanesce: ")]
-    assert "plugins.sqlite.path" in line
-    assert "Traceback" not in told
+    assert told.startswith("evanesce: plugins.sqlite.path: ")
+    assert told.count("\n") == 1
 
 
 async def test_the_check_takes_several_workers(tmp_path: Path) -> None:
