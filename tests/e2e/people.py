@@ -7,13 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from evanesce.cli.client import Client, Ending, Fields
 from evanesce.model import Timestamp, milliseconds
-from tests.e2e.running import Server
 
 PATIENCE = 10.0
 """How long anything may take that a test waits for, in seconds."""
@@ -30,10 +29,17 @@ def seconds(time: str) -> float:
     return milliseconds(Timestamp(time)) / 1000
 
 
+class Endpoint(Protocol):
+    """Where one connects."""
+
+    @property
+    def ws_url(self) -> str: ...
+
+
 class Person:
     """One account, on one connection after the other. `record` has all that it was told, in order, over all of them."""
 
-    def __init__(self, server: Server, nursery: trio.Nursery, name: str) -> None:
+    def __init__(self, server: Endpoint, nursery: trio.Nursery, name: str) -> None:
         self.name = name
         self.server = server
         self.user_id = ""
@@ -46,7 +52,7 @@ class Person:
         self._told = trio.Condition()
 
     @classmethod
-    async def arrive(cls, server: Server, nursery: trio.Nursery, name: str) -> Person:
+    async def arrive(cls, server: Endpoint, nursery: trio.Nursery, name: str) -> Person:
         """Connect and sign in as a guest."""
         person = cls(server, nursery, name)
         await person.connect()
@@ -104,14 +110,20 @@ class Person:
         wanted = {"type": kind} | fields
         return await self.hears(lambda event: wanted.items() <= event.items(), after=after)
 
+    async def hears_the_end(self) -> None:
+        """Wait until the connection is lost, however long that takes."""
+        client = self.present
+        async with self._told:
+            while client.ending is None:
+                await self._told.wait()
+
     async def is_sent_away(self) -> Ending:
         """Wait until the server has ended the connection."""
         client = self.present
         with trio.fail_after(PATIENCE):
-            async with self._told:
-                while client.ending is None:
-                    await self._told.wait()
-            return client.ending
+            await self.hears_the_end()
+        assert client.ending is not None
+        return client.ending
 
     async def leave(self) -> None:
         """Close the connection properly."""

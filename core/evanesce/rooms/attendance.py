@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -32,6 +33,9 @@ PAGE_MESSAGES = 100
 
 HISTORIES = 16
 """How many histories are read at the same time, so that many who come back at once cost bounded memory."""
+
+NEWS_SECONDS = 0.5
+"""How long what the store has published may take to be heard before the store is asked."""
 
 _RETRY_SECONDS = 1.0
 _BACKLOG_SECONDS = 0.02
@@ -82,19 +86,15 @@ class Attendance:
             seat.begin(self._members.heard)
         people = {r.subscriber.user_id: Person(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
         try:
-            entered = await self._store.enter(
-                self._room_id, list(people.values()), self._config.rooms.capacity, self._config.rooms.roster_size
-            )
+            refused = await self._enter(list(people.values()))
         except StoreUnavailable as error:
             for request in requests:
                 self._turn_away(request, error)
             return
-        if self._closed or isinstance(entered, Gone):
+        if self._closed or isinstance(refused, Gone):
             for request in requests:
                 self._turn_away(request, room_not_found())
             return
-        presence, refused = entered
-        self._heard(presence)
         alike: dict[tuple[str | None, int], list[Enter]] = {}
         for request in requests:
             if request.subscriber.user_id in refused:
@@ -108,6 +108,24 @@ class Attendance:
             for (since, most), same in alike.items():
                 nursery.start_soon(self._catch_up, since, most, same, limit)
         await self._leave([user_id for user_id in people if not self._members.connections(user_id)])
+
+    async def _enter(self, people: Sequence[Person]) -> frozenset[str] | Gone:
+        """Note who has come in, and know the roster then; gives who found no place.
+
+        Where the names are known here already, the store is not asked for them at every join: what happened until
+        then is about to be heard.
+        """
+        rooms, followed = self._config.rooms, self._members.roster.followed
+        entered = await self._store.enter(self._room_id, people, rooms.capacity, 0 if followed else rooms.roster_size)
+        if isinstance(entered, Gone):
+            return entered
+        presence, refused = entered
+        if not followed:
+            self._heard(presence)
+        elif not await self._members.roster.reaches(presence.version, NEWS_SECONDS):
+            with suppress(StoreUnavailable):  # then it is heard when the store is back
+                self._heard(await self._store.presence(self._room_id, rooms.roster_size))
+        return refused
 
     async def _catch_up(self, since: str | None, most: int, requests: list[Enter], limit: trio.CapacityLimiter) -> None:
         async with limit:

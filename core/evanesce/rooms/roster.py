@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from evanesce.protocol.events import Event, Member, MemberJoined, MemberLeft, MemberUpdated
 from evanesce.store.base import Departed, Entered, Lost, Presence, Renamed
 
@@ -17,6 +19,7 @@ class Roster:
         self._names: dict[str, str] = {}
         self.count = 0
         self.version = 0
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def members(self) -> list[Member] | None:
@@ -30,12 +33,25 @@ class Roster:
         """Whether names are known and told."""
         return self.count <= self._size and len(self._names) == self.count
 
+    @property
+    def followed(self) -> bool:
+        """Whether what happens is enough to know who is there: there is no need to ask the store for the names."""
+        return self.complete and self.version > 0
+
+    async def reaches(self, version: int, seconds: float) -> bool:
+        """Wait until a version is known, `seconds` at most; says whether it is."""
+        with trio.move_on_after(seconds):
+            while self.version < version:
+                await self._changed.park()
+        return self.version >= version
+
     def snapshot(self, presence: Presence) -> list[Event]:
         """Take what the store says, unless something newer is known; gives what members are told of the difference."""
         if presence.version < self.version:
             return []
         old, was_complete = self._names, self.complete
         self.version, self.count = presence.version, presence.count
+        self._changed.unpark_all()
         self._names = {} if presence.people is None else {p.user_id: p.display_name for p in presence.people}
         if not (was_complete and self.complete):
             return []
@@ -57,6 +73,7 @@ class Roster:
         if happening.version <= self.version:
             return None
         self.version = happening.version
+        self._changed.unpark_all()
         match happening:
             case Entered(person, count):
                 self.count = count

@@ -44,7 +44,7 @@ T = TypeVar("T")
 STARTED_AT = 1_767_225_600_000
 """The store's time when it is first asked for it: 2026-01-01T00:00:00.000Z."""
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 9.0
 """How long after the memory was lost it is not known which servers live."""
 
 ANSWER_SECONDS = 2.0

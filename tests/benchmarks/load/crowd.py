@@ -17,22 +17,26 @@ PATIENCE = 60.0
 
 
 class Crowd:
-    """Connections to one server."""
+    """Connections to one server, or to several, by turns: `block` connections to each."""
 
-    def __init__(self, port: int, dialect: Dialect) -> None:
-        self._port = port
+    def __init__(self, ports: Sequence[int], dialect: Dialect, block: int = 1) -> None:
+        self._ports = ports
+        self._block = block
         self._dialect = dialect
         self.sockets: list[socket.socket] = []
 
     def gather(self, people: int, *, receive_buffer: int | None = None) -> None:
         """Have so many more people connect and sign in; with `receive_buffer` the kernel takes little for each."""
         while people > 0:
-            group = [self._connect(receive_buffer) for _ in range(min(AT_ONCE, people))]
-            names = [f"Guest {len(self.sockets) + number}" for number in range(len(group))]
+            numbers = range(len(self.sockets), len(self.sockets) + min(AT_ONCE, people))
+            ports = [self._ports[number // self._block % len(self._ports)] for number in numbers]
+            group = [self._connect(port, receive_buffer) for port in ports]
             people -= len(group)
-            first = Step(upgrade(self._port, self._dialect.path), b"\r\n\r\n")
             kept = [b""] * len(group)
-            steps = [[first, *self._dialect.greeting(name)] for name in names]
+            steps = [
+                [Step(upgrade(port, self._dialect.path), b"\r\n\r\n"), *self._dialect.greeting(f"Guest {number}")]
+                for port, number in zip(ports, numbers, strict=True)
+            ]
             for number in range(len(steps[0])):
                 kept = _do(group, [of_one[number] for of_one in steps], kept)
             self.sockets += group
@@ -49,12 +53,12 @@ class Crowd:
                 group = people[start : start + AT_ONCE]
                 _do(group, [Step(command, self._dialect.joined)] * len(group), [b""] * len(group))
 
-    def _connect(self, receive_buffer: int | None) -> socket.socket:
+    def _connect(self, port: int, receive_buffer: int | None) -> socket.socket:
         connection = socket.socket()
         connection.settimeout(PATIENCE)
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.connect(("127.0.0.1", self._port))
+        connection.connect(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 

@@ -23,11 +23,11 @@ def one_room(job: dict[str, Any]) -> dict[str, Any]:
     `stalled` more are in the room who never read.
     """
     dialect = DIALECTS[job["dialect"]]
-    crowd, pids = Crowd(job["port"], dialect), job["pids"]
+    crowd, pids = Crowd(job["ports"], dialect), job["pids"]
     crowd.gather(job["members"])
     room = crowd.new_room(0)
     crowd.join(crowd.sockets, room)
-    stalled = Crowd(job["port"], dialect)
+    stalled = Crowd(job["ports"], dialect)
     if job.get("stalled"):
         stalled.gather(job["stalled"], receive_buffer=STALLED_BUFFER)
         stalled.join(stalled.sockets, room)
@@ -45,9 +45,10 @@ def one_room(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
-    """Have `rooms` with `members` each, and in every one somebody who talks."""
+    """Have `rooms` with `members` each, `together` on one server or not, and in every one somebody who talks."""
     dialect = DIALECTS[job["dialect"]]
-    crowd, members = Crowd(job["port"], dialect), job["members"]
+    members = job["members"]
+    crowd = Crowd(job["ports"], dialect, members if job.get("together") else 1)
     crowd.gather(job["rooms"] * members)
     rooms: list[tuple[Sequence[Any], bytes]] = []
     for number in range(job["rooms"]):
@@ -64,7 +65,7 @@ def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
 def storm(job: dict[str, Any]) -> dict[str, Any]:
     """Have `people` come into one room at once, and leave it at once."""
     dialect = DIALECTS[job["dialect"]]
-    crowd = Crowd(job["port"], dialect)
+    crowd = Crowd(job["ports"], dialect)
     crowd.gather(job["people"])
     room = crowd.new_room(0)
     crowd.quiet()

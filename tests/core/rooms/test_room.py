@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -12,6 +13,8 @@ from evanesce.config.model import LimitsTable, MessagesTable, RoomsTable
 from evanesce.errors import Rejected
 from evanesce.hookspecs import hookimpl
 from evanesce.model import ChatRoom, Draft, milliseconds
+from evanesce.rooms import attendance
+from evanesce.store.base import Gone, Person, Presence
 from evanesce.testing.memory_store import MemoryServer
 from evanesce.testing.server import memory_server
 from tests.core.rooms.gatherings import NOWHERE, QUICK, contents, together
@@ -229,6 +232,33 @@ async def test_large_rooms_tell_counts_once_a_second(autojump_clock: MockClock) 
         await trio.sleep(2)
         reply = await ada.ask("members", roomId=room)
         assert sorted(member["displayName"] for member in reply["members"]) == ["Ada", "Bob", "Cyd"]
+
+
+async def test_names_are_asked_for_once_and_not_at_every_join(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_server() as server:
+        asked: list[int] = []
+        enter = server.store.enter
+
+        async def noted(
+            room_id: str, people: Sequence[Person], capacity: int, roster: int
+        ) -> tuple[Presence, frozenset[str]] | Gone:
+            asked.append(roster)
+            return await enter(room_id, people, capacity, roster)
+
+        monkeypatch.setattr(server.store, "enter", noted)
+        room, [ada, *_] = await together(server, *(f"user {number}" for number in range(5)))
+        assert asked == [200, 0, 0, 0, 0]
+        late = await server.sign_in("late")
+        joined = await late.ask("join", roomId=room)
+        assert len(joined["members"]) == joined["memberCount"] == 6
+        assert [event["memberCount"] for event in ada.waiting()] == [6]
+
+        monkeypatch.setattr(attendance, "NEWS_SECONDS", 0.0)  # what was published is not heard in time
+        later = await server.sign_in("later")
+        joined = await later.ask("join", roomId=room)
+        assert len(joined["members"]) == joined["memberCount"] == 7
 
 
 async def test_closing_a_room_ends_it_for_everyone(autojump_clock: MockClock) -> None:

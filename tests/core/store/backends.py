@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
@@ -28,6 +29,12 @@ from evanesce.testing.memory_store import MemoryServer, MemoryStore
 T = TypeVar("T")
 
 PATIENCE = 10.0
+
+RUNNING = Path(__file__).parents[3] / "docs" / "running.md"
+SMALLEST_ACCESS = " ".join(
+    line.strip() for line in RUNNING.read_text().splitlines() if line.startswith(("    ~", "    +"))
+)
+"""What a Redis user needs, as the documentation has it."""
 
 
 class Backend(Protocol):
@@ -72,11 +79,18 @@ class MemoryBackend:
 
 
 class RedisBackend:
-    """A Valkey, the stores on it, and a client of its own to look from outside."""
+    """A Valkey, the stores on it, and a client of its own to look from outside.
 
-    def __init__(self, url: str, nursery: trio.Nursery) -> None:
+    With `access` the stores sign in as a user who may do no more than these rules say.
+    """
+
+    def __init__(self, url: str, nursery: trio.Nursery, access: str | None = None) -> None:
         self.url = url
         self.client: redis.Redis = redis.Redis.from_url(url)
+        self._access = access
+        if access is not None:
+            self.url = url.replace("unix://", "unix://chat:secret@")
+            self._let_in()
         self._nursery = nursery
         self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
 
@@ -92,6 +106,20 @@ class RedisBackend:
             await stop.wait()
         stopped.set()
 
+    def _let_in(self) -> None:
+        assert self._access is not None
+        self.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *self._access.split())
+
+    async def _let_in_again(self) -> None:
+        """Tell the next Valkey of the user: users are not in its memory where a deployer has set it up."""
+        while True:
+            try:
+                self._let_in()
+            except redis.ConnectionError:
+                await trio.sleep(0.005)  # nothing tells when it is there
+            else:
+                return
+
     async def close(self, store: MessageStore) -> None:
         stop, stopped = self._stores.pop(id(store))
         stop.set()
@@ -103,6 +131,8 @@ class RedisBackend:
 
     def forget(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
+        if self._access is not None:
+            self._nursery.start_soon(self._let_in_again)
 
     def away(self) -> None:
         self._stopped = self.pid
@@ -113,9 +143,9 @@ class RedisBackend:
 
 
 @asynccontextmanager
-async def redis_backend() -> AsyncGenerator[RedisBackend, None]:
+async def redis_backend(access: str | None = None) -> AsyncGenerator[RedisBackend, None]:
     async with embedded_valkey() as url, trio.open_nursery() as nursery:
-        backend = RedisBackend(url, nursery)
+        backend = RedisBackend(url, nursery, access)
         yield backend
         nursery.cancel_scope.cancel()
     backend.client.close()

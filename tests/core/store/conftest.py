@@ -7,15 +7,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.core.store.backends import Backend, MemoryBackend, RedisBackend, redis_backend
+from tests.core.store.backends import SMALLEST_ACCESS, Backend, MemoryBackend, RedisBackend, redis_backend
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis-smallest-access"])
 async def backend(request: pytest.FixtureRequest) -> AsyncGenerator[Backend, None]:
     if request.param == "memory":
         yield MemoryBackend()
         return
-    async with redis_backend() as real:
+    async with redis_backend(SMALLEST_ACCESS if "access" in request.param else None) as real:
         yield real
 
 

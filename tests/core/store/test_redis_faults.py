@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +14,7 @@ from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
 from evanesce.store.base import (
     Departed,
+    Entered,
     Feed,
     Gone,
     Happening,
@@ -27,6 +29,8 @@ from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import link as links
 from evanesce.store.redis import open_redis_store, presence
 from tests.core.store.backends import RedisBackend, draft, eventually, happenings, of_kind, python, until
+
+ADA, BOB = Person("ada", "Ada"), Person("bob", "Bob")
 
 
 @dataclass
@@ -330,7 +334,7 @@ import sys, trio
 from evanesce.config.model import RedisTable
 from evanesce.store.base import Person
 from evanesce.store.redis import open_redis_store, presence
-presence.LEASE_SECONDS = 0.5
+presence.LEASE_SECONDS, presence.RENEW_SECONDS = 1.0, 0.1
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
         await store.enter(sys.argv[2], [Person("ada", "Ada"), Person("bob", "Bob")], 10, 10)
@@ -386,3 +390,63 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 
     await eventually(back, 5)
     assert await one.leave(room_id, ["ada"]) == 0
+
+
+async def test_while_redis_is_away_no_lease_runs_out(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(presence, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    one, two = await valkey.open("one"), await valkey.open("two")
+    await one.enter(room_id, [ADA], 10, 10)
+    await two.enter(room_id, [BOB], 10, 10)
+    leases = "evanesce:{servers}:leases"
+    names = set(valkey.client.zrange(leases, 0, -1))
+    async with one.follow(room_id, 10) as feed:
+        valkey.away()
+        await trio.sleep(1)  # longer than a lease: that is what is tried
+        valkey.back()
+        await eventually(lambda: one.healthy and two.healthy)
+        ends = dict(valkey.client.zrange(leases, 0, -1, withscores=True))
+
+        def renewed() -> bool:
+            now = dict(valkey.client.zrange(leases, 0, -1, withscores=True))
+            return all(now[name] > ends[name] for name in names)
+
+        await eventually(renewed)
+        await one.append(room_id, [draft(room_id)])
+        heard = await until(feed, Positioned)
+    assert set(valkey.client.zrange(leases, 0, -1)) == names
+    assert not [each for each in heard if isinstance(each, Entered | Departed)]
+    assert set((await one.presence(room_id, 10)).people or ()) == {ADA, BOB}
+
+
+async def test_a_slow_server_is_not_gone_and_back_by_turns(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    store = await valkey.open("one")
+    leases = "evanesce:{servers}:leases"
+
+    def ends() -> float:
+        return max(end for name, end in valkey.client.zrange(leases, 0, -1, withscores=True) if b"killed" in name)
+
+    async with store.follow(room_id, 10) as feed, python(SERVER, valkey.url, room_id) as (process, _):
+        await until(feed, Entered, 2)
+        os.kill(process.pid, signal.SIGSTOP)
+        heard = await until(feed, Departed, 2)
+        os.kill(process.pid, signal.SIGCONT)
+        heard += await until(feed, Entered, 2)
+        assert len(of_kind(heard, Departed)) == 2
+
+        # The lease that it takes then is twice as long: to be late for more than 1 s costs it nothing any more.
+        for _ in range(2):
+            before = ends()
+            os.kill(process.pid, signal.SIGSTOP)
+            await trio.sleep(1.2)
+            os.kill(process.pid, signal.SIGCONT)
+            await eventually(lambda before=before: ends() > before)
+        await store.append(room_id, [draft(room_id)])
+        heard = await until(feed, Positioned)
+        assert not [each for each in heard if isinstance(each, Entered | Departed)]

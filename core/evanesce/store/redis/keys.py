@@ -7,7 +7,8 @@ class Keys:
     """The names under one prefix.
 
     `leases` and `lives` are sorted sets: until when each server's people stay in their rooms, by the name of its lease,
-    and until when the server lives or lived, by its own; `since` is when Redis's memory of them began.
+    and until when the server lives or lived, by its own; `since` is when Redis's memory of them began, `heard` when any
+    of them renewed its lease last.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -15,6 +16,7 @@ class Keys:
         self.leases = f"{prefix}:{{servers}}:leases"
         self.lives = f"{prefix}:{{servers}}:lives"
         self.since = f"{prefix}:{{servers}}:since"
+        self.heard = f"{prefix}:{{servers}}:heard"
         self.control = f"{prefix}:{{servers}}:events"
 
     def state(self, room_id: str) -> str:

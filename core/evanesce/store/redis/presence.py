@@ -27,11 +27,20 @@ from evanesce.store.redis.scripts import ENTER, LEASE, LEAVE, PRESENCE, RENAME, 
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 9.0
 """How long a server that is not heard of keeps its people in their rooms."""
 
-RENEW_SECONDS = 5.0
-"""How often a lease is renewed."""
+LONGEST_LEASE_SECONDS = 60.0
+"""How long the lease of a server may grow that has lost one by being slow."""
+
+CALM_SECONDS = 600.0
+"""How long a server must not have lost a lease until its leases are as short as those of others again."""
+
+RENEW_SECONDS = 2.5
+"""How often a lease is renewed, and looked whose has run out: people of a server that is gone leave 12 s after that."""
+
+AWAY_SECONDS = 5.0
+"""After how long without a word from any server the store itself was away. With `RENEW_SECONDS` less than a lease."""
 
 RETRY_SECONDS = 0.25
 """How soon what failed is tried again."""
@@ -75,6 +84,8 @@ class PresenceKeeper:
         self.name = self._server
         """This server's name for as long as it lives, whatever becomes of its leases."""
         self._rooms: dict[str, _Local] = {}
+        self._lease_seconds = LEASE_SECONDS
+        self._renewed_at = self._lost_at = time.monotonic()
         self._work = trio.Event()
         # Redis may have lost the lease meanwhile, and everything with it.
         link.watch(lambda: self._work.set())
@@ -217,21 +228,37 @@ class PresenceKeeper:
         if not held:
             # Between the answer and the next request there is no checkpoint: of several who find it so, one acts.
             self._server = self._new_server()
+            self._lengthen()
             for local in self._rooms.values():
                 self.doubt(local)
             _, dead = await self._lease("take")
         return dead
 
+    def _lengthen(self) -> None:
+        """Take longer leases after one ran out: else the people of a slow server leave and come back by turns."""
+        now = time.monotonic()
+        late = now - self._renewed_at
+        if late < self._lease_seconds:
+            return  # it did not run out: Redis has lost it
+        self._lost_at = now
+        self._lease_seconds = min(max(2 * self._lease_seconds, 1.5 * late), LONGEST_LEASE_SECONDS)
+        logger.warning("this server did not renew its lease for %.0f s: its people had left their rooms", late)
+
     async def _lease(self, how: str) -> tuple[bool, list[str]]:
         server = self._server
         sent = time.monotonic()
+        if sent - self._lost_at > CALM_SECONDS:
+            self._lease_seconds = LEASE_SECONDS
         [(held, now, dead)] = await self._link.run(
             LEASE.call(
-                [self._keys.leases, self._keys.lives, self._keys.since],
-                *(server, round(LEASE_SECONDS * 1000), how, self.name, REMEMBER_SECONDS * 1000),
+                [self._keys.leases, self._keys.lives, self._keys.since, self._keys.heard],
+                *(server, round(self._lease_seconds * 1000), how, self.name, REMEMBER_SECONDS * 1000),
+                round(AWAY_SECONDS * 1000),
             )
         )
         self._clock.measured(now, sent, time.monotonic())
+        if held:
+            self._renewed_at = sent  # the answer may have waited here, as long as this server stood still
         return bool(held) or server != self._server, [name.decode() for name in dead]
 
     async def _clear_own(self) -> None:
