@@ -51,11 +51,11 @@ class Resident:
 
     async def stay(self, room_id: str) -> None:
         while True:
-            present = self.person.present
-            await until(lambda: present.ending is not None, float("inf"))  # noqa: B023 - it is awaited here
-            assert present.ending is not None
-            self.endings.append(present.ending)
-            await trio.sleep(present.ending.reconnect_after or 0.0)
+            await self.person.hears_the_end()
+            ending = self.person.present.ending
+            assert ending is not None
+            self.endings.append(ending)
+            await trio.sleep(ending.reconnect_after or 0.0)
             await self.come_back(room_id)
 
     async def come_back(self, room_id: str) -> None:
