@@ -10,9 +10,7 @@ import ipaddress
 import logging
 import math
 import signal
-import socket
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,12 +20,14 @@ import trio
 from evanesce.collector import calm
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
+from evanesce.interfaces import Transport
 from evanesce.logs import folded
 from evanesce.metrics import Metrics
 from evanesce.plugins import Parts, Plugins
 from evanesce.sessions.gateway import Gateway
 from evanesce.sessions.services import assemble
 from evanesce.store.redis import open_redis_store
+from evanesce.workers.line import Line
 from evanesce.writebehind import WriteBehind
 
 logger = logging.getLogger(__name__)
@@ -35,16 +35,20 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0
 """How long the last records may take to reach the database when the server ends, or longer: what is left to drain."""
 
+ANSWER_SECONDS = 2.0
+"""How long a worker that sends its clients away goes on answering requests that it has taken in already."""
 
-def run(config: Config, plugins: Plugins) -> int:
-    """Serve until SIGINT, SIGTERM or SIGHUP; gives the exit code. `config.server.secret` is set.
 
-    Raises `ConfigurationError`, `PluginError`, which nurseries may have wrapped in groups.
+def run(config: Config, plugins: Plugins, line: Line | None = None) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP; gives the exit code. The server's secret and its name are set.
+
+    `line` leads to the supervisor of a worker. Raises `ConfigurationError`, `PluginError`, which nurseries may have
+    wrapped in groups.
     """
     parts = plugins.build(config, Path.cwd())
     refuse_exposed_guests(config, parts)
     calm()
-    trio.run(_main, config, plugins, parts)
+    trio.run(_main, config, plugins, parts, line)
     return 0
 
 
@@ -76,13 +80,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
+async def _main(config: Config, plugins: Plugins, parts: Parts, line: Line | None) -> None:
+    if config.server.node is None:
+        raise AssertionError("the server is named before it starts")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(parts.repository)
         for authenticator in parts.authenticators.values():
             await stack.enter_async_context(authenticator)
         store = await stack.enter_async_context(
-            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=_server_id(config))
+            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=config.server.node)
         )
         metrics = Metrics()
         records = WriteBehind(parts.repository, metrics)
@@ -97,25 +103,50 @@ async def _main(config: Config, plugins: Plugins, parts: Parts) -> None:
             nursery.start_soon(services.upkeep.run)
             await nursery.start(services.hub.run)
             nursery.start_soon(gateway.watch)
-            urls: list[str] = []
-            for transport in parts.transports.values():
-                urls.extend(await nursery.start(transport.serve, gateway))
+            if line is not None:
+                number = line.assignment.number
+                metrics.watch("worker", "The number of the worker that answers", lambda: number)
+                nursery.start_soon(line.watch)
+            left = trio.Event()
+            urls: Sequence[str] = await nursery.start(_carry, parts.transports.values(), gateway, left)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                for url in urls:
-                    print(f"listening on {url}", flush=True)
-                number = await anext(aiter(signals))
-                logger.info("%s: sending everyone away", signal.Signals(number).name)
+                if line is not None:
+                    await line.report(urls)
+                else:
+                    for url in urls:
+                        print(f"listening on {url}", flush=True)
+                received = await anext(aiter(signals))
+                logger.info("%s: sending everyone away", signal.Signals(received).name)
                 drained = trio.current_time() + config.server.drain_seconds
                 async with trio.open_nursery() as draining:
                     draining.cancel_scope.deadline = drained
                     draining.start_soon(_hurry, signals, draining)
-                    await gateway.drain(restarting=number == signal.SIGHUP)
+                    await gateway.drain(restarting=received == signal.SIGHUP)
                     await services.hub.drain()
+                    if line is not None:
+                        with trio.move_on_after(ANSWER_SECONDS):
+                            await left.wait()
                     draining.cancel_scope.cancel()
             flushing.deadline = max(drained, trio.current_time() + FLUSH_SECONDS)
             outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
             plugins.close_observers()  # they are told what waits for them, and end
             nursery.cancel_scope.cancel()
+
+
+async def _carry(
+    transports: Iterable[Transport],
+    gateway: Gateway,
+    left: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Sequence[str]],
+) -> None:
+    """Run the transports. `left` is set when all have ended: on a shared port, when the last client is gone."""
+    async with trio.open_nursery() as nursery:
+        urls: list[str] = []
+        for transport in transports:
+            urls.extend(await nursery.start(transport.serve, gateway))
+        task_status.started(urls)
+    left.set()
 
 
 def _watch(plugins: Plugins, metrics: Metrics) -> None:
@@ -148,7 +179,3 @@ async def _flush(records: WriteBehind, patience: trio.CancelScope) -> None:
             logger.error("%d records are lost: the repository failed: %s", records.waiting, folded(error))
     if patience.cancelled_caught:
         logger.error("%d records did not reach the database in time", records.waiting)
-
-
-def _server_id(config: Config) -> str:
-    return config.server.node or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"

@@ -5,6 +5,7 @@ The benchmarks', which take long, are run smaller in `tests/benchmarks`.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -68,7 +69,9 @@ def test_a_simulator_that_the_documentation_starts(folder: Path, command: str) -
 
 
 def listens_and_ends(folder: Path, address: str, *arguments: str) -> None:
-    process = subprocess.Popen([EVANESCE, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True)
+    # several workers need a secret, which the pages leave to the configuration
+    environment = os.environ | ({"EVANESCE__SERVER__SECRET": "s" * 32} if "--workers" in arguments else {})
+    process = subprocess.Popen([EVANESCE, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"listening on http://{address}\n"

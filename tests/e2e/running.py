@@ -20,7 +20,7 @@ import redis
 
 SCHEMES = {"quart": "http", "trio_websocket": "ws"}
 TRANSPORTS = list(SCHEMES)
-START_SECONDS = 20.0
+START_SECONDS = 40.0
 END_SECONDS = 15.0
 
 
@@ -188,19 +188,53 @@ class Server:
     def valkey(self) -> tuple[int, str]:
         """Find the embedded Valkey among the server's children: its process id and its socket."""
         assert self.process is not None
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                arguments = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-                if "--unixsocket" in arguments:
-                    return int(child), arguments[arguments.index("--unixsocket") + 1]
-                # Valkey writes its title over its arguments: then the socket stands in the title.
-                for part in arguments:
-                    if "unixsocket:" in part:
-                        return int(child), part.split("unixsocket:")[1].split()[0]
+        for child in children(self.process.pid):
+            arguments = arguments_of(child)
+            if "--unixsocket" in arguments:
+                return child, arguments[arguments.index("--unixsocket") + 1]
+            # Valkey writes its title over its arguments: then the socket stands in the title.
+            for part in arguments:
+                if "unixsocket:" in part:
+                    return child, part.split("unixsocket:")[1].split()[0]
         raise AssertionError("the server has no Valkey")
+
+    def workers(self) -> dict[int, int]:
+        """Find its workers among its children: process ids by number."""
+        assert self.process is not None
+        found: dict[int, int] = {}
+        for child in children(self.process.pid):
+            arguments = arguments_of(child)
+            if "evanesce.cli.worker" in arguments:
+                found[int(arguments[-1])] = child
+        return found
+
+    def listeners(self) -> int:
+        """Count the sockets that listen on its port: one for each worker that takes clients in."""
+        port = f":{self.port:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(fields[1].endswith(port) and fields[3] == "0A" for fields in lines)  # 0A: TCP_LISTEN
 
     def redis(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=self.valkey()[1], socket_timeout=5)
+
+
+def children(pid: int) -> list[int]:
+    """Give the process ids of a process's children, on whichever of its threads they were started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except FileNotFoundError:  # a thread that has ended meanwhile
+            continue
+    return found
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Give what a process was started with; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+    except FileNotFoundError:
+        return []
 
 
 def alive(pid: int) -> bool:

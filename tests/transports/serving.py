@@ -37,6 +37,7 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.draining = False
+        self.going = trio.Event()
         self.routes: Sequence[HttpRoute] = []
         self.sign_in_pages: Sequence[SignInPage] = []
         self.connections: list[Connection] = []
@@ -49,6 +50,9 @@ class FakeGateway:
         self.status = Readiness("ready", {"redis": "up"})
         self.talk: Callable[[Connection], Awaitable[None]] = self.echo
         self.ended = trio.Event()
+
+    async def wait_draining(self) -> None:
+        await self.going.wait()
 
     async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
         self.connections.append(connection)
@@ -230,7 +234,14 @@ def goodbyes(data: bytes) -> list[Any]:
     return [] if start < 0 else list(json.loads(frame[start:]))
 
 
-def build(transport: str, folder: Path = Path(), *, outbox_bytes: int = OUTBOX_BYTES, **settings: Any) -> Transport:
+def build(
+    transport: str,
+    folder: Path = Path(),
+    *,
+    outbox_bytes: int = OUTBOX_BYTES,
+    shared_port: bool = False,
+    **settings: Any,
+) -> Transport:
     """Make a transport, by default on a port of the system's."""
     module = {QUART: quart, TRIO_WEBSOCKET: trio_websocket}[transport]
     return module.evanesce_transport(
@@ -242,6 +253,7 @@ def build(transport: str, folder: Path = Path(), *, outbox_bytes: int = OUTBOX_B
             origins=(),
             frame_bytes=FRAME_BYTES,
             outbox_bytes=outbox_bytes,
+            shared_port=shared_port,
         )
     )
 
@@ -254,10 +266,11 @@ async def listening(
     *,
     outbox_bytes: int = OUTBOX_BYTES,
     tls: ssl.SSLContext | None = None,
+    shared_port: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Listening]:
     """Serve `gateway` on a transport."""
-    built = build(transport, folder, outbox_bytes=outbox_bytes, **settings)
+    built = build(transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, **settings)
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(built.serve, gateway)
         yield Listening(transport, urls[0], tls)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import trio
 
 from evanesce.errors import ConfigurationError
-from evanesce.interfaces import Setup
+from evanesce.interfaces import Gateway, Setup
 from evanesce_transports.addresses import Client, find_client, parse_networks
 from evanesce_transports.linger import linger
 from evanesce_transports.request import Incoming
 from evanesce_transports.settings import ListenSettings, load_tls, parse_bind
+from evanesce_transports.sharing import open_shared_listeners, take_waiting
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class Listener:
         self._bind = parse_bind(settings.bind, f"{path}.bind")
         self._trusted = parse_networks(settings.trusted_proxies, f"{path}.trusted_proxies")
         self._tls = load_tls(settings, setup.folder, path)
+        self._shared = setup.shared_port
+        if self._shared and self._bind.port == 0:
+            problem = "with more than one worker, the system cannot choose the port: each would get another one"
+            raise ConfigurationError(f"{path}.bind", problem, "Name a port, or set server.workers to 1.")
 
     @property
     def binds(self) -> Sequence[str]:
@@ -67,13 +72,17 @@ class Listener:
         """Find out whose request it is. Raises `OSError` where the client has left."""
         return find_client(arrival.socket.getpeername()[0], request.values(b"x-forwarded-for"), self._trusted)
 
-    async def run(self, scheme: str, serve: ServeClient, task_status: trio.TaskStatus[Sequence[str]]) -> None:
+    async def run(
+        self, gateway: Gateway, scheme: str, serve: ServeClient, task_status: trio.TaskStatus[Sequence[str]]
+    ) -> None:
         """Listen, and `serve` every client, until cancelled; reports URLs of `scheme`, with an `s` behind it for TLS.
 
-        Raises `ConfigurationError` where it cannot listen.
+        On a port that others share it listens no more when the gateway is draining. Raises `ConfigurationError` where
+        it cannot listen.
         """
+        open_listeners = open_shared_listeners if self._shared else trio.open_tcp_listeners
         try:
-            listeners = await trio.open_tcp_listeners(self._bind.port, host=self._bind.host)
+            listeners = await open_listeners(self._bind.port, host=self._bind.host)
         except OSError as error:
             problem = f"cannot listen on {self._settings.bind} ({error.strerror or error})"
             hint = "Choose an address of this machine and a port that nothing else listens on."
@@ -84,6 +93,8 @@ class Listener:
             async with trio.open_nursery() as clients:
                 for listener in listeners:
                     clients.start_soon(self._accept, listener, serve, clients)
+                if self._shared:
+                    clients.start_soon(self._leave_port, gateway, listeners, serve, clients)
                 task_status.started([self._url(scheme, listener.socket) for listener in listeners])
 
     def _url(self, scheme: str, socket: trio.socket.SocketType) -> str:
@@ -95,6 +106,8 @@ class Listener:
         while True:
             try:
                 stream = await listener.accept()
+            except trio.ClosedResourceError:  # by `_leave_port`
+                return
             except OSError as error:
                 if error.errno not in _BUSY:
                     raise
@@ -102,6 +115,16 @@ class Listener:
                 await trio.sleep(_BUSY_SECONDS)
             else:
                 clients.start_soon(self._serve_contained, stream, serve)
+
+    async def _leave_port(
+        self, gateway: Gateway, listeners: Sequence[trio.SocketListener], serve: ServeClient, clients: trio.Nursery
+    ) -> None:
+        """Leave new clients to the others as soon as this server is going away."""
+        await gateway.wait_draining()
+        for listener in listeners:
+            for stream in take_waiting(listener):
+                clients.start_soon(self._serve_contained, stream, serve)
+            listener.socket.close()
 
     async def _serve_contained(self, stream: trio.SocketStream, serve: ServeClient) -> None:
         """Serve one client; whatever happens with it, the others do not notice."""

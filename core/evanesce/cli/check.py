@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from evanesce.config import secret
 from evanesce.config.model import Config
 from evanesce.errors import StoreUnavailable
 from evanesce.plugins import Parts, Plugins
+from evanesce.ports import probe
 from evanesce.server import refuse_exposed_guests
 from evanesce.store.base import MessageStore
 from evanesce.store.redis import open_redis_store
@@ -116,14 +116,8 @@ async def _redis(report: Report, store: MessageStore, url: str) -> None:
 
 
 async def _bind(report: Report, part: str, bind: str) -> None:
-    host, _, port = bind.rpartition(":")
     try:
-        for family, _, _, _, address in await trio.socket.getaddrinfo(
-            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+        await probe(bind)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             report.warn(part, f"{bind} is in use: by this server, if it runs already; else choose another one")

@@ -1,10 +1,39 @@
-"""Finds, in what was raised, the error that says itself what to do."""
+"""How the errors of a command are told: those that say themselves what to do on one line, anything else as a fault."""
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Callable
 from typing import cast
 
+from evanesce import logs
 from evanesce.errors import EvanesceError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run `command` and give its exit code, or that of what it raised.
+
+    1: what it was asked to do failed. 2: the deployer has something to correct. 130: interrupted.
+    """
+    try:
+        return command()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the outermost border: the text of what was raised may hold content, so it is folded
+        found = told(error)
+        if found is not None:
+            sys.stderr.write(line(str(found)))
+            return 2
+        log.critical("ended by a fault", exc_info=error)
+        return 1
+
+
+def line(problem: str) -> str:
+    """Write what a deployer has to correct as one line."""
+    return logs.escaped(f"evanesce: {problem}") + "\n"
 
 
 def told(error: BaseException) -> EvanesceError | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+import socket
+import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +15,9 @@ import msgspec
 
 from evanesce import logs
 from evanesce.cli import chat, database, plugins
-from evanesce.cli.faults import told
+from evanesce.cli.faults import exit_code, line
 from evanesce.config import load, secret
 from evanesce.config.model import Config
-from evanesce.errors import EvanesceError
 from evanesce.plugins import Plugins, catalogue, installed
 
 log = logging.getLogger(__name__)
@@ -28,27 +28,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the process with exit code 2."""
-        self.exit(2, _line(f"{message}. See {self.prog} --help"))
+        self.exit(2, line(f"{message}. See {self.prog} --help"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments` (None: the process's own) and give its exit code.
-
-    1: what it was asked to do failed. 2: the deployer has something to correct. 130: interrupted.
-    """
+    """Run the command with `arguments` (None: the process's own) and give its exit code; see `exit_code`."""
     logs.setup()
-    try:
-        options = _parser().parse_args(arguments)
-        code: int = options._run(options)
-        return code
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # the outermost border: the text of what was raised may hold content, so it is folded
-        found = told(error)
-        if found is not None:
-            return _refused(found)
-        log.critical("ended by a fault", exc_info=error)
-        return 1
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options._run(options)
+    return code
 
 
 def _parser() -> _Parser:
@@ -113,11 +105,15 @@ def _configured(default: str | None = None) -> _Parser:
 
 
 def _source(options: argparse.Namespace) -> load.Source:
+    return load.read(options.config, _settings(options), default_plugins=installed.defaults())
+
+
+def _settings(options: argparse.Namespace) -> list[str]:
     settings: list[str] = list(options.settings or ())
     workers: int | None = getattr(options, "workers", None)
     if workers is not None:
         settings.append(f"server.workers={workers}")
-    return load.read(options.config, settings, default_plugins=installed.defaults())
+    return settings
 
 
 def _prepare(source: load.Source) -> tuple[Config, Plugins]:
@@ -126,13 +122,21 @@ def _prepare(source: load.Source) -> tuple[Config, Plugins]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from evanesce import server  # here, because the other commands start faster without the server's parts
+    config, enabled = _prepare(_source(options))
+    own = msgspec.structs.replace(
+        config.server,
+        secret=config.server.secret or secret.keep(Path.cwd()),
+        node=config.server.node or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+    )
+    config = msgspec.structs.replace(config, server=own)
+    # Here, because the other commands start faster without these parts.
+    if own.workers > 1:
+        from evanesce.cli.worker import COMMAND
+        from evanesce.workers import supervisor
 
-    source = _source(options)
-    config, enabled = _prepare(source)
-    if config.server.secret is None:
-        kept = msgspec.structs.replace(config.server, secret=secret.keep(Path.cwd()))
-        config = msgspec.structs.replace(config, server=kept)
+        return supervisor.run(config, enabled, COMMAND, options.config, _settings(options))
+    from evanesce import server
+
     return server.run(config, enabled)
 
 
@@ -155,12 +159,3 @@ def _plugins(options: argparse.Namespace) -> int:
     enabled = _source(options).enabled
     code = plugins.run(enabled)
     return code if set(enabled) <= set(installed.names()) else 1
-
-
-def _refused(error: EvanesceError) -> int:
-    sys.stderr.write(_line(str(error)))
-    return 2
-
-
-def _line(problem: str) -> str:
-    return logs.escaped(f"evanesce: {problem}") + "\n"

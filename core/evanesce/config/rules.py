@@ -29,8 +29,6 @@ def check(config: Config) -> None:
             f"must be set for {reason}: every server needs the same one",
             'Set 32 or more random characters, for example secret = { env = "EVANESCE_SECRET" }',
         )
-    if server.workers > 1:
-        raise ConfigurationError("server.workers", "more than one worker is not supported yet", "Set it to 1")
     if redis.cluster:
         raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false")
     least = _ESCAPED_BYTES * config.messages.content_bytes + _ENVELOPE_BYTES

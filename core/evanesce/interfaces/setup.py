@@ -17,7 +17,8 @@ class Setup:
 
     `name` is its entry point's; `settings` an instance of its own model (None where it declares none); `folder` what
     relative paths start from; `public_url` what deep links begin with, without a slash at its end.
-    `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes.
+    `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes. `shared_port`: several processes of
+    this server listen on the same ports, by SO_REUSEPORT.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Setup:
     origins: Sequence[str]
     frame_bytes: int
     outbox_bytes: int
+    shared_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,10 @@ class Gateway(Protocol):
         """Whether the server is going away: new connections are not welcome any more."""
         ...
 
+    async def wait_draining(self) -> None:
+        """Wait until the server is going away. A transport on a shared port stops accepting then."""
+        ...
+
     @property
     def routes(self) -> Sequence[HttpRoute]:
         """What plugins add to HTTP."""
@@ -169,7 +173,8 @@ class Transport(Protocol):
     ) -> None:
         """Listen, and give every client to `gateway.serve`, until cancelled.
 
-        Reports the URLs that it listens on as started. A client's fault never ends it.
+        Reports the URLs that it listens on as started. A client's fault never ends it. Where `Setup.shared_port` says
+        that others listen there too, it listens until the gateway is draining, and ends with its last client.
         Raises `ConfigurationError` where it cannot listen.
         """
         ...

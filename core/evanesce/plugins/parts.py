@@ -82,6 +82,7 @@ def _setup(name: str, config: Config, folder: Path) -> Setup:
         origins=config.server.origins,
         frame_bytes=config.limits.frame_bytes,
         outbox_bytes=config.limits.outbox_bytes,
+        shared_port=config.server.workers > 1,
     )
 
 

@@ -38,6 +38,7 @@ class Gateway:
         self._parts = parts
         self._sessions: set[Session] = set()
         self._ended = trio.Event()
+        self._draining = trio.Event()
         self._leaving: tuple[CloseCode, str] | None = None
         self._origins = _admitted(services.config.server.public_url, services.config.server.origins)
         services.metrics.watch("sessions", "Connections that are open", lambda: len(self._sessions))
@@ -50,6 +51,10 @@ class Gateway:
     def draining(self) -> bool:
         """Whether the server is going away."""
         return self._leaving is not None
+
+    async def wait_draining(self) -> None:
+        """Wait until the server is going away."""
+        await self._draining.wait()
 
     @property
     def routes(self) -> Sequence[HttpRoute]:
@@ -99,6 +104,7 @@ class Gateway:
     async def drain(self, *, restarting: bool = False) -> None:
         """Send every client away, and wait until they have gone. The caller bounds the wait."""
         self._leaving = (CloseCode.RESTARTING, RESTARTING) if restarting else (CloseCode.GOING_AWAY, GOING_AWAY)
+        self._draining.set()
         for session in list(self._sessions):
             session.end(*self._leaving)
         if self._sessions:

@@ -312,7 +312,6 @@ WRONG: list[tuple[str, str, list[str]]] = [
     # between settings
     ("Redis without a secret", '[redis]\nurl = "redis://h"', ["server.secret: must be set for an outside Redis"]),
     ("workers without a secret", "[server]\nworkers = 2", ["server.secret: must be set for more than one worker"]),
-    ("workers", f'[server]\nworkers = 2\nsecret = "{SECRET}"', ["server.workers", "not supported yet", "Set it to 1"]),
     ("cluster", "[redis]\ncluster = true", ["redis.cluster: a Redis Cluster is not supported yet", "Set it to false"]),
     (
         "frames too small",

@@ -54,7 +54,7 @@ class QuartTransport:
         application = build(gateway, self._pages, metrics_public=self._settings.metrics_public)
 
         serve = functools.partial(self._serve_client, application, gateway)
-        await self._listener.run("http", serve, task_status)
+        await self._listener.run(gateway, "http", serve, task_status)
 
     async def _serve_client(self, application: QuartTrio, gateway: Gateway, arrival: Arrival) -> bytes:
         """Serve the first request; give the response that is still to be sent."""

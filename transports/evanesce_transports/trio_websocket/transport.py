@@ -62,7 +62,7 @@ class TrioWebSocketTransport:
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Listen, and serve every client, until cancelled."""
-        await self._listener.run("ws", functools.partial(self._serve_client, gateway), task_status)
+        await self._listener.run(gateway, "ws", functools.partial(self._serve_client, gateway), task_status)
 
     async def _serve_client(self, gateway: Gateway, arrival: Arrival) -> bytes:
         """Let a client in, and give its connection to the server; give the answer to one that may not come in."""

@@ -1,0 +1,242 @@
+"""`evanesce serve --workers`: several processes on one port, whichever of them ends, and however."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, closing
+
+import pytest
+import trio
+
+from evanesce.cli.client import Refused
+from evanesce.errors import CloseCode
+from tests.e2e.people import PATIENCE, Person, until
+from tests.e2e.residents import Gathering, arrive_everywhere, sessions
+from tests.e2e.running import START_SECONDS, Server, alive, arguments_of
+from tests.e2e.talkers import Talk
+from tests.e2e.wanderers import a_moment, all_are_there
+
+SECRET = "s" * 32
+SHARED = (
+    "limits.messages_per_second=100000",
+    "limits.burst=100000",
+    f"server.secret={SECRET}",
+    "plugins.quart.metrics_public=true",
+)
+LEASES = "evanesce:{servers}:leases"
+RESTART_SECONDS = 120.0
+"""How long a restart of all workers may take on a machine with much else to do."""
+
+Serve = Callable[..., Server]
+
+
+async def test_people_on_all_workers_are_in_one_room(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=3")
+    gathering = await Gathering.of(server, nursery)
+
+    async def nothing() -> None:
+        pass
+
+    await gathering.live_through(nothing)
+    assert min((await sessions(server)).values()) >= 2
+    assert sorted(server.workers()) == [1, 2, 3]
+    assert server.listeners() == 3
+    assert [resident.endings for resident in gathering.residents] == [[]] * len(gathering.residents)
+    assert "listening on" not in server.errors
+    for process in server.workers().values():
+        assert not any(SECRET in argument for argument in arguments_of(process)), "anybody may read a command line"
+
+
+async def test_a_killed_worker_is_started_again_and_nothing_is_lost(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    gathering = await Gathering.of(server, nursery)
+    before = server.workers()
+
+    async def kill() -> None:
+        os.kill(before[1], signal.SIGKILL)
+        await until(lambda: server.listeners() == 2 and server.workers().get(1) != before[1], START_SECONDS)
+
+    await gathering.live_through(kill)
+    assert server.workers()[2] == before[2]
+    endings = [ending.code for resident in gathering.residents for ending in resident.endings]
+    assert endings == [1006] * len(endings)
+    assert len(endings) >= 2, "those who were on the worker that was killed"
+    assert "worker 1 ended with -9" in server.errors
+
+
+async def test_who_does_not_come_back_from_a_killed_worker_has_left(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    people = await arrive_everywhere(server, nursery, 1)
+    room_id = (await people[0].ask("create_room"))["roomId"]
+    for person in people:
+        await person.join(room_id)
+
+    def lease() -> float:
+        """Until when others leave the people of worker 1 in their rooms, in seconds since 1970."""
+        with server.redis() as redis:
+            [end] = [end for name, end in redis.zrange(LEASES, 0, -1, withscores=True) if b"/1." in name]
+        return float(end) / 1000
+
+    before = lease()
+    await until(lambda: lease() > before)  # it was renewed at this moment
+    end = lease()
+    os.kill(server.workers()[1], signal.SIGKILL)
+    await until(lambda: any(person.present.ending is not None for person in people))
+    await until(lambda: "worker 1 ended" in server.errors)
+    gone = [person for person in people if person.present.ending is not None]
+    stayed = [person for person in people if person.present.ending is None]
+    for person in stayed:
+        await all_are_there(person, Talk(room_id, 0.0), {one.user_id for one in stayed})
+    assert time.time() < end, "the one that was started again has cleared up"
+    assert gone
+    assert stayed
+
+
+async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=3")
+    gathering = await Gathering.of(server, nursery)
+    before = server.workers()
+    serving: set[int] = set()
+
+    async def restart() -> None:
+        server.send_signal(signal.SIGHUP)
+
+        def done() -> bool:
+            serving.add(server.listeners())
+            return "all workers were restarted" in server.errors
+
+        await until(done, RESTART_SECONDS)
+
+    await gathering.live_through(restart)
+    assert min(serving) == 2, "never is more than one away"
+    after = server.workers()
+    assert sorted(after) == [1, 2, 3]
+    assert set(before.values()).isdisjoint(after.values())
+    delays: list[float] = []
+    for resident in gathering.residents:
+        assert resident.endings
+        for ending in resident.endings:
+            assert (ending.code, ending.reconnect) == (CloseCode.RESTARTING, True)
+            assert ending.reconnect_after is not None
+            delays.append(ending.reconnect_after)
+        goodbyes = [event for event in resident.person.record if event["type"] == "goodbye"]
+        assert [goodbye["code"] for goodbye in goodbyes] == [CloseCode.RESTARTING] * len(resident.endings)
+    assert len(set(delays)) == len(delays) > 3, "they do not all come back at once"
+    assert min(delays) >= 0.5
+    assert "is started again" not in server.errors
+
+
+async def test_a_request_that_was_taken_in_is_answered_before_its_worker_goes(serve: Serve) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    body = b'{"provider": "guest", "displayName": "Ana"}'
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        requests = [
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port)) for _ in range(16)
+        ]  # as the kernel chooses, on either
+        for request in requests:
+            await request.send_all(head % len(body))
+        server.send_signal(signal.SIGHUP)
+        await until(lambda: server.listeners() == 1)
+        for request in requests:
+            await request.send_all(body)
+        with trio.fail_after(PATIENCE):
+            answers = [await request.receive_some() for request in requests]
+    assert [answer[:13] for answer in answers] == [b"HTTP/1.1 201 "] * len(requests)
+
+
+async def test_a_restart_that_is_asked_for_during_a_restart_follows_it(serve: Serve) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    before = server.workers()
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.workers().get(1) != before[1], RESTART_SECONDS)
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.errors.count("all workers were restarted") == 2, RESTART_SECONDS)
+    assert server.listeners() == 2
+
+
+async def test_a_restart_takes_a_new_configuration_and_stops_at_one_that_cannot_be_used(serve: Serve) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    before = server.workers()
+    configuration = server.folder / "config.toml"
+    configuration.write_text("[messages]\nttl = 0")
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: "evanesce: messages.ttl: expected a number" in server.errors, RESTART_SECONDS)
+    assert server.workers()[2] == before[2], "the others go on"
+    assert server.listeners() == 1
+    configuration.write_text("[messages]\nttl = 7")
+    await until(lambda: "all workers were restarted" in server.errors, RESTART_SECONDS)
+    assert server.listeners() == 2
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            person = Person(server, nursery, "Ana")
+            assert (await person.connect())["messageTtl"] == 7
+            await person.leave()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_all_of_them(serve: Serve, nursery: trio.Nursery, number: int) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    people = await arrive_everywhere(server, nursery, 1)
+    room_id = (await people[0].ask("create_room"))["roomId"]
+    for person in people:
+        await person.join(room_id)
+    processes = [*server.workers().values(), server.valkey()[0]]
+    server.send_signal(number)
+    for person in people:
+        goodbye = await person.hears_of("goodbye")
+        assert (goodbye["code"], goodbye["reconnect"]) == (CloseCode.GOING_AWAY, True)
+        assert (await person.is_sent_away()).code == CloseCode.GOING_AWAY
+    assert await trio.to_thread.run_sync(server.wait) == 0
+    assert not any(alive(process) for process in processes)
+    with closing(sqlite3.connect(server.database)) as database:
+        leaves = database.execute('SELECT leaveTime FROM "SessionLog"').fetchall()
+    assert len(leaves) == len(people)
+    assert None not in (leave for (leave,) in leaves)
+
+
+async def test_a_killed_supervisor_leaves_nothing_behind(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    people = await arrive_everywhere(server, nursery, 1)
+    processes = [*server.workers().values(), server.valkey()[0]]
+    await trio.to_thread.run_sync(server.kill)
+    for person in people:
+        assert (await person.is_sent_away()).code == CloseCode.GOING_AWAY, "they are told, all the same"
+    await until(lambda: not any(alive(process) for process in processes), 30)
+    assert server.listeners() == 0
+    await trio.to_thread.run_sync(server.start)
+
+
+async def test_all_workers_have_one_valkey_which_comes_back(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    people = await arrive_everywhere(server, nursery, 1)
+    room_id = (await people[0].ask("create_room"))["roomId"]
+    for person in people:
+        await person.join(room_id)
+    with server.redis() as valkey:
+        subscribers = valkey.client_list(_type="pubsub")
+        assert len(subscribers) == 2
+    killed = server.valkey()[0]
+    os.kill(killed, signal.SIGKILL)
+
+    async def say(person: Person, content: str) -> None:
+        while True:
+            try:
+                await person.say(room_id, content)
+            except Refused as refused:
+                await a_moment(refused)
+            else:
+                return
+
+    with trio.fail_after(PATIENCE):
+        for number, person in enumerate(people):
+            await say(person, f"back again {number}")
+        for person in people:
+            for number in range(len(people)):
+                await person.hears_of("message", content=f"back again {number}")
+    assert server.valkey()[0] != killed
+    assert all(person.present.ending is None for person in people)
