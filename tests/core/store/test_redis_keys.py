@@ -39,7 +39,7 @@ def everything(client: redis.Redis) -> dict[str, bytes]:
 async def test_a_message_is_its_json_under_its_ttl(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open(ttl=60)
     pubsub = valkey.client.pubsub(ignore_subscribe_messages=True)
-    pubsub.subscribe(f"evanesce:{{{room_id}}}:events")
+    pubsub.ssubscribe(f"evanesce:{{{room_id}}}:events")
     mine = draft(room_id, CANARY)
     answers = await store.append(room_id, [mine])
     assert not isinstance(answers, Gone)

@@ -17,7 +17,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from evanesce.errors import ConfigurationError
-from evanesce.store.redis.scripts import Argument, Command
+from evanesce.store.redis.scripts import Command
 
 BROKEN = (RedisError, OSError)
 """What the methods of a `Connection` raise when it is of no more use."""
@@ -42,7 +42,7 @@ class Connection:
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one go and read the answers; a refused command's answer is the `RedisError`."""
-        self._driver.send_packed_command(self._driver.pack_commands(commands), check_health=False)
+        self.send(*commands)
         return [self._answer() for _ in commands]
 
     def _answer(self) -> Any:
@@ -51,9 +51,9 @@ class Connection:
         except _REFUSALS as error:
             return error
 
-    def send(self, name: str, *arguments: Argument) -> None:
-        """Send one command."""
-        self._driver.send_packed_command(self._driver.pack_command(name, *arguments), check_health=False)
+    def send(self, *commands: Command) -> None:
+        """Send commands in one go, and read no answer."""
+        self._driver.send_packed_command(self._driver.pack_commands(commands), check_health=False)
 
     def readable(self, timeout: float) -> bool:
         """Wait for something to read, `timeout` seconds at most; a part of an answer counts. Raises at the end."""

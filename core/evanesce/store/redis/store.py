@@ -156,7 +156,7 @@ class _RedisStore:
     async def writing(self, room_id: str, user_id: str) -> None:
         """Tell the followers that a user is typing."""
         with _Bounded():
-            await self._link.run(("PUBLISH", self._keys.events(room_id), f"-\nt {user_id}"))
+            await self._link.run(("SPUBLISH", self._keys.events(room_id), f"-\nt {user_id}"))
 
     async def close_room(self, room_id: str, reason: str) -> None:
         """Close a room for good, and erase what it holds."""
@@ -190,7 +190,7 @@ class _RedisStore:
     async def announce(self, notice: Notice) -> None:
         """Tell every server on this Redis."""
         with _Bounded():
-            await self._link.run(("PUBLISH", self._keys.control, encode(notice)))
+            await self._link.run(("SPUBLISH", self._keys.control, encode(notice)))
 
     async def notices(self) -> Notice:
         """Wait for the next notice."""

@@ -48,7 +48,8 @@ class Listener(Protocol):
 class Subscriber:
     """One connection to Redis and the thread that owns it. Use it as a context, from the Trio thread alone.
 
-    `wake` publishes on a channel, if it can: so the thread wakes itself. `broken` is called on the thread when its
+    Channels are sharded ones (Redis 7), each with a command of its own: in a cluster one command takes one slot alone.
+    `wake` publishes on a plain channel, if it can: so the thread wakes itself. `broken` is called on the thread when its
     connection breaks.
     """
 
@@ -61,7 +62,7 @@ class Subscriber:
         self._broken = broken
         self._listeners: dict[bytes, list[Listener]] = {}
         self._orders: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._wanted = {self._wake_channel}
+        self._wanted: set[str] = set()
         self._token = trio.lowlevel.current_trio_token()
         self._hops = threading.Semaphore(HOPS)
         self._stopping = threading.Event()
@@ -87,7 +88,7 @@ class Subscriber:
         """Tell `listener` of `channel` from now on; what is published after `acknowledged` reaches it, or that does."""
         listeners = self._listeners.setdefault(channel.encode(), [])
         listeners.append(listener)
-        self._order("SUBSCRIBE", channel)
+        self._order("SSUBSCRIBE", channel)
 
     def remove(self, channel: str, listener: Listener) -> None:
         """Tell `listener` no more."""
@@ -95,7 +96,7 @@ class Subscriber:
         listeners.remove(listener)
         if not listeners:
             del self._listeners[channel.encode()]
-            self._order("UNSUBSCRIBE", channel)
+            self._order("SUNSUBSCRIBE", channel)
 
     def _order(self, command: str, channel: str) -> None:
         self._orders.put((command, channel))
@@ -107,9 +108,9 @@ class Subscriber:
             kind, channel = reply[0], reply[1]
             # A copy: a listener may go, or another come, while this one is told.
             for listener in tuple(self._listeners.get(channel, ())):
-                if kind == b"message":
+                if kind == b"smessage":
                     listener.push(reply[2])
-                elif kind == b"subscribe":
+                elif kind == b"ssubscribe":
                     listener.acknowledged()
 
     # On the thread of its own
@@ -135,7 +136,7 @@ class Subscriber:
 
     def _listen(self, connection: Connection) -> None:
         self._take_orders(connection, send=False)
-        connection.send("SUBSCRIBE", *self._wanted)
+        connection.send(("SUBSCRIBE", self._wake_channel), *(("SSUBSCRIBE", channel) for channel in self._wanted))
         heard_at = time.monotonic()
         asked = False
         while not self._stopping.is_set():
@@ -148,7 +149,7 @@ class Subscriber:
             if silence > 2 * PING_SECONDS:
                 raise TimeoutError("no sign of life")
             if silence > PING_SECONDS and not asked:
-                connection.send("PING")
+                connection.send(("PING",))
                 asked = True
 
     def _take_orders(self, connection: Connection, *, send: bool) -> None:
@@ -156,17 +157,12 @@ class Subscriber:
         while not self._orders.empty():
             orders.append(self._orders.get())
         for command, channel in orders:
-            if command == "SUBSCRIBE":
+            if command == "SSUBSCRIBE":
                 self._wanted.add(channel)
             else:
                 self._wanted.discard(channel)
-        if send:
-            # One command for each run of the same kind: their order matters.
-            while orders:
-                command = orders[0][0]
-                run = next((i for i, order in enumerate(orders) if order[0] != command), len(orders))
-                connection.send(command, *(channel for _, channel in orders[:run]))
-                del orders[:run]
+        if send and orders:
+            connection.send(*orders)
 
     def _batch(self, connection: Connection) -> list[Any]:
         # The driver waits for the rest of a reply that has come in part; where that does not come it raises, and this

@@ -55,6 +55,6 @@ end
 if #lines > 1 then
   redis.call('PEXPIRE', KEYS[2], ttl)
   keep(state)
-  redis.call('PUBLISH', KEYS[3], table.concat(lines, '\n'))
+  redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
 end
 return answers

@@ -5,7 +5,7 @@ local state = room()
 if not state.closed then
   keep(state)
   redis.call('HSET', KEYS[1], 'closed', ARGV[3])
-  redis.call('PUBLISH', KEYS[3], state.epoch .. '\nx ' .. ARGV[4])
+  redis.call('SPUBLISH', KEYS[3], state.epoch .. '\nx ' .. ARGV[4])
 end
 redis.call('DEL', KEYS[2])
 return 1

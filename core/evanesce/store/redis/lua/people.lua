@@ -50,7 +50,7 @@ end
 local function publish()
   keep(state)
   if #lines > 1 then
-    redis.call('PUBLISH', KEYS[3], table.concat(lines, '\n'))
+    redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
   end
 end
 

@@ -17,6 +17,6 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('DEL', KEYS[4])
 redis.call('SET', KEYS[5], '', 'PX', left)
 keep(state)
-redis.call('PUBLISH', KEYS[3],
+redis.call('SPUBLISH', KEYS[3],
   state.epoch .. string.format('\nw %.0f %.0f %.0f ', state.t, state.n, state.c) .. ARGV[4])
 return 'done'
