@@ -192,8 +192,9 @@ class RoomFeed:
             else:
                 self._read_person(line.decode(), lenient)
 
-    def _next_number(self, number: int, lenient: bool) -> bool:
-        if number <= self._at.number:
+    def _next_number(self, time: int, number: int, lenient: bool) -> bool:
+        # A number that comes again at a later time: a replica that lagged took its primary's place.
+        if number <= self._at.number and time <= self._at.milliseconds:
             return False
         if number != self._at.number + 1:
             if not lenient:
@@ -203,7 +204,7 @@ class RoomFeed:
 
     def _read_message(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, expires, body = line.split(b" ", 5)
-        if self._next_number(int(number), lenient):
+        if self._next_number(int(time), int(number), lenient):
             at = Cursor(self._at.epoch, int(time), int(number), int(messages))
             self._give(at, body, int(expires))
 
@@ -222,7 +223,7 @@ class RoomFeed:
 
     def _read_withdrawal(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")
-        if self._next_number(int(number), lenient):
+        if self._next_number(int(time), int(number), lenient):
             self._at = Cursor(self._at.epoch, int(time), int(number), int(messages))
             self._ready.append(MessageWithdrawn(message_id.decode(), int(number)))
 
@@ -286,6 +287,7 @@ class RoomFeed:
             self._ready.append(Lost(str(self._at), reading.position.number, reading.version))
         if new_epoch:
             self._version = min(self._version, reading.version)
+            self._presence.suspect(self._room_id)
         for entry in entries:
             at = Cursor(reading.position.epoch, entry.milliseconds, entry.number, entry.messages)
             body = bodies.get(entry.number)
@@ -298,6 +300,11 @@ class RoomFeed:
     async def _fetch(self) -> tuple[Reading, list[Entry], dict[int, bytes | None], int]:
         """Read the index, the messages by number, and how many of those that are missing were taken back."""
         reading = await self._log.read(self._room_id, self._at, ENTRIES)
+        if reading.is_behind(self._at) or (
+            reading.position.epoch == self._at.epoch and reading.version < self._version
+        ):
+            await self._log.renew(self._room_id, self._at.epoch)
+            reading = await self._log.read(self._room_id, self._at, ENTRIES)
         entries: list[Entry] = []
         async with aclosing(self._log.entries(self._room_id, reading)) as chunks:
             async for chunk in chunks:

@@ -16,7 +16,7 @@ from evanesce.store.cursor import Cursor, parse
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.link import Link
-from evanesce.store.redis.scripts import APPEND, CLOSE, READ, WITHDRAW
+from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, WITHDRAW
 
 KEEP = (CURSOR_SECONDS + 3600) * 1000
 """How long a room's state is kept after its last use, in milliseconds: longer than any cursor serves."""
@@ -68,6 +68,15 @@ class Reading:
     version: int
     closed: str | None
     entries: list[Entry]
+
+    def is_behind(self, position: Cursor) -> bool:
+        """Whether the room stands where it stood before it was at `position`, or went on from there another way.
+
+        Under one epoch numbers never go back, unless a replica that lagged took its primary's place.
+        """
+        return self.position.epoch == position.epoch and (
+            self.position.number < position.number or bool(self.entries and self.entries[0].number <= position.number)
+        )
 
 
 class Log:
@@ -135,6 +144,11 @@ class Log:
             entries=[_entry(raw) for raw in answer[6]],
         )
 
+    async def renew(self, room_id: str, epoch: str) -> None:
+        """Give a room whose numbers went back a new epoch, unless it has one already."""
+        keys = [self._keys.state(room_id), self._keys.events(room_id)]
+        await self._link.run(RENEW.call(keys, new_epoch(), KEEP, epoch))
+
     async def entries(self, room_id: str, reading: Reading) -> AsyncGenerator[list[Entry], None]:
         """Give all of the index up to where `reading` was made, which read the first `ENTRIES` of it."""
         entries = reading.entries
@@ -176,7 +190,7 @@ class Log:
         """Give a page of the live messages behind `since`."""
         cursor = parse(since) if since is not None else None
         reading = await self.read(room_id, cursor, ENTRIES)
-        if cursor is not None and not cursor.serves(reading.position):
+        if cursor is not None and (not cursor.serves(reading.position) or reading.is_behind(cursor)):
             if cursor.epoch == reading.position.epoch:
                 # It was read from there: of this room, but too old, or from the future.
                 reading = await self.read(room_id, None, ENTRIES)

@@ -179,6 +179,11 @@ class PresenceKeeper:
             local.people.clear()
             self.doubt(local)
 
+    def suspect(self, room_id: str) -> None:
+        """Settle a room anew: Redis may have forgotten who is in it."""
+        if (local := self._rooms.get(room_id)) is not None:
+            self.doubt(local)
+
     # The task
 
     async def run(self) -> None:
