@@ -29,8 +29,12 @@ def check(config: Config) -> None:
             f"must be set for {reason}: every server needs the same one",
             'Set 32 or more random characters, for example secret = { env = "EVANESCE_SECRET" }',
         )
-    if redis.cluster:
-        raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false")
+    if redis.cluster and redis.url == "embedded":
+        raise ConfigurationError(
+            "redis.cluster",
+            "the embedded Valkey is no cluster",
+            "Name some of the cluster's nodes in redis.url: redis://HOST:PORT,HOST:PORT",
+        )
     least = _ESCAPED_BYTES * config.messages.content_bytes + _ENVELOPE_BYTES
     if config.limits.frame_bytes < least:
         raise ConfigurationError(

@@ -312,7 +312,7 @@ WRONG: list[tuple[str, str, list[str]]] = [
     # between settings
     ("Redis without a secret", '[redis]\nurl = "redis://h"', ["server.secret: must be set for an outside Redis"]),
     ("workers without a secret", "[server]\nworkers = 2", ["server.secret: must be set for more than one worker"]),
-    ("cluster", "[redis]\ncluster = true", ["redis.cluster: a Redis Cluster is not supported yet", "Set it to false"]),
+    ("cluster", "[redis]\ncluster = true", ["redis.cluster: the embedded Valkey is no cluster", "redis://HOST:PORT"]),
     (
         "frames too small",
         "[limits]\nframe_bytes = 4096",

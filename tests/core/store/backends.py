@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
@@ -20,11 +21,13 @@ import redis
 import trio
 
 from evanesce.config.model import RedisTable
+from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft
-from evanesce.store.base import Feed, Happening, MessageStore
+from evanesce.store.base import Feed, Gone, Happening, MessageStore, Positioned, Stored
 from evanesce.store.embedded import embedded_valkey
 from evanesce.store.redis import open_redis_store
 from evanesce.testing.memory_store import MemoryServer, MemoryStore
+from tests.valkey_cluster import ValkeyCluster
 
 T = TypeVar("T")
 
@@ -32,7 +35,9 @@ PATIENCE = 10.0
 
 RUNNING = Path(__file__).parents[3] / "docs" / "running.md"
 SMALLEST_ACCESS = " ".join(
-    line.strip() for line in RUNNING.read_text().splitlines() if line.startswith(("    ~", "    +"))
+    line.strip()
+    for line in RUNNING.read_text().splitlines()
+    if line.startswith(("    ~", "    +")) and not line.startswith("    +cluster")
 )
 """What a Redis user needs, as the documentation has it."""
 
@@ -78,6 +83,31 @@ class MemoryBackend:
         self.server.come_back()
 
 
+class Hosted:
+    """The stores of several servers, each in a task of its own: its nursery must open and close in the same one."""
+
+    def __init__(self, table: RedisTable, nursery: trio.Nursery) -> None:
+        self._table = table
+        self._nursery = nursery
+        self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
+
+    async def open(self, server_id: str, ttl: float) -> MessageStore:
+        return await self._nursery.start(self._host, server_id, ttl)
+
+    async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[MessageStore]) -> None:
+        stop, stopped = trio.Event(), trio.Event()
+        async with open_redis_store(self._table, ttl=ttl, server_id=server_id) as store:
+            self._stores[id(store)] = stop, stopped
+            task_status.started(store)
+            await stop.wait()
+        stopped.set()
+
+    async def close(self, store: MessageStore) -> None:
+        stop, stopped = self._stores.pop(id(store))
+        stop.set()
+        await stopped.wait()
+
+
 class RedisBackend:
     """A Valkey, the stores on it, and a client of its own to look from outside.
 
@@ -92,19 +122,10 @@ class RedisBackend:
             self.url = url.replace("unix://", "unix://chat:secret@")
             self._let_in()
         self._nursery = nursery
-        self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
+        self._hosted = Hosted(RedisTable(url=self.url), nursery)
 
     async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
-        return await self._nursery.start(self._host, server_id, ttl)
-
-    async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[MessageStore]) -> None:
-        # In a task of its own: the store's nursery must open and close in the same one.
-        stop, stopped = trio.Event(), trio.Event()
-        async with open_redis_store(RedisTable(url=self.url), ttl=ttl, server_id=server_id) as store:
-            self._stores[id(store)] = stop, stopped
-            task_status.started(store)
-            await stop.wait()
-        stopped.set()
+        return await self._hosted.open(server_id, ttl)
 
     def _let_in(self) -> None:
         assert self._access is not None
@@ -121,9 +142,7 @@ class RedisBackend:
                 return
 
     async def close(self, store: MessageStore) -> None:
-        stop, stopped = self._stores.pop(id(store))
-        stop.set()
-        await stopped.wait()
+        await self._hosted.close(store)
 
     @property
     def pid(self) -> int:
@@ -140,6 +159,37 @@ class RedisBackend:
 
     def back(self) -> None:
         os.kill(self._stopped, signal.SIGCONT)
+
+
+class ClusterBackend:
+    """A Redis Cluster that tests share, empty at the start of each, and the stores on it."""
+
+    def __init__(self, cluster: ValkeyCluster, nursery: trio.Nursery) -> None:
+        self.cluster = cluster
+        self._hosted = Hosted(RedisTable(url=cluster.url, cluster=True), nursery)
+
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
+        return await self._hosted.open(server_id, ttl)
+
+    async def close(self, store: MessageStore) -> None:
+        await self._hosted.close(store)
+
+    def forget(self) -> None:
+        self.cluster.forget()
+
+    def away(self) -> None:
+        self.cluster.signal(signal.SIGSTOP)
+
+    def back(self) -> None:
+        self.cluster.signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def cluster_backend(cluster: ValkeyCluster) -> AsyncGenerator[ClusterBackend, None]:
+    cluster.empty()
+    async with trio.open_nursery() as nursery:
+        yield ClusterBackend(cluster, nursery)
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -214,3 +264,50 @@ async def until(feed: Feed, kind: type, count: int = 1) -> list[Happening]:
 
 def of_kind(heard: Sequence[Happening], kind: type[T]) -> list[T]:
     return [happening for happening in heard if isinstance(happening, kind)]
+
+
+@dataclass
+class Record:
+    """What a sender was told, and what a follower heard."""
+
+    acknowledged: list[str] = field(default_factory=list[str])
+    refused: int = 0
+    slowest: float = 0.0
+    heard: list[Happening] = field(default_factory=list[Happening])
+    talking: bool = True
+
+    async def talk(self, store: MessageStore, room_id: str) -> None:
+        while self.talking:
+            mine = draft(room_id)
+            started = trio.current_time()
+            try:
+                answers = await store.append(room_id, [mine])
+            except StoreUnavailable:
+                self.refused += 1
+                await trio.sleep(0.005)
+            else:
+                assert not isinstance(answers, Gone)
+                assert isinstance(answers[0], Stored)
+                self.acknowledged.append(mine.message_id)
+            self.slowest = max(self.slowest, trio.current_time() - started)
+
+    async def listen(self, feed: Feed) -> None:
+        while True:
+            self.heard += await feed.next()
+
+    @property
+    def given(self) -> list[str]:
+        return [each.message.message_id for each in of_kind(self.heard, Positioned)]
+
+    async def settled(self, store: MessageStore, room_id: str) -> None:
+        """Stop talking, and wait until the follower has heard the last word."""
+        self.talking = False
+        last = draft(room_id, "last")
+        with trio.fail_after(10):
+            while True:
+                try:
+                    await store.append(room_id, [last])
+                    break
+                except StoreUnavailable:
+                    await trio.sleep(0.01)
+            await eventually(lambda: last.message_id in self.given)

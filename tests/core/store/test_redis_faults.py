@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
 
 import pytest
 import trio
@@ -17,67 +16,18 @@ from evanesce.store.base import (
     Entered,
     Feed,
     Gone,
-    Happening,
     Lost,
     MessageStore,
     Person,
     Positioned,
     PresenceChanged,
-    Stored,
 )
 from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import link as links
 from evanesce.store.redis import open_redis_store, presence
-from tests.core.store.backends import RedisBackend, draft, eventually, happenings, of_kind, python, until
+from tests.core.store.backends import Record, RedisBackend, draft, eventually, happenings, of_kind, python, until
 
 ADA, BOB = Person("ada", "Ada"), Person("bob", "Bob")
-
-
-@dataclass
-class Record:
-    """What a sender was told, and what a follower heard."""
-
-    acknowledged: list[str] = field(default_factory=list[str])
-    refused: int = 0
-    slowest: float = 0.0
-    heard: list[Happening] = field(default_factory=list[Happening])
-    talking: bool = True
-
-    async def talk(self, store: MessageStore, room_id: str) -> None:
-        while self.talking:
-            mine = draft(room_id)
-            started = trio.current_time()
-            try:
-                answers = await store.append(room_id, [mine])
-            except StoreUnavailable:
-                self.refused += 1
-                await trio.sleep(0.005)
-            else:
-                assert not isinstance(answers, Gone)
-                assert isinstance(answers[0], Stored)
-                self.acknowledged.append(mine.message_id)
-            self.slowest = max(self.slowest, trio.current_time() - started)
-
-    async def listen(self, feed: Feed) -> None:
-        while True:
-            self.heard += await feed.next()
-
-    @property
-    def given(self) -> list[str]:
-        return [each.message.message_id for each in of_kind(self.heard, Positioned)]
-
-    async def settled(self, store: MessageStore, room_id: str) -> None:
-        """Stop talking, and wait until the follower has heard the last word."""
-        self.talking = False
-        last = draft(room_id, "last")
-        with trio.fail_after(10):
-            while True:
-                try:
-                    await store.append(room_id, [last])
-                    break
-                except StoreUnavailable:
-                    await trio.sleep(0.01)
-            await eventually(lambda: last.message_id in self.given)
 
 
 async def grows(items: list[str], by: int) -> None:

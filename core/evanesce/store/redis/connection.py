@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool, UnixDomainSocketConnection
@@ -18,6 +20,9 @@ from redis.retry import Retry
 
 from evanesce.errors import ConfigurationError
 from evanesce.store.redis.scripts import Command
+from evanesce.store.redis.topology import Node
+
+DEFAULT_PORT = 6379
 
 BROKEN = (RedisError, OSError)
 """What the methods of a `Connection` raise when it is of no more use."""
@@ -88,9 +93,42 @@ class Address:
         if not issubclass(self._pool.connection_class, UnixDomainSocketConnection):
             self._pool.connection_kwargs["socket_keepalive"] = True
 
+    def at(self, host: str, port: int) -> Address:
+        """Give the address of another node, to which one comes in the same way."""
+        other = copy(self)
+        other._pool = copy(self._pool)
+        other._pool.connection_kwargs = self._pool.connection_kwargs | {"host": host, "port": port}
+        return other
+
     def connection(self) -> Connection:
         """Make a connection that is not connected yet."""
         return Connection(self._pool.make_connection())
+
+
+def cluster_address(url: str) -> tuple[Address, list[Node]]:
+    """Read a cluster's URL, which names some of its nodes, `redis://HOST:PORT,HOST:PORT`: how to come to any, and them.
+
+    Raises `ConfigurationError`.
+    """
+    parts = urlsplit(url)
+    who, at, hosts = parts.netloc.rpartition("@")
+    nodes = [_node(host) for host in hosts.split(",")]
+    if parts.scheme not in ("redis", "rediss") or None in nodes:
+        raise ConfigurationError(
+            "redis.url",
+            "this is no address of a Redis Cluster",
+            "Name some of its nodes: redis://HOST:PORT,HOST:PORT, or set redis.cluster to false.",
+        )
+    found = [node for node in nodes if node is not None]
+    return Address(urlunsplit(parts._replace(netloc=who + at + hosts.split(",")[0]))), found
+
+
+def _node(text: str) -> Node | None:
+    try:
+        parts = urlsplit(f"//{text}")
+        return Node(parts.hostname, parts.port or DEFAULT_PORT) if parts.hostname else None
+    except ValueError:
+        return None
 
 
 def refused(answers: Iterable[Any]) -> RedisError | None:

@@ -24,7 +24,7 @@ _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (BusyLoadingError, "The message store is starting. Try again in a moment."),
     (ReadOnlyError, "The message store takes no messages now: it is a replica."),
     (OutOfMemoryError, "The message store is full. Try again in a moment."),
-    (MovedError, "The message store is a cluster, which is not supported yet."),
+    (MovedError, "The message store is a cluster: set redis.cluster to true."),
     (MasterDownError, "The message store takes no messages now: it is a replica without its master."),
     (ClusterDownError, "The message store is a cluster that is down."),
     (TimeoutError, "The message store did not answer in time: it may have done what was asked, or not."),

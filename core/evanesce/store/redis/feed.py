@@ -300,9 +300,8 @@ class RoomFeed:
     async def _fetch(self) -> tuple[Reading, list[Entry], dict[int, bytes | None], int]:
         """Read the index, the messages by number, and how many of those that are missing were taken back."""
         reading = await self._log.read(self._room_id, self._at, ENTRIES)
-        if reading.is_behind(self._at) or (
-            reading.position.epoch == self._at.epoch and reading.version < self._version
-        ):
+        people_are_behind = reading.position.epoch == self._at.epoch and reading.version < self._version
+        if people_are_behind or reading.is_behind(self._at):
             await self._log.renew(self._room_id, self._at.epoch)
             reading = await self._log.read(self._room_id, self._at, ENTRIES)
         entries: list[Entry] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evanesce.errors import StoreUnavailable
+from evanesce.store.redis.cluster import Cluster
 from evanesce.store.redis.link import Link
 
 _SETTINGS = (
@@ -26,8 +27,27 @@ _LOGS = {
 }
 
 
-async def inspect(link: Link) -> list[str]:
-    """Name the server first; then a line for each setting that needs a deployer's eye."""
+async def inspect(way: Link | Cluster) -> list[str]:
+    """Name the server first; then a line for each setting that needs a deployer's eye; of a cluster, for each primary.
+
+    Raises `StoreUnavailable` where it, or any primary, does not answer.
+    """
+    if isinstance(way, Link):
+        return await _inspect(way)
+    if not way.links:
+        raise StoreUnavailable()
+    names: list[str] = []
+    cautions: list[str] = []
+    for node, link in way.links.items():
+        name, *rest = await _inspect(link)
+        names.append(f"{node.host}:{node.port} {name}")
+        cautions += [f"{node.host}:{node.port} {caution}" for caution in rest]
+    if way.uncovered:
+        cautions.append(f"slots: {way.uncovered} of the cluster have no primary: their rooms cannot be used")
+    return ["; ".join(sorted(names)), *cautions]
+
+
+async def _inspect(link: Link) -> list[str]:
     info = _info(
         *await link.run(("INFO", "server"), ("INFO", "persistence"), ("INFO", "replication"), ("INFO", "memory"))
     )

@@ -74,26 +74,44 @@ class Link:
 
     async def __aenter__(self) -> Link:
         """Start the thread, and wait until it has tried to connect once, for 1 s at most."""
-        self._thread.start()
+        self.start()
         with trio.move_on_after(1):
-            await self._tried.wait()
+            await self.tried()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """End the thread. It is left behind where Redis keeps it waiting: it ends with the process at the latest."""
-        self._stopping = True
-        self.up = False
-        self._calls.put(None)
+        self.stop()
         with trio.move_on_after(1) as patience:
             patience.shield = True
             await self._ended.wait()
 
-    async def run(self, *commands: Command) -> list[Any]:
-        """Run commands in one round trip, in order; gives the answer of each, as bytes, integers and lists.
+    def start(self) -> None:
+        """Start the thread. Whoever does so sees to its end as well."""
+        self._thread.start()
 
-        Raises `StoreUnavailable` where Redis does not answer, or refuses any of them; each may have been done or not.
+    def stop(self) -> None:
+        """Have the thread end, and refuse what is asked from now on."""
+        self._stopping = True
+        self.up = False
+        self._calls.put(None)
+
+    async def tried(self) -> None:
+        """Wait until it has tried to connect once."""
+        await self._tried.wait()
+
+    async def run(self, *commands: Command) -> list[Any]:
+        """Run commands in one round trip, in order; see `Commands`.
+
         A cancelled call drops its answer: what it asked for is done all the same.
         """
+        answers = await self.exchange(*commands)
+        if (refusal := refused(answers)) is not None:
+            raise unavailable(refusal)
+        return answers
+
+    async def exchange(self, *commands: Command) -> list[Any]:
+        """Run commands as `run` does, but give what Redis refuses as the answer of its command, a `RedisError`."""
         task = trio.lowlevel.current_task()
         call = self._submit(commands, task)
 
@@ -106,8 +124,6 @@ class Link:
         if isinstance(answers, StoreUnavailable):
             raise answers
         assert answers is not None, "a call is delivered with its answers"
-        if (refusal := refused(answers)) is not None:
-            raise unavailable(refusal)
         return answers
 
     def post(self, *commands: Command) -> None:

@@ -14,8 +14,8 @@ from evanesce.model import Draft, Message, Timestamp, milliseconds
 from evanesce.store.base import CURSOR_SECONDS, Conflict, Gone, History, MessageWithdrawn, Positioned, Stored
 from evanesce.store.cursor import Cursor, parse
 from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.commands import Commands
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.link import Link
 from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, WITHDRAW
 
 KEEP = (CURSOR_SECONDS + 3600) * 1000
@@ -82,7 +82,7 @@ class Reading:
 class Log:
     """The messages of all rooms. `ttl` is in milliseconds."""
 
-    def __init__(self, link: Link, keys: Keys, clock: Clock, ttl: int) -> None:
+    def __init__(self, link: Commands, keys: Keys, clock: Clock, ttl: int) -> None:
         self._link = link
         self._keys = keys
         self._clock = clock

@@ -20,8 +20,8 @@ import trio
 from evanesce.errors import StoreUnavailable
 from evanesce.store.base import Gone, Person, Presence
 from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.commands import Commands
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.link import Link
 from evanesce.store.redis.log import KEEP, new_epoch
 from evanesce.store.redis.scripts import ENTER, LEASE, LEAVE, PRESENCE, RENAME, SERVERS, SETTLE, Command
 
@@ -75,7 +75,7 @@ class _Local:
 class PresenceKeeper:
     """Presence in all rooms, and this server's lease. `run` must run beside it."""
 
-    def __init__(self, link: Link, keys: Keys, clock: Clock, server_id: str) -> None:
+    def __init__(self, link: Commands, keys: Keys, clock: Clock, server_id: str) -> None:
         self._link = link
         self._keys = keys
         self._clock = clock

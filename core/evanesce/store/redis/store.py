@@ -9,13 +9,14 @@ from types import TracebackType
 import trio
 
 from evanesce.config.model import RedisTable
-from evanesce.errors import ConfigurationError, StoreUnavailable
+from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft, Timestamp, timestamp
 from evanesce.store.background import background
 from evanesce.store.base import Conflict, Feed, Gone, History, MessageStore, Notice, Person, Presence, Stored
 from evanesce.store.embedded import embedded_valkey
 from evanesce.store.redis.clock import Clock
-from evanesce.store.redis.connection import Address
+from evanesce.store.redis.cluster import Cluster
+from evanesce.store.redis.connection import Address, cluster_address
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.redis.inspection import inspect
 from evanesce.store.redis.keys import Keys
@@ -23,6 +24,7 @@ from evanesce.store.redis.link import Link
 from evanesce.store.redis.log import Log
 from evanesce.store.redis.notices import Notices, encode
 from evanesce.store.redis.presence import PresenceKeeper
+from evanesce.store.redis.shards import ClusterSubscriber
 from evanesce.store.redis.subscriber import Subscriber
 from evanesce.store.redis.usage import Usage
 
@@ -44,19 +46,24 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
     store is not `healthy` until it does. `server_id` tells this server from others on the same Redis; whoever comes
     with the same one is taken for its successor. Enter it on the main thread.
     """
-    if redis.cluster:
-        raise ConfigurationError("redis.cluster", "a Redis Cluster is not supported yet", "Set it to false.")
     async with AsyncExitStack() as stack:
-        embedded = redis.url == "embedded"
-        address = Address(await stack.enter_async_context(embedded_valkey()) if embedded else redis.url)
         keys, clock = Keys(redis.prefix), Clock()
-        link = await stack.enter_async_context(Link(address))
-        subscriber = await stack.enter_async_context(
-            Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
-        )
-        presence = PresenceKeeper(link, keys, clock, server_id)
+        way: Link | Cluster
+        subscriber: Subscriber | ClusterSubscriber
+        if redis.cluster:
+            address, nodes = cluster_address(redis.url)
+            way = await stack.enter_async_context(Cluster(address, nodes))
+            await stack.enter_async_context(background(way.run_forever))
+            subscriber = ClusterSubscriber(way, address, keys)
+        else:
+            embedded = redis.url == "embedded"
+            address = Address(await stack.enter_async_context(embedded_valkey()) if embedded else redis.url)
+            link = way = await stack.enter_async_context(Link(address))
+            subscriber = Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
+        await stack.enter_async_context(subscriber)
+        presence = PresenceKeeper(way, keys, clock, server_id)
         stack.push_async_callback(presence.stop)
-        store = _RedisStore(link, subscriber, keys, clock, presence, round(ttl * 1000))
+        store = _RedisStore(way, subscriber, keys, clock, presence, round(ttl * 1000))
         await stack.enter_async_context(background(presence.run, store.look_after_rooms))
         yield store
 
@@ -84,7 +91,13 @@ class _RedisStore:
     """A `MessageStore`; each method does what the contract says of it."""
 
     def __init__(
-        self, link: Link, subscriber: Subscriber, keys: Keys, clock: Clock, presence: PresenceKeeper, ttl: int
+        self,
+        link: Link | Cluster,
+        subscriber: Subscriber | ClusterSubscriber,
+        keys: Keys,
+        clock: Clock,
+        presence: PresenceKeeper,
+        ttl: int,
     ) -> None:
         self._link = link
         self._subscriber = subscriber

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import trio
+from redis.exceptions import MovedError
 
 from evanesce.store.redis.connection import BROKEN, Address, Connection
 from evanesce.store.redis.faults import code
@@ -33,6 +34,10 @@ LONGEST_DELAY = 0.2
 """The longest delay between two attempts to connect, in seconds."""
 
 
+def _nothing(_channel: str | None, _slot: int | None) -> None:
+    """Learn of what only a cluster does."""
+
+
 class Listener(Protocol):
     """Who wants a channel. Called on the Trio thread."""
 
@@ -49,17 +54,23 @@ class Subscriber:
     """One connection to Redis and the thread that owns it. Use it as a context, from the Trio thread alone.
 
     Channels are sharded ones (Redis 7), each with a command of its own: in a cluster one command takes one slot alone.
-    `wake` publishes on a plain channel, if it can: so the thread wakes itself. `broken` is called on the thread when its
-    connection breaks.
+    `wake` publishes on a plain channel, if it can: so the thread wakes itself. `broken` is called on the thread when
+    its connection breaks, `given_up` on the Trio thread, with a channel or a slot, when a cluster has moved that.
     """
 
     def __init__(
-        self, address: Address, channel: Callable[[str], str], wake: Callable[[str], None], broken: Callable[[], None]
+        self,
+        address: Address,
+        channel: Callable[[str], str],
+        wake: Callable[[str], None],
+        broken: Callable[[], None],
+        given_up: Callable[[str | None, int | None], None] = _nothing,
     ) -> None:
         self._address = address
         self._wake_channel = channel(uuid4().hex)
         self._wake = wake
         self._broken = broken
+        self._given_up = given_up
         self._listeners: dict[bytes, list[Listener]] = {}
         self._orders: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._wanted: set[str] = set()
@@ -73,16 +84,24 @@ class Subscriber:
 
     async def __aenter__(self) -> Subscriber:
         """Start the thread."""
-        self._thread.start()
+        self.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """End the thread. It is left behind where Redis keeps it waiting: it ends with the process at the latest."""
-        self._stopping.set()
-        self._wake(self._wake_channel)
+        self.stop()
         with trio.move_on_after(1) as patience:
             patience.shield = True
             await self._ended.wait()
+
+    def start(self) -> None:
+        """Start the thread. Whoever does so sees to its end as well."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have the thread end."""
+        self._stopping.set()
+        self._wake(self._wake_channel)
 
     def add(self, channel: str, listener: Listener) -> None:
         """Tell `listener` of `channel` from now on; what is published after `acknowledged` reaches it, or that does."""
@@ -98,6 +117,10 @@ class Subscriber:
             del self._listeners[channel.encode()]
             self._order("SUNSUBSCRIBE", channel)
 
+    def ask_again(self, channel: str) -> None:
+        """Subscribe once more to a channel that Redis gave up, or would not take."""
+        self._order("SSUBSCRIBE", channel)
+
     def _order(self, command: str, channel: str) -> None:
         self._orders.put((command, channel))
         self._wake(self._wake_channel)
@@ -105,7 +128,12 @@ class Subscriber:
     def _deliver(self, batch: Sequence[Any]) -> None:
         self._hops.release()
         for reply in batch:
+            if isinstance(reply, MovedError):
+                self._given_up(None, reply.slot_id)
+                continue
             kind, channel = reply[0], reply[1]
+            if kind == b"sunsubscribe" and channel in self._listeners:
+                self._given_up(channel.decode(), None)
             # A copy: a listener may go, or another come, while this one is told.
             for listener in tuple(self._listeners.get(channel, ())):
                 if kind == b"smessage":
@@ -167,9 +195,9 @@ class Subscriber:
     def _batch(self, connection: Connection) -> list[Any]:
         # The driver waits for the rest of a reply that has come in part; where that does not come it raises, and this
         # connection is done with.
-        batch = [connection.read()]
+        batch = [_read(connection)]
         while len(batch) < BATCH and connection.readable(0):
-            batch.append(connection.read())
+            batch.append(_read(connection))
         return batch
 
     def _hand_over(self, batch: Sequence[Any]) -> None:
@@ -183,3 +211,10 @@ class Subscriber:
             self._token.run_sync_soon(act, *arguments)
         except trio.RunFinishedError:
             self._stopping.set()
+
+
+def _read(connection: Connection) -> Any:
+    try:
+        return connection.read()
+    except MovedError as moved:  # of one subscription: the connection is as good as before
+        return moved

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.commands import Commands
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.link import Link
 from evanesce.store.redis.presence import REMEMBER_SECONDS, PresenceKeeper
 from evanesce.store.redis.scripts import CONNECT, TOKENS
 
@@ -17,7 +17,7 @@ KEEP = REMEMBER_SECONDS * 1000
 class Usage:
     """The buckets and the connections of all people."""
 
-    def __init__(self, link: Link, keys: Keys, clock: Clock, presence: PresenceKeeper) -> None:
+    def __init__(self, link: Commands, keys: Keys, clock: Clock, presence: PresenceKeeper) -> None:
         self._link = link
         self._keys = keys
         self._clock = clock

