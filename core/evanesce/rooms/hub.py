@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -125,19 +126,28 @@ class Hub:
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
-    def admit(self, session: HubSession) -> bool:
-        """List a session that has signed in; False where its user has as many connections as allowed."""
-        sessions = self._sessions.setdefault(session.user_id, [])
-        if len(sessions) >= self._around.config.limits.connections_per_user:
-            return False
+    async def admit(self, session: HubSession) -> bool:
+        """List a session that has signed in; False where its user has as many connections as allowed on all servers.
+
+        It is listed while the store is asked, and stays so where this is cancelled: `dismiss` it then.
+        """
+        user_id, most = session.user_id, self._around.config.limits.connections_per_user
+        sessions = self._sessions.setdefault(user_id, [])
         sessions.append(session)
-        return True
+        admitted = len(sessions) <= most
+        if admitted:
+            with suppress(StoreUnavailable):  # this server's own count has to do then
+                admitted = await self._around.store.connect(user_id, len(sessions), most)
+        if not admitted:
+            self.dismiss(session)
+        return admitted
 
     def dismiss(self, session: HubSession) -> None:
         """Take a session from the list."""
         sessions = self._sessions.get(session.user_id, [])
         if session in sessions:
             sessions.remove(session)
+            self._around.store.disconnect(session.user_id, len(sessions))
         if not sessions:
             self._sessions.pop(session.user_id, None)
 

@@ -14,7 +14,7 @@ from evanesce.interfaces import Authenticator, Caller, Repository
 from evanesce.model import Identity, KnownUser, User, UserSeen, timestamp
 from evanesce.protocol import codec, fields
 from evanesce.sessions.challenges import Challenges
-from evanesce.sessions.limits import RateLimit
+from evanesce.sessions.sharedlimit import SharedLimit
 from evanesce.store.base import MessageStore
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Providers:
         authenticators: Mapping[str, Authenticator],
         repository: Repository,
         store: MessageStore,
-        sign_ins: RateLimit,
+        sign_ins: SharedLimit,
     ) -> None:
         self._authenticators = authenticators
         self._repository = repository
@@ -41,7 +41,7 @@ class Providers:
     ) -> dict[str, Any]:
         """Ask a provider for what its credential must answer. Raises `CommandError`."""
         authenticator = self._find(provider)
-        self._count(address)
+        await self._count(address)
         with _Reported(provider, ""):
             challenge = await authenticator.challenge(request, self._caller(provider, user, address))
         return await self._challenges.issue(provider, challenge)
@@ -55,7 +55,7 @@ class Providers:
         if not isinstance(provider, str):
             raise BadRequest("credential.provider", "`provider` names how to sign in.")
         authenticator = self._find(provider)
-        self._count(address)
+        await self._count(address)
         async with self._challenges.answer(provider, credential) as answered:
             with _Reported(provider, "credential"):
                 found = await authenticator.authenticate(credential, self._caller(provider, user, address), answered)
@@ -96,8 +96,8 @@ class Providers:
             raise CommandError(ErrorCode.UNKNOWN_PROVIDER, f"Here one signs in with: {names}.")
         return authenticator
 
-    def _count(self, address: str) -> None:
-        wait = self._sign_ins.take(address)
+    async def _count(self, address: str) -> None:
+        wait = await self._sign_ins.take(address)
         if wait:
             message = "Too many sign-ins from this address. Wait a moment."
             raise CommandError(ErrorCode.RATE_LIMITED, message, retry_after=round(wait, 3))

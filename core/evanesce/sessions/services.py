@@ -17,6 +17,7 @@ from evanesce.sessions.erasure import Erasure
 from evanesce.sessions.limits import RateLimit
 from evanesce.sessions.operations import Operations
 from evanesce.sessions.providers import Providers
+from evanesce.sessions.sharedlimit import SharedLimit
 from evanesce.sessions.tokens import Tokens
 from evanesce.sessions.upkeep import Upkeep
 from evanesce.store.base import MessageStore
@@ -28,7 +29,10 @@ FAR_ABOVE = 10
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that all sessions of a server share. The keys of the rate limits are user ids."""
+    """The parts that all sessions of a server share. The keys of the rate limits are user ids.
+
+    `messages_limit` holds over all servers; `commands_limit` is what one server can be made to do.
+    """
 
     config: Config
     hub: Hub
@@ -38,7 +42,7 @@ class Services:
     store: MessageStore
     records: WriteBehind
     metrics: Metrics
-    messages_limit: RateLimit
+    messages_limit: SharedLimit
     commands_limit: RateLimit
 
 
@@ -54,7 +58,7 @@ def assemble(
         token_seconds=config.server.token_hours * 3600,
         refresh_seconds=config.server.refresh_days * 86_400,
     )
-    sign_ins = RateLimit(limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, clock)
+    sign_ins = SharedLimit("sign_ins", limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, store, clock)
     providers = Providers(parts.authenticators, parts.repository, store, sign_ins)
     acquaintances = Acquaintances()
     hub = Hub(Surroundings(store, config, records, plugins, metrics), acquaintances.hear)
@@ -71,6 +75,6 @@ def assemble(
         store=store,
         records=records,
         metrics=metrics,
-        messages_limit=RateLimit(limits.messages_per_second, limits.burst, clock),
+        messages_limit=SharedLimit("messages", limits.messages_per_second, limits.burst, store, clock),
         commands_limit=RateLimit(FAR_ABOVE * limits.messages_per_second, FAR_ABOVE * limits.burst, clock),
     )

@@ -302,7 +302,7 @@ class Session:
         if was is not None and was.user.user_id != who.user.user_id:
             raise CommandError(ErrorCode.FORBIDDEN, "This connection is somebody else's. Open another one.")
         self._who = who
-        if was is None and not self._services.hub.admit(self):
+        if was is None and not await self._services.hub.admit(self):
             self._who = None
             self.end(CloseCode.TOO_MUCH, "Too many connections of this user.")
             return
@@ -350,7 +350,7 @@ class Session:
         most = self._config.messages.content_bytes
         if len(command.content.encode()) > most:
             raise CommandError(ErrorCode.CONTENT_TOO_LONG, f"A message has at most {most} bytes of UTF-8.")
-        wait = self._services.messages_limit.take(self.user_id)
+        wait = await self._services.messages_limit.take(self.user_id)
         if wait:
             raise _too_fast(wait)
         draft = Draft(

@@ -298,6 +298,26 @@ class MessageStore(Protocol):
         """Take what was put: of several who ask, on whichever server, one gets it."""
         ...
 
+    async def take_tokens(self, bucket: str, wanted: int, rate: float, burst: int) -> tuple[int, float]:
+        """Take up to `wanted` tokens out of a bucket that all servers share, and say how many there were.
+
+        A bucket takes `burst`, and gets `rate` a second; one that nobody has heard of is full. Where there was none,
+        the second is after how many seconds there will be one, else 0.
+        """
+        ...
+
+    async def connect(self, user_id: str, here: int, most: int) -> bool:
+        """Note how many connections a user has on this server; False where on all it would be more than `most`.
+
+        Nothing is noted then. Servers that are gone do not count. After the store lost its memory only those count
+        that were noted since.
+        """
+        ...
+
+    def disconnect(self, user_id: str, here: int) -> None:
+        """Note that a user has fewer connections on this server, as far as the store answers; waits for nothing."""
+        ...
+
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives, as far as its lease says, or lived, where that is past.
 

@@ -38,6 +38,7 @@ from evanesce.store.base import (
     Writing,
 )
 from evanesce.store.cursor import Cursor, parse
+from evanesce.testing.memory_usage import MemoryUsage
 
 T = TypeVar("T")
 
@@ -143,6 +144,7 @@ class MemoryServer:
         self.rooms: dict[str, _Room] = {}
         self.kept: dict[str, tuple[bytes, float]] = {}
         self.duties: dict[str, float] = {}
+        self.usage = MemoryUsage()
         self.lives: dict[str, float] = {}
         """Until when each server lives, in seconds since the store was first asked for the time."""
         self.lost_at = -math.inf
@@ -201,6 +203,7 @@ class MemoryServer:
         if not with_memory:
             self.kept.clear()
             self.duties.clear()
+            self.usage.forget()
             self.lives = {name: until for name, until in self.lives.items() if until == math.inf}
             self.lost_at = self.elapsed()
 
@@ -522,6 +525,21 @@ class MemoryStore:
             return value if deadline > trio.current_time() else None
 
         return await self.server.ask(act)
+
+    async def take_tokens(self, bucket: str, wanted: int, rate: float, burst: int) -> tuple[int, float]:
+        """Take tokens out of a bucket."""
+        server = self.server
+        return await server.ask(lambda: server.usage.take_tokens(bucket, wanted, rate, burst, server.elapsed()))
+
+    async def connect(self, user_id: str, here: int, most: int) -> bool:
+        """Note a user's connections on this server, where there are not too many."""
+        server, name = self.server, self.server_name
+        return await server.ask(lambda: server.usage.connect(user_id, name, here, most, server.lives, server.elapsed()))
+
+    def disconnect(self, user_id: str, here: int) -> None:
+        """Note how many connections of a user are left here."""
+        if self.server.up:
+            self.server.usage.disconnect(user_id, self.server_name, here)
 
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives or lived."""

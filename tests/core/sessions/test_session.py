@@ -479,6 +479,7 @@ async def test_what_was_accepted_is_answered_before_the_server_goes(autojump_clo
         room = await server.open_room(ada)
         await ada.ask("join", roomId=room)
         await bob.ask("join", roomId=room)
+        await ada.ask("send", roomId=room, content="first words")  # with it comes the right to say more
         memory.hold_answers()
         ada.say("send", roomId=room, content="last words", ref="last")
         await trio.testing.wait_all_tasks_blocked()
@@ -486,10 +487,10 @@ async def test_what_was_accepted_is_answered_before_the_server_goes(autojump_clo
             nursery.start_soon(server.gateway.drain)
             await trio.testing.wait_all_tasks_blocked()
             memory.release_answers()
-        seen = [event["type"] for event in ada.waiting()]
-        assert seen.index("sent") < seen.index("goodbye")
-        heard = [event["type"] for event in bob.waiting()]
-        assert heard.index("message") < heard.index("goodbye")
+        seen = [event.get("ref", event["type"]) for event in ada.waiting()]
+        assert seen.index("last") < seen.index("goodbye")
+        heard = [event.get("content", event["type"]) for event in bob.waiting()]
+        assert heard.index("last words") < heard.index("goodbye")
 
 
 async def test_a_restart_says_so(autojump_clock: MockClock) -> None:

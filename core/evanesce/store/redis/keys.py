@@ -51,6 +51,14 @@ class Keys:
         """A set: the rooms that a server has people in."""
         return f"{self._prefix}:{{servers}}:rooms:{server}"
 
+    def tokens(self, bucket: str) -> str:
+        """A text: when a bucket will be full again; gone when it is."""
+        return f"{self._prefix}:{{{bucket}}}:tokens"
+
+    def connections(self, user_id: str) -> str:
+        """A hash: how many connections a user has, by server."""
+        return f"{self._prefix}:{{{user_id}}}:connections"
+
     def kept(self, key: str) -> str:
         """A text that somebody put, until somebody takes it."""
         return f"{self._prefix}:kept:{key}"

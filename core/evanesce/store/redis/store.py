@@ -24,6 +24,7 @@ from evanesce.store.redis.log import Log
 from evanesce.store.redis.notices import Notices, encode
 from evanesce.store.redis.presence import PresenceKeeper
 from evanesce.store.redis.subscriber import Subscriber
+from evanesce.store.redis.usage import Usage
 
 CALL_SECONDS = 2.4
 """How long a caller waits for an answer, whatever it takes."""
@@ -91,6 +92,7 @@ class _RedisStore:
         self._clock = clock
         self._log = Log(link, keys, clock, ttl)
         self._presence = presence
+        self._usage = Usage(link, keys, clock, presence)
         self._notices = Notices()
         self._feeds: set[RoomFeed] = set()
         subscriber.add(keys.control, self._notices)
@@ -204,6 +206,20 @@ class _RedisStore:
         with _Bounded():
             [value] = await self._link.run(("GETDEL", self._keys.kept(key)))
         return None if value is None else bytes(value)
+
+    async def take_tokens(self, bucket: str, wanted: int, rate: float, burst: int) -> tuple[int, float]:
+        """Take tokens out of a bucket."""
+        with _Bounded():
+            return await self._usage.take_tokens(bucket, wanted, rate, burst)
+
+    async def connect(self, user_id: str, here: int, most: int) -> bool:
+        """Note a user's connections on this server, where there are not too many."""
+        with _Bounded():
+            return await self._usage.connect(user_id, here, most)
+
+    def disconnect(self, user_id: str, here: int) -> None:
+        """Note how many connections of a user are left here."""
+        self._usage.disconnect(user_id, here)
 
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives or lived."""
