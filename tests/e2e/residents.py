@@ -71,31 +71,35 @@ class Resident:
                 return
 
 
-class Gathering:
-    """A room with residents on every worker, with others who come and go and talk, and an observer from elsewhere."""
+class Faithful(Wanderer):
+    """A wanderer who takes nothing back: so there is nothing that anybody may have missed."""
 
-    def __init__(self, observer: Person, talk: Talk, residents: list[Resident], wanderers: list[Wanderer]) -> None:
-        self.observer = observer
+    async def take_back(self) -> None:
+        await self.speak()
+
+
+class Gathering:
+    """A room with residents on every worker, and with others who come and go and talk."""
+
+    def __init__(self, server: Server, talk: Talk, residents: list[Resident], wanderers: list[Faithful]) -> None:
+        self.server = server
         self.talk = talk
         self.residents = residents
         self.wanderers = wanderers
 
     @classmethod
-    async def of(cls, server: Server, elsewhere: Server, nursery: trio.Nursery) -> Gathering:
-        """Have people come to `server`, and one to another that shares its rooms: nothing happens to that one."""
-        observer = await Person.arrive(elsewhere, nursery, "Observer")
-        room_id = (await observer.ask("create_room"))["roomId"]
-        await observer.join(room_id)
+    async def of(cls, server: Server, nursery: trio.Nursery) -> Gathering:
         residents = [Resident(person) for person in await arrive_everywhere(server, nursery, 2)]
+        room_id = (await residents[0].person.ask("create_room"))["roomId"]
         for resident in residents:
             await resident.person.join(room_id)
         talk = Talk(room_id, float("inf"))
         texts = conversation()
         people = [await Person.arrive(server, nursery, f"Wanderer {number}") for number in range(WANDERERS)]
-        wanderers = [Wanderer(one, talk, random.Random(n), texts, [server]) for n, one in enumerate(people)]
+        wanderers = [Faithful(one, talk, random.Random(n), texts, [server]) for n, one in enumerate(people)]
         for wanderer in wanderers:
             await wanderer.ask("join")
-        return cls(observer, talk, residents, wanderers)
+        return cls(server, talk, residents, wanderers)
 
     async def live_through(self, trouble: Callable[[], Awaitable[None]]) -> None:
         """Have all of them there and talking while `trouble` comes, then check what each was told."""
@@ -114,17 +118,21 @@ class Gathering:
             staying.cancel_scope.cancel()
 
     async def check(self) -> None:
-        talk = self.talk
-        last = await talk.say(self.observer, "And that was all.")
-        for wanderer in self.wanderers:
+        wanderers, talk = self.wanderers, self.talk
+        message = talk.new_message(wanderers[0].person, "And that was all.")
+        await wanderers[0].say(message, "And that was all.")
+        for wanderer in wanderers:
             await wanderer.ask("members")  # who lost the connection and had nothing to ask since comes back
-        people = [self.observer, *(one.person for one in self.residents), *(one.person for one in self.wanderers)]
+        people = [resident.person for resident in self.residents] + [wanderer.person for wanderer in wanderers]
         for person in people:
-            await person.hears(partial(tells_of, last))
-        order = ids(self.observer.messages())
+            await person.hears(partial(tells_of, message))
+        order = ids(self.residents[0].person.messages())
         assert len(order) == len(set(order)), "no message comes twice"
         assert set(talk.acknowledged) == set(order), "what was acknowledged was heard, and nothing else"
         for person in people:
             check_contents(person, talk)
             check_record(person, talk, order)
-        await all_are_there(self.observer, talk, {person.user_id for person in people})
+            assert {event["missed"] for event in person.record if event["type"] == "joined"} == {0}
+        for resident in self.residents:
+            assert ids(resident.person.messages()) == order, "one order, on whichever worker"
+            await all_are_there(resident.person, talk, {person.user_id for person in people})

@@ -6,9 +6,8 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
-from pathlib import Path
 
 import pytest
 import trio
@@ -19,7 +18,6 @@ from tests.e2e.people import PATIENCE, Person, until
 from tests.e2e.residents import Gathering, arrive_everywhere, sessions
 from tests.e2e.running import START_SECONDS, Server, alive, arguments_of
 from tests.e2e.talkers import Talk
-from tests.e2e.valkey import Valkey
 from tests.e2e.wanderers import a_moment, all_are_there
 
 SECRET = "s" * 32
@@ -36,22 +34,9 @@ RESTART_SECONDS = 120.0
 Serve = Callable[..., Server]
 
 
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture
-def servers(serve: Serve, valkey: Valkey, tmp_path: Path) -> tuple[Server, Server]:
-    """A server of three workers, and another one that shares its rooms."""
-    shared = [*SHARED, f"redis.url={valkey.url}", f"plugins.sqlite.path={tmp_path}/shared.db"]
-    return serve(*shared, "server.workers=3"), serve(*shared)
-
-
-async def test_people_on_all_workers_are_in_one_room(servers: tuple[Server, Server], nursery: trio.Nursery) -> None:
-    server, elsewhere = servers
-    gathering = await Gathering.of(server, elsewhere, nursery)
+async def test_people_on_all_workers_are_in_one_room(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=3")
+    gathering = await Gathering.of(server, nursery)
 
     async def nothing() -> None:
         pass
@@ -66,19 +51,17 @@ async def test_people_on_all_workers_are_in_one_room(servers: tuple[Server, Serv
         assert not any(SECRET in argument for argument in arguments_of(process)), "anybody may read a command line"
 
 
-async def test_a_killed_worker_is_started_again_and_nothing_is_lost(
-    servers: tuple[Server, Server], nursery: trio.Nursery
-) -> None:
-    server, elsewhere = servers
-    gathering = await Gathering.of(server, elsewhere, nursery)
+async def test_a_killed_worker_is_started_again_and_nothing_is_lost(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    gathering = await Gathering.of(server, nursery)
     before = server.workers()
 
     async def kill() -> None:
         os.kill(before[1], signal.SIGKILL)
-        await until(lambda: server.listeners() == 3 and server.workers().get(1) != before[1], START_SECONDS)
+        await until(lambda: server.listeners() == 2 and server.workers().get(1) != before[1], START_SECONDS)
 
     await gathering.live_through(kill)
-    assert [server.workers()[number] for number in (2, 3)] == [before[2], before[3]]
+    assert server.workers()[2] == before[2]
     endings = [ending.code for resident in gathering.residents for ending in resident.endings]
     assert endings == [1006] * len(endings)
     assert len(endings) >= 2, "those who were on the worker that was killed"
@@ -113,11 +96,9 @@ async def test_who_does_not_come_back_from_a_killed_worker_has_left(serve: Serve
     assert stayed
 
 
-async def test_a_restart_takes_one_worker_after_the_other(
-    servers: tuple[Server, Server], nursery: trio.Nursery
-) -> None:
-    server, elsewhere = servers
-    gathering = await Gathering.of(server, elsewhere, nursery)
+async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery: trio.Nursery) -> None:
+    server = serve(*SHARED, "server.workers=3")
+    gathering = await Gathering.of(server, nursery)
     before = server.workers()
     serving: set[int] = set()
 
