@@ -71,10 +71,17 @@ class Resident:
                 return
 
 
+class Faithful(Wanderer):
+    """A wanderer who takes nothing back: so there is nothing that anybody may have missed."""
+
+    async def take_back(self) -> None:
+        await self.speak()
+
+
 class Gathering:
     """A room with residents on every worker, and with others who come and go and talk."""
 
-    def __init__(self, server: Server, talk: Talk, residents: list[Resident], wanderers: list[Wanderer]) -> None:
+    def __init__(self, server: Server, talk: Talk, residents: list[Resident], wanderers: list[Faithful]) -> None:
         self.server = server
         self.talk = talk
         self.residents = residents
@@ -89,7 +96,7 @@ class Gathering:
         talk = Talk(room_id, float("inf"))
         texts = conversation()
         people = [await Person.arrive(server, nursery, f"Wanderer {number}") for number in range(WANDERERS)]
-        wanderers = [Wanderer(one, talk, random.Random(n), texts, [server]) for n, one in enumerate(people)]
+        wanderers = [Faithful(one, talk, random.Random(n), texts, [server]) for n, one in enumerate(people)]
         for wanderer in wanderers:
             await wanderer.ask("join")
         return cls(server, talk, residents, wanderers)
@@ -125,6 +132,7 @@ class Gathering:
         for person in people:
             check_contents(person, talk)
             check_record(person, talk, order)
+            assert {event["missed"] for event in person.record if event["type"] == "joined"} == {0}
         for resident in self.residents:
             assert ids(resident.person.messages()) == order, "one order, on whichever worker"
             await all_are_there(resident.person, talk, {person.user_id for person in people})

@@ -108,19 +108,21 @@ class Supervisor:
     async def _keep(self) -> int:
         """Start the workers, the first one alone: it migrates the database, and says what is to be corrected, once."""
         first, *others = self._workers
+        urls: Sequence[str] = ()
         async with trio.open_nursery() as nursery:
             for group in ([first], others):
-                lives = {worker.number: worker.life for worker in group}
+                lives = [(worker.number, worker.life) for worker in group]
                 for worker in group:
                     nursery.start_soon(worker.keep)
-                for number, life in lives.items():
+                for number, life in lives:
                     await life.settled.wait()
                     if self._leaving:
                         return 0
-                    if not life.urls:
+                    if life.urls is None:
                         nursery.cancel_scope.cancel()
                         return self._failed(number, life)
-            for url in first.life.urls:
+                    urls = urls or life.urls
+            for url in urls:
                 print(f"listening on {url}", flush=True)
             nursery.start_soon(self._restart_when_asked)
         return 0
@@ -149,5 +151,6 @@ class Supervisor:
 
     async def _all_serve(self) -> None:
         with trio.fail_after(START_SECONDS):
-            for worker in self._workers:
-                await worker.serves()
+            while not all(worker.life.serving for worker in self._workers):
+                for worker in self._workers:
+                    await worker.serves()

@@ -31,11 +31,11 @@ LONGEST_DELAY = 5.0
 class Life:
     """One process of a worker, from before its start to its end.
 
-    `urls` are where it serves: none until it does. `settled`: it serves, or has ended without ever having served.
+    `urls` are where it serves, None until it does. `settled`: it serves, or has ended without ever having served.
     `asked`: it was told to end. `code` is its exit code, None where it could not be started at all.
     """
 
-    urls: Sequence[str] = ()
+    urls: Sequence[str] | None = None
     settled: trio.Event = field(default_factory=trio.Event)
     asked: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
@@ -47,7 +47,7 @@ class Life:
     @property
     def serving(self) -> bool:
         """Whether it serves at this moment."""
-        return bool(self.urls) and not self.ended.is_set() and not self.asked.is_set()
+        return self.urls is not None and not self.ended.is_set() and not self.asked.is_set()
 
     def end(self, number: int) -> None:
         """Send it a signal at which it ends."""
@@ -99,7 +99,7 @@ class Worker:
             self.life = Life()
             life.settled.set()
             life.ended.set()
-            served = served or bool(life.urls)
+            served = served or life.urls is not None
             if not served or self._leaving.is_set():
                 return
             if life.asked.is_set():

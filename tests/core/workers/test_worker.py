@@ -138,7 +138,7 @@ async def test_one_that_does_not_serve_in_time_is_killed(
     life = worker.life
     with trio.fail_after(PATIENCE):
         await worker.keep()
-    assert (life.code, life.urls) == (-signal.SIGKILL, ())
+    assert (life.code, life.urls) == (-signal.SIGKILL, None)
     assert "worker 1 did not serve within 0.1 s: it is killed" in caplog.text
 
 
@@ -153,6 +153,15 @@ async def test_one_that_ends_again_and_again_is_started_with_a_growing_delay(
         assert time.monotonic() - began > 0.1 + 0.2
         worker.leave(signal.SIGTERM)
     assert "worker 1 ended with 7" in caplog.text
+
+
+async def test_one_that_names_no_address_serves_all_the_same() -> None:
+    worker = make("line.sendall(b'[]\\n')\nlast()")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.keep)
+        with trio.fail_after(PATIENCE):
+            await worker.serves()
+        worker.leave(signal.SIGTERM)
 
 
 async def test_the_end_of_the_supervisor_is_that_of_its_workers() -> None:
