@@ -105,10 +105,11 @@ async def _redis(report: Report, store: MessageStore, url: str) -> None:
         state, *cautions = await store.check()
     except StoreUnavailable as error:
         parts = urlsplit(url)
-        where = url if url == "embedded" else f"{parts.hostname or ''}:{parts.port or 6379}{parts.path}"
-        report.fail(
-            "redis", f"{where}: {error} Is it running, and are the address and the password in redis.url right?"
-        )
+        where = url if url == "embedded" else parts.netloc.rpartition("@")[2] + parts.path
+        hint = "Is it running, and are the address and the password in redis.url right?"
+        if parts.scheme.startswith("rediss"):
+            hint += " For a certificate that is not publicly trusted add ?ssl_ca_certs=FILE, of who has signed it."
+        report.fail("redis", f"{where}: {error} {hint}")
         return
     report.ok("redis", state)
     for caution in cautions:

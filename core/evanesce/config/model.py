@@ -59,13 +59,13 @@ class ServerTable(Table, kw_only=True, frozen=True):
 
 
 class RedisTable(Table, kw_only=True, frozen=True):
-    """`[redis]`: `url` is `embedded`, or a `redis://`, `rediss://` or `unix://` address."""
+    """`[redis]`: `url` is `embedded`, or an address of a Redis, of nodes of a cluster, or of sentinels."""
 
     url: Annotated[
         str,
         Meta(
-            pattern=r"^(embedded\Z|redis://|rediss://|unix://)",
-            description="embedded, or an address that begins with redis://, rediss:// or unix://",
+            pattern=r"^(embedded\Z|rediss?://|rediss?\+sentinel://|unix://)",
+            description="embedded, or an address that begins with redis://, rediss://, unix:// or redis+sentinel://",
         ),
     ] = "embedded"
     cluster: bool = False

@@ -72,6 +72,9 @@ class Connection:
 class Address:
     """Where Redis is. Raises `ConfigurationError` for a URL that cannot be read."""
 
+    moves = False
+    """Whether the next connection may be to another server, so that one which takes no messages is worth leaving."""
+
     def __init__(self, url: str) -> None:
         try:
             self._pool: Any = ConnectionPool.from_url(url)  # pyright: ignore[reportUnknownMemberType]: half typed
@@ -101,7 +104,7 @@ class Address:
         return other
 
     def connection(self) -> Connection:
-        """Make a connection that is not connected yet."""
+        """Make a connection that is not connected yet. May take a second, and raise what `connect` does."""
         return Connection(self._pool.make_connection())
 
 
@@ -112,23 +115,28 @@ def cluster_address(url: str) -> tuple[Address, list[Node]]:
     """
     parts = urlsplit(url)
     who, at, hosts = parts.netloc.rpartition("@")
-    nodes = [_node(host) for host in hosts.split(",")]
-    if parts.scheme not in ("redis", "rediss") or None in nodes:
+    nodes = read_nodes(hosts, DEFAULT_PORT)
+    if parts.scheme not in ("redis", "rediss") or not nodes:
         raise ConfigurationError(
             "redis.url",
             "this is no address of a Redis Cluster",
             "Name some of its nodes: redis://HOST:PORT,HOST:PORT, or set redis.cluster to false.",
         )
-    found = [node for node in nodes if node is not None]
-    return Address(urlunsplit(parts._replace(netloc=who + at + hosts.split(",")[0]))), found
+    return Address(urlunsplit(parts._replace(netloc=who + at + hosts.split(",")[0]))), nodes
 
 
-def _node(text: str) -> Node | None:
-    try:
-        parts = urlsplit(f"//{text}")
-        return Node(parts.hostname, parts.port or DEFAULT_PORT) if parts.hostname else None
-    except ValueError:
-        return None
+def read_nodes(hosts: str, default_port: int) -> list[Node]:
+    """Read `HOST[:PORT],…`; nothing where any of them cannot be read."""
+    nodes: list[Node] = []
+    for text in hosts.split(","):
+        try:
+            parts = urlsplit(f"//{text}")
+            if not parts.hostname:
+                return []
+            nodes.append(Node(parts.hostname, parts.port or default_port))
+        except ValueError:
+            return []
+    return nodes
 
 
 def refused(answers: Iterable[Any]) -> RedisError | None:

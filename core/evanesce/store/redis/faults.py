@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -33,6 +35,8 @@ _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
 
 def unavailable(error: Exception) -> StoreUnavailable:
     """Give the error that a caller is told."""
+    if isinstance(error.__context__, ssl.SSLError):
+        return StoreUnavailable("The message store's certificate is not trusted, or it does not speak TLS.")
     for kind, meaning in _MEANINGS:
         if isinstance(error, kind):
             return StoreUnavailable(meaning)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from evanesce.errors import StoreUnavailable
 from evanesce.logs import folded
@@ -66,6 +66,8 @@ class Link:
         self._token = trio.lowlevel.current_trio_token()
         self._watchers: list[Callable[[], None]] = []
         self._stopping = False
+        self._leaving = False  # the server takes no messages, and another one may
+        self._fault = StoreUnavailable().message
         self._tried = trio.Event()
         self._ended = trio.Event()
         self._thread = threading.Thread(target=self._work, name="evanesce-redis-writer", daemon=True)
@@ -107,6 +109,9 @@ class Link:
         """
         answers = await self.exchange(*commands)
         if (refusal := refused(answers)) is not None:
+            if isinstance(refusal, ReadOnlyError) and self._address.moves:
+                self._leaving = True
+                self.look()
             raise unavailable(refusal)
         return answers
 
@@ -143,7 +148,7 @@ class Link:
 
     def _submit(self, commands: Sequence[Command], task: trio.lowlevel.Task | None) -> Call:
         if not self.up:
-            raise StoreUnavailable()
+            raise StoreUnavailable(self._fault)
         call = Call(commands, task)
         if self._outstanding >= OUTSTANDING or self._outstanding_bytes + call.size > OUTSTANDING_BYTES:
             raise StoreUnavailable("The message store is too busy. Try again in a moment.")
@@ -189,12 +194,14 @@ class Link:
         self._hop(self._ended.set)
 
     def _connect(self) -> Connection | None:
-        connection = self._address.connection()
+        connection: Connection | None = None
         try:
+            connection = self._address.connection()
             connection.connect()
             _load_scripts(connection)
         except BROKEN as error:
-            connection.close()
+            if connection is not None:
+                connection.close()
             self._down(error)
             return None
         if not self.up:
@@ -207,6 +214,7 @@ class Link:
     def _down(self, error: Exception) -> None:
         if self.up or not self._tried.is_set():
             logger.warning("the message store does not answer: %s", code(error))
+        self._fault = unavailable(error).message
         self.up = False
         self._hop(self._tried.set)
 
@@ -214,6 +222,10 @@ class Link:
         """Do what is asked, `calls` first, until the connection breaks, or the end; gives the calls not sent yet."""
         heard_at = time.monotonic()
         while not self._stopping:
+            if self._leaving:
+                self._leaving = False
+                self._refuse(LONGEST_DELAY)  # no sooner than it is of use
+                return calls
             if (not calls or time.monotonic() - heard_at > IDLE_SECONDS) and _ended(connection):
                 return calls
             try:

@@ -24,6 +24,7 @@ from evanesce.store.redis.link import Link
 from evanesce.store.redis.log import Log
 from evanesce.store.redis.notices import Notices, encode
 from evanesce.store.redis.presence import PresenceKeeper
+from evanesce.store.redis.sentinel import SentinelAddress
 from evanesce.store.redis.shards import ClusterSubscriber
 from evanesce.store.redis.subscriber import Subscriber
 from evanesce.store.redis.usage import Usage
@@ -57,7 +58,8 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
             subscriber = ClusterSubscriber(way, address, keys)
         else:
             embedded = redis.url == "embedded"
-            address = Address(await stack.enter_async_context(embedded_valkey()) if embedded else redis.url)
+            url = await stack.enter_async_context(embedded_valkey()) if embedded else redis.url
+            address = SentinelAddress(url) if "+sentinel:" in url else Address(url)
             link = way = await stack.enter_async_context(Link(address))
             subscriber = Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
         await stack.enter_async_context(subscriber)

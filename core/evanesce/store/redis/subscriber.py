@@ -146,9 +146,10 @@ class Subscriber:
     def _work(self) -> None:
         delay = 0.0
         while not self._stopping.wait(delay):
-            connection = self._address.connection()
+            connection: Connection | None = None
             started = time.monotonic()
             try:
+                connection = self._address.connection()
                 connection.connect()
                 self._listen(connection)
             except BROKEN as error:
@@ -156,7 +157,8 @@ class Subscriber:
             except Exception as error:
                 # A defect, ours or the driver's: rooms must not hear nothing for ever.
                 logger.error("the subscriber failed: %s", code(error))
-            connection.close()
+            if connection is not None:
+                connection.close()
             self._broken()
             lasted = time.monotonic() - started > 1
             delay = 0.01 if lasted else min(max(0.01, delay * 2), LONGEST_DELAY)

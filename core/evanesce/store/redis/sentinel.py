@@ -1,0 +1,63 @@
+"""Where Redis is by what its sentinels say, who are asked before every connection: the primary may be another one."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from redis.exceptions import ConnectionError
+
+from evanesce.errors import ConfigurationError
+from evanesce.store.redis.connection import BROKEN, Address, Connection, read_nodes, refused
+
+DEFAULT_PORT = 26_379
+
+_USER, _PASSWORD = "sentinel_username", "sentinel_password"
+
+
+class SentinelAddress(Address):
+    """`redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DATABASE][?OPTIONS]`, `rediss` for TLS.
+
+    User and password are for Redis, `sentinel_username` and `sentinel_password` among the options for the sentinels.
+    All other options are for both. Raises `ConfigurationError` for a URL that cannot be read.
+    """
+
+    moves = True
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        who, at, hosts = parts.netloc.rpartition("@")
+        self._sentinels = read_nodes(hosts, DEFAULT_PORT)
+        self._service, _, database = parts.path.strip("/").partition("/")
+        if not self._sentinels or not self._service:
+            raise ConfigurationError(
+                "redis.url",
+                "this is no address of sentinels",
+                "Write it as redis+sentinel://HOST:PORT,HOST:PORT/SERVICE.",
+            )
+        options = dict(parse_qsl(parts.query))
+        user, password = options.pop(_USER, ""), options.pop(_PASSWORD, None)
+        own = "" if password is None else f"{quote(user, safe='')}:{quote(password, safe='')}@"
+        scheme, query = parts.scheme.partition("+")[0], urlencode(options)
+        anywhere = urlunsplit((scheme, f"{who}{at}localhost", f"/{database or 0}", query, ""))
+        super().__init__(anywhere)
+        self._redis = Address(anywhere)
+        self._sentinel = Address(urlunsplit((scheme, f"{own}localhost", "", query, "")))
+
+    def connection(self) -> Connection:
+        """Ask the sentinels for the primary, one after the other, and make a connection to it.
+
+        Raises `redis.ConnectionError` where none of them knows.
+        """
+        for sentinel in self._sentinels:
+            connection = self._sentinel.at(*sentinel).connection()
+            try:
+                connection.connect()
+                [answer] = connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)])
+            except BROKEN:
+                continue
+            finally:
+                connection.close()
+            if answer is not None and refused([answer]) is None:
+                host, port = answer
+                return self._redis.at(bytes(host).decode(), int(port)).connection()
+        raise ConnectionError("no sentinel knows the primary")
