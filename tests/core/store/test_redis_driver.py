@@ -34,7 +34,16 @@ def test_the_driver_has_what_is_called() -> None:
         "can_read",
     ):
         assert callable(getattr(driver, name)), name
-    assert callable(redis.connection.ConnectionPool.make_connection)
+    pool = redis.connection.ConnectionPool()
+    assert issubclass(pool.connection_class, redis.connection.AbstractConnection)
+    assert isinstance(pool.connection_kwargs, dict)
+
+
+async def test_there_is_no_end_of_connections(valkey: RedisBackend) -> None:
+    """redis-py's pool makes a hundred; after half a minute without Redis that many were tried."""
+    for address in (Address(valkey.url), Address("redis://127.0.0.1:1").at("127.0.0.1", 2)):
+        for _ in range(300):
+            address.connection().close()
 
 
 @contextmanager

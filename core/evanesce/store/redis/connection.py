@@ -105,7 +105,8 @@ class Address:
 
     def connection(self) -> Connection:
         """Make a connection that is not connected yet. May take a second, and raise what `connect` does."""
-        return Connection(self._pool.make_connection())
+        # Not by the pool's own `make_connection`, which counts those that it made, and makes no more than a hundred.
+        return Connection(self._pool.connection_class(**self._pool.connection_kwargs))
 
 
 def cluster_address(url: str) -> tuple[Address, list[Node]]:
