@@ -86,6 +86,8 @@ class PresenceKeeper:
         self._rooms: dict[str, _Local] = {}
         self._lease_seconds = LEASE_SECONDS
         self._renewed_at = self._lost_at = time.monotonic()
+        self._renewed_then = 0  # the same by Redis's clock
+        self._forgotten = False  # Redis has lost its memory since then
         self._work = trio.Event()
         # Redis may have lost the lease meanwhile, and everything with it.
         link.watch(lambda: self._work.set())
@@ -243,8 +245,8 @@ class PresenceKeeper:
         """Take longer leases after one ran out: else the people of a slow server leave and come back by turns."""
         now = time.monotonic()
         late = now - self._renewed_at
-        if late < self._lease_seconds:
-            return  # it did not run out: Redis has lost it
+        if self._forgotten:
+            return  # it was not this server that was slow
         self._lost_at = now
         self._lease_seconds = min(max(2 * self._lease_seconds, 1.5 * late), LONGEST_LEASE_SECONDS)
         logger.warning("this server did not renew its lease for %.0f s: its people had left their rooms", late)
@@ -254,7 +256,7 @@ class PresenceKeeper:
         sent = time.monotonic()
         if sent - self._lost_at > CALM_SECONDS:
             self._lease_seconds = LEASE_SECONDS
-        [(held, now, dead)] = await self._link.run(
+        [(held, now, dead, since)] = await self._link.run(
             LEASE.call(
                 [self._keys.leases, self._keys.lives, self._keys.since, self._keys.heard],
                 *(server, round(self._lease_seconds * 1000), how, self.name, REMEMBER_SECONDS * 1000),
@@ -262,7 +264,9 @@ class PresenceKeeper:
             )
         )
         self._clock.measured(now, sent, time.monotonic())
+        self._forgotten = since > self._renewed_then
         if held:
+            self._renewed_then = now
             self._renewed_at = sent  # the answer may have waited here, as long as this server stood still
         return bool(held) or server != self._server, [name.decode() for name in dead]
 

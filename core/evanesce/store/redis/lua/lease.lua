@@ -2,7 +2,7 @@
 -- ARGV: the server, how long in milliseconds, `renew` or `take`, its name for as long as it lives, how long its life
 -- is remembered, and after how long without a word from any server it was Redis that was away, all in milliseconds.
 -- A lease that ran out is not renewed: others may be taking the server's people out of their rooms this moment.
--- Answers: 1 or 0, the time in milliseconds, the servers whose leases ran out.
+-- Answers: 1 or 0, the time in milliseconds, the servers whose leases ran out, and since when anything is remembered.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -25,4 +25,5 @@ local held = ARGV[3] == 'take' or (ends and tonumber(ends) > now)
 if held then
   redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 end
-return { held and 1 or 0, now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100) }
+local ran_out = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
+return { held and 1 or 0, now, ran_out, tonumber(redis.call('GET', KEYS[3])) }
