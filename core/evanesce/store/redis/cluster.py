@@ -140,10 +140,8 @@ class Cluster:
         elif isinstance(answer, AskError):  # its slot is being moved, and this key is on the other side, or new
             told: Any = answer  # half typed
             node = Node(told.host, told.port)
-            if node in self._links:
-                return (await self._exchange(node, [("ASKING",), command]))[1]
-            self.suspect()
-            await trio.sleep(AGAIN_SECONDS)
+            await (self._links.get(node) or self._open(node)).tried()
+            return (await self._exchange(node, [("ASKING",), command]))[1]
         else:
             await trio.sleep(AGAIN_SECONDS)
         return answer
@@ -201,13 +199,18 @@ class Cluster:
         self._take(Topology(told, node))
         return True
 
+    def _open(self, node: Node) -> Link:
+        """Have a way to a node, until it is found to have no slots."""
+        link = self._links[node] = Link(self._address.at(*node))
+        for connected in self._watchers:
+            link.watch(connected)
+        link.start()
+        return link
+
     def _take(self, topology: Topology) -> None:
         self._topology = topology
         for node in topology.nodes - self._links.keys():
-            link = self._links[node] = Link(self._address.at(*node))
-            for connected in self._watchers:
-                link.watch(connected)
-            link.start()
+            self._open(node)
         for node in self._links.keys() - topology.nodes:
             self._links.pop(node).stop()
         read, self._read = self._read, trio.Event()
