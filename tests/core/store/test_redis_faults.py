@@ -11,6 +11,7 @@ import trio.testing
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
+from evanesce.model import timestamp
 from evanesce.store.base import (
     Departed,
     Entered,
@@ -353,11 +354,14 @@ async def test_while_redis_is_away_no_lease_runs_out(
     await two.enter(room_id, [BOB], 10, 10)
     leases = "evanesce:{servers}:leases"
     names = set(valkey.client.zrange(leases, 0, -1))
+    await eventually(one.servers)
     async with one.follow(room_id, 10) as feed:
         valkey.away()
         await trio.sleep(1)  # longer than a lease: that is what is tried
         valkey.back()
         await eventually(lambda: one.healthy and two.healthy)
+        lives = await one.servers()
+        assert lives is None or min(lives.values()) > timestamp(one.now()), "nobody is taken for dead"
         ends = dict(valkey.client.zrange(leases, 0, -1, withscores=True))
 
         def renewed() -> bool:

@@ -160,7 +160,10 @@ class PresenceKeeper:
     async def servers(self) -> dict[str, int] | None:
         """Say until when, in milliseconds, each server lives or lived; None while that cannot be known."""
         [answer] = await self._link.run(
-            SERVERS.call([self._keys.lives, self._keys.since], round(LEASE_SECONDS * 1000), REMEMBER_SECONDS * 1000)
+            SERVERS.call(
+                [self._keys.lives, self._keys.since, self._keys.heard],
+                *(round(LEASE_SECONDS * 1000), REMEMBER_SECONDS * 1000, round(AWAY_SECONDS * 1000)),
+            )
         )
         if answer is None:
             return None
