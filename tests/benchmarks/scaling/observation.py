@@ -41,7 +41,7 @@ def _look(fleet: Fleet) -> _Moment:
         valkey_cpu=cpu_seconds([fleet.valkey.pid]),
         commands=sum(calls.values()),
         scripts=calls.get("cmdstat_evalsha", 0),
-        publishes=calls.get("cmdstat_publish", 0),
+        publishes=calls.get("cmdstat_spublish", 0),
         bytes_in=statistics["total_net_input_bytes"],
         bytes_out=statistics["total_net_output_bytes"],
     )
