@@ -17,7 +17,7 @@ LEASED_SHARE = 4
 LEASE_SECONDS = 5.0
 """How long leased tokens serve. What is left over then has come back to the bucket by itself."""
 
-ASK_SECONDS = 0.25
+ASK_SECONDS = 0.2
 """How long the store may take; what is asked must not wait for it on top of what the store takes for the rest."""
 
 ALONE_SECONDS = 1.0
