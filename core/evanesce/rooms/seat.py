@@ -89,7 +89,7 @@ class Seat:
 
     def lose(self, lost: Lost) -> str:
         """Note that messages may have been lost; gives the cursor from which this client has to join again."""
-        if self._number > lost.number:  # of before the store lost its memory, by a clock that has been set back since
+        if self._number > lost.number:  # numbers that were given before are given again
             self._number = self._withdrawn = 0
         if self._held is not None:
             return self.cursor

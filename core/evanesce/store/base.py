@@ -150,8 +150,8 @@ class Closed:
 class Lost:
     """Messages may have been lost that cannot be had any more; `cursor` is the last one given before, or the start.
 
-    `number` and `version` are where the room stands now: less than they were where the store lost its memory, and its
-    clock has been set back as well.
+    What is given next has numbers above `number`, and `version` is where the room stands now: less than they were where
+    a store that had not heard of everything took another's place, or lost its memory and had its clock set back.
     """
 
     cursor: str

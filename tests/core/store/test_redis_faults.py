@@ -453,6 +453,9 @@ async def test_when_numbers_come_again_it_is_told_and_nothing_new_is_missed(
             assert of_kind(told, Lost), "what may be lost is told"
             assert [each.message.content for each in of_kind(told, Positioned)] == said, "and nothing new is missed"
             assert isinstance(told[0], Lost | PresenceChanged)
+            numbers = [each.number for each in of_kind(told, Positioned)]
+            assert of_kind(told, Lost)[0].number < numbers[0], "or rooms would take what is new for old"
+            assert numbers == sorted(set(numbers))
 
         async def both_are_there() -> bool:
             return set((await other.presence(room_id, 10)).people or ()) == {ADA, BOB}

@@ -284,7 +284,9 @@ class RoomFeed:
         messages = reading.position.messages - behind.messages
         had = sum(body is not None for body in bodies.values())
         if new_epoch or had + taken_back < messages:
-            self._ready.append(Lost(str(self._at), reading.position.number, reading.version))
+            # What is given next may have numbers that were given before.
+            number = min([reading.position.number, *(entry.number - 1 for entry in entries)])
+            self._ready.append(Lost(str(self._at), number, reading.version))
         if new_epoch:
             self._version = min(self._version, reading.version)
             self._presence.suspect(self._room_id)

@@ -17,6 +17,7 @@ _SETTINGS = (
     "commandlog-execution-slower-than",
     "commandlog-request-larger-than",
     "commandlog-reply-larger-than",
+    "cluster-require-full-coverage",
 )
 
 _LOGS = {
@@ -39,7 +40,7 @@ async def inspect(way: Link | Cluster) -> list[str]:
     names: list[str] = []
     cautions: list[str] = []
     for node, link in way.links.items():
-        name, *rest = await _inspect(link)
+        name, *rest = await _inspect(link, clustered=True)
         names.append(f"{node.host}:{node.port} {name}")
         cautions += [f"{node.host}:{node.port} {caution}" for caution in rest]
     if way.uncovered:
@@ -47,7 +48,7 @@ async def inspect(way: Link | Cluster) -> list[str]:
     return ["; ".join(sorted(names)), *cautions]
 
 
-async def _inspect(link: Link) -> list[str]:
+async def _inspect(link: Link, *, clustered: bool = False) -> list[str]:
     info = _info(
         *await link.run(("INFO", "server"), ("INFO", "persistence"), ("INFO", "replication"), ("INFO", "memory"))
     )
@@ -60,6 +61,7 @@ async def _inspect(link: Link) -> list[str]:
         *_replicas(info),
         *_memory(info, settings),
         *_logs(settings),
+        *(_coverage(settings) if clustered else ()),
     ]
 
 
@@ -111,6 +113,12 @@ def _logs(settings: dict[str, str] | None) -> list[str]:
     return [
         f"{name}: {why}; set it to -1" for name, why in _LOGS.items() if settings and settings.get(name, "-1") != "-1"
     ]
+
+
+def _coverage(settings: dict[str, str] | None) -> list[str]:
+    if settings is None or settings.get("cluster-require-full-coverage") != "yes":
+        return []
+    return ["cluster-require-full-coverage: while one primary is away all rooms stand still; set it to no"]
 
 
 def _info(*sections: Any) -> dict[str, str]:

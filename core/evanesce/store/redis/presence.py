@@ -73,9 +73,12 @@ class _Local:
 
 
 class PresenceKeeper:
-    """Presence in all rooms, and this server's lease. `run` must run beside it."""
+    """Presence in all rooms, and this server's lease. `run` must run beside it.
 
-    def __init__(self, link: Commands, keys: Keys, clock: Clock, server_id: str) -> None:
+    `replicated`: a new connection may be to a replica that took its primary's place and had not heard of everything.
+    """
+
+    def __init__(self, link: Commands, keys: Keys, clock: Clock, server_id: str, *, replicated: bool) -> None:
         self._link = link
         self._keys = keys
         self._clock = clock
@@ -89,8 +92,15 @@ class PresenceKeeper:
         self._renewed_then = 0  # the same by Redis's clock
         self._forgotten = False  # Redis has lost its memory since then
         self._work = trio.Event()
-        # Redis may have lost the lease meanwhile, and everything with it.
-        link.watch(lambda: self._work.set())
+        self._replicated = replicated
+        link.watch(self._connected)
+
+    def _connected(self) -> None:
+        """Look at the lease, which Redis may have lost with everything else; a replica may have lost any of it."""
+        if self._replicated:
+            for local in self._rooms.values():
+                local.settled = False
+        self._work.set()
 
     def _new_server(self) -> str:
         # A lease that ran out is never renewed, as others may be clearing up behind it: its holder takes a new name.

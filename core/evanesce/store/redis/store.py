@@ -63,7 +63,7 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
             link = way = await stack.enter_async_context(Link(address))
             subscriber = Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
         await stack.enter_async_context(subscriber)
-        presence = PresenceKeeper(way, keys, clock, server_id)
+        presence = PresenceKeeper(way, keys, clock, server_id, replicated=redis.cluster or address.moves)
         stack.push_async_callback(presence.stop)
         store = _RedisStore(way, subscriber, keys, clock, presence, round(ttl * 1000))
         await stack.enter_async_context(background(presence.run, store.look_after_rooms))
