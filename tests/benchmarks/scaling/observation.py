@@ -36,7 +36,7 @@ def _look(fleet: Fleet) -> _Moment:
     calls: dict[str, int] = {name: of["calls"] for name, of in client.info("commandstats").items()}
     return _Moment(
         at=time.perf_counter(),
-        messages=calls.get("cmdstat_set", 0),  # each message is stored by one SET, and next to nothing else is
+        messages=calls.get("cmdstat_xadd", 0),  # each message is one entry of an index
         server_cpu=cpu_seconds(fleet.pids),
         valkey_cpu=cpu_seconds([fleet.valkey.pid]),
         commands=sum(calls.values()),
