@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import trio
@@ -130,8 +131,11 @@ def check_contents(person: Person, talk: Talk) -> None:
         assert (message["createdAt"], message["expiresAt"]) == (sent["createdAt"], sent["expiresAt"])
 
 
-def check_record(person: Person, talk: Talk, order: list[str]) -> None:
-    """Check that `person` heard all of `order` from the first `joined` on, once, but for what `missed` counts."""
+def check_record(person: Person, talk: Talk, order: list[str], refused: Collection[str] = ()) -> None:
+    """Check that `person` heard all of `order` from the first `joined` on, once, but for what `missed` counts.
+
+    `refused` are the errors that may have been told.
+    """
     place = {message_id: number for number, message_id in enumerate(order)}
     heard = ids(person.messages())
     places = [place[message_id] for message_id in heard]
@@ -156,7 +160,8 @@ def check_record(person: Person, talk: Talk, order: list[str]) -> None:
     else:
         assert sum(missed) == len(absent)
     assert absent <= talk.taken_back, "nobody was away for as long as a message lives"
-    assert not [event for event in person.record if event["type"] in ("gap", "skipped", "error")]
+    assert not [event["type"] for event in person.record if event["type"] in ("gap", "skipped")]
+    assert {event["code"] for event in person.record if event["type"] == "error"} <= set(refused)
 
     told = {event["messageId"] for event in person.record if event["type"] == "unsent"}
     for visit in visits:

@@ -25,6 +25,9 @@ PEOPLE = 12
 """In each room."""
 
 SHARED = ("limits.messages_per_second=100000", "limits.burst=100000", "server.secret=" + "s" * 32)
+REFUSED = ("store_unavailable", "message_not_found")
+"""What people are told while Valkey is cut off; the second where the answer to taking something back was lost."""
+
 FEW_BYTES, MANY_BYTES = 8192, 32 * 1024 * 1024
 """How much may wait in Valkey for a subscriber: while it is to lose one, and else."""
 
@@ -138,6 +141,6 @@ async def test_everyone_hears_the_same_on_whichever_server(
         assert len(order) > PEOPLE
         for person in people:
             check_contents(person, talk)
-            check_record(person, talk, order)
+            check_record(person, talk, order, REFUSED)
         for observer in watching:
             await all_are_there(observer, talk, {person.user_id for person in people})
