@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 import trio
@@ -26,6 +27,7 @@ from evanesce.store.base import (
 from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import link as links
 from evanesce.store.redis import open_redis_store, presence
+from evanesce.store.redis.scripts import SETTLE, Command
 from tests.core.store.backends import Record, RedisBackend, draft, eventually, happenings, of_kind, python, until
 
 ADA, BOB = Person("ada", "Ada"), Person("bob", "Bob")
@@ -341,6 +343,59 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 
     await eventually(back, 5)
     assert await one.leave(room_id, ["ada"]) == 0
+
+
+MANY = """
+import sys, trio
+from evanesce.config.model import RedisTable
+from evanesce.store.base import Person
+from evanesce.store.redis import open_redis_store, presence
+presence.LEASE_SECONDS, presence.RENEW_SECONDS = 1.0, 0.1
+async def main():
+    async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
+        for room_id in sys.argv[2:]:
+            await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+        print("ready", flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "SLICE", 1)
+    rooms = [f"room-{number}" for number in range(30)]
+    settled = list[links.Link]()
+    clearing, cleared = trio.Event(), trio.Event()
+    run = links.Link.run
+
+    async def slow(link: links.Link, *commands: Command) -> list[Any]:
+        if any(command[1] == SETTLE.digest for command in commands):
+            settled.append(link)
+            clearing.set()
+            if settled.count(settled[0]) == len(rooms):
+                cleared.set()
+            if link is settled[0]:
+                await trio.sleep(0.1)  # all rooms take as long as three leases
+        return await run(link, *commands)
+
+    one = await valkey.open("one")
+    await one.enter(room_id, [BOB], 10, 10)
+    async with python(MANY, valkey.url, *rooms):
+        monkeypatch.setattr(links.Link, "run", slow)
+    with trio.fail_after(5):
+        await clearing.wait()  # so it is `one` that is slow
+    two = await valkey.open("two")
+    async with two.follow(room_id, 10) as feed:
+        with trio.fail_after(10):
+            await cleared.wait()
+        await two.append(room_id, [draft(room_id)])
+        heard = await until(feed, Positioned)
+    assert not of_kind(heard, Departed), "nobody else was taken for dead meanwhile"
+    assert await two.counts([room_id, *rooms]) == [1] + [0] * len(rooms)
 
 
 async def test_while_redis_is_away_no_lease_runs_out(

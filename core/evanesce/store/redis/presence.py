@@ -90,17 +90,20 @@ class PresenceKeeper:
         self._lease_seconds = LEASE_SECONDS
         self._renewed_at = self._lost_at = time.monotonic()
         self._renewed_then = 0  # the same by Redis's clock
-        self._forgotten = False  # Redis has lost its memory since then
-        self._work = trio.Event()
+        self._due = trio.Event()  # the lease has to be looked at now
+        self._renewed = trio.Event()  # it was, since the last connection was made
+        self._work = trio.Event()  # a room is in doubt, or a server is dead
+        self._dead: set[str] = set()
         self._replicated = replicated
         link.watch(self._connected)
 
     def _connected(self) -> None:
         """Look at the lease, which Redis may have lost with everything else; a replica may have lost any of it."""
         if self._replicated:
-            for local in self._rooms.values():
-                local.settled = False
-        self._work.set()
+            self._doubt_all()
+        if self._renewed.is_set():
+            self._renewed = trio.Event()
+        self._due.set()
 
     def _new_server(self) -> str:
         # A lease that ran out is never renewed, as others may be clearing up behind it: its holder takes a new name.
@@ -184,7 +187,7 @@ class PresenceKeeper:
     async def restore(self, room_id: str) -> None:
         """Make sure that this server's people are in a room, after Redis was away."""
         if room_id in self._rooms:
-            await self._renew()
+            await self._renewed.wait()
             await self._settle([room_id])
 
     def forget(self, room_id: str) -> None:
@@ -199,15 +202,33 @@ class PresenceKeeper:
         if (local := self._rooms.get(room_id)) is not None:
             self.doubt(local)
 
-    # The task
+    # The tasks
 
     async def run(self) -> None:
-        """Renew the lease, settle what is in doubt, and clear up behind servers that died."""
-        await self._patiently(self._clear_own)
+        """Renew the lease, settle what is in doubt, and clear up behind servers that died.
+
+        The lease has a task of its own: the rest may take longer than a lease lasts.
+        """
+        await self._patiently(self._begin)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_lease)
+            nursery.start_soon(self._put_right)
+
+    async def _keep_lease(self) -> None:
         while True:
-            await self._patiently(self._round)
+            self._due = trio.Event()
+            await self._patiently(self._renew)
+            self._renewed.set()
             with trio.move_on_after(RENEW_SECONDS):
-                await self._work.wait()
+                await self._due.wait()
+
+    async def _put_right(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            # First its own: who is under a name that this server has lost moves to its new one, and does not leave.
+            await self._patiently(lambda: self._settle(list(self._rooms)))
+            await self._patiently(self._clear_up_all)
 
     async def stop(self) -> None:
         """Take this server's people out of all rooms, and give its lease back, within `STOP_SECONDS`."""
@@ -235,68 +256,75 @@ class PresenceKeeper:
             else:
                 return
 
-    async def _round(self) -> None:
-        self._work = trio.Event()
-        dead = await self._renew()
-        for server in dead:
-            await self._clear_up(server)
-        await self._settle(list(self._rooms))
+    async def _begin(self) -> None:
+        """Take a lease, and find the servers of the same id: there is no other of it now, or ought not to be."""
+        await self._lease("take")
+        [servers] = await self._link.run(("ZRANGE", self._keys.leases, 0, -1))
+        names = (name.decode() for name in servers)
+        self._bury([name for name in names if name.rpartition(".")[0] == self._server_id and name != self._server])
 
-    async def _renew(self) -> list[str]:
-        """Renew the lease, or take one under a new name; gives the servers whose leases ran out."""
-        held, dead = await self._lease("renew")
+    async def _renew(self) -> None:
+        """Renew the lease, or take one under a new name."""
+        held, forgotten = await self._lease("renew")
         if not held:
-            # Between the answer and the next request there is no checkpoint: of several who find it so, one acts.
             self._server = self._new_server()
-            self._lengthen()
-            for local in self._rooms.values():
-                self.doubt(local)
-            _, dead = await self._lease("take")
-        return dead
+            if not forgotten:
+                self._lengthen()
+            self._doubt_all()
+            await self._lease("take")
 
     def _lengthen(self) -> None:
         """Take longer leases after one ran out: else the people of a slow server leave and come back by turns."""
         now = time.monotonic()
         late = now - self._renewed_at
-        if self._forgotten:
-            return  # it was not this server that was slow
         self._lost_at = now
         self._lease_seconds = min(max(2 * self._lease_seconds, 1.5 * late), LONGEST_LEASE_SECONDS)
         logger.warning("this server did not renew its lease for %.0f s: its people had left their rooms", late)
 
-    async def _lease(self, how: str) -> tuple[bool, list[str]]:
-        server = self._server
+    async def _lease(self, how: str) -> tuple[bool, bool]:
+        """Ask for the lease: whether it is held, and whether Redis has lost its memory since it was renewed."""
         sent = time.monotonic()
         if sent - self._lost_at > CALM_SECONDS:
             self._lease_seconds = LEASE_SECONDS
         [(held, now, dead, since)] = await self._link.run(
             LEASE.call(
                 [self._keys.leases, self._keys.lives, self._keys.since, self._keys.heard],
-                *(server, round(self._lease_seconds * 1000), how, self.name, REMEMBER_SECONDS * 1000),
+                *(self._server, round(self._lease_seconds * 1000), how, self.name, REMEMBER_SECONDS * 1000),
                 round(AWAY_SECONDS * 1000),
             )
         )
         self._clock.measured(now, sent, time.monotonic())
-        self._forgotten = since > self._renewed_then
+        forgotten = since > self._renewed_then
         if held:
             self._renewed_then = now
             self._renewed_at = sent  # the answer may have waited here, as long as this server stood still
-        return bool(held) or server != self._server, [name.decode() for name in dead]
+        self._bury([name.decode() for name in dead])
+        return bool(held), forgotten
 
-    async def _clear_own(self) -> None:
-        """Clear up behind servers of the same id: there is no other of it now, or ought not to be."""
-        await self._lease("take")
-        [servers] = await self._link.run(("ZRANGE", self._keys.leases, 0, -1))
-        for server in (name.decode() for name in servers):
-            if server.rpartition(".")[0] == self._server_id and server != self._server:
-                await self._clear_up(server)
+    def _bury(self, servers: Sequence[str]) -> None:
+        """Note that servers are dead."""
+        if servers:
+            self._dead.update(servers)
+            self._work.set()
+
+    async def _clear_up_all(self) -> None:
+        while self._dead:
+            server = next(iter(self._dead))
+            await self._clear_up(server)
+            self._dead.discard(server)
 
     async def _clear_up(self, server: str) -> None:
         """Take a dead server's people out of their rooms. Others may do the same at the same time."""
         [rooms] = await self._link.run(("SMEMBERS", self._keys.rooms(server)))
-        for room_id in (room.decode() for room in rooms):
-            at = self._keys.at(room_id, server)
-            await self._link.run(SETTLE.call([*self._three(room_id), at, at], new_epoch(), KEEP))
+        for start in range(0, len(rooms), SLICE):
+            room_ids = [room.decode() for room in rooms[start : start + SLICE]]
+            ats = [self._keys.at(room_id, server) for room_id in room_ids]
+            await self._link.run(
+                *(
+                    SETTLE.call([*self._three(room_id), at, at], new_epoch(), KEEP)
+                    for room_id, at in zip(room_ids, ats, strict=True)
+                )
+            )
         await self._link.run(("UNLINK", self._keys.rooms(server)), ("ZREM", self._keys.leases, server))
         logger.info("a server is gone: %d rooms were cleared of its people", len(rooms))
 
@@ -326,6 +354,10 @@ class PresenceKeeper:
             self._tidy(room_id, local)
 
     # Between them
+
+    def _doubt_all(self) -> None:
+        for local in self._rooms.values():
+            self.doubt(local)
 
     def doubt(self, local: _Local) -> None:
         """Note that Redis may not agree about a room."""
