@@ -5,6 +5,7 @@ EvanesceError
 ├── PluginError               a plugin's: it cannot be loaded, or breaks its contract
 └── CommandError              a command's: it goes to the client as the protocol's `error`
     ├── BadRequest            a field is missing or wrong
+    ├── RateLimited           somebody is too fast
     ├── AuthFailed            the credential proves nothing
     ├── Rejected              a plugin refused it
     └── Unavailable           something that the command needs is down; the same command may succeed later
@@ -16,6 +17,7 @@ EvanesceError
 from __future__ import annotations
 
 import enum
+from math import ceil
 
 
 class ErrorCode(enum.StrEnum):
@@ -172,6 +174,13 @@ class BadRequest(CommandError):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(ErrorCode.BAD_REQUEST, message, field=field)
+
+
+class RateLimited(CommandError):
+    """Somebody is too fast, and may go on after `wait` seconds: told in whole milliseconds, never less."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=ceil(wait * 1000) / 1000)
 
 
 class AuthFailed(CommandError):

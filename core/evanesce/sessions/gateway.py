@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from evanesce.errors import CloseCode, CommandError, ErrorCode, Unavailable
+from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited, Unavailable
 from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignInPage
 from evanesce.logs import folded
 from evanesce.model import User
@@ -120,7 +120,7 @@ class Gateway:
             if who is None:
                 raise CommandError(ErrorCode.UNAUTHENTICATED, "Sign in first: this needs a bearer token.")
             if wait := self._services.commands_limit.take(who.user.user_id):
-                raise CommandError(ErrorCode.RATE_LIMITED, "Far too fast. Wait a moment.", retry_after=round(wait, 3))
+                raise RateLimited("Far too fast. Wait a moment.", wait)
             return await operations.execute(command, who)
         except CommandError as error:
             self._services.metrics.refused.labels(error.code.value).inc()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest, CommandError, ErrorCode
+from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest, CommandError, ErrorCode, RateLimited
 from evanesce.interfaces import Authenticator, Caller, Repository
 from evanesce.model import Identity, KnownUser, User, UserSeen, timestamp
 from evanesce.protocol import codec, fields
@@ -100,7 +100,7 @@ class Providers:
         wait = await self._sign_ins.take(address)
         if wait:
             message = "Too many sign-ins from this address. Wait a moment."
-            raise CommandError(ErrorCode.RATE_LIMITED, message, retry_after=round(wait, 3))
+            raise RateLimited(message, wait)
 
     def _caller(self, provider: str, user: User | None, address: str) -> Caller:
         return Caller(user, address, ProviderAccounts(provider, self._repository))

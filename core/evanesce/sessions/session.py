@@ -11,7 +11,7 @@ import msgspec
 import trio
 from msgspec import UNSET
 
-from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode, StoreUnavailable
+from evanesce.errors import BadRequest, CloseCode, CommandError, ErrorCode, RateLimited, StoreUnavailable
 from evanesce.frame import Frame, Outgoing, frames
 from evanesce.interfaces import Connection
 from evanesce.logs import folded
@@ -41,6 +41,7 @@ DEPART_SECONDS = 10.0
 SEEN_SECONDS = 10.0
 """How often `lastActive` moves."""
 
+TOO_FAST = "Too fast. Wait a moment."
 GOING_AWAY = "The server is going away."
 RESTARTING = "The server is restarting."
 FAULT = "A fault in the server ended this connection. Come back in a moment."
@@ -352,7 +353,7 @@ class Session:
             raise CommandError(ErrorCode.CONTENT_TOO_LONG, f"A message has at most {most} bytes of UTF-8.")
         wait = await self._services.messages_limit.take(self.user_id)
         if wait:
-            raise _too_fast(wait)
+            raise RateLimited(TOO_FAST, wait)
         draft = Draft(
             message_id=command.message_id or new_id(),
             room_id=command.room_id,
@@ -379,7 +380,7 @@ class Session:
             with trio.move_on_after(INBOX_SECONDS) as waiting:
                 await room.inbox.put(request)
             if waiting.cancelled_caught:
-                raise _too_fast(INBOX_SECONDS)
+                raise RateLimited(TOO_FAST, INBOX_SECONDS)
         else:
             room.inbox.put_over(request)
         self._awaited += 1
@@ -416,10 +417,6 @@ class Session:
         if at_once or now - self._seen_at >= SEEN_SECONDS:
             self._seen_at = now
             self._services.records.record(UserSeen(user_id=self.user_id, last_active=self._now()))
-
-
-def _too_fast(wait: float) -> CommandError:
-    return CommandError(ErrorCode.RATE_LIMITED, "Too fast. Wait a moment.", retry_after=round(wait, 3))
 
 
 def _goodbye(code: CloseCode, reason: str) -> events.Goodbye:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from evanesce.errors import CommandError, ErrorCode
+from evanesce.errors import ErrorCode, RateLimited
 from evanesce.model import Timestamp
 from evanesce.protocol import codec, commands, events
 
@@ -151,7 +151,7 @@ def test_http_has_no_types_and_refs() -> None:
 
 
 def test_an_error_says_what_the_table_says() -> None:
-    error = codec.error_reply(CommandError(ErrorCode.RATE_LIMITED, "Wait.", retry_after=1.5), commands.Ping(ref=3))
+    error = codec.error_reply(RateLimited("Wait.", 1.5), commands.Ping(ref=3))
     assert json.loads(codec.encode_one(error)) == {
         "type": "error",
         "ref": 3,
@@ -160,3 +160,8 @@ def test_an_error_says_what_the_table_says() -> None:
         "retry": True,
         "retryAfter": 1.5,
     }
+
+
+def test_who_is_too_fast_is_never_told_to_come_back_too_soon() -> None:
+    waits = 0.2, 0.0001, 0.20001
+    assert [RateLimited("Wait.", wait).retry_after for wait in waits] == [0.2, 0.001, 0.201]

@@ -218,13 +218,15 @@ class PresenceKeeper:
         while True:
             self._due = trio.Event()
             await self._patiently(self._renew)
-            self._renewed.set()
+            if not self._due.is_set():  # else it may have been asked on a connection that is no more
+                self._renewed.set()
             with trio.move_on_after(RENEW_SECONDS):
                 await self._due.wait()
 
     async def _put_right(self) -> None:
         while True:
             await self._work.wait()
+            await self._renewed.wait()  # nothing is settled under a name that Redis has forgotten
             self._work = trio.Event()
             # First its own: who is under a name that this server has lost moves to its new one, and does not leave.
             await self._patiently(lambda: self._settle(list(self._rooms)))
