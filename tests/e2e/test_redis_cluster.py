@@ -11,6 +11,7 @@ import trio
 from evanesce.cli.client import Refused
 from tests.e2e.people import Person, ids
 from tests.e2e.running import Server
+from tests.e2e.wanderers import a_moment
 from tests.valkey_cluster import ValkeyCluster
 
 
@@ -28,9 +29,7 @@ async def said_at_last(person: Person, room_id: str, content: str) -> str:
         try:
             return str((await person.say(room_id, content))["messageId"])
         except Refused as refused:
-            if not refused.retry:
-                raise
-            await trio.sleep(0.05)  # nothing tells when a replica has taken over
+            await a_moment(refused)
 
 
 async def test_a_primary_is_lost_under_people_who_talk(

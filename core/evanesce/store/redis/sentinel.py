@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from redis.exceptions import ConnectionError
 
 from evanesce.errors import ConfigurationError
 from evanesce.store.redis.connection import BROKEN, Address, Connection, read_nodes, refused
+from evanesce.store.redis.topology import Node
 
 DEFAULT_PORT = 26_379
 
@@ -44,20 +46,32 @@ class SentinelAddress(Address):
         self._sentinel = Address(urlunsplit((scheme, f"{own}localhost", "", query, "")))
 
     def connection(self) -> Connection:
-        """Ask the sentinels for the primary, one after the other, and make a connection to it.
+        """Make a connection to the primary that most sentinels name.
 
-        Raises `redis.ConnectionError` where none of them knows.
+        They are asked one after the other, until more than half of those in the URL agree: one that is cut off from the
+        others goes on naming a primary that is gone. Raises `redis.ConnectionError` where none of them knows.
         """
+        named = Counter[Node]()
         for sentinel in self._sentinels:
-            connection = self._sentinel.at(*sentinel).connection()
-            try:
-                connection.connect()
-                [answer] = connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)])
-            except BROKEN:
-                continue
-            finally:
-                connection.close()
-            if answer is not None and refused([answer]) is None:
-                host, port = answer
-                return self._redis.at(bytes(host).decode(), int(port)).connection()
-        raise ConnectionError("no sentinel knows the primary")
+            if (primary := self._ask(sentinel)) is not None:
+                named[primary] += 1
+                if 2 * named[primary] > len(self._sentinels):
+                    break
+        if not named:
+            raise ConnectionError("no sentinel knows the primary")
+        [(primary, _)] = named.most_common(1)
+        return self._redis.at(*primary).connection()
+
+    def _ask(self, sentinel: Node) -> Node | None:
+        connection = self._sentinel.at(*sentinel).connection()
+        try:
+            connection.connect()
+            [answer] = connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)])
+        except BROKEN:
+            return None
+        finally:
+            connection.close()
+        if answer is None or refused([answer]) is not None:
+            return None
+        host, port = answer
+        return Node(bytes(host).decode(), int(port))
