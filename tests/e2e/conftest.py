@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.running import Server
+from tests.e2e.valkey import Valkey
 from tests.e2e.visitors import Visitor
 from tests.worldid.idkit import fetch
 
@@ -60,6 +62,26 @@ def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
             server.stop()
         else:
             server.wait()
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey for several servers."""
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """The SQLite database of those whom `serve_shared` starts."""
+    return tmp_path / "shared.db"
+
+
+@pytest.fixture
+def serve_shared(serve: Callable[..., Server], valkey: Valkey, database: Path) -> Callable[..., Server]:
+    """Start servers, with settings of the test's own, that share a Valkey, a database and a secret."""
+    shared = [f"server.secret={'s' * 32}", f"redis.url={valkey.url}", f"plugins.sqlite.path={database}"]
+    return partial(serve, *shared)
 
 
 @pytest.fixture

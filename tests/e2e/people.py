@@ -69,6 +69,13 @@ class Person:
         self.token = welcome.get("token", self.token)
         return welcome
 
+    async def connected_to(self, server: Endpoint) -> Person:
+        """Give the same account one more connection, with a record of its own."""
+        other = Person(server, self._nursery, self.name)
+        other.token = self.token
+        await other.connect()
+        return other
+
     async def _remember(self, client: Client) -> None:
         async for event in client.events:
             self.record.append(event)

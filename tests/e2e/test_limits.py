@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -12,37 +11,21 @@ from evanesce.cli.client import Disconnected, Refused
 from evanesce.errors import CloseCode
 from tests.e2e.people import Person
 from tests.e2e.running import Server
-from tests.e2e.valkey import Valkey
 
 RATE, BURST = 5, 20
 FLOOD_SECONDS = 4.0
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture
-def servers(serve: Callable[..., Server], valkey: Valkey, tmp_path: Path) -> list[Server]:
-    shared = ["server.secret=" + "s" * 32, f"redis.url={valkey.url}", f"plugins.sqlite.path={tmp_path}/shared.db"]
-    return [serve(*shared) for _ in range(2)]
-
-
-async def same(person: Person, server: Server, nursery: trio.Nursery) -> Person:
-    """Give somebody another connection."""
-    other = Person(server, nursery, person.name)
-    other.token = person.token
-    await other.connect()
-    return other
+def servers(serve_shared: Callable[..., Server]) -> list[Server]:
+    return [serve_shared() for _ in range(2)]
 
 
 async def test_ten_times_the_rate_over_two_servers(servers: list[Server], nursery: trio.Nursery) -> None:
     ada = await Person.arrive(servers[0], nursery, "Ada")
     ben = await Person.arrive(servers[1], nursery, "Ben")
     room_id = (await ada.ask("create_room"))["roomId"]
-    floods = [ada, await same(ada, servers[1], nursery), await same(ada, servers[1], nursery)]
+    floods = [ada, await ada.connected_to(servers[1]), await ada.connected_to(servers[1])]
     for person in (*floods, ben):
         await person.join(room_id)
     accepted, refused = 0, list[Refused]()
@@ -79,7 +62,7 @@ async def test_ten_times_the_rate_over_two_servers(servers: list[Server], nurser
 async def test_connections_count_over_two_servers(servers: list[Server], nursery: trio.Nursery) -> None:
     ada = await Person.arrive(servers[0], nursery, "Ada")
     for number in range(9):
-        await same(ada, servers[number % 2], nursery)
+        await ada.connected_to(servers[number % 2])
     one_more = Person(servers[1], nursery, "Ada")
     one_more.token = ada.token
     with pytest.raises(Disconnected):

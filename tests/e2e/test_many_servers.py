@@ -6,9 +6,8 @@ It lasts 20 s; for another time, up to a minute, set EVANESCE_TALK_SECONDS.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -24,7 +23,7 @@ ROOMS = 2
 PEOPLE = 12
 """In each room."""
 
-SHARED = ("limits.messages_per_second=100000", "limits.burst=100000", "server.secret=" + "s" * 32)
+FAST = "limits.messages_per_second=100000", "limits.burst=100000"
 REFUSED = ("store_unavailable", "message_not_found")
 """What people are told while Valkey is cut off; the second where the answer to taking something back was lost."""
 
@@ -33,16 +32,8 @@ FEW_BYTES, MANY_BYTES = 8192, 32 * 1024 * 1024
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture
-def servers(serve: Callable[..., Server], valkey: Valkey, tmp_path: Path) -> list[Server]:
-    """Three servers that share a Valkey and a database."""
-    shared = [*SHARED, f"redis.url={valkey.url}", f"plugins.sqlite.path={tmp_path}/shared.db"]
-    return [serve(*shared) for _ in range(3)]
+def servers(serve_shared: Callable[..., Server]) -> list[Server]:
+    return [serve_shared(*FAST) for _ in range(3)]
 
 
 class Trouble:
