@@ -146,7 +146,7 @@ class UserSeen(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RoomActivity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Somebody came into an empty room (`active`), or the last one left it."""
+    """Somebody is in a room (`active`), or nobody is any more."""
 
     room_id: str
     active: bool

@@ -386,12 +386,6 @@ async def a_busy_room(repository: Repository, *servers: str) -> tuple[ChatRoom, 
     return room, sessions
 
 
-async def is_active(repository: Repository, room: ChatRoom) -> bool:
-    found = await repository.room(room.room_id)
-    assert found is not None
-    return found.active
-
-
 async def test_it_names_the_servers_whose_sessions_have_not_ended(repository: Repository) -> None:
     assert list(await repository.servers_in_sessions()) == []
     _, sessions = await a_busy_room(repository, "two", "one", "one", "", "three")
@@ -406,16 +400,18 @@ async def test_the_sessions_of_one_server_end_a_few_at_a_time(repository: Reposi
     assert await repository.end_sessions("nobody", at(5), 2) == 0
 
 
-async def test_a_room_that_was_left_so_is_active_no_more_and_one_where_somebody_stays_is(
-    repository: Repository,
-) -> None:
-    left, _ = await a_busy_room(repository, "one", "one")
-    kept, _ = await a_busy_room(repository, "one", "two")
-    elsewhere, _ = await a_busy_room(repository, "two")
-    await repository.end_sessions("one", at(5), 10)
-    assert [await is_active(repository, room) for room in (left, kept, elsewhere)] == [False, True, True]
-    await repository.end_sessions("two", at(5), 10)
-    assert [await is_active(repository, room) for room in (left, kept, elsewhere)] == [False, False, False]
+async def test_rooms_that_are_marked_active_are_named_in_order(repository: Repository) -> None:
+    rooms = [(await a_busy_room(repository, "one"))[0].room_id for _ in range(4)]
+    rooms.sort()
+    await repository.record([RoomActivity(room_id=rooms[1], active=False)])
+    await repository.close_room(rooms[3], at(5))
+    assert list(await repository.active_rooms("", 10)) == [rooms[0], rooms[2]]
+    assert list(await repository.active_rooms("", 1)) == [rooms[0]]
+    assert list(await repository.active_rooms(rooms[0], 1)) == [rooms[2]]
+    assert list(await repository.active_rooms(rooms[2], 1)) == []
+    again = [RoomActivity(room_id=rooms[1], active=True), RoomActivity(room_id=rooms[3], active=True)]
+    await repository.record(again)
+    assert list(await repository.active_rooms("", 10)) == rooms[:3], "one that was closed stays so"
 
 
 # What was kept long enough

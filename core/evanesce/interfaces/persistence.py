@@ -102,8 +102,12 @@ class Repository(Protocol):
     async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
         """Let up to `count` sessions of `server` that have no `leave_time` end `at` a time, or when they began.
 
-        A room that nobody is in any more, as far as sessions say, is not active then. Gives how many sessions it was.
+        Gives how many it was.
         """
+        ...
+
+    async def active_rooms(self, after: str, count: int) -> Sequence[str]:
+        """Name up to `count` rooms that are marked active, in the order of their ids, behind `after`."""
         ...
 
     async def delete_sessions(self, before: Timestamp, count: int) -> int:

@@ -68,6 +68,11 @@ class Hub:
         return len(self._rooms)
 
     @property
+    def inhabited(self) -> list[str]:
+        """The ids of the rooms that anybody is in on this server."""
+        return [room_id for room_id, room in self._rooms.items() if room.inhabited]
+
+    @property
     def largest_inbox(self) -> int:
         """The most requests that ever waited in a room's inbox, of all rooms that have run here."""
         return max([self._largest_inbox, *(room.inbox.largest for room in self._rooms.values())])

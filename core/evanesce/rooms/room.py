@@ -83,6 +83,11 @@ class Room:
         self._count_told_at = -math.inf
         self._nursery: trio.Nursery
 
+    @property
+    def inhabited(self) -> bool:
+        """Whether anybody is in it on this server."""
+        return bool(self._members)
+
     async def run(self) -> None:
         """Serve the room until nobody is in it. Raises `StoreUnavailable` where the store cannot be followed."""
         async with (

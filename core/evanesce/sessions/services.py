@@ -70,7 +70,7 @@ def assemble(
         operations=Operations(
             config, parts.repository, plugins, store, tokens, providers, erasure, announcements, acquaintances
         ),
-        upkeep=Upkeep(config.retention, parts.repository, store, erasure, metrics),
+        upkeep=Upkeep(config.retention, parts.repository, store, erasure, metrics, lambda: hub.inhabited),
         plugins=plugins,
         store=store,
         records=records,

@@ -1,9 +1,9 @@
-"""What no client asks for: sessions of servers that are gone end, and what was kept long enough is deleted."""
+"""What no client asks for: the database agrees about who is gone, and what was kept long enough is deleted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
@@ -12,7 +12,7 @@ from evanesce.errors import Unavailable
 from evanesce.interfaces import Repository
 from evanesce.logs import folded
 from evanesce.metrics import Metrics
-from evanesce.model import Timestamp, timestamp
+from evanesce.model import RoomActivity, Timestamp, timestamp
 from evanesce.sessions.erasure import Erasure
 from evanesce.store.base import MessageStore
 
@@ -28,11 +28,14 @@ PAUSE_SECONDS = 0.05
 """How long the database has for others between two slices."""
 
 _DAY = 24 * 3600 * 1000
-_RETENTION = "retention"
+_SHARED = "upkeep"
 
 
 class Upkeep:
-    """Looks after what all servers share. Every server runs one."""
+    """Looks after what all servers share. Every server runs one.
+
+    `inhabited` names the rooms that anybody is in on this server.
+    """
 
     def __init__(
         self,
@@ -41,13 +44,16 @@ class Upkeep:
         store: MessageStore,
         erasure: Erasure,
         metrics: Metrics,
+        inhabited: Callable[[], Sequence[str]],
     ) -> None:
         self._retention = retention
         self._repository = repository
         self._store = store
         self._erasure = erasure
         self._metrics = metrics
+        self._inhabited = inhabited
         self._began = False
+        self._swept = ""  # up to which of the rooms that are marked active it has looked who is there
 
     async def run(self) -> None:
         """Look from time to time, until cancelled."""
@@ -68,8 +74,12 @@ class Upkeep:
         if lives is None:
             return  # neither who lives is known, nor who is in which room
         await self._end_sessions(lives)
-        if await self._store.claim(_RETENTION, LOOK_SECONDS):
+        rooms = self._inhabited()
+        for start in range(0, len(rooms), SLICE):
+            await self._mark(rooms[start : start + SLICE], active=True)
+        if await self._store.claim(_SHARED, LOOK_SECONDS):
             await self._delete()
+            await self._empty_rooms()
 
     async def _end_sessions(self, lives: Mapping[str, Timestamp]) -> None:
         """End the sessions of servers that are gone, when their leases ran out, or now, where nobody knows."""
@@ -85,6 +95,22 @@ class Upkeep:
             count = await self._in_slices(end)
             self._metrics.sessions_ended.inc(count)
             logger.info("a server is gone: %d sessions that it had left open have ended", count)
+
+    async def _empty_rooms(self) -> None:
+        """Mark those rooms inactive that nobody is in: the last may have left on a server that could not write it.
+
+        Who comes in just now is found by the next look of his server.
+        """
+        while rooms := await self._repository.active_rooms(self._swept, SLICE):
+            counts = await self._store.counts(rooms)
+            await self._mark([room for room, count in zip(rooms, counts, strict=True) if not count], active=False)
+            self._swept = rooms[-1]  # where this takes longer than a look may, the next one goes on from here
+        self._swept = ""
+
+    async def _mark(self, rooms: Sequence[str], *, active: bool) -> None:
+        if rooms:
+            await self._repository.record([RoomActivity(room_id=room, active=active) for room in rooms])
+            await trio.sleep(PAUSE_SECONDS)
 
     async def _delete(self) -> None:
         """Delete what has been kept long enough. One server does so at a time."""

@@ -200,11 +200,12 @@ class MemoryRepository:
         left = [log for log in self.session_logs.values() if log.leave_time is None and log.server == server][:count]
         for log in left:
             log.leave_time = max(log.join_time, at)
-        inhabited = {log.room_id for log in self.session_logs.values() if log.leave_time is None}
-        for room_id in {log.room_id for log in left} - inhabited:
-            if room_id in self.chat_rooms:
-                self.chat_rooms[room_id] = msgspec.structs.replace(self.chat_rooms[room_id], active=False)
         return len(left)
+
+    async def active_rooms(self, after: str, count: int) -> Sequence[str]:
+        """See `Repository.active_rooms`."""
+        await self._answer()
+        return sorted(room.room_id for room in self.chat_rooms.values() if room.active and room.room_id > after)[:count]
 
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""

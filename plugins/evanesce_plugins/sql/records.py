@@ -35,9 +35,10 @@ _SEE_USERS = """
     WHERE userId = json_extract(value, '$[0]') AND erasedAt IS NULL
 """
 
+# What is said again and again, as every server does of the rooms that people are in, writes nothing.
 _MARK_ROOMS = """
     UPDATE "ChatRoom" SET active = json_extract(value, '$[1]') FROM json_each(?)
-    WHERE roomId = json_extract(value, '$[0]') AND +closedAt IS NULL
+    WHERE roomId = json_extract(value, '$[0]') AND +closedAt IS NULL AND +active <> json_extract(value, '$[1]')
 """
 
 

@@ -236,6 +236,10 @@ class SqlRepository:
         """See `Repository.end_sessions`."""
         return await upkeep.end_sessions(self._driver, server, at, count)
 
+    async def active_rooms(self, after: str, count: int) -> Sequence[str]:
+        """See `Repository.active_rooms`."""
+        return await upkeep.active_rooms(self._driver, after, count)
+
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""
         return await upkeep.delete_sessions(self._driver, before, count)

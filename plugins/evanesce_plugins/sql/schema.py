@@ -90,6 +90,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         'CREATE INDEX "SessionLogByRoom" ON "SessionLog" (roomId)',
         'CREATE INDEX "SessionLogByEnd" ON "SessionLog" (leaveTime, server)',
     ),
+    ('CREATE INDEX "ActiveChatRoom" ON "ChatRoom" (roomId) WHERE active = 1',),
 )
 
 _STRANGERS = """

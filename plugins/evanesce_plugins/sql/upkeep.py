@@ -1,4 +1,4 @@
-"""What is done for all servers by one of them: sessions that nobody ends, and rows that were kept long enough.
+"""What no client asks for: sessions that nobody ends, rooms that are marked active, rows that were kept long enough.
 
 Every statement touches a bounded number of rows, so that nobody waits long behind it.
 """
@@ -21,20 +21,13 @@ _SERVERS = """
     SELECT server FROM names WHERE server IS NOT NULL
 """
 
-# Before the sessions of `server` end, so that whoever is interrupted between two batches finds these rooms again.
-_LEAVE_ROOMS = """
-    UPDATE "ChatRoom" SET active = 0 WHERE active = 1
-    AND roomId IN (SELECT roomId FROM "SessionLog" WHERE leaveTime IS NULL AND server = ?)
-    AND NOT EXISTS (
-        SELECT 1 FROM "SessionLog" AS log WHERE log.roomId = "ChatRoom".roomId AND +leaveTime IS NULL AND server <> ?
-    )
-"""
-
 _END_SESSIONS = """
     UPDATE "SessionLog" SET leaveTime = max(joinTime, ?) WHERE sessionId IN (
         SELECT sessionId FROM "SessionLog" WHERE leaveTime IS NULL AND server = ? LIMIT ?
     )
 """
+
+_ACTIVE_ROOMS = 'SELECT roomId FROM "ChatRoom" WHERE active = 1 AND roomId > ? ORDER BY roomId LIMIT ?'
 
 _DELETE_SESSIONS = """
     DELETE FROM "SessionLog" WHERE sessionId IN (SELECT sessionId FROM "SessionLog" WHERE leaveTime < ? LIMIT ?)
@@ -76,8 +69,13 @@ async def servers_in_sessions(driver: Driver) -> Sequence[str]:
 
 async def end_sessions(driver: Driver, server: str, at: Timestamp, count: int) -> int:
     """See `Repository.end_sessions`."""
-    leave, end = Statement(_LEAVE_ROOMS, (server, server)), Statement(_END_SESSIONS, (at, server, count))
-    return await _changes(driver, leave, end)
+    return await _changes(driver, Statement(_END_SESSIONS, (at, server, count)))
+
+
+async def active_rooms(driver: Driver, after: str, count: int) -> Sequence[str]:
+    """See `Repository.active_rooms`."""
+    [rows] = await driver.execute([Statement(_ACTIVE_ROOMS, (after, count))], patient=True)
+    return [str(room_id) for [room_id] in rows]
 
 
 async def delete_sessions(driver: Driver, before: Timestamp, count: int) -> int:
@@ -102,7 +100,7 @@ async def delete_guests(driver: Driver, count: int) -> int:
     return await _changes(driver, Statement(_DELETE_GUESTS, (count,)))
 
 
-async def _changes(driver: Driver, *statements: Statement) -> int:
-    """Do `statements`; give how many rows the last of them changed."""
-    *_, [[count]] = await driver.execute([*statements, _CHANGES], patient=True)
+async def _changes(driver: Driver, statement: Statement) -> int:
+    """Do `statement`; give how many rows it changed."""
+    _, [[count]] = await driver.execute([statement, _CHANGES], patient=True)
     return count if isinstance(count, int) else 0

@@ -140,7 +140,7 @@ class SocketClient:
             # What is sent before the server has greeted hides why it refuses, which is what a deployer has to know.
             await client._conn.wait_connected()  # pyright: ignore[reportPrivateUsage]
             return _rows(await client.batch(list(statements)))
-        except Exception:
+        except Exception:  # whatever kind it is, it does not say whether the connection is broken
             if client._conn.exception is not None:  # pyright: ignore[reportPrivateUsage]
                 self._discard(client)
             raise

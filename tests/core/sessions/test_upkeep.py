@@ -55,7 +55,13 @@ class Keeper:
         self.heard: list[Notice] = []
         plugins = Plugins({})
         erasure = Erasure(repository, self.store, plugins, Announcements(self.store, self.heard.append))
-        self.upkeep = Upkeep(RetentionTable(**retention), repository, self.store, erasure, self.metrics)
+        self.inhabited: list[str] = []
+        self.upkeep = Upkeep(
+            RetentionTable(**retention), repository, self.store, erasure, self.metrics, lambda: self.inhabited
+        )
+
+    def active(self, room_id: str) -> bool:
+        return self.repository.chat_rooms[room_id].active
 
     def ago(self, days: float) -> Timestamp:
         return timestamp(self.store.now() - round(days * DAY))
@@ -109,7 +115,6 @@ async def test_sessions_of_a_server_that_died_end_when_its_lease_ran_out(
     assert milliseconds(left) == died_at
     assert keeper.left("own") is None
     assert "evanesce_sessions_left_open_total 1.0" in keeper.metrics.text()
-    assert keeper.repository.chat_rooms["r"].active, "somebody is in it here"
 
 
 async def test_sessions_of_a_server_that_nobody_remembers_end_when_they_are_found(
@@ -122,7 +127,6 @@ async def test_sessions_of_a_server_that_nobody_remembers_end_when_they_are_foun
     await keeper.upkeep.look()
     for server in ("", "of a former life"):
         assert keeper.left(f"by {server}") == found_at
-    assert not keeper.repository.chat_rooms["r"].active
 
 
 async def test_sessions_of_servers_that_live_go_on(autojump_clock: MockClock, keeper: Keeper) -> None:
@@ -158,6 +162,59 @@ async def test_many_sessions_end_in_slices(
     await keeper.upkeep.look()
     assert None not in {log.leave_time for log in keeper.repository.session_logs.values()}
     assert "evanesce_sessions_left_open_total 10.0" in keeper.metrics.text()
+
+
+# Rooms that are marked active
+
+
+async def test_a_room_that_nobody_is_in_is_active_no_more(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SLICE", 2)
+    rooms = [f"r{number}" for number in range(5)]
+    for room_id in rooms:
+        await keeper.open_room(room_id, "u")
+    await keeper.repository.record([RoomActivity(room_id=room_id, active=True) for room_id in rooms])
+    other = MemoryStore(server_id="two", server=keeper.store.server)
+    await other.enter("r3", [Person("u", "u")], 10, 10)
+    await keeper.upkeep.look()
+    assert [keeper.active(room_id) for room_id in rooms] == [False, False, False, True, False]
+    await other.leave("r3", ["u"])
+    await trio.sleep(upkeep.LOOK_SECONDS)
+    await keeper.upkeep.look()
+    assert not keeper.active("r3")
+
+
+async def test_a_room_that_somebody_is_in_here_is_active_whatever_was_written(
+    autojump_clock: MockClock, keeper: Keeper
+) -> None:
+    await keeper.store.enter("r", [Person("u", "u")], 10, 10)
+    keeper.inhabited = ["r"]
+    await keeper.upkeep.look()
+    assert keeper.active("r")
+    await keeper.repository.record([RoomActivity(room_id="r", active=False)])  # of a server that wrote it late
+    await trio.sleep(upkeep.LOOK_SECONDS)
+    await keeper.upkeep.look()
+    assert keeper.active("r")
+
+
+async def test_a_look_that_is_cut_short_goes_on_where_it_was(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SLICE", 1)
+    monkeypatch.setattr(upkeep, "PAUSE_SECONDS", 0.4 * upkeep.LOOK_SECONDS)
+    rooms = [f"r{number}" for number in range(6)]
+    for room_id in rooms:
+        await keeper.open_room(room_id, "u")
+    await keeper.store.enter("r0", [Person("u", "u")], 10, 10)
+    await keeper.repository.record([RoomActivity(room_id=room_id, active=True) for room_id in rooms])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.upkeep.run)
+        await trio.sleep(upkeep.LOOK_SECONDS + 1)
+        assert 0 < sum(map(keeper.active, rooms[1:])) < 5
+        await trio.sleep(6 * upkeep.LOOK_SECONDS)
+        assert [room_id for room_id in rooms if keeper.active(room_id)] == ["r0"]
+        nursery.cancel_scope.cancel()
 
 
 # Retention
