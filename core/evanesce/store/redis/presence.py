@@ -249,7 +249,7 @@ class PresenceKeeper:
             except StoreUnavailable:
                 logger.warning("presence of this server stays in the store until its lease runs out")
 
-    async def _patiently(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _patiently(self, act: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
                 await act()
@@ -273,7 +273,7 @@ class PresenceKeeper:
             if not forgotten:
                 self._lengthen()
             self._doubt_all()
-            await self._lease("take")
+            await self._patiently(lambda: self._lease("take"))  # or the next try would find this one's name lost, too
 
     def _lengthen(self) -> None:
         """Take longer leases after one ran out: else the people of a slow server leave and come back by turns."""
