@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.processes import machine
-from tests.benchmarks.scaling import capacity, failover, traffic
+from tests.benchmarks.scaling import capacity, failover, flood, traffic
 from tests.benchmarks.scaling.sizes import FULL, TINY
 
 
@@ -17,11 +17,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scaling", description=main.__doc__)
     parser.add_argument("--tiny", action="store_true", help="a few seconds: does it run?")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where scaling.json goes")
-    parser.add_argument("--only", choices=["capacity", "traffic", "failover"], help="only this part")
+    parser.add_argument("--only", choices=["capacity", "traffic", "failover", "flood"], help="only this part")
     arguments = parser.parse_args()
     sizes = TINY if arguments.tiny else FULL
-    parts = {"capacity": capacity.measure, "traffic": traffic.measure, "failover": failover.measure}
-    tables = {"capacity": capacity.table, "traffic": traffic.table, "failover": failover.table}
+    parts = {
+        "capacity": capacity.measure,
+        "traffic": traffic.measure,
+        "failover": failover.measure,
+        "flood": flood.measure,
+    }
+    tables = {"capacity": capacity.table, "traffic": traffic.table, "failover": failover.table, "flood": flood.table}
     results = {}
     print(f"Measured on {machine()}.")
     for name, measure in parts.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -13,7 +12,7 @@ from evanesce.cli.client import Disconnected, Fields, Unreachable
 from tests.benchmarks.contenders import LOAD_CORE
 from tests.benchmarks.load.figures import percentile
 from tests.benchmarks.processes import on_core
-from tests.benchmarks.scaling.fleet import Fleet, fleet
+from tests.benchmarks.scaling.fleet import Fleet, Place, fleet
 from tests.benchmarks.scaling.sizes import Sizes
 from tests.benchmarks.scaling.tables import table as written
 from tests.e2e.people import Person, ids
@@ -36,15 +35,10 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    ws_url: str
-
-
 class _Member:
     """Somebody who talks in a room, and goes to another server at once where the connection is lost."""
 
-    def __init__(self, person: Person, room_id: str, places: list[_Place], dice: random.Random) -> None:
+    def __init__(self, person: Person, room_id: str, places: list[Place], dice: random.Random) -> None:
         self.person = person
         self.room_id = room_id
         self.places = places
@@ -89,7 +83,7 @@ def measure(sizes: Sizes) -> list[dict[str, Any]]:
 
 
 async def _measure(running: Fleet, sizes: Sizes) -> dict[str, Any]:
-    places = [_Place(f"ws://127.0.0.1:{port}/ws") for port in running.ports]
+    places = running.places
     victim = places[-1]
     dice = random.Random(1)
     async with trio.open_nursery() as nursery:

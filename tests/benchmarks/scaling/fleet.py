@@ -19,6 +19,13 @@ ANY_CORE = -1
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one connects."""
+
+    ws_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """The servers by number, their ports, their Valkey, and a client that looks at it from outside."""
 
@@ -26,6 +33,11 @@ class Fleet:
     ports: list[int]
     valkey: subprocess.Popen[bytes]
     client: redis.Redis
+
+    @property
+    def places(self) -> list[Place]:
+        """Where people connect to each of the servers."""
+        return [Place(f"ws://127.0.0.1:{port}/ws") for port in self.ports]
 
     @property
     def pids(self) -> list[int]:

@@ -33,6 +33,9 @@ def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
     for row in (alone, *others):
         assert row["publishes_per_group"] == pytest.approx(1, abs=0.2), "one for each group, however many servers"
         assert row["commands"] < 2 * alone["commands"]
+    [flood] = written["flood"]
+    assert 0 < flood["accepted"] <= flood["allowed"]
+    assert flood["accepted"] < flood["sent"]
     [failover] = written["failover"]
     assert failover["lost_connections"] > 0
     assert failover["acknowledged"] > 0
