@@ -11,8 +11,8 @@ import trio
 
 from evanesce.model import timestamp
 from evanesce.store.base import Departed, Entered, Person, Positioned
+from evanesce.store.redis import lease, presence
 from evanesce.store.redis import link as links
-from evanesce.store.redis import presence
 from evanesce.store.redis.scripts import SETTLE, Command
 from tests.core.store.backends import RedisBackend, draft, eventually, of_kind, python, until
 
@@ -22,8 +22,8 @@ SERVER = """
 import sys, trio
 from evanesce.config.model import RedisTable
 from evanesce.store.base import Person
-from evanesce.store.redis import open_redis_store, presence
-presence.LEASE_SECONDS, presence.RENEW_SECONDS = 1.0, 0.1
+from evanesce.store.redis import lease, open_redis_store
+lease.LEASE_SECONDS, lease.RENEW_SECONDS = 1.0, 0.1
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
         for room_id in sys.argv[2:]:
@@ -43,7 +43,7 @@ async def killed_server(valkey: RedisBackend, *room_ids: str) -> None:
 async def test_a_killed_servers_people_leave(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
     async with two.follow(room_id, 10) as feed:
@@ -67,7 +67,7 @@ async def test_a_server_that_comes_back_clears_up_behind_itself(valkey: RedisBac
 async def test_a_server_that_was_stopped_too_long_comes_in_again(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
     leases = "evanesce:{servers}:leases"
@@ -85,8 +85,8 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(presence, "SLICE", 1)
     rooms = [f"room-{number}" for number in range(30)]
     settled = list[links.Link]()
@@ -122,9 +122,9 @@ async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
 async def test_while_redis_is_away_no_lease_runs_out(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(presence, "AWAY_SECONDS", 0.3)
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await one.enter(room_id, [ADA], 10, 10)
     await two.enter(room_id, [BOB], 10, 10)
@@ -155,7 +155,7 @@ async def test_while_redis_is_away_no_lease_runs_out(
 async def test_a_slow_server_is_not_gone_and_back_by_turns(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     store = await valkey.open("one")
     leases = "evanesce:{servers}:leases"
 

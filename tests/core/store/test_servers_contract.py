@@ -22,7 +22,7 @@ from evanesce.store.base import (
     UserRenamed,
     Writing,
 )
-from evanesce.store.redis import presence
+from evanesce.store.redis import lease
 from evanesce.testing import memory_store
 from tests.core.store.backends import Backend, eventually, happenings
 
@@ -140,8 +140,8 @@ async def test_a_store_that_works_says_so(backend: Backend) -> None:
 @pytest.fixture
 def brief_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases of 1 s."""
-    monkeypatch.setattr(presence, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(memory_store, "LEASE_SECONDS", 1.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from evanesce.errors import StoreUnavailable
-from evanesce.store.redis import presence
+from evanesce.store.redis import lease
 from evanesce.testing import memory_store
 from tests.core.store.backends import Backend, RedisBackend, eventually
 
@@ -62,8 +62,8 @@ async def test_connections_count_over_all_servers(backend: Backend) -> None:
 async def test_connections_of_a_server_that_is_gone_do_not_count(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(presence, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(memory_store, "LEASE_SECONDS", 0.5)
     one, gone = await backend.open("one"), await backend.open("gone")
     assert await gone.connect("ada", 2, 2)

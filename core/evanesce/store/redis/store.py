@@ -20,6 +20,7 @@ from evanesce.store.redis.connection import Address, cluster_address
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.redis.inspection import inspect
 from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.lease import Lease
 from evanesce.store.redis.link import Link
 from evanesce.store.redis.log import Log
 from evanesce.store.redis.notices import Notices, encode
@@ -63,10 +64,11 @@ async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> 
             link = way = await stack.enter_async_context(Link(address))
             subscriber = Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
         await stack.enter_async_context(subscriber)
-        presence = PresenceKeeper(way, keys, clock, server_id, replicated=redis.cluster or address.moves)
+        lease = Lease(way, keys, clock, server_id)
+        presence = PresenceKeeper(way, keys, lease, replicated=redis.cluster or address.moves)
         stack.push_async_callback(presence.stop)
-        store = _RedisStore(way, subscriber, keys, clock, presence, round(ttl * 1000))
-        await stack.enter_async_context(background(presence.run, store.look_after_rooms))
+        store = _RedisStore(way, subscriber, keys, clock, lease, presence, round(ttl * 1000))
+        await stack.enter_async_context(background(lease.keep, presence.run, store.look_after_rooms))
         yield store
 
 
@@ -98,6 +100,7 @@ class _RedisStore:
         subscriber: Subscriber | ClusterSubscriber,
         keys: Keys,
         clock: Clock,
+        lease: Lease,
         presence: PresenceKeeper,
         ttl: int,
     ) -> None:
@@ -107,7 +110,8 @@ class _RedisStore:
         self._clock = clock
         self._log = Log(link, keys, clock, ttl)
         self._presence = presence
-        self._usage = Usage(link, keys, clock, presence)
+        self._lease = lease
+        self._usage = Usage(link, keys, clock, lease)
         self._notices = Notices()
         self._feeds: set[RoomFeed] = set()
         subscriber.add(keys.control, self._notices)
@@ -120,7 +124,7 @@ class _RedisStore:
     @property
     def server_name(self) -> str:
         """The name of this server's present life."""
-        return self._presence.name
+        return self._lease.name
 
     def now(self) -> int:
         """Give Redis's time, never behind it."""
@@ -239,7 +243,7 @@ class _RedisStore:
     async def servers(self) -> Mapping[str, Timestamp] | None:
         """Say until when each server lives or lived."""
         with _Bounded():
-            known = await self._presence.servers()
+            known = await self._lease.servers()
         return None if known is None else {name: timestamp(until) for name, until in known.items()}
 
     async def claim(self, duty: str, seconds: float) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.commands import Commands
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.presence import REMEMBER_SECONDS, PresenceKeeper
+from evanesce.store.redis.lease import REMEMBER_SECONDS, Lease
 from evanesce.store.redis.scripts import CONNECT, TOKENS
 
 KEEP = REMEMBER_SECONDS * 1000
@@ -17,11 +17,11 @@ KEEP = REMEMBER_SECONDS * 1000
 class Usage:
     """The buckets and the connections of all people."""
 
-    def __init__(self, link: Commands, keys: Keys, clock: Clock, presence: PresenceKeeper) -> None:
+    def __init__(self, link: Commands, keys: Keys, clock: Clock, lease: Lease) -> None:
         self._link = link
         self._keys = keys
         self._clock = clock
-        self._presence = presence
+        self._lease = lease
 
     async def take_tokens(self, bucket: str, wanted: int, rate: float, burst: int) -> tuple[int, float]:
         """Take tokens out of a bucket."""
@@ -34,7 +34,7 @@ class Usage:
         others = await self._connect(user_id, here, most, [])
         if others is None:
             return True
-        lives = await self._presence.servers()
+        lives = await self._lease.servers()
         if lives is None:
             return False
         now = self._clock.now()
@@ -43,13 +43,13 @@ class Usage:
 
     async def _connect(self, user_id: str, here: int, most: int, gone: Sequence[str]) -> list[str] | None:
         keys = [self._keys.connections(user_id)]
-        [others] = await self._link.run(CONNECT.call(keys, self._presence.name, here, most, KEEP, *gone))
+        [others] = await self._link.run(CONNECT.call(keys, self._lease.name, here, most, KEEP, *gone))
         return None if others is None else [server.decode() for server in others]
 
     def disconnect(self, user_id: str, here: int) -> None:
         """Note how many connections of a user are left here."""
         key = self._keys.connections(user_id)
         if here:
-            self._link.post(("HSET", key, self._presence.name, here), ("PEXPIRE", key, KEEP))
+            self._link.post(("HSET", key, self._lease.name, here), ("PEXPIRE", key, KEEP))
         else:
-            self._link.post(("HDEL", key, self._presence.name))
+            self._link.post(("HDEL", key, self._lease.name))
