@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+import h11
 import msgspec
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
@@ -124,11 +126,16 @@ class Client:
             try:
                 async with trio.open_nursery() as nursery:
                     parts = urlsplit(url)
-                    with trio.move_on_after(CONNECT_SECONDS):
+                    opening = trio.move_on_after(CONNECT_SECONDS)
+                    watched = _Watched(stream, opening.cancel)
+                    typed = cast("Stream", watched)  # any stream would do: its hints are narrower than what it says
+                    with opening:
                         socket = await wrap_client_stream(
-                            nursery, stream, parts.netloc, parts.path, subprotocols=[SUBPROTOCOL]
+                            nursery, typed, parts.netloc, parts.path, subprotocols=[SUBPROTOCOL]
                         )
                         client = cls(socket, stream)
+                    if watched.ended:
+                        failure = "the connection is lost"
                     if client is not None:
                         task_status.started(client)
                         await client._read()
@@ -136,6 +143,8 @@ class Client:
                     nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS
             except* ConnectionRejected as rejected:
                 failure = f"it answers with HTTP {_first(rejected).status_code}"
+            except* h11.LocalProtocolError:
+                failure = "what answers there does not speak WebSocket"
             except* LocalProtocolError:
                 pass  # it answers a ping that comes during the closing handshake (python-trio/trio-websocket#184)
             finally:
@@ -207,6 +216,46 @@ class Client:
         self._incoming.close()
         for call in self._calls.values():
             call.done.set()
+
+
+class _Watched(trio.abc.Stream):
+    """A stream that says when it ends.
+
+    trio-websocket 0.12 goes on waiting for the opening handshake when the connection ends before or in it.
+    """
+
+    def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_end = on_end
+        self.ended = False
+
+    def _end(self) -> None:
+        self.ended = True
+        self._on_end()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._end()
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            received = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._end()
+            raise
+        if not received:
+            self._end()
+        return received
+
+    async def aclose(self) -> None:
+        self._end()
+        await self._stream.aclose()
 
 
 async def _connect(url: str) -> Stream:
