@@ -45,12 +45,12 @@ async def test_a_killed_servers_people_leave(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
-    await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    await one.enter(room_id, [ADA], 10, 10)
     async with two.follow(room_id, 10) as feed:
         await killed_server(valkey, room_id)
         heard = await until(feed, Departed)
     assert [(each.user_id, each.count) for each in of_kind(heard, Departed)] == [("bob", 1)]
-    assert (await two.presence(room_id, 10)).people == (Person("ada", "Ada"),)
+    assert (await two.presence(room_id, 10)).people == (ADA,)
     await eventually(lambda: not any(b"killed" in key for key in valkey.client.scan_iter()), 5)
 
 
@@ -69,14 +69,14 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
-    await one.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    await one.enter(room_id, [ADA], 10, 10)
     leases = "evanesce:{servers}:leases"
     [name] = [server for server in valkey.client.zrange(leases, 0, -1) if server.startswith(b"one.")]
     valkey.client.zadd(leases, {name: 1})
     await eventually(lambda: valkey.client.zscore(leases, name) is None, 5)
 
     async def back() -> bool:
-        return (await two.presence(room_id, 10)).people == (Person("ada", "Ada"),)
+        return (await two.presence(room_id, 10)).people == (ADA,)
 
     await eventually(back, 5)
     assert await one.leave(room_id, ["ada"]) == 0
