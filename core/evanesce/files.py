@@ -1,4 +1,4 @@
-"""Files that are served over HTTP: read once, before the event loop starts, and given to whoever asks for them."""
+"""Files that are served over HTTP. They are read once, before the event loop starts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
 
 
 def content_type(name: str) -> str:
-    """Give the media type of a file of this name; text is UTF-8."""
+    """Return the media type of a file with this name. Text is UTF-8."""
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind == "application/javascript" else kind
 
 
 def file_route(path: str, file: Traversable, *, for_ever: bool = False) -> HttpRoute:
-    """Give the route of a file, such as one of the plugin's own package. Reads it now.
+    """Return a route for a file, such as one in the package of a plugin. The file is read now.
 
-    With `for_ever` browsers keep what they got: for a path that is another one when the file is.
+    With `for_ever`, browsers cache the file without checking again. Use it where a changed file gets another path.
     """
     body, kind = file.read_bytes(), content_type(path)
     headers = {
@@ -26,16 +26,16 @@ def file_route(path: str, file: Traversable, *, for_ever: bool = False) -> HttpR
         "Vary": "Accept-Encoding",
     }
     plain = HttpResponse(body, content_type=kind, headers=headers)
-    packed = HttpResponse(
+    compressed = HttpResponse(
         gzip.compress(body, mtime=0), content_type=kind, headers=headers | {"Content-Encoding": "gzip"}
     )
 
-    async def give(request: HttpRequest) -> HttpResponse:
-        return packed if _takes_gzip(request) else plain
+    async def serve(request: HttpRequest) -> HttpResponse:
+        return compressed if _accepts_gzip(request) else plain
 
-    return HttpRoute("GET", path, give)
+    return HttpRoute("GET", path, serve)
 
 
-def _takes_gzip(request: HttpRequest) -> bool:
+def _accepts_gzip(request: HttpRequest) -> bool:
     accepted = [value for name, value in request.headers.items() if name.lower() == "accept-encoding"]
     return any(coding.strip().lower() == "gzip" for value in accepted for coding in value.split(","))

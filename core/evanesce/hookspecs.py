@@ -1,7 +1,8 @@
 """The hooks that a plugin may implement, in the order in which a server calls them.
 
-A plugin is a module or an object with `@hookimpl` functions, found by its entry point in the group `evanesce.plugins`
-and enabled by that name in the configuration. A hook may leave out any of its arguments.
+A plugin is a module or an object with functions marked by `@hookimpl`. The server finds it by its entry point in the
+group `evanesce.plugins`; the configuration enables it by the name of the entry point. An implementation may omit any
+argument of its hook. docs/reference/hooks.md is generated from the docstrings.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pluggy
 from evanesce.interfaces import (
     Authenticator,
     CliCommand,
+    Finding,
     HttpRoute,
     Repository,
     Settings,
@@ -25,90 +27,144 @@ from evanesce.model import ChatRoom, Draft
 
 hookspec = pluggy.HookspecMarker("evanesce")
 hookimpl = pluggy.HookimplMarker("evanesce")
-"""Marks a function as the implementation of the hook of its name."""
+"""The decorator that marks a function as the implementation of the hook of the same name."""
 
 
 class Hooks(Protocol):
-    """The hooks, each with when it is called."""
+    """The hooks. Each docstring says when the hook is called."""
 
     # --- before anything runs -------------------------------------------------------------------------------------
 
     @hookspec
     def evanesce_settings(self) -> Settings:
-        """Give the model of the table `[plugins.NAME]`: a `msgspec.Struct` with `forbid_unknown_fields`.
+        """Return the model of the table `[plugins.NAME]`: a subclass of `msgspec.Struct`.
 
-        Called when the configuration is read. A plugin without it takes no settings.
+        Declare it with `forbid_unknown_fields`, so that an unknown key is an error. Types, ranges and defaults are
+        checked when the configuration is read. A plugin without this hook takes no settings.
+
+        Called when the configuration is read.
         """
         ...
 
     @hookspec
     def evanesce_cli_commands(self) -> Sequence[CliCommand]:
-        """Add subcommands to `evanesce`. Called for every installed plugin, enabled or not, when a command starts."""
+        """Add subcommands to `evanesce`.
+
+        Called for every installed plugin, enabled or not, when a command starts. So keep the import of a plugin fast.
+        """
         ...
 
     # --- building the server --------------------------------------------------------------------------------------
 
     @hookspec
     def evanesce_configure(self, setup: Setup) -> None:
-        """Take the settings: for a plugin that needs them in the hooks below. Called once, before the other hooks here.
+        """Take the settings, for a plugin that needs them in other hooks, such as an observer or a filter.
 
-        What cannot be used is told by `ConfigurationError`.
+        Raise `ConfigurationError` for a setting that cannot be used.
+
+        Called once, before the other hooks that take a `setup`.
         """
         ...
 
     @hookspec
     def evanesce_authenticator(self, setup: Setup) -> Authenticator:
-        """Give a way to sign in. Called once, before the event loop starts. Several plugins may have one."""
+        """Return a way to sign in. Several plugins may return one, each with another `provider`.
+
+        Called once, before the event loop starts.
+        """
         ...
 
     @hookspec
     def evanesce_repository(self, setup: Setup) -> Repository:
-        """Give the repository. Called once, before the event loop starts. Exactly one enabled plugin must have one."""
+        """Return the database. Exactly one enabled plugin must have this hook.
+
+        Called once, before the event loop starts.
+        """
         ...
 
     @hookspec
     def evanesce_transport(self, setup: Setup) -> Transport:
-        """Give a transport. Called once, before the event loop starts. At least one enabled plugin must have one."""
+        """Return a transport. At least one enabled plugin must have this hook.
+
+        Called once, before the event loop starts.
+        """
         ...
 
     @hookspec
     def evanesce_http_routes(self, setup: Setup) -> Sequence[HttpRoute]:
-        """Add HTTP routes. Called once, before the event loop starts."""
+        """Add HTTP routes to every transport that has HTTP. No two routes may share a method and a path.
+
+        Called once, before the event loop starts.
+        """
         ...
 
     @hookspec
     def evanesce_sign_in_page(self, setup: Setup) -> SignInPage:
-        """Let the web page sign in with a provider. Called once, before the event loop starts."""
+        """Let people sign in on the web page with a provider of this server.
+
+        The page offers the providers in the order of `plugins.enabled`.
+
+        Called once, before the event loop starts.
+        """
         ...
 
-    # --- while it runs: on the Trio thread, so never blocking; awaited, each for at most 2 s ------------------------
+    @hookspec
+    def evanesce_findings(self, setup: Setup, exposed: Sequence[str]) -> Sequence[Finding]:
+        """Return what a deployer should correct in the settings, or in files that they name, such as certificates.
+
+        `exposed` are the addresses by which other machines may reach the server: the public address and those where it
+        listens. It is empty if no other machine can reach the server. A setting that can never work is not a finding:
+        raise `ConfigurationError` in an earlier hook.
+
+        Called once, after the hooks above: by `evanesce check`, which shows each finding and fails for those that say
+        so, and by a server, which logs each finding as a warning and starts.
+        """
+        ...
+
+    # --- while the server runs: on the Trio thread, so never blocking. Each call is awaited for at most 2 s. --------
+    # An exception, even SystemExit, affects nothing else: it is logged with its place and counted.
 
     @hookspec
     async def evanesce_filter_message(self, draft: Draft) -> Draft | None:
-        """Look at a message before it is stored: give it back changed (`content` alone counts), or None to let it be.
+        """Filter a message before it is stored. Return it changed, or None to leave it as it is.
 
-        Raise `Rejected` with a text for the sender to refuse it. Called once for each `send`, in the order in which
-        the plugins are enabled, each with what the one before it gave. What fails or takes too long refuses the
-        message as `internal`: a filter that is broken lets nothing through.
+        Of a changed draft only `content` counts, and the limits of content apply to it. Raise `Rejected` with a text
+        for the sender to refuse the message, and with `retry_after` if it may be sent again later. A filter that fails
+        or takes too long refuses the message as `internal`, so that a broken filter lets nothing through.
+
+        Called once for each `send`, in the order of `plugins.enabled`; each filter receives the result of the previous
+        one. Not called for a `send` that repeats the `messageId` of a stored message, whichever server stored it.
         """
         ...
 
     @hookspec
     async def evanesce_member_joined(self, room_id: str, user_id: str, display_name: str) -> None:
-        """Watch a user's first connection come into a room on this server. Called after it happened."""
+        """Observe that a user joined a room: with the user's first connection in it on this server.
+
+        Called afterwards.
+        """
         ...
 
     @hookspec
     async def evanesce_member_left(self, room_id: str, user_id: str) -> None:
-        """Watch a user's last connection leave a room on this server. Called after it happened."""
+        """Observe that a user left a room: with the user's last connection in it on this server.
+
+        Called afterwards.
+        """
         ...
 
     @hookspec
     async def evanesce_room_opened(self, room: ChatRoom) -> None:
-        """Watch a room being created on this server. Called after it happened."""
+        """Observe that a room was created on this server.
+
+        Called afterwards.
+        """
         ...
 
     @hookspec
     async def evanesce_room_closed(self, room_id: str) -> None:
-        """Watch a room being closed on this server. Called after it happened."""
+        """Observe that a room was closed on this server.
+
+        Called afterwards.
+        """
         ...

@@ -1,13 +1,13 @@
-"""What the log looks like: on standard error, a line for each event, without control characters and without content.
+"""The log: one line for each record on standard error, without control characters and without content.
 
-An exception's own text is left out, because it may hold what somebody wrote or a secret: its type and its places in
-the code are shown.
+The text of an exception is left out, because it may hold a message or a secret. The log shows the type of the exception
+and the places in the code.
 """
 
 from __future__ import annotations
 
 import logging
-import re
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -15,29 +15,36 @@ from typing import cast
 
 from evanesce.model import timestamp
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""C0, DEL and C1, the line breaks of Unicode, and what UTF-8 cannot say."""
+_ESCAPES = {
+    code: chr(code).encode("unicode_escape").decode("ascii")
+    for codes in (range(0x20), range(0x7F, 0xA0), (0x2028, 0x2029), range(0xD800, 0xE000))
+    for code in codes
+}
+"""The escapes of C0, DEL and C1, the line breaks of Unicode, and lone surrogates, which UTF-8 cannot encode."""
+
+_SEPARATORS = str.maketrans(".,;()", "     ")
+"""The characters between names in an `import` statement."""
 
 _FRAMES = 8
-"""How many places of an exception are shown, counted from where it was raised."""
+"""How many places of an exception are shown, starting where it was raised."""
 
 
 def setup(level: int = logging.INFO) -> None:
-    """Send every log record of the process to standard error, from `level` on, and warnings too."""
+    """Log all records of the process from `level` on, and warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    logging.raiseExceptions = False  # else a record that cannot be written is printed with all its arguments
+    logging.raiseExceptions = False  # otherwise a record that cannot be written is printed with all its arguments
 
 
 class Formatter(logging.Formatter):
-    """Writes `2026-11-22T05:42:00.123Z WARNING evanesce.rooms.room text [exception]` on one line."""
+    """Format a record as `2026-11-22T05:42:00.123Z WARNING evanesce.rooms.room text [exception]`, on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record as one line."""
+        """Return a record as one line."""
         line = f"{timestamp(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             line += f" [{folded(record.exc_info[1])}]"
@@ -45,15 +52,36 @@ class Formatter(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    r"""Write control characters visibly (`\n`, `\x1b`, `\u2028`), so that text stays on one line."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    r"""Return `text` with control characters escaped (`\n`, `\x1b`, `\u2028`), so that it stays on one line."""
+    return text if text.isprintable() else text.translate(_ESCAPES)
+
+
+def _has_system_text(error: OSError) -> bool:
+    """Return whether the `strerror` of an error is the system's text: code may raise an `OSError` with any text."""
+    return isinstance(error.errno, int) and error.strerror == os.strerror(error.errno)
+
+
+def imported(error: ImportError) -> str | None:
+    """Return the module that could not be imported, or that lacks an imported name; None if it is not known.
+
+    It is returned only if the `import` statement in the code names it: any other text may be content.
+    """
+    places = traceback.extract_tb(error.__traceback__, limit=-1)
+    line = (places[-1].line or "").strip() if places else ""
+    if not isinstance(error.name, str) or not line.startswith(("import ", "from ")):
+        return None
+    return error.name if error.name.rpartition(".")[2] in line.translate(_SEPARATORS).split() else None
 
 
 def folded(error: BaseException) -> str:
-    """Say on one line what was raised and where, innermost place first; without its text, which may hold content."""
+    """Describe an exception on one line: its type and places, innermost first. Its text may be content."""
     name = type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and _has_system_text(error):
         name += f" ({error.strerror})"
+    elif isinstance(error, ImportError) and (module := imported(error)):
+        name += f" ({module})"
+    elif isinstance(error, SyntaxError) and (file := str(error.filename)).endswith(".py"):
+        name += f" ({Path(file).name}:{error.lineno})"
     places = [
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__, limit=-_FRAMES)

@@ -1,10 +1,16 @@
-"""What the server counts, for Prometheus; no label ever holds a name, an id or content."""
+"""The metrics of the server, for Prometheus. No label ever contains a name, an id or content."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+Buckets = tuple[Sequence[tuple[float, int]], float]
+"""The number of values up to each bound, of which the last is infinite, and the sum of all values."""
 
 
 class Metrics:
@@ -16,24 +22,44 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"evanesce_{name}", text, labels, registry=self._registry)
 
-        self.connections = counter("connections", "Connections that began")
+        self.connections = counter("connections", "Connections that were opened")
         self.closed = counter("connections_closed", "Connections that the server ended, by close code", "code")
-        self.accepted = counter("messages_accepted", "Messages that the store took")
+        self.accepted = counter("messages_accepted", "Messages that the store accepted")
         self.delivered = counter("messages_delivered", "Messages handed to connections")
         self.skipped = counter("messages_skipped", "Messages that expired while they waited for a slow client")
         self.refused = counter("commands_refused", "Commands that were refused, by error code", "code")
-        self.groups = counter("commit_groups", "Groups of messages that went to the store in one call")
-        self.faults = counter("faults", "Contained faults: bugs of the server or of a plugin", "where")
+        self.groups = counter("commit_groups", "Groups of messages that were sent to the store in one call")
+        self.faults = counter("faults", "Contained faults of the server or of a plugin, by place", "where")
         self.sessions_ended = counter(
-            "sessions_left_open", "Sessions that servers left open when they died, ended since"
+            "sessions_left_open", "Sessions that a killed server left open and another server ended"
         )
-        self.deleted = counter("rows_deleted", "Rows that were deleted because they had been kept long enough", "kind")
+        self.deleted = counter("rows_deleted", "Rows that were deleted at the end of their retention, by kind", "kind")
         self.records_dropped = counter("records_dropped", "Records that the write-behind queue dropped")
+        self.records_refused = counter("records_refused", "Records that the repository refused, dropped")
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show what `value` gives at each look."""
+        """Show the value that `value` returns at each scrape."""
         Gauge(f"evanesce_{name}", text, registry=self._registry).set_function(value)
 
+    def watch_histogram(self, name: str, text: str, buckets: Callable[[], Buckets]) -> None:
+        """Show the histogram that `buckets` returns at each scrape: for values that are counted elsewhere, in bulk."""
+        self._registry.register(_Histogram(f"evanesce_{name}", text, buckets))
+
     def text(self) -> str:
-        """Give everything as Prometheus text."""
+        """Return all metrics as Prometheus text."""
         return generate_latest(self._registry).decode()
+
+
+class _Histogram(Collector):
+    """A histogram that is counted elsewhere, because one call for each value would cost more than the work measured."""
+
+    def __init__(self, name: str, text: str, buckets: Callable[[], Buckets]) -> None:
+        self._name = name
+        self._text = text
+        self._buckets = buckets
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Return the histogram as it is now."""
+        buckets, total = self._buckets()
+        shown = [("+Inf" if math.isinf(bound) else str(bound), float(count)) for bound, count in buckets]
+        yield HistogramMetricFamily(self._name, self._text, buckets=shown, sum_value=total)

@@ -1,31 +1,76 @@
-"""Whether a port is free, before several processes share it: a kernel that lets them would let a stranger in too."""
+"""Listening sockets: opened on all addresses of a host, and the check whether a port is free."""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from collections.abc import Iterable
 
 import trio
 
+from evanesce.errors import ConfigurationError
+from evanesce.webaddress import split_host_port
+
+
+async def refuse_taken(binds: Iterable[tuple[str, str]]) -> None:
+    """Raise `ConfigurationError` for the first of `binds`, pairs of a setting and its address, that is not free.
+
+    Several processes are going to share these ports by SO_REUSEPORT, and the kernel would let them share one with
+    another program of the same user as well.
+    """
+    for setting, bind in binds:
+        try:
+            await probe(bind)
+        except OSError as error:
+            raise ConfigurationError(
+                setting,
+                f"cannot listen on {bind} ({error.strerror or error})",
+                "Choose an address of this machine and a port that nothing else listens on",
+            ) from None
+
 
 async def probe(bind: str) -> None:
-    """Raise `OSError` where `bind`, as `host:port`, cannot be listened on: it is taken, or not this machine's.
+    """Raise `OSError` where the server cannot listen on `bind`, `host:port`.
 
-    What shares a port by SO_REUSEPORT is found as well.
+    The port is in use then, also by programs that share it by SO_REUSEPORT, or the address is not of this machine.
     """
-    host, _, port = bind.rpartition(":")
-    addresses = await trio.socket.getaddrinfo(
-        host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    for family, kind, protocol, _, address in addresses:
-        try:
-            candidate = socket.socket(family, kind, protocol)
-        except OSError as error:
-            if error.errno != errno.EAFNOSUPPORT:  # a system without IPv6 names its addresses all the same
-                raise
-            continue
-        with candidate:
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        host, port = split_host_port(bind)
+        if port is None:
+            raise ValueError("has no port")
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"{bind} {error}") from None
+    for bound in await open_bound_sockets(host, port, shared=False):
+        bound.close()
+
+
+async def open_bound_sockets(host: str, port: str | int, *, shared: bool) -> list[socket.socket]:
+    """Return a socket for each address of `host`, bound to `port`, to listen on. Raises `OSError`.
+
+    `shared` sets SO_REUSEPORT, so that several processes can listen on the port: it has no effect after `bind`.
+    """
+    found = await trio.socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in found:
+            try:
+                opened = socket.socket(family, kind, protocol)
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:  # a system without IPv6 returns IPv6 addresses all the same
+                    raise
+                continue
+            sockets.append(opened)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
-                candidate.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            candidate.bind(address)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind(address)
+        if not sockets:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    except BaseException:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets

@@ -1,181 +1,293 @@
-"""The server: all parts put together, and the order in which they start and end.
+"""The server: all components assembled, and the order in which they start and stop.
 
-The nursery tree is the supervision tree: server → hub → rooms, server → transports → connections. It ends from the
-outside in: clients are sent away, rooms end, what waits for the database is written, the store is let go.
+The nursery tree is the supervision tree: server → hub → rooms, server → transports → connections. The server stops from
+the outside in: it closes the connections, ends the rooms, writes the waiting records to the database, and closes the
+store.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
-import signal
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import NoReturn
 
 import trio
 
-from evanesce.collector import calm
+from evanesce.application import Application
 from evanesce.config.model import Config
-from evanesce.errors import ConfigurationError, PersistenceUnavailable
-from evanesce.interfaces import Transport
-from evanesce.logs import folded
+from evanesce.config.shared import shared_settings
+from evanesce.context import ServerContext
+from evanesce.errors import PersistenceUnavailable
+from evanesce.interfaces import Finding
+from evanesce.lifecycle.database import announce_migrations, locked
+from evanesce.lifecycle.restart_check import RestartCheck
+from evanesce.lifecycle.shutdown import Shutdown
+from evanesce.lifecycle.startup_checks import check_environment, findings, refuse_exposed_guests
+from evanesce.maintenance.agreement import Agreement
+from evanesce.maintenance.binding import RedisGuard
 from evanesce.metrics import Metrics
-from evanesce.plugins import Parts, Plugins
+from evanesce.plugins import Components, Plugins
+from evanesce.process import tune_gc
 from evanesce.sessions.gateway import Gateway
-from evanesce.sessions.services import assemble
+from evanesce.store.disk_warning import warn_of_disk
+from evanesce.store.lag import ExpiryLag
 from evanesce.store.redis import open_redis_store
-from evanesce.workers.line import Line
+from evanesce.transports import RunningTransports, run_transports
+from evanesce.workers.channel import SupervisorChannel
 from evanesce.writebehind import WriteBehind
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""How long the last records may take to reach the database when the server ends, or longer: what is left to drain."""
+"""The least time that the last records have to reach the database when the server stops."""
+
+RELEASE_SECONDS = 1.0
+"""How long it may take to note in the database that this server does not use it any more."""
 
 ANSWER_SECONDS = 2.0
-"""How long a worker that sends its clients away goes on answering requests that it has taken in already."""
+"""How long a worker that has closed its connections still answers requests that it has accepted."""
 
 
-def run(config: Config, plugins: Plugins, line: Line | None = None) -> int:
-    """Serve until SIGINT, SIGTERM or SIGHUP; gives the exit code. The server's secret and its name are set.
+def run(
+    config: Config,
+    plugins: Plugins,
+    exit_now: Callable[[Callable[[], int]], NoReturn],
+    channel: SupervisorChannel | None = None,
+    restart_check: RestartCheck | None = None,
+    *,
+    migrate: bool = True,
+) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP, and return the exit code. The server's secret and name are set.
 
-    `line` leads to the supervisor of a worker. Raises `ConfigurationError`, `PluginError`, which nurseries may have
-    wrapped in groups.
+    - `channel` connects a worker with its supervisor. A server without a supervisor has a `restart_check`: a SIGHUP
+      for which it passes stops the server with `RESTART` in place of an exit code.
+    - `exit_now` ends the process with the exit code of the function that it is given. It is called where a plugin's
+      code ignores its cancellation.
+    - `migrate`: whether the database may be created or migrated.
+
+    Raises `ConfigurationError` and `PluginError`, possibly wrapped in exception groups.
     """
-    parts = plugins.build(config, Path.cwd())
-    refuse_exposed_guests(config, parts)
-    calm()
-    trio.run(_main, config, plugins, parts, line)
-    return 0
+    check_environment(config)
+    components = plugins.build(config, Path.cwd())
+    refuse_exposed_guests(config, components)
+    # Of several workers, the first one logs what is the same for all.
+    is_first = channel is None or channel.assignment.number == 1
+    server = _Server(
+        config,
+        plugins,
+        components,
+        channel,
+        Shutdown(restart_check),
+        shared=shared_settings(
+            config, components.authenticators, components.database
+        ),  # here, because both of these block
+        found=findings(config, plugins, components, Path.cwd()) if is_first else (),
+        migrate=migrate,
+    )
+    tune_gc()
+    return trio.run(server.main, exit_now)
 
 
-def refuse_exposed_guests(config: Config, parts: Parts) -> None:
-    """Raise `ConfigurationError` where a way to sign in that proves nothing would be reachable from elsewhere."""
-    open_doors = [provider for provider, authenticator in parts.authenticators.items() if authenticator.loopback_only]
-    if not open_doors:
-        return
-    public = urlsplit(config.server.public_url).hostname or ""
-    binds = [bind for transport in parts.transports.values() for bind in transport.binds]
-    exposed = [bind for bind in binds if not _is_loopback(bind.rpartition(":")[0])]
-    if not _is_loopback(public):
-        exposed.append(config.server.public_url)
-    if exposed:
-        provider = open_doors[0]
-        raise ConfigurationError(
-            f"plugins.{provider}.allow_public",
-            f"{provider!r} signs anybody in, and {exposed[0]} is not this machine alone",
-            "Set it to true to allow that, or enable another way to sign in",
-        )
+class _Server:
+    """One server process. `shared` are the settings that servers on one Redis compare, `found` those to warn of."""
 
+    def __init__(
+        self,
+        config: Config,
+        plugins: Plugins,
+        components: Components,
+        channel: SupervisorChannel | None,
+        shutdown: Shutdown,
+        *,
+        shared: Mapping[str, str],
+        found: Sequence[tuple[str, Finding]],
+        migrate: bool,
+    ) -> None:
+        self._config = config
+        self._plugins = plugins
+        self._components = components
+        self._channel = channel
+        self._shutdown = shutdown
+        self._shared = shared
+        self._found = found
+        self._migrate = migrate
+        self._flushing = trio.CancelScope(shield=True)
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    async def main(self, exit_now: Callable[[Callable[[], int]], NoReturn]) -> int:
+        """Serve, and return the exit code. Signals are received before anything starts."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._shutdown.watch_signals)
+            code = await self._plugins.around(self._run, exit_now)
+            nursery.cancel_scope.cancel()
+        return code
 
+    async def _run(self) -> int:
+        with self._shutdown.startup:
+            async with AsyncExitStack() as stack:
+                context, guard = await self._open(stack)
+                await self._serve(context, guard)
+        return self._shutdown.code
 
-async def _main(config: Config, plugins: Plugins, parts: Parts, line: Line | None) -> None:
-    if config.server.node is None:
-        raise AssertionError("the server is named before it starts")
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(parts.repository)
-        for authenticator in parts.authenticators.values():
+    # The start
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[ServerContext, RedisGuard]:
+        """Open the database, the sign-in providers and the store; `stack` closes them."""
+        config, components = self._config, self._components
+        if config.server.node is None:
+            raise AssertionError("the server is named before it starts")
+        embedded, alone = await self._prepare_database(stack)
+        await stack.enter_async_context(components.repository)
+        for authenticator in components.authenticators.values():
             await stack.enter_async_context(authenticator)
+        lag = ExpiryLag()
         store = await stack.enter_async_context(
-            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=config.server.node)
+            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=config.server.node, lag=lag)
         )
         metrics = Metrics()
-        records = WriteBehind(parts.repository, metrics)
-        flushing = trio.CancelScope(shield=True)
-        stack.push_async_callback(_flush, records, flushing)
-        _watch(plugins, metrics)
-        services = assemble(config, plugins, parts, store, records, metrics)
-        gateway = Gateway(services, parts)
-        async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
-            await outer.start(plugins.run_observers)
-            nursery.start_soon(records.run)
-            nursery.start_soon(services.upkeep.run)
-            await nursery.start(services.hub.run)
-            nursery.start_soon(gateway.watch)
-            if line is not None:
-                number = line.assignment.number
-                metrics.watch("worker", "The number of the worker that answers", lambda: number)
-                nursery.start_soon(line.watch)
-            left = trio.Event()
-            urls: Sequence[str] = await nursery.start(_carry, parts.transports.values(), gateway, left)
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                if line is not None:
-                    await line.report(urls)
-                else:
-                    for url in urls:
-                        print(f"listening on {url}", flush=True)
-                received = await anext(aiter(signals))
-                logger.info("%s: sending everyone away", signal.Signals(received).name)
-                drained = trio.current_time() + config.server.drain_seconds
-                async with trio.open_nursery() as draining:
-                    draining.cancel_scope.deadline = drained
-                    draining.start_soon(_hurry, signals, draining)
-                    await gateway.drain(restarting=received == signal.SIGHUP)
-                    await services.hub.drain()
-                    if line is not None:
-                        with trio.move_on_after(ANSWER_SECONDS):
-                            await left.wait()
-                    draining.cancel_scope.cancel()
-            flushing.deadline = max(drained, trio.current_time() + FLUSH_SECONDS)
-            outer.cancel_scope.deadline = trio.current_time() + FLUSH_SECONDS
-            plugins.close_observers()  # they are told what waits for them, and end
+        metrics.watch_histogram(
+            "expiry_lag_seconds", "Seconds from the end of a key until Redis had erased it", lag.histogram
+        )
+        _watch_plugins(self._plugins, metrics)
+        records = WriteBehind(components.repository, metrics)
+        stack.push_async_callback(self._flush, records)
+        guard = RedisGuard(components.repository, store, metrics, embedded=embedded, alone=alone)
+        stack.push_async_callback(self._release, guard)
+        await guard.bind()
+        return ServerContext(config, store, components.repository, records, self._plugins, metrics), guard
+
+    async def _prepare_database(self, stack: AsyncExitStack) -> tuple[bool, bool]:
+        """Log the migrations of the database, and lock its file where Redis is embedded.
+
+        Return whether Redis is embedded, and whether no other server with an embedded Redis can use the file. A
+        worker's supervisor has done this already.
+        """
+        inspection = await announce_migrations(self._components.repository, migrate=self._migrate)
+        if self._channel is not None:
+            return self._channel.assignment.embedded, self._channel.assignment.alone
+        embedded = self._config.redis.url == "embedded"
+        if not embedded or inspection.file is None:
+            return embedded, False
+        stack.enter_context(locked(inspection.file))
+        return True, True
+
+    # The service
+
+    async def _serve(self, context: ServerContext, guard: RedisGuard) -> None:
+        """Serve until the shutdown, then close all connections and rooms."""
+        application = Application(context, self._components, guard)
+        gateway = application.gateway
+        async with trio.open_nursery() as nursery:
+            await self._start_services(nursery, context, guard, application)
+            async with run_transports(self._components.transports, self._plugins, gateway) as transports:
+                self._shutdown.serving()
+                self._log_findings()
+                nursery.start_soon(transports.watch, self._shutdown)
+                nursery.start_soon(self._shutdown.restart_on_request, transports.urls)
+                await self._report(transports.urls)
+                await self._shutdown.requested.wait()
+                await self._wait_lame_duck(gateway)
+                drained = trio.current_time() + self._config.server.drain_seconds
+                with trio.CancelScope(deadline=drained) as draining:
+                    nursery.start_soon(self._cancel_when_forced, draining)
+                    await self._drain(application, transports)
+            self._flushing.deadline = max(drained, trio.current_time() + FLUSH_SECONDS)
+            await self._plugins.finish_events(FLUSH_SECONDS)
             nursery.cancel_scope.cancel()
 
+    async def _start_services(
+        self, nursery: trio.Nursery, context: ServerContext, guard: RedisGuard, application: Application
+    ) -> None:
+        """Start the tasks that run beside the transports."""
+        nursery.start_soon(context.records.run)
+        nursery.start_soon(guard.run)
+        nursery.start_soon(application.cleanup.run)
+        nursery.start_soon(Agreement(self._shared, context.store.servers).run)
+        await nursery.start(application.run)
+        if self._channel is None or self._channel.assignment.number == 1:  # the same for all workers
+            nursery.start_soon(warn_of_disk, context.store.health)
+        if self._channel is not None:
+            number = self._channel.assignment.number
+            context.metrics.watch("worker", "The number of the worker that answers", lambda: number)
+            nursery.start_soon(self._follow_supervisor, self._channel)
 
-async def _carry(
-    transports: Iterable[Transport],
-    gateway: Gateway,
-    left: trio.Event,
-    *,
-    task_status: trio.TaskStatus[Sequence[str]],
-) -> None:
-    """Run the transports. `left` is set when all have ended: on a shared port, when the last client is gone."""
-    async with trio.open_nursery() as nursery:
-        urls: list[str] = []
-        for transport in transports:
-            urls.extend(await nursery.start(transport.serve, gateway))
-        task_status.started(urls)
-    left.set()
+    def _log_findings(self) -> None:
+        """Warn of what the deployer should change. After the start: a start that is refused logs its reason alone."""
+        for subject, finding in self._found:
+            logger.warning("%s: %s. %s", subject, finding.text, finding.advice)
+
+    async def _report(self, urls: Sequence[str]) -> None:
+        """Print the addresses that the server listens on, or send them to the supervisor, which prints them."""
+        if self._channel is not None:
+            await self._channel.report(urls)
+            return
+        for url in urls:
+            print(f"listening on {url}", flush=True)
+
+    # The end
+
+    async def _wait_lame_duck(self, gateway: Gateway) -> None:
+        """Serve on while load balancers find out that the server is shutting down.
+
+        A restarting worker skips this: other workers accept new clients meanwhile.
+        """
+        if self._channel is None or not self._shutdown.restarting:
+            gateway.announce_end()
+            with trio.move_on_after(self._config.server.lame_duck_seconds):
+                await self._shutdown.draining.wait()
+        self._shutdown.draining.set()
+
+    async def _drain(self, application: Application, transports: RunningTransports) -> None:
+        """Close all connections, then all rooms."""
+        await application.gateway.drain(restarting=self._shutdown.restarting)
+        await application.hub.drain()
+        if self._channel is not None:
+            with trio.move_on_after(ANSWER_SECONDS):
+                await transports.left.wait()
+
+    async def _cancel_when_forced(self, draining: trio.CancelScope) -> None:
+        await self._shutdown.forced.wait()
+        draining.cancel()
+
+    async def _follow_supervisor(self, channel: SupervisorChannel) -> None:
+        """Shut down when the supervisor has ended, without lame-duck time: the next supervisor needs the ports."""
+        await channel.watch()
+        self._shutdown.draining.set()
+
+    async def _release(self, guard: RedisGuard) -> None:
+        """Note in the database that this server does not use it any more."""
+        with trio.move_on_after(RELEASE_SECONDS, shield=True):
+            await guard.release(restarting=self._shutdown.restarting and self._channel is not None)
+
+    async def _flush(self, records: WriteBehind) -> None:
+        """Write the waiting records to the database."""
+        if self._flushing.deadline == math.inf:  # the server stops because of a fault
+            self._flushing.deadline = trio.current_time() + FLUSH_SECONDS
+        with self._flushing:
+            try:
+                await records.flush()
+            except PersistenceUnavailable as error:
+                logger.error("%d records are lost, because the database did not take them: %s", records.waiting, error)
+        if self._flushing.cancelled_caught:
+            logger.error("%d records are lost, because the database did not take them in time", records.waiting)
 
 
-def _watch(plugins: Plugins, metrics: Metrics) -> None:
+def _watch_plugins(plugins: Plugins, metrics: Metrics) -> None:
     def failed() -> int:
         return sum(statistics.failed for statistics in plugins.statistics().values())
 
     def dropped() -> int:
         return sum(statistics.dropped for statistics in plugins.statistics().values())
 
-    metrics.watch("plugin_failures", "Calls of plugins' hooks that failed", failed)
-    metrics.watch("plugin_events_dropped", "Events that a plugin was too slow for", dropped)
+    def blocked() -> int:
+        return sum(statistics.blocked for statistics in plugins.statistics().values())
 
+    def hanging() -> int:
+        return sum(statistics.hanging for statistics in plugins.statistics().values())
 
-async def _hurry(signals: AsyncIterator[int], draining: trio.Nursery) -> None:
-    """Wait no longer for those who are slow to go when a second signal says so."""
-    number = await anext(aiter(signals))
-    logger.info("%s again: waiting for nobody", signal.Signals(number).name)
-    draining.cancel_scope.cancel()
-
-
-async def _flush(records: WriteBehind, patience: trio.CancelScope) -> None:
-    if patience.deadline == math.inf:  # it ends by a fault
-        patience.deadline = trio.current_time() + FLUSH_SECONDS
-    with patience:
-        try:
-            await records.flush()
-        except PersistenceUnavailable as error:
-            logger.error("%d records did not reach the database: %s", records.waiting, error)
-        except Exception as error:  # the border around a plugin: the rest of the server has to end in order
-            logger.error("%d records are lost: the repository failed: %s", records.waiting, folded(error))
-    if patience.cancelled_caught:
-        logger.error("%d records did not reach the database in time", records.waiting)
+    metrics.watch("plugin_failures", "Calls of plugins' code that failed", failed)
+    metrics.watch("plugin_blocked", "Calls of plugins' code that blocked the event loop", blocked)
+    metrics.watch("plugin_hanging", "Calls of plugins' code that were abandoned and still run", hanging)
+    metrics.watch("plugin_events_dropped", "Events that were dropped because a plugin was too slow", dropped)

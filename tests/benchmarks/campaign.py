@@ -1,4 +1,4 @@
-"""Runs the stages: each as often as asked, the contenders by turns, so that what disturbs one disturbs all."""
+"""Run each stage as often as requested, with the contenders by turns, so that disturbances affect all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result:
 
 
 def run(stages: Sequence[Stage], peers: Peers, repeats: int) -> Iterator[Result]:
-    """Give every result as it comes."""
+    """Yield every result as it comes."""
     for stage in stages:
         for repeat in range(repeats):
             for contender in stage.contenders:
@@ -47,7 +47,7 @@ def _measure(stage: Stage, contender: Contender, repeat: int, peers: Peers) -> I
 
 
 def _scenario(stage: Stage, name: str) -> str:
-    return f"{stage.job['people']} {name} at once" if stage.job["kind"] == "storm" else name
+    return f"{stage.job['connections']} {name} at once" if stage.job["kind"] == "storm" else name
 
 
 def _metric(port: int, name: str) -> float:

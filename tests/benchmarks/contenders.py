@@ -1,9 +1,8 @@
-"""Who is measured: how each server is started, what is counted as its own, and how it is spoken to."""
+"""The measured servers: how each is started, which processes count as its own, and which protocol it speaks."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -11,16 +10,20 @@ from pathlib import Path
 
 from tests.benchmarks.peers import SERVERS, Peers
 from tests.benchmarks.processes import end, family, start, start_valkey
+from tests.ports import free_port
 
 SERVER_CORE = 0
 LOAD_CORE = 1
 
-UNLIMITED = 1_000_000_000
+UNLIMITED = 1_000_000  # the largest that these take
 
 EVANESCE_SETTINGS = (
     # What one person may do is raised to what a benchmark does; a day's heartbeat, as the load answers no pings.
     f"limits.messages_per_second={UNLIMITED}",
     f"limits.burst={UNLIMITED}",
+    f"limits.commands_per_second={UNLIMITED}",
+    f"limits.joins_per_second={UNLIMITED}",
+    f"limits.rooms_per_hour={UNLIMITED}",
     f"limits.sign_ins_per_minute={UNLIMITED}",
     f"limits.rooms_per_user={UNLIMITED}",
     "limits.heartbeat_seconds=86400",
@@ -49,7 +52,7 @@ class Contender:
 
     @property
     def rooms(self) -> bool:
-        """Whether it knows rooms, and people who come and go."""
+        """Whether it has rooms, with events for joins and leaves."""
         return self.kind not in ("picows", "floor")
 
     @contextlib.contextmanager
@@ -126,7 +129,5 @@ def _pid(folder: Path) -> list[int]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Give ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [int(listener.getsockname()[1]) for listener in listeners]
+    """Return ports that no process listens on."""
+    return [free_port() for _ in range(number)]

@@ -1,9 +1,9 @@
-"""What an idle connection costs: memory, tasks and CPU of a real server while people sit in a room and say nothing.
+"""The cost of an idle connection: memory, tasks and CPU time of a real server while clients in a room send nothing.
 
 `python -m tests.benchmarks.idle [--transport NAME]… [--connections N] [--rooms N] [--seconds S]`
 
-The server runs as a deployer starts it; this process holds the other ends. What the first connections cost, which load
-code and fill caches, is not counted.
+The server runs as a deployer starts it, and this process has the client ends. The cost of the first connections, which
+load code and fill caches, is not counted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.idle_crowd import PATIENCE, Crowd
+from tests.benchmarks.idle_connections import PATIENCE, IdleConnections
 
 TRANSPORTS = ("trio_websocket", "quart")
 WARM_UP = 200
-"""How many connections come before those that are counted."""
+"""How many connections are opened before those that are counted."""
 
 
 def _port() -> int:
@@ -65,13 +65,13 @@ class _Server:
         self.pid = self._process.pid
 
     def memory(self) -> int:
-        """Give the bytes that are in memory and this process's own: what is shared with files is not counted."""
+        """Return the bytes that are in memory and this process's own: what is shared with files is not counted."""
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         fields = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
         return int(fields["Anonymous"].split()[0]) * 1024
 
     def cpu(self) -> float:
-        """Give the seconds of CPU that it has taken."""
+        """Return the seconds of CPU that it has taken."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -117,27 +117,27 @@ def _running(transport: str) -> Iterator[_Server]:
 
 
 def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float = 50.0) -> dict[str, float]:
-    """Measure what each of `connections` idle connections costs, and how many came in a second.
+    """Measure the cost of each of `connections` idle connections in `rooms` rooms, and how many open in a second.
 
-    They sit in `rooms` rooms. The CPU is that of `seconds`, of which 50 have two heartbeats in them.
-    `left_…` is what is still there when all have gone, beyond what was there before they came.
+    The CPU time is that of `seconds`; 50 s have two heartbeats. `left_…` are the tasks and descriptors that remain when
+    all connections are closed, beyond those before.
     """
     _raise_limit(connections + WARM_UP + 1000)
     with _running(transport) as server:
         base_tasks, base_descriptors = server.metric("tasks"), server.descriptors()
-        crowd = Crowd(server.address, rooms)
-        crowd.grow(WARM_UP)
-        crowd.rest(1.5)
+        clients = IdleConnections(server.address, rooms)
+        clients.open(WARM_UP)
+        clients.stay_idle(1.5)
         memory, tasks = server.memory(), server.metric("tasks")
-        came = time.monotonic()
-        crowd.grow(connections)
-        came = time.monotonic() - came
-        crowd.rest(5.0)  # what was written behind reaches the database
+        opening = time.monotonic()
+        clients.open(connections)
+        opening = time.monotonic() - opening
+        clients.stay_idle(5.0)  # the write-behind queue reaches the database
         grown, grown_tasks = server.memory() - memory, server.metric("tasks") - tasks
         spent = server.cpu()
-        crowd.rest(seconds)
+        clients.stay_idle(seconds)
         spent = server.cpu() - spent
-        crowd.leave()
+        clients.close()
         server.wait_for("sessions", 0)
         server.wait_for("rooms", 0)
         return {
@@ -146,7 +146,7 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
             "kib_per_connection": round(grown / connections / 1024, 1),
             "tasks_per_connection": round(grown_tasks / connections, 2),
             "cpu_us_per_connection_and_second": round(spent / seconds / (connections + WARM_UP + rooms) * 1e6, 1),
-            "connections_per_second": round(connections / came),
+            "connections_per_second": round(connections / opening),
             "left_tasks": server.metric("tasks") - base_tasks,
             "left_descriptors": server.descriptors() - base_descriptors,
         }

@@ -11,7 +11,7 @@ SCENARIO = "idle connections in a room"
 
 
 def measure(transports: Sequence[str], connections: int, seconds: float) -> list[Result]:
-    """Give what an idle connection costs on each transport; the CPU is that of `seconds`."""
+    """Return what an idle connection costs on each transport; the CPU is that of `seconds`."""
     results: list[Result] = []
     for transport in transports:
         figures = measure_idle(transport, connections, seconds=seconds)

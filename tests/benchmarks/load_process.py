@@ -1,4 +1,4 @@
-"""The load, in a process of its own on a core of its own."""
+"""The load program as a child process, on a CPU core of its own."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def begin(job: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 
 def finish(load: subprocess.Popen[str]) -> dict[str, dict[str, float]]:
-    """Wait for its end; gives what it measured, by name. Raises `RuntimeError` where it failed."""
+    """Wait for its end, and return its results by name. Raises `RuntimeError` if it failed."""
     try:
-        said, errors = load.communicate(timeout=LOAD_SECONDS)
+        output, errors = load.communicate(timeout=LOAD_SECONDS)
     except subprocess.TimeoutExpired:
         load.kill()
         load.communicate()
         raise RuntimeError(f"the load took more than {LOAD_SECONDS} s") from None
     if load.returncode:
         raise RuntimeError(f"the load failed: {errors.strip().splitlines()[-1]}")
-    results: dict[str, dict[str, float]] = json.loads(said)
+    results: dict[str, dict[str, float]] = json.loads(output)
     return results

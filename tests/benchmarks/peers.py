@@ -31,7 +31,7 @@ class Peers:
         self._folder = folder
 
     def python(self) -> str:
-        """Give a Python that has the peers from PyPI."""
+        """Return a Python that has the peers from PyPI."""
         folder = self._folder / "python"
         if not (folder / "complete").exists():
             venv.create(folder, with_pip=True, clear=True)
@@ -41,7 +41,7 @@ class Peers:
         return str(folder / "bin" / "python")
 
     def node(self) -> list[str]:
-        """Give the command that runs the Node server with the peers from npm."""
+        """Return the command that runs the Node server with the peers from npm."""
         folder = self._folder / "node"
         if not (folder / "complete").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class Peers:
 
     @staticmethod
     def own_python() -> str:
-        """Give the Python that Evanesce is installed in."""
+        """Return the Python that Evanesce is installed in."""
         return sys.executable
 
 

@@ -1,4 +1,4 @@
-"""The processes of a contender: pinned to a core, ended with all that they started, and what they use."""
+"""The processes of a contender: pin them to a core, stop them with their children, and measure their usage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextlib.contextmanager
 def on_core(core: int) -> Generator[None, None, None]:
-    """Have what is started meanwhile run on one core, where the system can do that."""
+    """Run what is started in this context on one core, where the system can do that."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -80,7 +80,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all that descend from it."""
+    """Return a process and all that descend from it."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -93,7 +93,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Give how long processes have run, in user and kernel mode, all their threads, in hundredths of a second."""
+    """Return how long processes have run, in user and kernel mode, all their threads, in hundredths of a second."""
     total = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -102,7 +102,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 
 def busy_seconds(core: int) -> float:
-    """Give how long a core has been busy, whoever kept it so; 0 where the system does not tell."""
+    """Return how long a core has been busy with any processes; 0 where the system does not tell."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
         if name == f"cpu{core}":
@@ -112,11 +112,11 @@ def busy_seconds(core: int) -> float:
 
 
 def resident_bytes(pids: Sequence[int]) -> int:
-    """Give how much memory processes hold."""
+    """Return how much memory processes hold."""
     page = os.sysconf("SC_PAGE_SIZE")
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
 
 
 def machine() -> str:
-    """Say what this machine is."""
+    """Return a description of this machine."""
     return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -1,4 +1,4 @@
-"""What is to be reached, as ratios within one run, and whether it is."""
+"""The targets, as ratios within one run, and whether they are reached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks.scenarios import Scale
 IDLE_KIB = {"quart": 40.0, "trio_websocket": 28.0}
 
 MedianOf = Callable[[str, str, str], float | None]
-"""Gives the median of a scenario, a contender and a value; None where that was not measured."""
+"""Returns the median of a scenario, a contender and a value; None where that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Say so."""
+        """The verdict in one word."""
         return "reached" if self.reached else "missed"
 
     @property
     def wanted(self) -> str:
-        """Say what it has to be."""
+        """The bound, as text."""
         return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
 
 
 def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
-    """Give all that can be told from what was measured. The smallest, the second and the largest room are compared."""
+    """Return what can be told from what was measured. The smallest, the second and the largest room are compared."""
     found: list[Verdict] = []
 
     def ratio(

@@ -1,4 +1,4 @@
-"""What came out: medians with their spread, the ratios beside what they are to reach; as a table and as JSON."""
+"""The report: medians with their spread, and the ratios beside their targets, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Summary:
 
 
 def line(result: Result) -> str:
-    """Say what one measurement gave, at once."""
+    """Return the result of one measurement as a line."""
     said = [
         f"{COLUMNS[name][0]} {value:{COLUMNS[name][1]}}" for name, value in result.values.items() if name in COLUMNS
     ]

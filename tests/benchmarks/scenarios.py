@@ -1,4 +1,4 @@
-"""What is measured, with which sizes, and of whom."""
+"""What is measured, with which sizes, and for which contenders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large and how long: the issue's sizes, or smaller ones to try the harness out. Times are in seconds."""
+    """The sizes and durations, in seconds: those of the published figures, or smaller ones to test the harness."""
 
     rooms_of: Sequence[int] = (200, 1_000, 4_000)
     steady_of: int = 1_000
@@ -65,7 +65,7 @@ TINY = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One run of the load against one server: a job for it, and who is measured; it gives one result per name."""
+    """A run of the load against one server: its job, the contenders, and the names of its results."""
 
     name: str
     job: dict[str, Any]
@@ -74,7 +74,7 @@ class Stage:
 
 
 def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
-    """Give all stages in the order in which they are run; without peers, of Evanesce alone."""
+    """Return all stages in the order of a run. Without `peers`, they measure only Evanesce."""
 
     def among(*others: Contender) -> list[Contender]:
         return [*own, *(others if peers else ())]
@@ -101,12 +101,12 @@ def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
     times = {"warm_up": scale.warm_up, "seconds": scale.seconds}
     rivals = among(SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS)
     result.append(Stage("small rooms", job | times, rivals, [name]))
-    for people in scale.storms:
-        storm = {"kind": "storm", "people": people}
-        result.append(Stage(f"storm of {people}", storm, list(own), ["joins", "leaves"]))
+    for connections in scale.storms:
+        storm = {"kind": "storm", "connections": connections}
+        result.append(Stage(f"storm of {connections}", storm, list(own), ["joins", "leaves"]))
     for stalled in (0, 1):
         name = f"{scale.stalled_of - 1} who read" + (", 1 who never does" if stalled else " alone")
-        # Large enough that what waits for who never reads comes to more than any bound while it is measured.
+        # Large enough that more waits for the client that never reads than any limit allows.
         pace = _pace(name, scale, per_second=200)
         stage = _one_room(name, scale.stalled_of - 1, [pace], among(SOCKETIO))
         result.append(

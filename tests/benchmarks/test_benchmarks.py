@@ -13,14 +13,18 @@ import pytest
 
 from tests.benchmarks.scenarios import TINY
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc"),
+]
 
 ROOT = Path(__file__).parents[2]
 EVANESCE = "Evanesce (quart)"
 
 
 def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
-    [shown] = re.findall(r"^```sh\n(.*)\n```$", (ROOT / "docs" / "benchmarks.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs/explanation/benchmarks.md").read_text()
+    [shown] = re.findall(r"^```sh\n(.*)\n```$", page, re.MULTILINE)
     python, *words, folder = shlex.split(shown)
     assert (python, folder) == (".venv/bin/python", "benchmark")
     command = [sys.executable, *words, str(tmp_path), "--tiny", "--evanesce-alone"]

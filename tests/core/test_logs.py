@@ -17,7 +17,7 @@ CONTROL = [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0)), "\u2028", "\u2029
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Give what is written to standard error; the process's logging is as before afterwards."""
+    """Yield what is written to standard error; the process's logging is as before afterwards."""
     root = logging.getLogger()
     handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
     stream = io.StringIO()
@@ -86,6 +86,11 @@ def test_groups_and_errors_of_the_system_say_what_is_in_them() -> None:
     assert folded.endswith("; ValueError}")
     assert "secret" not in folded
     assert "text" not in folded
+
+
+@pytest.mark.parametrize("number", [98, 5, -2, "98", None])
+def test_an_error_of_the_system_with_other_words_keeps_them(number: object) -> None:
+    assert "somebody" not in logs.folded(caught(OSError(number, "somebody's message")))
 
 
 def test_a_hidden_context_stays_hidden() -> None:

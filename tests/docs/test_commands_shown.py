@@ -1,6 +1,7 @@
-"""Every command that the documentation shows is run here; the README's two are run by the continuous integration.
+"""Run every command that the documentation shows. The continuous integration runs those of the README.
 
-The benchmarks', which take long, are run smaller in `tests/benchmarks`.
+`test_tutorials` runs those of the tutorials. `tests/benchmarks` and `tests/chaos` run shorter versions of the
+benchmarks and the attacks, which take long.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 EVANESCE = Path(sys.executable).with_name("evanesce")
@@ -27,13 +31,13 @@ def shown(page: Path) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "tutorial")
 COMMANDS = [(page.name, command) for page in PAGES for command in shown(page)]
 SERVE = [command for _, command in COMMANDS if command.startswith("evanesce serve")]
-CHAT = [command for _, command in COMMANDS if command.startswith("evanesce chat")]
 SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce worldid-simulator")]
-BENCHMARKS = [command for page, command in COMMANDS if page in ("benchmarks.md", "scaling.md")]
-REST = [command for _, command in COMMANDS if command not in (*SERVE, *CHAT, *SIMULATE, *BENCHMARKS)]
+LONG = ("benchmarks.md", "scaling.md", "data-lifetime.md", "resilience.md")  # what their commands run takes minutes
+BENCHMARKS = [command for page, command in COMMANDS if page in LONG]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS)]
 
 
 @pytest.fixture
@@ -41,12 +45,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder with the shipped configuration, on free ports."""
     (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text())
     return tmp_path
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_there_are_commands_to_run() -> None:

@@ -1,4 +1,4 @@
-"""A real server process for each test that asks for one, and the fixtures of the browser."""
+"""Fixtures: real server processes, a Valkey, and a browser."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.browsers import BrowserClient
 from tests.e2e.running import Server
 from tests.e2e.valkey import Valkey
-from tests.e2e.visitors import Visitor
 from tests.worldid.idkit import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Without the flags against background networking Chromium looks up its maker's hosts at every start.
+# The flags against background networking prevent Chromium from contacting hosts of its vendor at every start.
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -35,13 +35,13 @@ CHROMIUM_FLAGS = [
 
 @pytest.fixture(scope="module")
 def transport() -> str:
-    """Give the transport that people come over; the modules about any of them are parametrised with all."""
+    """The transport that clients connect over. Test modules about all transports are parametrised with them."""
     return "quart"
 
 
 @pytest.fixture
 def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
-    """Start servers with settings of the test's own; each must end with exit code 0, unless the test ended it."""
+    """Start servers with the test's settings. Each must end with exit code 0, unless the test has ended it."""
     servers: list[Server] = []
 
     def start(
@@ -57,7 +57,7 @@ def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         assert server.process is not None
-        print(server.errors, file=sys.stderr)  # pytest shows it where the test failed
+        print(server.errors, file=sys.stderr)  # pytest shows it if the test failed
         if server.process.poll() is None:
             server.stop()
         else:
@@ -66,40 +66,40 @@ def serve(tmp_path: Path, transport: str) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    """A Valkey for several servers."""
+    """A Valkey that several servers share."""
     with Valkey() as valkey:
         yield valkey
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The SQLite database of those whom `serve_shared` starts."""
+    """The SQLite database of the servers that `serve_shared` starts."""
     return tmp_path / "shared.db"
 
 
 @pytest.fixture
 def serve_shared(serve: Callable[..., Server], valkey: Valkey, database: Path) -> Callable[..., Server]:
-    """Start servers, with settings of the test's own, that share a Valkey, a database and a secret."""
+    """Start servers with the test's settings, which share a Valkey, a database and a secret."""
     shared = [f"server.secret={'s' * 32}", f"redis.url={valkey.url}", f"plugins.sqlite.path={database}"]
     return partial(serve, *shared)
 
 
 @pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
-    """A server as shipped, where one person may talk fast."""
+    """A server with the shipped settings, but with high limits for messages."""
     return serve("limits.messages_per_second=100000", "limits.burst=100000")
 
 
 @pytest.fixture(scope="module")
 def shared_server(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Server]:
-    """One server for all tests of a module that leave it as it was."""
+    """A server for all tests of a module, none of which changes its state."""
     with Server(tmp_path_factory.mktemp("shared"), transports=[transport]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium. Skipped where there is none, but never in CI."""
+    """A headless Chromium. The test is skipped if there is none, but fails in CI."""
     missing = None
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
@@ -120,26 +120,27 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def idkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with IDKit's bundle for browsers. Skipped where npm cannot fetch it, but never in CI."""
+    """A folder with IDKit's bundle for browsers. The test is skipped if npm cannot fetch it, but fails in CI."""
     return fetch(tmp_path_factory.mktemp("idkit"))
 
 
 @pytest.fixture
-def visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
-    visitors: list[Visitor] = []
+def browser_client(browser: Browser) -> Iterator[Callable[..., BrowserClient]]:
+    """Open browser clients. Errors in any of them fail the test."""
+    clients: list[BrowserClient] = []
 
-    def visit(**options: bool) -> Visitor:
-        visitors.append(Visitor(browser, **options))
-        return visitors[-1]
+    def open_client(**options: bool) -> BrowserClient:
+        clients.append(BrowserClient(browser, **options))
+        return clients[-1]
 
-    yield visit
-    for one in visitors:
-        one.context.close()
-    for one in visitors:
-        assert one.problems == []
+    yield open_client
+    for client in clients:
+        client.context.close()
+    for client in clients:
+        assert client.problems == []
 
 
 @pytest.fixture
 def plugin_path() -> dict[str, str]:
-    """An environment in which the plugin of `data/plugin` is installed, as if by pip."""
+    """An environment in which the plugin in `data/plugin` is installed, as if by pip."""
     return {"PYTHONPATH": str(Path(__file__).parent / "data" / "plugin")}

@@ -1,4 +1,4 @@
-"""A real `evanesce serve` process in a folder of its own, and what can be seen of it from outside."""
+"""A real `evanesce serve` process in a folder of its own, with its HTTP interface and its child processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,23 +17,22 @@ from typing import Any
 
 import redis
 
+from tests.ports import free_port
+
 SCHEMES = {"quart": "http", "trio_websocket": "ws"}
 TRANSPORTS = list(SCHEMES)
-START_SECONDS = 40.0
+START_SECONDS = 90.0
+"""How long a start may take. After a kill it may wait 30 s for other servers that use its database."""
+
 END_SECONDS = 15.0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Server:
-    """Started by `with`, or `start`. It blocks: from Trio, call it in a thread.
+    """A server, started by `with` or `start`. The methods block: from Trio, call them in a thread.
 
-    `settings` are given as `--set`; many people sign in from one address here, so that limit is far off. The public
-    address is that of the first of `transports`; only `quart` has HTTP.
+    `settings` are the values of `--set`. The limit of sign-ins is high, because all clients have one address. The
+    public address is that of the first of `transports`; only `quart` has HTTP. `descriptors` is the hard limit of open
+    files, if it differs from that of this process.
     """
 
     def __init__(
@@ -43,21 +41,25 @@ class Server:
         *settings: str,
         transports: Sequence[str] = ("quart",),
         environment: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+        descriptors: int | None = None,
     ) -> None:
         self.folder = folder
+        self._options = options
         self.ports = {transport: free_port() for transport in transports}
         self.port = self.ports[transports[0]]
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
-        self._settings = [
+        self._descriptors = descriptors
+        self.settings = [
             *(f"plugins.{transport}.bind=127.0.0.1:{port}" for transport, port in self.ports.items()),
             f"server.public_url={self.url}",
             "limits.sign_ins_per_minute=100000",
         ]
         if list(transports) != ["quart"]:
-            self._settings.append("plugins.enabled=" + json.dumps(["guest", "sqlite", *transports]))
-        self._settings += settings
+            self.settings.append("plugins.enabled=" + json.dumps(["guest", "sqlite", *transports]))
+        self.settings += settings
 
     @property
     def ws_url(self) -> str:
@@ -65,7 +67,7 @@ class Server:
 
     @property
     def errors(self) -> str:
-        """All that it wrote to its standard error."""
+        """The server's standard error so far."""
         return (self.folder / "stderr.log").read_text()
 
     @property
@@ -73,9 +75,11 @@ class Server:
         return self.folder / "evanesce.db"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "evanesce", "serve"]
-        for setting in self._settings:
+        command = [sys.executable, "-m", "evanesce", "serve", *self._options]
+        for setting in self.settings:
             command += ["--set", setting]
+        if self._descriptors is not None:
+            command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self._descriptors), *command]
         with (self.folder / "stderr.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -88,7 +92,7 @@ class Server:
         for transport, port in self.ports.items():
             line = self._next_line()
             expected = f"listening on {SCHEMES[transport]}://127.0.0.1:{port}"
-            assert line == expected, f"it said {line!r} and wrote:\n{self.errors}"
+            assert line == expected, f"it printed {line!r} and wrote:\n{self.errors}"
 
     def _next_line(self) -> str:
         assert self.process is not None
@@ -109,13 +113,19 @@ class Server:
         self.process.send_signal(number)
 
     def wait(self, seconds: float = END_SECONDS) -> int:
-        """Wait for its end; gives the exit code."""
+        """Wait for the end of the process, and return its exit code."""
         assert self.process is not None
-        with self.process:
+        try:
             return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            with self.process:  # closes the pipes
+                pass
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it as a deployer does."""
+        """Stop the server as a deployer does, and check its exit code."""
         self.send_signal(number)
         code = self.wait()
         assert code == 0, f"it ended with {code} and wrote:\n{self.errors}"
@@ -142,7 +152,7 @@ class Server:
             self.kill()
             sys.stderr.write(f"the server wrote:\n{self.errors}")
 
-    # What is seen from outside
+    # Requests and processes
 
     def ask(
         self,
@@ -153,7 +163,7 @@ class Server:
         token: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """Ask over HTTP; gives the status and the answer, read as JSON where it is."""
+        """Send an HTTP request, and return the status and the body, decoded if it is JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         sent = dict(headers or {})
         if token is not None:
@@ -186,20 +196,20 @@ class Server:
         return answer
 
     def valkey(self) -> tuple[int, str]:
-        """Find the embedded Valkey among the server's children: its process id and its socket."""
+        """Return the process id and the socket of the embedded Valkey, which is a child of the server."""
         assert self.process is not None
         for child in children(self.process.pid):
             arguments = arguments_of(child)
             if "--unixsocket" in arguments:
                 return child, arguments[arguments.index("--unixsocket") + 1]
-            # Valkey writes its title over its arguments: then the socket stands in the title.
+            # Valkey overwrites its arguments with a title, which contains the socket.
             for part in arguments:
                 if "unixsocket:" in part:
                     return child, part.split("unixsocket:")[1].split()[0]
         raise AssertionError("the server has no Valkey")
 
     def workers(self) -> dict[int, int]:
-        """Find its workers among its children: process ids by number."""
+        """Return the process ids of the workers, by number."""
         assert self.process is not None
         found: dict[int, int] = {}
         for child in children(self.process.pid):
@@ -209,7 +219,7 @@ class Server:
         return found
 
     def listeners(self) -> int:
-        """Count the sockets that listen on its port: one for each worker that takes clients in."""
+        """Return the number of sockets that listen on the server's port: one for each worker that accepts clients."""
         port = f":{self.port:04X}"
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return sum(fields[1].endswith(port) and fields[3] == "0A" for fields in lines)  # 0A: TCP_LISTEN
@@ -219,7 +229,7 @@ class Server:
 
 
 def children(pid: int) -> list[int]:
-    """Give the process ids of a process's children, on whichever of its threads they were started."""
+    """Return the process ids of the children of a process, for all of its threads."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -230,17 +240,17 @@ def children(pid: int) -> list[int]:
 
 
 def arguments_of(pid: int) -> list[str]:
-    """Give what a process was started with; nothing where it has ended."""
+    """Return the arguments of a process, or none if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that is dead and was not waited for yet does not."""
+    """Return whether a process is running. A zombie is not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"

@@ -1,4 +1,4 @@
-"""`evanesce chat LINK` as a process, driven through its pipes."""
+"""A process of `evanesce chat LINK`, controlled through its pipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE = 15.0
 
 
 class Terminal:
-    """A person at a terminal. It blocks: from Trio, use it in a thread."""
+    """A terminal client. The methods block: from Trio, call them in a thread."""
 
     def __init__(self, link: str, name: str) -> None:
         self.lines: list[str] = []
@@ -32,7 +32,7 @@ class Terminal:
         self.process.stdin.flush()
 
     def sees(self, part: str, *, patience: float = PATIENCE) -> str:
-        """Wait for a line that has `part` in it."""
+        """Wait for a line of the output that contains `part`, and return it."""
         deadline = time.monotonic() + patience
         while True:
             for line in self.lines:
@@ -52,12 +52,12 @@ class Terminal:
         self.process.send_signal(signal.SIGINT)
 
     def hang_up(self) -> None:
-        """End its input."""
+        """Close its standard input."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def ends(self) -> tuple[int, str]:
-        """Wait for its end; gives the exit code and what it wrote to its standard error."""
+        """Wait for its end, and return the exit code and its standard error."""
         deadline = time.monotonic() + PATIENCE
         while self._read(deadline):
             pass

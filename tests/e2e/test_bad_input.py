@@ -12,8 +12,10 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from evanesce.cli.client import Fields
-from tests.e2e.people import PATIENCE, Person
+from tests.e2e.clients import PATIENCE, ChatClient
 from tests.e2e.running import TRANSPORTS, Server
+
+pytestmark = pytest.mark.slow
 
 NESTED = '{"type": "ping", "x": ' + "[" * 40 + "]" * 40 + "}"
 
@@ -62,15 +64,15 @@ async def signed_in(socket: WebSocketConnection) -> None:
 
 
 @pytest.fixture
-async def bystander(shared_server: Server, nursery: trio.Nursery) -> AsyncGenerator[Person]:
+async def bystander(shared_server: Server, nursery: trio.Nursery) -> AsyncGenerator[ChatClient]:
     """Somebody in a room, who must not notice anything."""
-    person = await Person.arrive(shared_server, nursery, "Bystander")
-    room_id = (await person.ask("create_room"))["roomId"]
-    await person.join(room_id)
-    yield person
-    await person.say(room_id, "still here")
-    await person.hears_of("message", content="still here")
-    await person.leave()
+    client = await ChatClient.open(shared_server, nursery, "Bystander")
+    room_id = (await client.ask("create_room"))["roomId"]
+    await client.join(room_id)
+    yield client
+    await client.say(room_id, "still here")
+    await client.wait_for_event("message", content="still here")
+    await client.close()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ async def bystander(shared_server: Server, nursery: trio.Nursery) -> AsyncGenera
     ],
 )
 async def test_errors_that_leave_the_connection(
-    shared_server: Server, bystander: Person, frame: str, code: str, field: str | None
+    shared_server: Server, bystander: ChatClient, frame: str, code: str, field: str | None
 ) -> None:
     async with line(shared_server) as socket:
         await signed_in(socket)
@@ -159,7 +161,7 @@ async def test_unknown_fields_are_ignored(shared_server: Server) -> None:
         assert (await answer(socket))["type"] == "pong"
 
 
-async def test_binary(shared_server: Server, bystander: Person) -> None:
+async def test_binary(shared_server: Server, bystander: ChatClient) -> None:
     async with line(shared_server) as socket:
         await socket.send_message(b'{"type": "ping"}')
         assert (await answer(socket))["code"] == "bad_frame"
@@ -167,7 +169,7 @@ async def test_binary(shared_server: Server, bystander: Person) -> None:
         assert (await answer(socket))["type"] == "pong"
 
 
-async def test_before_hello(shared_server: Server, bystander: Person) -> None:
+async def test_before_hello(shared_server: Server, bystander: ChatClient) -> None:
     async with line(shared_server) as socket:
         await socket.send_message('{"type": "create_room", "ref": 1}')
         error = await answer(socket)
@@ -176,14 +178,14 @@ async def test_before_hello(shared_server: Server, bystander: Person) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "x" * 4096, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."])
-async def test_a_worthless_token(shared_server: Server, bystander: Person, token: str) -> None:
+async def test_a_worthless_token(shared_server: Server, bystander: ChatClient, token: str) -> None:
     async with line(shared_server) as socket:
         await socket.send_message(json.dumps({"type": "hello", "token": token}))
         assert (await answer(socket))["code"] == "invalid_token"
         assert await close_code(socket) == 4401
 
 
-async def test_bad_frames_without_end(shared_server: Server, bystander: Person) -> None:
+async def test_bad_frames_without_end(shared_server: Server, bystander: ChatClient) -> None:
     async with line(shared_server) as socket:
         await signed_in(socket)
         for _ in range(19):
@@ -206,7 +208,7 @@ async def collect(socket: WebSocketConnection, kinds: list[str]) -> None:
         kinds.extend(event["type"] for event in json.loads(await socket.get_message()))
 
 
-async def test_too_large(shared_server: Server, bystander: Person) -> None:
+async def test_too_large(shared_server: Server, bystander: ChatClient) -> None:
     async with line(shared_server) as socket:
         await signed_in(socket)
         await socket.send_message(json.dumps({"type": "ping", "x": "x" * 65_000}))
@@ -215,7 +217,7 @@ async def test_too_large(shared_server: Server, bystander: Person) -> None:
         assert await close_code(socket) == 1009
 
 
-async def test_too_large_in_bytes_not_characters(shared_server: Server, bystander: Person) -> None:
+async def test_too_large_in_bytes_not_characters(shared_server: Server, bystander: ChatClient) -> None:
     async with line(shared_server) as socket:
         await socket.send_message(json.dumps({"type": "ping", "x": "é" * 40_000}, ensure_ascii=False))
         assert await close_code(socket) == 1009
@@ -280,7 +282,7 @@ async def raw_close_code(stream: trio.SocketStream) -> int:
         pytest.param(b"\xff" * 64, 1002, id="noise"),
     ],
 )
-async def test_broken_websocket(shared_server: Server, bystander: Person, wire: bytes, code: int) -> None:
+async def test_broken_websocket(shared_server: Server, bystander: ChatClient, wire: bytes, code: int) -> None:
     async with raw_line(shared_server) as stream:
         await stream.send_all(wire)
         assert await raw_close_code(stream) == code
@@ -295,7 +297,7 @@ async def test_broken_websocket(shared_server: Server, bystander: Person, wire: 
         pytest.param([b"Origin: http://evil.example"], id="another origin"),
     ],
 )
-async def test_refused_handshakes(shared_server: Server, bystander: Person, lines: list[bytes]) -> None:
+async def test_refused_handshakes(shared_server: Server, bystander: ChatClient, lines: list[bytes]) -> None:
     with trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream("127.0.0.1", shared_server.port) as stream:
             await stream.send_all(handshake(shared_server, *lines))
@@ -303,7 +305,7 @@ async def test_refused_handshakes(shared_server: Server, bystander: Person, line
     assert answered.startswith(b"HTTP/1.1 403 " if b"evil" in lines[0] else b"HTTP/1.1 400 ")
 
 
-async def test_bytes_right_behind_the_handshake(shared_server: Server, bystander: Person) -> None:
+async def test_bytes_right_behind_the_handshake(shared_server: Server, bystander: ChatClient) -> None:
     """C2: they are the first of the conversation."""
     with trio.fail_after(PATIENCE):
         async with await trio.open_tcp_stream("127.0.0.1", shared_server.port) as stream:
@@ -316,7 +318,7 @@ async def test_bytes_right_behind_the_handshake(shared_server: Server, bystander
     assert data.startswith(b"HTTP/1.1 101 ")
 
 
-async def test_junk_and_a_half_close(shared_server: Server, bystander: Person) -> None:
+async def test_junk_and_a_half_close(shared_server: Server, bystander: ChatClient) -> None:
     """C3: again and again."""
     for _ in range(8):
         async with raw_line(shared_server) as stream:
@@ -325,7 +327,7 @@ async def test_junk_and_a_half_close(shared_server: Server, bystander: Person) -
             assert await raw_close_code(stream) == 1002
 
 
-async def test_an_oversize_message_and_a_ping_in_one_chunk(shared_server: Server, bystander: Person) -> None:
+async def test_an_oversize_message_and_a_ping_in_one_chunk(shared_server: Server, bystander: ChatClient) -> None:
     """C4."""
     huge = bytes([0x81, 0x80 | 127]) + struct.pack("!Q", 70_000) + bytes(4) + b"x" * 70_000
     async with raw_line(shared_server) as stream:
@@ -333,14 +335,14 @@ async def test_an_oversize_message_and_a_ping_in_one_chunk(shared_server: Server
         assert await raw_close_code(stream) == 1009
 
 
-async def test_a_ping_during_the_close(shared_server: Server, bystander: Person) -> None:
+async def test_a_ping_during_the_close(shared_server: Server, bystander: ChatClient) -> None:
     """C4, the other way."""
     async with raw_line(shared_server) as stream:
         await stream.send_all(client_frame(8, struct.pack("!H", 1000)) + client_frame(9, b"ping"))
         assert await raw_close_code(stream) == 1000
 
 
-async def test_leaving_while_much_is_being_sent(shared_server: Server, bystander: Person) -> None:
+async def test_leaving_while_much_is_being_sent(shared_server: Server, bystander: ChatClient) -> None:
     """C6."""
     for _ in range(8):
         async with raw_line(shared_server) as stream:

@@ -14,34 +14,34 @@ import trio
 
 from evanesce.cli.client import Disconnected, Fields, Refused
 from evanesce.errors import CloseCode
-from tests.e2e.people import PATIENCE, Person, until
+from tests.e2e.clients import PATIENCE, ChatClient, until
 from tests.e2e.running import Server, alive
 
+pytestmark = pytest.mark.slow
 
-async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[Person, Person, str]:
-    ana = await Person.arrive(server, nursery, "Ana")
-    ben = await Person.arrive(server, nursery, "Ben")
+
+async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[ChatClient, ChatClient, str]:
+    ana = await ChatClient.open(server, nursery, "Ana")
+    ben = await ChatClient.open(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ben.join(room_id)
-    await ana.hears_of("member_joined", userId=ben.user_id)
+    await ana.wait_for_event("member_joined", userId=ben.user_id)
     return ana, ben, room_id
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 1001), (signal.SIGINT, 1001), (signal.SIGHUP, CloseCode.RESTARTING)]
-)
-async def test_a_server_that_goes_away_says_so(server: Server, nursery: trio.Nursery, number: int, code: int) -> None:
-    people = await two_in_a_room(server, nursery)
-    room_id = people[2]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_server_that_goes_away_says_so(server: Server, nursery: trio.Nursery, number: int) -> None:
+    clients = await two_in_a_room(server, nursery)
+    room_id = clients[2]
     began = time.monotonic()
     server.send_signal(number)
-    for person in people[:2]:
-        goodbye = await person.hears_of("goodbye")
-        assert (goodbye["code"], goodbye["reconnect"]) == (code, True)
+    for client in clients[:2]:
+        goodbye = await client.wait_for_event("goodbye")
+        assert (goodbye["code"], goodbye["reconnect"]) == (CloseCode.GOING_AWAY, True)
         assert goodbye["reconnectAfter"] >= 0
-        ending = await person.is_sent_away()
-        assert ending.code == code
+        ending = await client.wait_closed_by_server()
+        assert ending.code == CloseCode.GOING_AWAY
     assert await trio.to_thread.run_sync(server.wait) == 0
     assert time.monotonic() - began < 10, "within the drain time"
     with closing(sqlite3.connect(server.database)) as database:
@@ -54,22 +54,22 @@ async def test_a_server_that_goes_away_says_so(server: Server, nursery: trio.Nur
 async def test_a_killed_server_takes_its_valkey_along_and_starts_again(server: Server, nursery: trio.Nursery) -> None:
     ana, ben, room_id = await two_in_a_room(server, nursery)
     await ana.say(room_id, "lost with the server")
-    await ben.hears_of("message", content="lost with the server")
+    await ben.wait_for_event("message", content="lost with the server")
     valkey, _ = server.valkey()
     await trio.to_thread.run_sync(server.kill)
     await until(lambda: not alive(valkey), 2)
-    for person in (ana, ben):
-        assert (await person.is_sent_away()).code == 1006
+    for client in (ana, ben):
+        assert (await client.wait_closed_by_server()).code == 1006
 
     await trio.to_thread.run_sync(server.start)
-    for person in (ana, ben):
-        cursor = person.cursor(room_id)
-        await person.connect()
-        joined = await person.join(room_id, cursor)
+    for client in (ana, ben):
+        cursor = client.cursor(room_id)
+        await client.connect()
+        joined = await client.join(room_id, cursor)
         assert joined["missed"] is None, "the store lost its memory"
         assert joined["messages"] == []
     await ana.say(room_id, "as if nothing had happened")
-    await ben.hears_of("message", content="as if nothing had happened")
+    await ben.wait_for_event("message", content="as if nothing had happened")
 
 
 async def test_a_killed_valkey_comes_back_under_a_live_conversation(server: Server, nursery: trio.Nursery) -> None:
@@ -105,18 +105,18 @@ async def test_a_killed_valkey_comes_back_under_a_live_conversation(server: Serv
     assert all(error.retry for error in refused)
 
     last = await ana.say(room_id, "the last")
-    await ben.hears_of("message", messageId=last["messageId"])
-    for person in (ana, ben):
-        heard = [message["messageId"] for message in person.messages()]
+    await ben.wait_for_event("message", messageId=last["messageId"])
+    for client in (ana, ben):
+        heard = [message["messageId"] for message in client.messages()]
         assert len(heard) == len(set(heard)), "none twice"
-        gaps = [event for event in person.record if event["type"] == "gap"]
+        gaps = [event for event in client.record if event["type"] == "gap"]
         lost = {sent["messageId"] for sent in acknowledged} - set(heard)
         assert not lost or gaps, "what was acknowledged and not heard shows as a gap"
         assert len(lost) <= 2 * 20, "only what was acknowledged in that very instant"
-        assert person.present.ending is None, "connections stay"
-        assert not [event for event in person.record if event["type"] == "goodbye"]
+        assert client.connection.close_reason is None, "connections stay"
+        assert not [event for event in client.record if event["type"] == "goodbye"]
         for gap in gaps:
-            joined = await person.join(room_id, gap["since"])
+            joined = await client.join(room_id, gap["since"])
             assert joined["missed"] is None
     status, ready = await trio.to_thread.run_sync(server.ask, "GET", "/readyz")
     assert (status, ready["status"]) == (200, "ready")
@@ -142,15 +142,15 @@ async def test_a_stopped_valkey_is_an_error_and_no_hang(server: Server, nursery:
         os.kill(valkey, signal.SIGCONT)
     await taken_at_last(ana, room_id, same)
     await ana.say(room_id, "done")
-    await ben.hears_of("message", content="done")
+    await ben.wait_for_event("message", content="done")
     assert ben.contents().count("held up") == 1, "the same message again does no harm"
 
 
-async def taken_at_last(person: Person, room_id: str, message_id: str) -> None:
+async def taken_at_last(client: ChatClient, room_id: str, message_id: str) -> None:
     with trio.fail_after(PATIENCE):
         while True:
             try:
-                await person.say(room_id, "held up", message_id)
+                await client.say(room_id, "held up", message_id)
                 return
             except Refused as refused:
                 if not refused.retry:
@@ -163,16 +163,16 @@ async def test_a_locked_database_leaves_the_rooms_alone(server: Server, nursery:
     with closing(sqlite3.connect(server.database, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        carl = Person(server, nursery, "Carl")
+        carl = ChatClient(server, nursery, "Carl")
         with pytest.raises(Refused) as refused:
             await carl.connect()
         assert refused.value.code == "persistence_unavailable"
         assert refused.value.retry
         assert time.monotonic() - began < 3.5
         await ana.say(room_id, "rooms go on")
-        await ben.hears_of("message", content="rooms go on")
+        await ben.wait_for_event("message", content="rooms go on")
         database.execute("ROLLBACK")
-    await carl.leave()
+    await carl.close()
     await carl.connect()
 
 
@@ -192,7 +192,7 @@ async def test_leaving_in_the_middle_of_it(server: Server, nursery: trio.Nursery
         talking.start_soon(talk)
         await until(lambda: len(acknowledged) > 50)
         server.send_signal(signal.SIGTERM)
-        await ben.is_sent_away()
+        await ben.wait_closed_by_server()
     assert await trio.to_thread.run_sync(server.wait) == 0
     heard = {message["messageId"] for message in ben.messages()}
     assert set(acknowledged) <= heard

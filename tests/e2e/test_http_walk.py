@@ -120,6 +120,7 @@ def test_health(server: Server) -> None:
     status, metrics = server.ask("GET", "/metrics")
     assert status == 200
     assert re.search(rb"^# TYPE evanesce_\w+ \w+$", metrics, re.MULTILINE)
+    assert b"# TYPE evanesce_expiry_lag_seconds histogram" in metrics
 
 
 def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:

@@ -24,6 +24,8 @@ from tests.worldid.process import SimulatorProcess, running
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 SIGNAL = "0x" + "5a" * 32
 ASK = """async ([kind, config, sessionId, preset]) => {
     const builder = kind === "sign_in" ? IDKit.proveSession(sessionId, config)
@@ -85,7 +87,7 @@ class App:
         preset: str | None = None,
         **changes: Any,
     ) -> str:
-        """Have IDKit leave a request at the bridge; gives the link that a phone would scan."""
+        """Leave a request at the bridge by IDKit; return the link that a phone would scan."""
         config = {
             "app_id": self.settings["app_id"],
             "rp_context": msgspec.to_builtins(context or self.context(kind)),
@@ -101,7 +103,7 @@ class App:
         return str(uri)
 
     def poll(self) -> dict[str, Any]:
-        """Wait as IDKit does; gives what it gives the page."""
+        """Wait as IDKit does; return what the page receives."""
         answer: dict[str, Any] = self.page.evaluate(POLL)
         return answer
 
@@ -113,7 +115,7 @@ class App:
         return result
 
     def verify(self, result: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Have the portal verify what the page was given."""
+        """Verify the page's result at the portal."""
         status, answer = self.simulator.ask("POST", f"/api/v4/verify/{self.settings['rp_id']}", result)
         return status, answer
 
@@ -241,6 +243,19 @@ def test_a_preset_binds_the_signal_into_a_legacy_proof(app: App) -> None:
     assert encoding.nullifier(answer["nullifier"]) == encoding.nullifier(item["nullifier"])
 
 
+def test_a_preset_asks_for_a_legacy_proof_alone(app: App) -> None:
+    """By it somebody whose account was made by 3.0 shows that it is theirs, with an app of 4.0."""
+    uri = app.ask("sign_up", preset="orbLegacy", allow_legacy_proofs=True)
+    assert app.simulator.scan("Ana", uri) == {"success": True}
+    alone = app.result()
+    assert (alone["protocol_version"], alone["responses"][0]["signal_hash"]) == ("3.0", encoding.signal_hash(SIGNAL))
+    assert app.verify(alone)[0] == 200
+    uri = app.ask("sign_up", preset="proofOfHuman", allow_legacy_proofs=True)
+    assert app.simulator.scan("Ana", uri, legacy=True) == {"success": True}
+    [item], [other] = alone["responses"], app.result()["responses"]
+    assert encoding.nullifier(item["nullifier"]) == encoding.nullifier(other["nullifier"])
+
+
 def test_constraints_bind_no_signal_into_a_legacy_proof(app: App) -> None:
     uri = app.ask("sign_up", allow_legacy_proofs=True)
     assert app.simulator.scan("Ana", uri, legacy=True) == {"success": True}
@@ -356,7 +371,7 @@ def test_a_developer_clicks_the_link_types_a_name_and_approves(app: App, browser
 
     def reject(phone: Page) -> None:
         phone.get_by_role("button", name="Reject").click()
-        phone.get_by_text("The app was answered: user_rejected.").wait_for()
+        phone.get_by_text("The app received: user_rejected.").wait_for()
 
     visit(approve)
     result = app.result()

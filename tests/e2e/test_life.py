@@ -10,8 +10,10 @@ import pytest
 import trio
 
 from evanesce.cli.client import Refused
-from tests.e2e.people import Person, ids, seconds
+from tests.e2e.clients import ChatClient, ids, seconds
 from tests.e2e.running import Server
+
+pytestmark = pytest.mark.slow
 
 
 async def until(moment: str) -> None:
@@ -26,29 +28,29 @@ def brief(serve: Callable[..., Server]) -> Server:
 
 
 async def test_late_comers_get_what_lives_and_nothing_else(brief: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(brief, nursery, "Ana")
+    ana = await ChatClient.open(brief, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     early = [await ana.say(room_id, f"early {number}") for number in range(5)]
     for sent in early:
         assert seconds(sent["expiresAt"]) - seconds(sent["createdAt"]) == pytest.approx(2)
 
-    ben = await Person.arrive(brief, nursery, "Ben")
+    ben = await ChatClient.open(brief, nursery, "Ben")
     assert ids((await ben.join(room_id))["messages"]) == ids(early)
 
     await trio.sleep(1)
     late = await ana.say(room_id, "late")
     await until(early[-1]["expiresAt"])
-    carl = await Person.arrive(brief, nursery, "Carl")
+    carl = await ChatClient.open(brief, nursery, "Carl")
     joined = await carl.join(room_id)
     assert ids(joined["messages"]) == ids([late])
     assert joined["missed"] == 0
 
     await until(late["expiresAt"])
-    dora = await Person.arrive(brief, nursery, "Dora")
+    dora = await ChatClient.open(brief, nursery, "Dora")
     assert (await dora.join(room_id))["messages"] == []
-    for person in (ana, ben, carl, dora):
-        for event, heard_at in zip(person.record, person.heard_at, strict=True):
+    for client in (ana, ben, carl, dora):
+        for event, heard_at in zip(client.record, client.received_at, strict=True):
             for message in event["messages"] if event["type"] == "joined" else [event]:
                 if message["type"] == "message":
                     assert heard_at < seconds(message["expiresAt"]), "nobody is sent a message that has expired"
@@ -57,15 +59,15 @@ async def test_late_comers_get_what_lives_and_nothing_else(brief: Server, nurser
 
 
 async def test_what_expired_or_was_taken_back_is_missed(brief: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(brief, nursery, "Ana")
-    ben = await Person.arrive(brief, nursery, "Ben")
+    ana = await ChatClient.open(brief, nursery, "Ana")
+    ben = await ChatClient.open(brief, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ben.join(room_id)
     seen = await ana.say(room_id, "seen")
-    await ben.hears_of("message", messageId=seen["messageId"])
+    await ben.wait_for_event("message", messageId=seen["messageId"])
     cursor = ben.cursor(room_id)
-    await ben.drop()
+    await ben.abort()
 
     for number in range(3):
         expired = await ana.say(room_id, f"expires {number}")
@@ -89,15 +91,15 @@ async def test_what_expired_or_was_taken_back_is_missed(brief: Server, nursery: 
 
 
 async def test_coming_back_gives_exactly_what_was_missed(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
-    ben = await Person.arrive(server, nursery, "Ben")
+    ana = await ChatClient.open(server, nursery, "Ana")
+    ben = await ChatClient.open(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ben.join(room_id)
     before = [await ana.say(room_id, f"before {number}") for number in range(3)]
-    await ben.hears_of("message", messageId=before[-1]["messageId"])
+    await ben.wait_for_event("message", messageId=before[-1]["messageId"])
     cursor = ben.cursor(room_id)
-    await ben.drop()
+    await ben.abort()
     during = [await ana.say(room_id, f"during {number}") for number in range(3)]
     await ana.ask("unsend", roomId=room_id, messageId=before[1]["messageId"])
     await ana.ask("unsend", roomId=room_id, messageId=during[1]["messageId"])
@@ -109,7 +111,7 @@ async def test_coming_back_gives_exactly_what_was_missed(server: Server, nursery
     assert joined["unsent"] == [before[1]["messageId"]]
     assert joined["cursor"] == joined["messages"][-1]["cursor"]
     after = await ana.say(room_id, "after")
-    await ben.hears_of("message", messageId=after["messageId"])
+    await ben.wait_for_event("message", messageId=after["messageId"])
     assert ids(ben.messages()) == ids([*before, during[0], during[2], after])
 
 
@@ -117,24 +119,24 @@ async def test_a_long_history_comes_in_order_and_before_anything_newer(
     serve: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     server = serve("messages.history=5", "limits.messages_per_second=1000", "limits.burst=1000")
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     said = [await ana.say(room_id, f"number {number}") for number in range(23)]
 
-    ben = await Person.arrive(server, nursery, "Ben")
+    ben = await ChatClient.open(server, nursery, "Ben")
     joined = await ben.join(room_id)
     said.append(await ana.say(room_id, "newer"))
     assert joined["more"] is True
     assert ids(joined["messages"]) == ids(said[:5])
     assert joined["cursor"] == joined["messages"][-1]["cursor"]
-    await ben.hears_of("message", messageId=said[-1]["messageId"])
+    await ben.wait_for_event("message", messageId=said[-1]["messageId"])
     assert ids(ben.messages()) == ids(said)
     assert (await ben.join(room_id, ben.cursor(room_id)))["messages"] == []
 
 
 async def test_a_cursor_that_means_nothing(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     rooms = [(await ana.ask("create_room"))["roomId"] for _ in range(2)]
     for room_id in rooms:
         await ana.join(room_id)
@@ -146,8 +148,8 @@ async def test_a_cursor_that_means_nothing(server: Server, nursery: trio.Nursery
 
 
 async def test_one_id_is_stored_and_broadcast_once(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
-    ben = await Person.arrive(server, nursery, "Ben")
+    ana = await ChatClient.open(server, nursery, "Ana")
+    ben = await ChatClient.open(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ben.join(room_id)
@@ -161,7 +163,7 @@ async def test_one_id_is_stored_and_broadcast_once(server: Server, nursery: trio
         for _ in range(20):
             saying.start_soon(say)
     await ana.say(room_id, "done")
-    await ben.hears_of("message", content="done")
+    await ben.wait_for_event("message", content="done")
     assert ben.contents() == ["once", "done"]
     assert [answer["duplicate"] for answer in answers].count(False) == 1
     assert len({(answer["createdAt"], answer["expiresAt"]) for answer in answers}) == 1

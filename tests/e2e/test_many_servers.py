@@ -13,14 +13,16 @@ import pytest
 import trio
 
 from evanesce.cli.client import Refused
-from tests.e2e.people import Person, conversation, ids
+from tests.e2e.clients import ChatClient, conversation, ids
+from tests.e2e.load import LOAD_SECONDS, Transcript, check_contents, check_record
+from tests.e2e.reconnecting import ReconnectingClient, check_members, has_message, wait_before_retry
 from tests.e2e.running import Server
-from tests.e2e.talkers import TALK_SECONDS, Talk, check_contents, check_record
 from tests.e2e.valkey import Valkey
-from tests.e2e.wanderers import Wanderer, a_moment, all_are_there, tells_of
+
+pytestmark = pytest.mark.slow
 
 ROOMS = 2
-PEOPLE = 12
+CLIENTS = 12
 """In each room."""
 
 FAST = "limits.messages_per_second=100000", "limits.burst=100000"
@@ -36,22 +38,24 @@ def servers(serve_shared: Callable[..., Server]) -> list[Server]:
     return [serve_shared(*FAST) for _ in range(3)]
 
 
-class Trouble:
-    """What befalls the servers and their connections to Valkey, over and over."""
+class Disturbance:
+    """Repeated faults of the servers and of their connections to Valkey."""
 
-    def __init__(self, valkey: Valkey, victim: Server, talks: Sequence[Talk], loud: Sequence[Person]) -> None:
+    def __init__(
+        self, valkey: Valkey, victim: Server, transcripts: Sequence[Transcript], senders: Sequence[ChatClient]
+    ) -> None:
         self.valkey = valkey
         self.victim = victim
-        self.talks = talks
-        self.loud = loud
+        self.transcripts = transcripts
+        self.senders = senders
         self.cut = 0
         self.killed = 0
         self.overflowed = 0
 
-    async def go_on(self, dice: random.Random) -> None:
-        while trio.current_time() < self.talks[0].until:
-            for trouble in dice.sample([self.cut_one, self.cut_one, self.cut_one, self.overflow, self.kill], 5):
-                await trouble(dice)
+    async def run(self, dice: random.Random) -> None:
+        while trio.current_time() < self.transcripts[0].until:
+            for disturb in dice.sample([self.cut_one, self.cut_one, self.cut_one, self.overflow, self.kill], 5):
+                await disturb(dice)
                 await trio.sleep(dice.uniform(0.1, 0.6))
 
     async def cut_one(self, dice: random.Random) -> None:
@@ -64,24 +68,24 @@ class Trouble:
         await trio.to_thread.run_sync(cut)
 
     async def overflow(self, dice: random.Random) -> None:
-        """Have so much said at once that Valkey ends the subscribers' connections for what waits for them."""
-        talk, person = dice.choice(list(zip(self.talks, self.loud, strict=True)))
+        """Send so much at once that Valkey closes the subscribers' connections because of their full buffers."""
+        transcript, sender = dice.choice(list(zip(self.transcripts, self.senders, strict=True)))
         before = self.valkey.overflows
-        await trio.to_thread.run_sync(self.valkey.keep_for_subscribers, FEW_BYTES)
+        await trio.to_thread.run_sync(self.valkey.set_subscriber_buffer, FEW_BYTES)
         while await trio.to_thread.run_sync(lambda: self.valkey.overflows) == before:
-            async with trio.open_nursery() as speaking:
+            async with trio.open_nursery() as sending:
                 for number in range(40):
-                    speaking.start_soon(self.shout, talk, person, f"{number} " + "x" * 3000)
-        await trio.to_thread.run_sync(self.valkey.keep_for_subscribers, MANY_BYTES)
+                    sending.start_soon(self.send, transcript, sender, f"{number} " + "x" * 3000)
+        await trio.to_thread.run_sync(self.valkey.set_subscriber_buffer, MANY_BYTES)
         self.overflowed += 1
 
-    async def shout(self, talk: Talk, person: Person, content: str) -> None:
-        message_id = talk.new_message(person, content)
-        while message_id not in talk.acknowledged:
+    async def send(self, transcript: Transcript, sender: ChatClient, content: str) -> None:
+        message_id = transcript.new_message(sender, content)
+        while message_id not in transcript.acknowledged:
             try:
-                talk.acknowledged[message_id] = await person.say(talk.room_id, content, message_id)
+                transcript.acknowledged[message_id] = await sender.say(transcript.room_id, content, message_id)
             except Refused as refused:
-                await a_moment(refused)
+                await wait_before_retry(refused)
 
     async def kill(self, dice: random.Random) -> None:
         await trio.to_thread.run_sync(self.victim.kill)
@@ -95,43 +99,45 @@ async def test_everyone_hears_the_same_on_whichever_server(
     dice = random.Random(20261125)
     texts = conversation()
     steady = servers[:2]
-    talks: list[Talk] = []
-    observers: list[list[Person]] = []
-    end = trio.current_time() + min(TALK_SECONDS, 60)
+    transcripts: list[Transcript] = []
+    observers: list[list[ChatClient]] = []
+    end = trio.current_time() + min(LOAD_SECONDS, 60)
     for number in range(ROOMS):
-        watching = [await Person.arrive(server, nursery, f"Observer {number}") for server in steady]
+        watching = [await ChatClient.open(server, nursery, f"Observer {number}") for server in steady]
         room_id = (await watching[0].ask("create_room"))["roomId"]
         for observer in watching:
             await observer.join(room_id)
-        talks.append(Talk(room_id, end))
+        transcripts.append(Transcript(room_id, end))
         observers.append(watching)
-    crowds: list[list[Wanderer]] = []
-    for talk in talks:
-        people = [await Person.arrive(dice.choice(servers), nursery, f"Person {number}") for number in range(PEOPLE)]
-        crowds.append([Wanderer(person, talk, random.Random(n), texts, servers) for n, person in enumerate(people)])
-    trouble = Trouble(valkey, servers[2], talks, [watching[0] for watching in observers])
-    async with trio.open_nursery() as talking:
-        for crowd in crowds:
-            for wanderer in crowd:
-                talking.start_soon(wanderer.live, 0.0)
-        talking.start_soon(trouble.go_on, dice)
-    assert min(trouble.cut, trouble.killed, trouble.overflowed) > 0
-    assert sum(wanderer.lost for crowd in crowds for wanderer in crowd) > 0
+    loads: list[list[ReconnectingClient]] = []
+    for transcript in transcripts:
+        chats = [await ChatClient.open(dice.choice(servers), nursery, f"Client {number}") for number in range(CLIENTS)]
+        loads.append(
+            [ReconnectingClient(chat, transcript, random.Random(n), texts, servers) for n, chat in enumerate(chats)]
+        )
+    disturbance = Disturbance(valkey, servers[2], transcripts, [watching[0] for watching in observers])
+    async with trio.open_nursery() as running:
+        for load in loads:
+            for client in load:
+                running.start_soon(client.run, 0.0)
+        running.start_soon(disturbance.run, dice)
+    assert min(disturbance.cut, disturbance.killed, disturbance.overflowed) > 0
+    assert sum(client.lost for load in loads for client in load) > 0
 
-    for talk, watching, crowd in zip(talks, observers, crowds, strict=True):
-        people = [*watching, *(wanderer.person for wanderer in crowd)]
-        last = await talk.say(watching[0], "And that was all.")
-        for wanderer in crowd:
-            await wanderer.ask("members")  # who lost the connection and had nothing to ask since comes back
-        for person in people:
-            await person.hears(partial(tells_of, last))
+    for transcript, watching, load in zip(transcripts, observers, loads, strict=True):
+        chats = [*watching, *(client.chat for client in load)]
+        last = await transcript.send(watching[0], "And that was all.")
+        for client in load:
+            await client.ask("members")  # a client that has lost its connection without noticing reconnects
+        for chat in chats:
+            await chat.wait_for(partial(has_message, last))
         order = ids(watching[0].messages())
         assert order == ids(watching[1].messages()), "one order, on whichever server"
         assert len(order) == len(set(order)), "no message comes twice"
-        assert set(talk.acknowledged) == set(order), "what was acknowledged was heard, and nothing else"
-        assert len(order) > PEOPLE
-        for person in people:
-            check_contents(person, talk)
-            check_record(person, talk, order, REFUSED)
+        assert set(transcript.acknowledged) == set(order), "what was acknowledged was received, and nothing else"
+        assert len(order) > CLIENTS
+        for chat in chats:
+            check_contents(chat, transcript)
+            check_record(chat, transcript, order, REFUSED)
         for observer in watching:
-            await all_are_there(observer, talk, {person.user_id for person in people})
+            await check_members(observer, transcript.room_id, {chat.user_id for chat in chats})

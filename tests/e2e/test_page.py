@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.e2e.people import conversation
+import pytest
+
+from tests.e2e.browsers import BrowserClient
+from tests.e2e.clients import conversation
 from tests.e2e.running import Server
 from tests.e2e.terminals import Terminal
-from tests.e2e.visitors import Visitor
+
+pytestmark = pytest.mark.slow
 
 UNICODE = [line for line in conversation() if any(ord(character) > 0x7F for character in line)][::7]
 
 
-def test_two_terminals_and_a_browser_talk(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_two_terminals_and_a_browser_talk(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
     with Terminal(link, "Ana") as ana, Terminal(link, "Бен") as ben:
         ana.sees("you are in the room")
         ben.sees("you are in the room")
-        nour = visitor(phone=True)
-        nour.come(link, "نور")
+        nour = browser_client(phone=True)
+        nour.sign_in(link, "نور")
         nour.in_room(3)
-        ana.sees("* نور came in")
+        ana.sees("* نور joined")
         for number, text in enumerate(UNICODE):
             if number % 3 == 0:
                 ana.type(text)
@@ -49,11 +53,11 @@ def test_two_terminals_and_a_browser_talk(server: Server, visitor: Callable[...,
         nour.in_room(1)
 
 
-def test_what_is_written_is_never_markup(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_what_is_written_is_never_markup(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
-    ana, ben = visitor(), visitor()
-    ana.come(link, "<b>Ana</b>")
-    ben.come(link, "Ben")
+    ana, ben = browser_client(), browser_client()
+    ana.sign_in(link, "<b>Ana</b>")
+    ben.sign_in(link, "Ben")
     ben.in_room(2)
     text = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n  <b>two  lines</b> &amp;'
     ana.say(text)
@@ -61,30 +65,30 @@ def test_what_is_written_is_never_markup(server: Server, visitor: Callable[..., 
     assert ben.messages() == [text]
     assert ben.page.locator(".message .name").text_content() == "<b>Ana</b>"
     assert ben.page.locator(".message img, .message b, .message script").count() == 0
-    assert ben.page.title().startswith("A room")
+    assert ben.page.title().startswith("Room")
 
 
-def test_a_room_is_opened_shared_and_closed(server: Server, visitor: Callable[..., Visitor]) -> None:
-    ana, ben = visitor(), visitor(phone=True)
-    ana.come(server.url, "Ana")
+def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ana, ben = browser_client(), browser_client(phone=True)
+    ana.sign_in(server.url, "Ana")
     ana.page.click("#home-create")
     ana.in_room(1)
     ana.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    ana.page.click("#share-copy")
-    ana.shows("#share-copy:has-text('Copied')")
+    ana.page.click("#room-share")
+    ana.shows("#room-share:has-text('Copied')")
     link = ana.page.evaluate("navigator.clipboard.readText()")
     assert link == ana.page.url
-    ben.come(link, "Ben")
+    ben.sign_in(link, "Ben")
     ben.in_room(2)
-    ana.shows(".notice:has-text('came in')")
+    ana.shows(".notice:has-text('joined')")
     ben.page.type("#composer-text", "I am ty")
     ana.shows("#typing:has-text('is typing')")
     ben.page.press("#composer-text", "Enter")
     ana.sees("I am ty")
     assert ana.page.text_content("#typing") == ""
-    ana.page.click("#people-open")
-    assert ana.page.locator("#people-list li").all_text_contents() == ["Ana (you)", "Ben"]
-    ana.page.click("#people button")
+    ana.page.click("#members-open")
+    assert ana.page.locator("#members-list li").all_text_contents() == ["Ana (you)", "Ben"]
+    ana.page.click("#members button")
 
     ben.page.get_by_role("button", name="Unsend").click()
     ana.sees_no("I am ty")
@@ -96,17 +100,17 @@ def test_a_room_is_opened_shared_and_closed(server: Server, visitor: Callable[..
     ana.page.click("#stopped a")
     ana.shows("#home")
     ben.page.reload()
-    ben.shows("#stopped-title:has-text('You cannot come in')")
+    ben.shows("#stopped-title:has-text('You cannot join this room')")
 
 
-def test_messages_fade_and_are_gone(serve: Callable[..., Server], visitor: Callable[..., Visitor]) -> None:
+def test_messages_fade_and_are_gone(serve: Callable[..., Server], browser_client: Callable[..., BrowserClient]) -> None:
     server = serve("messages.ttl=3")
     link = server.open_room()["deepLink"]
-    ana, ben = visitor(), visitor()
+    ana, ben = browser_client(), browser_client()
     for one, name in ((ana, "Ana"), (ben, "Ben")):
         # These computers' own clocks are hours wrong: the page must not care.
         one.page.add_init_script("const now = Date.now; Date.now = () => now() + 7.2e6")
-        one.come(link, name)
+        one.sign_in(link, name)
         one.in_room(2 if one is ben else 1)
     ana.say("soon gone")
     for one in (ana, ben):
@@ -122,12 +126,12 @@ def test_messages_fade_and_are_gone(serve: Callable[..., Server], visitor: Calla
         assert "soon gone" not in one.page.content()
 
 
-def test_signing_out_and_in_again(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_signing_out_and_in_again(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
-    ana, ben = visitor(), visitor()
-    ben.come(link, "Ben")
+    ana, ben = browser_client(), browser_client()
+    ben.sign_in(link, "Ben")
     ben.in_room(1)
-    ana.come(link, "Ana")
+    ana.sign_in(link, "Ana")
     ana.in_room(2)
     kept = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account'))")
     assert kept["displayName"] == "Ana"
@@ -148,39 +152,39 @@ def test_signing_out_and_in_again(server: Server, visitor: Callable[..., Visitor
     assert ana.page.evaluate("localStorage.length") == 0
     assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 401
 
-    ana.come(link, "Ana again")
+    ana.sign_in(link, "Ana again")
     ana.in_room(2)
     kept = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account'))")
     ana.page.click("#account-open")
-    ana.page.click("#forget-me")
+    ana.page.click("#delete-account")
     ana.page.click("#confirm-yes")
     ana.shows("#sign-in")
     assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 401
 
 
-def test_a_sign_in_that_is_worth_nothing_any_more(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_a_sign_in_that_is_worth_nothing_any_more(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
-    ana = visitor()
-    ana.come(link, "Ana")
+    ana = browser_client()
+    ana.sign_in(link, "Ana")
     ana.in_room(1)
     token = ana.page.evaluate("JSON.parse(localStorage.getItem('evanesce.account')).token")
     assert server.ask("DELETE", "/api/v1/session", token=token)[0] == 204
-    ana.shows("#sign-in-why:has-text('run out')")
+    ana.shows("#sign-in-reason:has-text('expired')")
     ana.page.fill("#sign-in-name", "Ana again")
     ana.page.press("#sign-in-name", "Enter")
     ana.in_room(1)
 
 
-def test_a_restarted_server(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_a_restarted_server(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
-    nour = visitor()
+    nour = browser_client()
     with Terminal(link, "Ana") as ana:
         ana.sees("you are in the room")
-        nour.come(link, "Nour")
+        nour.sign_in(link, "Nour")
         nour.in_room(2)
         server.stop()
         nour.shows("#banner:has-text('No connection')")
-        ana.sees("Coming back")
+        ana.sees("Reconnecting")
         nour.say("written while there was no server")
         nour.shows("#pending .message")
         server.start()
@@ -198,11 +202,13 @@ def test_a_restarted_server(server: Server, visitor: Callable[..., Visitor]) -> 
     nour.problems = [problem for problem in nour.problems if "net::ERR_CONNECTION" not in problem]
 
 
-def test_coming_back_with_what_was_missed(serve: Callable[..., Server], visitor: Callable[..., Visitor]) -> None:
+def test_coming_back_with_what_was_missed(
+    serve: Callable[..., Server], browser_client: Callable[..., BrowserClient]
+) -> None:
     server = serve("messages.ttl=4")
     link = server.open_room()["deepLink"]
-    nour = visitor()
-    nour.come(link, "Nour")
+    nour = browser_client()
+    nour.sign_in(link, "Nour")
     nour.in_room(1)
     with Terminal(link, "Ana") as ana:
         ana.sees("you are in the room")
@@ -218,10 +224,10 @@ def test_coming_back_with_what_was_missed(serve: Callable[..., Server], visitor:
         assert ana.ends() == (0, "")
 
 
-def test_keys(server: Server, visitor: Callable[..., Visitor]) -> None:
+def test_keys(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
-    ana = visitor()
-    ana.come(link, "Ana")
+    ana = browser_client()
+    ana.sign_in(link, "Ana")
     ana.in_room(1)
     ana.page.focus("#composer-text")
     ana.page.keyboard.type("one")
@@ -243,11 +249,11 @@ def test_keys(server: Server, visitor: Callable[..., Visitor]) -> None:
     assert ana.messages() == ["one\ntwo"]
 
 
-def test_friendly_words(server: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
-    ana.come(f"{server.url}/r/00000000-0000-4000-8000-000000000000", "Ana")
-    ana.shows("#stopped-text:has-text('no such room')")
+def test_friendly_words(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ana = browser_client()
+    ana.sign_in(f"{server.url}/r/00000000-0000-4000-8000-000000000000", "Ana")
+    ana.shows("#stopped-text:has-text('does not exist')")
     ana.page.goto(f"{server.url}/r/nonsense")
-    ana.shows("#stopped-title:has-text('no such room')")
+    ana.shows("#stopped-title:has-text('does not exist')")
     ana.page.goto(server.url)
     ana.shows("#home")

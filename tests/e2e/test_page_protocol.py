@@ -15,6 +15,8 @@ from tests.e2e.running import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, WebSocketRoute
 
+pytestmark = pytest.mark.slow
+
 ROOM = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
 NOW = 2_000_000_000_000
@@ -84,7 +86,7 @@ class Script:
         self.lines[-1].send(json.dumps([{"roomId": ROOM} | event for event in events]))
 
     def asked(self, kind: str, count: int = 1) -> Fields:
-        """Wait until the page has sent `count` commands of a type; gives the last of them."""
+        """Wait until the page has sent `count` commands of a type; return the last of them."""
         for _ in range(200):
             found = [command for command in self.commands if command["type"] == kind]
             if len(found) >= count:
@@ -148,7 +150,7 @@ def test_hello_and_join(joined: Script) -> None:
     assert kinds.index("join") < kinds.index("room")
     assert joined.commands[0]["token"]
     assert "since" not in joined.asked("join")
-    joined.shows("#people-count:has-text('1 person')")
+    joined.shows("#members-count:has-text('1 person')")
 
 
 def test_a_gap(joined: Script) -> None:
@@ -222,10 +224,10 @@ def test_messages_that_are_refused(joined: Script) -> None:
 
 def test_notices(joined: Script) -> None:
     joined.tell({"type": "skipped", "count": 1}, {"type": "skipped", "count": 3})
-    joined.notes("1 message faded before it could reach you")
-    joined.notes("3 messages faded before they could reach you")
+    joined.notes("1 message expired before it reached you")
+    joined.notes("3 messages expired before they reached you")
     joined.tell({"type": "member_joined", "userId": OTHER, "displayName": "Ben", "memberCount": 2})
-    joined.shows("#people-count:has-text('2 people')")
+    joined.shows("#members-count:has-text('2 people')")
     joined.tell({"type": "typing", "userId": OTHER})
     joined.shows("#typing:has-text('Ben')")
     joined.tell({"type": "member_updated", "userId": OTHER, "displayName": "Benno"})
@@ -234,11 +236,11 @@ def test_notices(joined: Script) -> None:
     joined.notes("left")
     assert joined.page.text_content("#typing") == ""
     joined.tell({"type": "member_count", "memberCount": 250}, {"type": "typing", "userId": OTHER})
-    joined.shows("#people-count:has-text('250 people')")
+    joined.shows("#members-count:has-text('250 people')")
     joined.shows("#typing:has-text('Someone is typing')")
-    joined.page.click("#people-open")
+    joined.page.click("#members-open")
     joined.asked("members")
-    joined.page.click("#people button")
+    joined.page.click("#members button")
     joined.tell({"type": "from_a_later_version", "secret": 1})
     joined.tell({"type": "room_closed", "reason": "Its creator closed it."})
     joined.shows("#stopped-text:has-text('Its creator closed it.')")
@@ -268,7 +270,7 @@ def test_a_room_that_cannot_be_joined_yet(script: Script, shared_server: Server)
     script.page.goto(f"{shared_server.url}/r/{ROOM}")
     script.shows("#stopped-text:has-text('This room is full.')")
     script.page.click("#stopped-retry")
-    script.shows("#people-count:has-text('1 person')")
+    script.shows("#members-count:has-text('1 person')")
 
 
 def test_silence(script: Script, shared_server: Server) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.browsers import BrowserClient
 from tests.e2e.running import Server
-from tests.e2e.visitors import Visitor
+
+pytestmark = pytest.mark.slow
 
 DATA = Path(__file__).parent / "data" / "page_plugin"
-DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+DOCUMENTATION = (Path(__file__).parents[2] / "docs/how-to/write-a-sign-in-plugin.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -23,36 +25,38 @@ def scripted(serve: Callable[..., Server]) -> Server:
     return serve(enabled, environment={"PYTHONPATH": str(DATA)})
 
 
-def press(visitor: Visitor, name: str) -> None:
-    visitor.page.get_by_role("button", name=name, exact=True).click()
+def press(client: BrowserClient, name: str) -> None:
+    client.page.get_by_role("button", name=name, exact=True).click()
 
 
-def kept(visitor: Visitor) -> dict[str, str] | None:
+def kept(client: BrowserClient) -> dict[str, str] | None:
     account: dict[str, str] | None = json.loads(
-        visitor.page.evaluate("localStorage.getItem('evanesce.account')") or "null"
+        client.page.evaluate("localStorage.getItem('evanesce.account')") or "null"
     )
     return account
 
 
 def example(name: str) -> str:
-    """Give one of the examples of the plugins' page."""
+    """Return one of the examples of the plugins' page."""
     [code] = re.findall(rf"^<!-- {name} -->\n```\w+\n(.*?)^```$", DOCUMENTATION, re.MULTILINE | re.DOTALL)
     return str(code)
 
 
-def test_each_way_has_its_place_in_the_configured_order(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
+def test_each_way_has_its_place_in_the_configured_order(
+    scripted: Server, browser_client: Callable[..., BrowserClient]
+) -> None:
+    ana = browser_client()
     ana.page.goto(scripted.url)
     ana.shows("#sign-in-name")
-    shown = ana.page.locator("#sign-in-ways > *").evaluate_all("all => all.map(one => one.className)")
-    assert shown == ["way", "or", "way"]
-    assert ana.page.locator(".way").first.get_by_role("button", name="Sign in as Ada").is_visible()
-    assert ana.page.locator(".way").last.get_by_role("button", name="Come in as a guest").is_visible()
+    shown = ana.page.locator("#sign-in-methods > *").evaluate_all("all => all.map(one => one.className)")
+    assert shown == ["sign-in-method", "or", "sign-in-method"]
+    assert ana.page.locator(".sign-in-method").first.get_by_role("button", name="Sign in as Ada").is_visible()
+    assert ana.page.locator(".sign-in-method").last.get_by_role("button", name="Continue as a guest").is_visible()
 
 
-def test_a_third_party_signs_in(scripted: Server, visitor: Callable[..., Visitor]) -> None:
+def test_a_third_party_signs_in(scripted: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = scripted.open_room()["deepLink"]
-    ada = visitor()
+    ada = browser_client()
     ada.page.goto(link)
     press(ada, "Fail")
     ada.shows(".scripted:has-text('Not like that.')")
@@ -67,12 +71,14 @@ def test_a_third_party_signs_in(scripted: Server, visitor: Callable[..., Visitor
     assert account["provider"] == "scripted"
     assert account["displayName"] == "Ada"
     assert ada.page.evaluate("window.taken") == 1
-    assert ada.page.locator("#sign-in-ways > *").count() == 0
+    assert ada.page.locator("#sign-in-methods > *").count() == 0
 
 
-def test_a_sign_in_of_two_steps_stays_where_it_is(scripted: Server, visitor: Callable[..., Visitor]) -> None:
+def test_a_sign_in_of_two_steps_stays_where_it_is(
+    scripted: Server, browser_client: Callable[..., BrowserClient]
+) -> None:
     link = scripted.open_room()["deepLink"]
-    eve = visitor()
+    eve = browser_client()
     eve.page.goto(link)
     press(eve, "Two steps")
     second = eve.page.get_by_role("button", name="Second step of Eve")
@@ -85,11 +91,11 @@ def test_a_sign_in_of_two_steps_stays_where_it_is(scripted: Server, visitor: Cal
     eve.in_room(1)
 
 
-def test_what_comes_in_too_late_counts_no_more(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
+def test_what_comes_in_too_late_counts_no_more(scripted: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ana = browser_client()
     ana.page.goto(scripted.url)
     press(ana, "Too late")
-    ana.shows(".way:has-text('Held back.')")
+    ana.shows(".sign-in-method:has-text('Held back.')")
     ana.page.fill("#sign-in-name", "Ana")
     ana.page.press("#sign-in-name", "Enter")
     ana.shows("#home")
@@ -99,8 +105,8 @@ def test_what_comes_in_too_late_counts_no_more(scripted: Server, visitor: Callab
     assert (account["displayName"], account["provider"]) == ("Ana", "guest")
 
 
-def test_what_a_provider_adds_to_the_account(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ada = visitor(phone=True)
+def test_what_a_provider_adds_to_the_account(scripted: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ada = browser_client(phone=True)
     ada.page.goto(scripted.url)
     press(ada, "Sign in as Ada")
     ada.shows("#reminder:has-text('There is one more step.')")
@@ -121,22 +127,24 @@ def test_what_a_provider_adds_to_the_account(scripted: Server, visitor: Callable
     ada.shows("#account-provider:has-text('Ada of scripted')")
     assert ada.page.inner_text("#account-provider").count("Ada") == 1, "drawn anew, not once more"
     ada.page.click("#sign-out")
-    ada.shows("#sign-in-why:has-text('signed out')")
+    ada.shows("#sign-in-reason:has-text('signed out')")
     press(ada, "Sign in as Ada")
     ada.shows("#home")
 
     ada.page.click("#account-open")
-    ada.page.click("#forget-me")
-    ada.shows("#confirm-text:has-text('This cannot be undone.')")
+    ada.page.click("#delete-account")
+    ada.shows("#confirm-text:has-text('You cannot undo this.')")
     ada.shows("#confirm-text:has-text('Nor could you come back after this.')")
     ada.page.click("#confirm-yes")
     ada.shows("#sign-in")
     assert ada.page.evaluate("localStorage.length") == 0
 
 
-def test_a_guest_sees_nothing_of_another_provider(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
-    ana.come(scripted.url, "Ana")
+def test_a_guest_sees_nothing_of_another_provider(
+    scripted: Server, browser_client: Callable[..., BrowserClient]
+) -> None:
+    ana = browser_client()
+    ana.sign_in(scripted.url, "Ana")
     ana.shows("#home")
     ana.page.click("#account-open")
     ana.shows("#account-name")
@@ -156,24 +164,26 @@ BROKEN = {
 
 @pytest.mark.parametrize("module", BROKEN.values(), ids=BROKEN)
 def test_a_way_that_is_broken_leaves_the_others(
-    scripted: Server, visitor: Callable[..., Visitor], module: str | None
+    scripted: Server, browser_client: Callable[..., BrowserClient], module: str | None
 ) -> None:
-    ana = visitor()
+    ana = browser_client()
     ana.page.route(
         "**/scripted.js",
         lambda route: route.abort() if module is None else route.fulfill(body=module, content_type="text/javascript"),
     )
     ana.page.goto(scripted.url)
-    ana.shows(".way .problem:has-text('Signing in with “scripted” does not work on this page')")
+    ana.shows(".sign-in-method .problem:has-text('Signing in with “scripted” does not work on this page')")
     assert any("scripted" in problem for problem in ana.problems), "the console says why"
     ana.problems.clear()
-    ana.come(scripted.url, "Ana")
+    ana.sign_in(scripted.url, "Ana")
     ana.shows("#home")
     ana.problems.clear()
 
 
-def test_a_module_that_breaks_later_keeps_nobody(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ada = visitor()
+def test_a_module_that_breaks_later_keeps_nobody(
+    scripted: Server, browser_client: Callable[..., BrowserClient]
+) -> None:
+    ada = browser_client()
     ada.page.goto(scripted.url)
     press(ada, "Sign in as Ada")
     ada.shows("#home")
@@ -188,34 +198,34 @@ def test_a_module_that_breaks_later_keeps_nobody(scripted: Server, visitor: Call
     ada.page.goto(scripted.url)
     ada.shows("#home")
     ada.page.click("#account-open")
-    ada.page.click("#forget-me")
+    ada.page.click("#delete-account")
     ada.page.click("#confirm-yes")
-    ada.shows("#sign-in-why:has-text('signed out')")
+    ada.shows("#sign-in-reason:has-text('signed out')")
     for name in ("account", "reminder", "forgetting", "forgotten"):
         assert any(f"{name} of the provider scripted failed" in problem for problem in ada.problems), ada.problems
     ada.problems.clear()
 
 
-def test_no_way_to_sign_in(server: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
+def test_no_way_to_sign_in(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ana = browser_client()
     ana.page.route("**/sign-in.json", lambda route: route.fulfill(json=[]))
     ana.page.goto(server.url)
-    ana.shows("#sign-in-ways .problem:has-text('no way to sign in on a page')")
+    ana.shows("#sign-in-methods .problem:has-text('no sign-in method for this page')")
 
 
-def test_a_list_that_cannot_be_had_at_first(server: Server, visitor: Callable[..., Visitor]) -> None:
-    ana = visitor()
+def test_a_list_that_cannot_be_had_at_first(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ana = browser_client()
     ana.page.route("**/sign-in.json", lambda route: route.abort(), times=1)
     ana.page.goto(server.url)
-    ana.shows("#sign-in-ways .problem:has-text('The server cannot be reached.')")
+    ana.shows("#sign-in-methods .problem:has-text('The server cannot be reached.')")
     press(ana, "Try again")
     ana.shows("#sign-in-name")
-    assert ana.page.locator("#sign-in-ways .problem:visible").count() == 0
+    assert ana.page.locator("#sign-in-methods .problem:visible").count() == 0
     ana.problems = [problem for problem in ana.problems if "net::ERR_FAILED" not in problem]
 
 
-def test_another_tab_signs_in(scripted: Server, visitor: Callable[..., Visitor]) -> None:
-    ada = visitor()
+def test_another_tab_signs_in(scripted: Server, browser_client: Callable[..., BrowserClient]) -> None:
+    ada = browser_client()
     ada.page.goto(scripted.url)
     ada.shows("#sign-in-name")
     other = ada.context.new_page()
@@ -226,7 +236,7 @@ def test_another_tab_signs_in(scripted: Server, visitor: Callable[..., Visitor])
 
 
 def test_the_page_of_the_documentation(
-    serve: Callable[..., Server], visitor: Callable[..., Visitor], tmp_path: Path
+    serve: Callable[..., Server], browser_client: Callable[..., BrowserClient], tmp_path: Path
 ) -> None:
     package = tmp_path / "packages" / "evanesce_accounts"
     package.mkdir(parents=True)
@@ -241,7 +251,7 @@ def test_the_page_of_the_documentation(
         'plugins.accounts.passwords={ada = "l0velace"}',
         environment={"PYTHONPATH": str(package.parent)},
     )
-    ada = visitor()
+    ada = browser_client()
     ada.page.goto(server.url)
     ada.page.fill("input[name=name]", "ada")
     ada.page.fill("input[name=password]", "wrong")

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import trio
 
 from evanesce.cli.client import Fields
-from tests.e2e.people import Person, seconds, until
+from tests.e2e.clients import ChatClient, seconds, until
 from tests.e2e.running import Server
+
+pytestmark = pytest.mark.slow
 
 LEAVES_WITHIN = 15.0
 """How long after its server was killed somebody is still in a room at most, in seconds."""
@@ -24,31 +27,31 @@ def rows(database: Path, sql: str, *values: str) -> list[tuple[object, ...]]:
         return connection.execute(sql, values).fetchall()
 
 
-def comings_and_goings(person: Person, user_id: str) -> list[tuple[str, int]]:
+def comings_and_goings(client: ChatClient, user_id: str) -> list[tuple[str, int]]:
     """What somebody was told of another's presence, and of how many were there then."""
     kinds = ("member_joined", "member_left")
-    return [(e["type"], e["memberCount"]) for e in person.record if e["type"] in kinds and e["userId"] == user_id]
+    return [(e["type"], e["memberCount"]) for e in client.record if e["type"] in kinds and e["userId"] == user_id]
 
 
 async def test_one_person_on_two_servers_is_one(
     serve_shared: Callable[..., Server], nursery: trio.Nursery, database: Path
 ) -> None:
     one, two = serve_shared(), serve_shared()
-    ada, ben = await Person.arrive(one, nursery, "Ada"), await Person.arrive(two, nursery, "Ben")
+    ada, ben = await ChatClient.open(one, nursery, "Ada"), await ChatClient.open(two, nursery, "Ben")
     room_id = (await ada.ask("create_room"))["roomId"]
     await ada.join(room_id)
     assert (await ben.join(room_id))["memberCount"] == 2
-    again = await ada.connected_to(two)
+    again = await ada.open_another(two)
     joined = await again.join(room_id)
     assert joined["memberCount"] == 2
     assert {member["displayName"] for member in joined["members"]} == {"Ada", "Ben"}
-    await ada.leave()
+    await ada.close()
     room = await ben.ask("room", roomId=room_id)
     assert (room["active"], room["memberCount"]) == (True, 2), "one of her connections is left"
     await again.ask("leave", roomId=room_id)
-    await ben.hears_of("member_left", userId=ada.user_id, memberCount=1)
+    await ben.wait_for_event("member_left", userId=ada.user_id, memberCount=1)
     assert comings_and_goings(ben, ada.user_id) == [("member_left", 1)], "he came when she was there"
-    await ben.leave()
+    await ben.close()
     await until(lambda: rows(database, 'SELECT active FROM "ChatRoom"') == [(0,)])
 
 
@@ -57,18 +60,18 @@ async def test_people_of_a_killed_server_leave_once(
 ) -> None:
     one, two, lost = serve_shared(), serve_shared(), serve_shared()
     unlogged = serve_shared("server.session_log=false")
-    watching = [await Person.arrive(server, nursery, "Watching") for server in (one, two)]
-    gone = [await Person.arrive(lost, nursery, f"Gone {number}") for number in range(5)]
+    watching = [await ChatClient.open(server, nursery, "Watching") for server in (one, two)]
+    gone = [await ChatClient.open(lost, nursery, f"Gone {number}") for number in range(5)]
     room_id = (await watching[0].ask("create_room"))["roomId"]
     alone = (await watching[0].ask("create_room"))["roomId"]
-    for person in (*watching, *gone):
-        await person.join(room_id)
-    await (await Person.arrive(unlogged, nursery, "Alone")).join(alone)
-    await watching[0].hears_of("member_joined", userId=gone[-1].user_id)
+    for client in (*watching, *gone):
+        await client.join(room_id)
+    await (await ChatClient.open(unlogged, nursery, "Alone")).join(alone)
+    await watching[0].wait_for_event("member_joined", userId=gone[-1].user_id)
 
     def open_sessions() -> list[tuple[object, ...]]:
         sql = 'SELECT userId FROM "SessionLog" WHERE leaveTime IS NULL AND server IS NOT NULL'
-        return [row for row in rows(database, sql) if row[0] in {person.user_id for person in gone}]
+        return [row for row in rows(database, sql) if row[0] in {client.user_id for client in gone}]
 
     active = 'SELECT active FROM "ChatRoom" WHERE roomId = ?'
     await until(lambda: len(open_sessions()) == 5 and rows(database, active, alone) == [(1,)])
@@ -78,9 +81,11 @@ async def test_people_of_a_killed_server_leave_once(
     for watcher in watching:
         with trio.fail_after(2 * LEAVES_WITHIN):
             while len([e for e in watcher.record if e["type"] == "member_left"]) < len(gone):
-                await watcher.hears_of("member_left", after=len(watcher.record))
-        left = [(e, at) for e, at in zip(watcher.record, watcher.heard_at, strict=True) if e["type"] == "member_left"]
-        assert {event["userId"] for event, _ in left} == {person.user_id for person in gone}
+                await watcher.wait_for_event("member_left", after=len(watcher.record))
+        left = [
+            (e, at) for e, at in zip(watcher.record, watcher.received_at, strict=True) if e["type"] == "member_left"
+        ]
+        assert {event["userId"] for event, _ in left} == {client.user_id for client in gone}
         assert [event["memberCount"] for event, _ in left] == [6, 5, 4, 3, 2]
         assert max(at for _, at in left) - killed_at < LEAVES_WITHIN
     assert (await watching[1].ask("members", roomId=room_id))["memberCount"] == 2
@@ -100,19 +105,17 @@ async def test_a_server_that_stood_still_has_its_people_back_once(
     serve_shared: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     one, slow = serve_shared(), serve_shared()
-    watching, held = await Person.arrive(one, nursery, "Watching"), await Person.arrive(slow, nursery, "Held")
+    watching, held = await ChatClient.open(one, nursery, "Watching"), await ChatClient.open(slow, nursery, "Held")
     room_id = (await watching.ask("create_room"))["roomId"]
     await watching.join(room_id)
     await held.join(room_id)
     slow.send_signal(signal.SIGSTOP)
     try:
-        with trio.fail_after(2 * LEAVES_WITHIN):
-            await watching.hears_of("member_joined", userId=held.user_id)
-            while comings_and_goings(watching, held.user_id)[-1][0] != "member_left":
-                await watching.hears(lambda event: event["type"] == "member_left")
+        await watching.wait_for_event("member_joined", userId=held.user_id)
+        await until(lambda: comings_and_goings(watching, held.user_id)[-1][0] == "member_left", 2 * LEAVES_WITHIN)
     finally:
         slow.send_signal(signal.SIGCONT)
-    await watching.hears_of("member_joined", userId=held.user_id, after=len(watching.record) - 1)
+    await watching.wait_for_event("member_joined", userId=held.user_id, after=len(watching.record) - 1)
     for _ in range(2):  # it is late again, and nobody notices
         slow.send_signal(signal.SIGSTOP)
         await trio.sleep(LEAVES_WITHIN / 2)  # less than the longer lease, and more than the first was
@@ -120,28 +123,28 @@ async def test_a_server_that_stood_still_has_its_people_back_once(
         await held.say(room_id, "Here I am.")
     expected = [("member_joined", 2), ("member_left", 1), ("member_joined", 2)]
     assert comings_and_goings(watching, held.user_id) == expected
-    assert "its people had left their rooms" in slow.errors
+    assert "its members had left their rooms" in slow.errors
 
 
 async def test_above_the_roster_size_people_are_counted(
     serve_shared: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     servers = [serve_shared("rooms.roster_size=3") for _ in range(2)]
-    people = [await Person.arrive(servers[number % 2], nursery, f"Person {number}") for number in range(6)]
-    room_id = (await people[0].ask("create_room"))["roomId"]
-    visits = [await person.join(room_id) for person in people]
+    clients = [await ChatClient.open(servers[number % 2], nursery, f"Person {number}") for number in range(6)]
+    room_id = (await clients[0].ask("create_room"))["roomId"]
+    visits = [await client.join(room_id) for client in clients]
     assert [visit["memberCount"] for visit in visits] == [1, 2, 3, 4, 5, 6]
     assert ["members" in visit for visit in visits] == [True] * 3 + [False] * 3
-    for person in people[:3]:
-        await person.hears_of("member_count", memberCount=6)
-        named = [event["userId"] for event in person.record if event["type"] == "member_joined"]
-        assert not {other.user_id for other in people[3:]} & set(named)
-    for person in people[3:]:
-        await person.leave()
-    for person in people[:3]:
-        await person.hears(told_of_three)
-        members = await person.ask("members", roomId=room_id)
-        assert {member["userId"] for member in members["members"]} == {other.user_id for other in people[:3]}
+    for client in clients[:3]:
+        await client.wait_for_event("member_count", memberCount=6)
+        named = [event["userId"] for event in client.record if event["type"] == "member_joined"]
+        assert not {other.user_id for other in clients[3:]} & set(named)
+    for client in clients[3:]:
+        await client.close()
+    for client in clients[:3]:
+        await client.wait_for(told_of_three)
+        members = await client.ask("members", roomId=room_id)
+        assert {member["userId"] for member in members["members"]} == {other.user_id for other in clients[:3]}
 
 
 def told_of_three(event: Fields) -> bool:

@@ -12,8 +12,10 @@ import trio
 from evanesce.cli.client import Client, Refused
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.protocol.commands import AnyCommand
-from tests.e2e.people import PATIENCE, Person, seconds
+from tests.e2e.clients import PATIENCE, ChatClient, seconds
 from tests.e2e.running import TRANSPORTS, Server
+
+pytestmark = pytest.mark.slow
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -23,19 +25,19 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[Person, Person, str]:
-    ana = await Person.arrive(server, nursery, "Ana")
-    ben = await Person.arrive(server, nursery, "Ben")
+async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[ChatClient, ChatClient, str]:
+    ana = await ChatClient.open(server, nursery, "Ana")
+    ben = await ChatClient.open(server, nursery, "Ben")
     room_id: str = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ben.join(room_id)
-    await ana.hears_of("member_joined", userId=ben.user_id)
+    await ana.wait_for_event("member_joined", userId=ben.user_id)
     return ana, ben, room_id
 
 
-async def refusal(person: Person, kind: str, **fields: object) -> Refused:
+async def refusal(client: ChatClient, kind: str, **fields: object) -> Refused:
     with pytest.raises(Refused) as caught:
-        await person.ask(kind, **fields)
+        await client.ask(kind, **fields)
     refused = caught.value
     assert refused.retry is ErrorCode(refused.code).retry
     assert str(refused), "an error has words for a person"
@@ -50,7 +52,7 @@ def test_every_command_is_walked() -> None:
 
 
 async def test_signing_in_and_out(server: Server, nursery: trio.Nursery) -> None:
-    ana = Person(server, nursery, "Ana")
+    ana = ChatClient(server, nursery, "Ana")
     welcome = await ana.connect()
     assert welcome["displayName"] == "Ana"
     assert seconds(welcome["tokenExpiresAt"]) - seconds(welcome["serverTime"]) == pytest.approx(24 * 3600, abs=5)
@@ -63,6 +65,17 @@ async def test_signing_in_and_out(server: Server, nursery: trio.Nursery) -> None
         "roomsPerConnection": 50,
         "messagesPerSecond": 100_000,
         "burst": 100_000,
+        "commandsPerSecond": 50,
+        "joinsPerSecond": 5,
+        "membersPerSecond": 2,
+        "renamesPerMinute": 6,
+        "roomsPerHour": 60,
+        "roomsPerUser": 100,
+        "connectionsPerUser": 10,
+        "connectionsPerAddress": 100,
+        "handshakesPerSecond": 20,
+        "commandsBeforeHello": 10,
+        "signInsPerMinute": 100_000,
     }
     pong = await ana.ask("ping")
     assert seconds(pong["serverTime"]) >= seconds(welcome["serverTime"])
@@ -77,25 +90,25 @@ async def test_signing_in_and_out(server: Server, nursery: trio.Nursery) -> None
     first = ana.token
     ana.token = renewed["token"]
     assert (await ana.ask("sign_out"))["type"] == "ok"
-    ending = await ana.is_sent_away()
+    ending = await ana.wait_closed_by_server()
     assert ending.code == CloseCode.SIGN_IN_AGAIN
     for worthless in (first, renewed["token"]):
         ana.token = worthless
         with pytest.raises(Refused) as refused:
             await ana.connect()
         assert refused.value.code == "invalid_token"
-        assert (await ana.is_sent_away()).code == CloseCode.SIGN_IN_AGAIN
+        assert (await ana.wait_closed_by_server()).code == CloseCode.SIGN_IN_AGAIN
 
 
 async def test_signing_out_ends_the_other_connections(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
-    same = Person(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
+    same = ChatClient(server, nursery, "Ana")
     same.token = ana.token
     await same.connect()
     assert same.user_id == ana.user_id
     await ana.ask("sign_out")
     with trio.fail_after(1):
-        ending = await same.is_sent_away()
+        ending = await same.wait_closed_by_server()
     assert ending.code == CloseCode.SIGN_IN_AGAIN
     assert not ending.reconnect
 
@@ -109,9 +122,9 @@ async def test_profile(server: Server, nursery: trio.Nursery) -> None:
     assert changed["displayName"] == "Ána"
     assert changed["email"] == "ana@example.org"
     assert changed["createdAt"] == profile["createdAt"]
-    await ben.hears_of("member_updated", roomId=room_id, userId=ana.user_id, displayName="Ána")
+    await ben.wait_for_event("member_updated", roomId=room_id, userId=ana.user_id, displayName="Ána")
     await ana.say(room_id, "under my new name")
-    assert (await ben.hears_of("message", content="under my new name"))["senderName"] == "Ána"
+    assert (await ben.wait_for_event("message", content="under my new name"))["senderName"] == "Ána"
     assert "email" not in await ana.ask("update_profile", email=None)
     for field, value in (
         ("email", "nonsense"),
@@ -124,7 +137,7 @@ async def test_profile(server: Server, nursery: trio.Nursery) -> None:
 
 
 async def test_rooms(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     made = [await ana.ask("create_room") for _ in range(3)]
     for room in made:
         assert room["deepLink"] == f"{server.url}/r/{room['roomId']}"
@@ -140,21 +153,22 @@ async def test_rooms(server: Server, nursery: trio.Nursery) -> None:
     seen = await ana.ask("room", roomId=room_id)
     assert (seen["active"], seen["memberCount"]) == (True, 1)
 
-    ben = await Person.arrive(server, nursery, "Ben")
+    ben = await ChatClient.open(server, nursery, "Ben")
     await ben.join(room_id)
     assert (await refusal(ben, "close_room", roomId=room_id)).code == "forbidden"
     assert (await ana.ask("close_room", roomId=room_id))["type"] == "ok"
-    for person in (ana, ben):
-        closed = await person.hears_of("room_closed", roomId=room_id)
+    for client in (ana, ben):
+        closed = await client.wait_for_event("room_closed", roomId=room_id)
         assert closed["reason"]
-        assert (await refusal(person, "join", roomId=room_id)).code == "room_not_found"
-        assert (await refusal(person, "room", roomId=room_id)).code == "room_not_found"
-        assert (await refusal(person, "send", roomId=room_id, content="too late")).code == "not_member"
+        assert (await refusal(client, "join", roomId=room_id)).code == "room_not_found"
+        assert (await refusal(client, "room", roomId=room_id)).code == "room_not_found"
+        assert (await refusal(client, "send", roomId=room_id, content="too late")).code == "not_member"
     assert len((await ana.ask("rooms"))["rooms"]) == 2
 
 
-async def test_room_pages(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+async def test_room_pages(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
+    server = serve("limits.rooms_per_hour=1000", "limits.commands_per_second=1000")
+    ana = await ChatClient.open(server, nursery, "Ana")
     made = [(await ana.ask("create_room"))["roomId"] for _ in range(100)]
     first = await ana.ask("rooms")
     assert len(first["rooms"]) == 100
@@ -166,16 +180,16 @@ async def test_room_pages(server: Server, nursery: trio.Nursery) -> None:
 
 
 async def test_coming_and_going(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     joined = await ana.join(room_id)
     assert joined["members"] == [{"userId": ana.user_id, "displayName": "Ana"}]
     assert joined["memberCount"] == 1
     assert (joined["messages"], joined["more"], joined["missed"], joined["unsent"]) == ([], False, 0, [])
 
-    ben = await Person.arrive(server, nursery, "Ben")
+    ben = await ChatClient.open(server, nursery, "Ben")
     assert {member["displayName"] for member in (await ben.join(room_id))["members"]} == {"Ana", "Ben"}
-    came = await ana.hears_of("member_joined", userId=ben.user_id)
+    came = await ana.wait_for_event("member_joined", userId=ben.user_id)
     assert (came["displayName"], came["memberCount"]) == ("Ben", 2)
     assert not [event for event in ben.record if event["type"] == "member_joined"]
 
@@ -186,13 +200,13 @@ async def test_coming_and_going(server: Server, nursery: trio.Nursery) -> None:
     assert members["memberCount"] == 2
     assert {member["userId"] for member in members["members"]} == {ana.user_id, ben.user_id}
 
-    second = Person(server, nursery, "Ben")
+    second = ChatClient(server, nursery, "Ben")
     second.token = ben.token
     await second.connect()
     await second.join(room_id)
-    await second.leave()
+    await second.close()
     assert (await ben.ask("leave", roomId=room_id))["type"] == "left"
-    gone = await ana.hears_of("member_left", userId=ben.user_id)
+    gone = await ana.wait_for_event("member_left", userId=ben.user_id)
     assert gone["memberCount"] == 1
     kinds = [event["type"] for event in ana.record if event.get("userId") == ben.user_id]
     assert kinds == ["member_joined", "member_left"], "a user comes with the first connection and leaves with the last"
@@ -210,8 +224,8 @@ async def test_talking(server: Server, nursery: trio.Nursery) -> None:
     assert sent["messageId"] == message_id
     assert sent["duplicate"] is False
     assert seconds(sent["expiresAt"]) - seconds(sent["createdAt"]) == pytest.approx(60)
-    for person in (ana, ben):
-        message = await person.hears_of("message", messageId=message_id)
+    for client in (ana, ben):
+        message = await client.wait_for_event("message", messageId=message_id)
         assert (message["senderId"], message["senderName"], message["content"]) == (ana.user_id, "Ana", "hello")
         assert (message["createdAt"], message["expiresAt"]) == (sent["createdAt"], sent["expiresAt"])
 
@@ -221,13 +235,13 @@ async def test_talking(server: Server, nursery: trio.Nursery) -> None:
     assert (await refusal(ben, "send", roomId=room_id, content="mine", messageId=message_id)).code == "conflict"
 
     nameless = await ana.ask("send", roomId=room_id, content="without an id")
-    await ben.hears_of("message", messageId=nameless["messageId"])
+    await ben.wait_for_event("message", messageId=nameless["messageId"])
     assert ben.contents() == ["hello", "without an id"], "the repeated message was broadcast once"
 
     assert (await refusal(ben, "unsend", roomId=room_id, messageId=message_id)).code == "forbidden"
     assert (await ana.ask("unsend", roomId=room_id, messageId=message_id))["type"] == "ok"
-    for person in (ana, ben):
-        await person.hears_of("unsent", roomId=room_id, messageId=message_id)
+    for client in (ana, ben):
+        await client.wait_for_event("unsent", roomId=room_id, messageId=message_id)
     assert (await refusal(ana, "unsend", roomId=room_id, messageId=message_id)).code == "message_not_found"
     assert (await refusal(ana, "unsend", roomId=room_id, messageId=NOWHERE)).code == "message_not_found"
     assert (await refusal(ana, "send", roomId=room_id, content="again", messageId=message_id)).code == "conflict"
@@ -238,11 +252,11 @@ async def test_talking(server: Server, nursery: trio.Nursery) -> None:
 async def test_typing(server: Server, nursery: trio.Nursery) -> None:
     ana, ben, room_id = await two_in_a_room(server, nursery)
     assert (await ana.ask("typing", roomId=room_id))["type"] == "ok"
-    await ben.hears_of("typing", roomId=room_id, userId=ana.user_id)
-    await ana.present.send({"type": "typing", "roomId": room_id})
+    await ben.wait_for_event("typing", roomId=room_id, userId=ana.user_id)
+    await ana.connection.send({"type": "typing", "roomId": room_id})
     await ana.ask("typing", roomId=room_id)
     await ana.say(room_id, "said")
-    await ben.hears_of("message", content="said")
+    await ben.wait_for_event("message", content="said")
     assert len([event for event in ben.record if event["type"] == "typing"]) == 1, "at most once in 3 s"
     assert not [event for event in ana.record if event["type"] == "typing"]
     assert len([event for event in ana.record if event["type"] == "ok"]) == 2, "`ok` only where it had a ref"
@@ -251,8 +265,8 @@ async def test_typing(server: Server, nursery: trio.Nursery) -> None:
 async def test_forgetting(server: Server, nursery: trio.Nursery) -> None:
     ana, ben, room_id = await two_in_a_room(server, nursery)
     assert (await ana.ask("forget_me"))["type"] == "ok"
-    assert (await ana.is_sent_away()).code == CloseCode.SIGN_IN_AGAIN
-    await ben.hears_of("room_closed", roomId=room_id)
+    assert (await ana.wait_closed_by_server()).code == CloseCode.SIGN_IN_AGAIN
+    await ben.wait_for_event("room_closed", roomId=room_id)
     with pytest.raises(Refused) as refused:
         await ana.connect()
     assert refused.value.code == "invalid_token"
@@ -261,23 +275,23 @@ async def test_forgetting(server: Server, nursery: trio.Nursery) -> None:
 async def test_large_rooms_are_counted(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
     server = serve("rooms.roster_size=2", "rooms.capacity=3")
     ana, _, room_id = await two_in_a_room(server, nursery)
-    carl = await Person.arrive(server, nursery, "Carl")
+    carl = await ChatClient.open(server, nursery, "Carl")
     joined = await carl.join(room_id)
     assert "members" not in joined
     assert joined["memberCount"] == 3
-    assert (await ana.hears_of("member_count", roomId=room_id))["memberCount"] == 3
+    assert (await ana.wait_for_event("member_count", roomId=room_id))["memberCount"] == 3
     members = await ana.ask("members", roomId=room_id)
     assert "members" not in members
     assert members["memberCount"] == 3
-    dora = await Person.arrive(server, nursery, "Dora")
+    dora = await ChatClient.open(server, nursery, "Dora")
     assert (await refusal(dora, "join", roomId=room_id)).code == "room_full"
     await carl.ask("leave", roomId=room_id)
     assert (await dora.join(room_id))["memberCount"] == 3
 
 
-async def talk_on(person: Person, room_id: str) -> None:
+async def talk_on(client: ChatClient, room_id: str) -> None:
     for _ in range(10):
-        await person.say(room_id, "more")
+        await client.say(room_id, "more")
 
 
 async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
@@ -289,7 +303,7 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
         "limits.connections_per_user=2",
         "messages.content_bytes=10",
     )
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     rooms = [(await ana.ask("create_room"))["roomId"] for _ in range(3)]
     assert (await refusal(ana, "create_room")).code == "too_many_rooms"
     for room_id in rooms[:2]:
@@ -306,7 +320,7 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 2.1
 
-    same = Person(server, nursery, "Ana")
+    same = ChatClient(server, nursery, "Ana")
     same.token = ana.token
     await same.connect()
     with trio.fail_after(PATIENCE):
@@ -314,9 +328,9 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
         await client.send({"type": "hello", "token": ana.token})
         kinds = [event["type"] async for event in client.events]
     assert "goodbye" in kinds
-    assert client.ending is not None
-    assert client.ending.code == CloseCode.TOO_MUCH
-    assert client.ending.reconnect_after
+    assert client.close_reason is not None
+    assert client.close_reason.code == CloseCode.RATE_LIMITED
+    assert not client.close_reason.reconnect, "another device has to go first"
 
 
 async def test_who_may_say_what_before_and_after_hello(server: Server, nursery: trio.Nursery) -> None:
@@ -339,8 +353,8 @@ async def test_who_may_say_what_before_and_after_hello(server: Server, nursery: 
         assert refused.value.code == "bad_request"
         await client.aclose()
 
-    ana = await Person.arrive(server, nursery, "Ana")
-    ben = await Person.arrive(server, nursery, "Ben")
+    ana = await ChatClient.open(server, nursery, "Ana")
+    ben = await ChatClient.open(server, nursery, "Ben")
     assert (await refusal(ana, "hello", token=ben.token)).code == "forbidden"
     assert (await refusal(ana, "nonsense")).code == "unknown_type"
     assert (await ana.ask("profile"))["userId"] == ana.user_id
@@ -365,5 +379,5 @@ async def test_what_plugins_refuse(
     assert str(refused_by_plugin) == "Not that word."
     assert (await refusal(ana, "send", roomId=room_id, content="a broken filter")).code == "internal"
     await ana.say(room_id, "shout it")
-    await ben.hears_of("message", content="SHOUT IT")
+    await ben.wait_for_event("message", content="SHOUT IT")
     assert ben.contents() == ["SHOUT IT"]

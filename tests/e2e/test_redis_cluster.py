@@ -9,10 +9,12 @@ import pytest
 import trio
 
 from evanesce.cli.client import Refused
-from tests.e2e.people import Person, ids
+from tests.e2e.clients import ChatClient, ids
+from tests.e2e.reconnecting import wait_before_retry
 from tests.e2e.running import Server
-from tests.e2e.wanderers import a_moment
 from tests.valkey_cluster import ValkeyCluster
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -23,13 +25,13 @@ def cluster() -> Iterator[ValkeyCluster]:
     cluster.stop()
 
 
-async def said_at_last(person: Person, room_id: str, content: str) -> str:
-    """Say something until the store takes it; gives the message's id."""
+async def said_at_last(client: ChatClient, room_id: str, content: str) -> str:
+    """Send a message until the store accepts it; return its id."""
     while True:
         try:
-            return str((await person.say(room_id, content))["messageId"])
+            return str((await client.say(room_id, content))["messageId"])
         except Refused as refused:
-            await a_moment(refused)
+            await wait_before_retry(refused)
 
 
 async def test_a_primary_is_lost_under_people_who_talk(
@@ -44,23 +46,23 @@ async def test_a_primary_is_lost_under_people_who_talk(
         "limits.burst=100000",
     ]
     servers = [serve(*shared) for _ in range(2)]
-    ada, ben = [await Person.arrive(server, nursery, "Somebody") for server in servers]
+    ada, ben = [await ChatClient.open(server, nursery, "Somebody") for server in servers]
     room_id = (await ada.ask("create_room"))["roomId"]
-    for person in (ada, ben):
-        await person.join(room_id)
+    for client in (ada, ben):
+        await client.join(room_id)
     acknowledged = [await said_at_last(ada, room_id, f"before {number}") for number in range(20)]
-    await ben.hears_of("message", messageId=acknowledged[-1])
+    await ben.wait_for_event("message", messageId=acknowledged[-1])
 
     cluster.kill(cluster.primary_of(f"evanesce:{{{room_id}}}:events"))
     with trio.fail_after(30):
         acknowledged += [await said_at_last(speaker, room_id, "after") for speaker in (ada, ben) for _ in range(10)]
-    for person in (ada, ben):
-        await person.hears_of("message", messageId=acknowledged[-1])
-        heard = ids(person.messages())
+    for client in (ada, ben):
+        await client.wait_for_event("message", messageId=acknowledged[-1])
+        heard = ids(client.messages())
         assert len(heard) == len(set(heard))
-        gaps = [event for event in person.record if event["type"] == "gap"]
+        gaps = [event for event in client.record if event["type"] == "gap"]
         assert set(acknowledged) <= set(heard) or gaps, "what may be lost is told"
         assert set(acknowledged[20:]) <= set(heard)
-        assert (await person.ask("members", roomId=room_id))["memberCount"] == 2
+        assert (await client.ask("members", roomId=room_id))["memberCount"] == 2
     status, ready = await trio.to_thread.run_sync(servers[0].ask, "GET", "/readyz")
     assert (status, ready["parts"]["redis"]) == (200, "up")

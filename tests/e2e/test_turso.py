@@ -14,17 +14,24 @@ import trio
 from evanesce.cli.client import Refused
 from evanesce.model import Timestamp, milliseconds
 from evanesce.store.embedded import embedded_valkey
-from tests.e2e.people import Person, until
+from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
 from tests.sqld import Sqld
 
-SECRET = "the same secret on every server 0"
-QUICK = ("limits.messages_per_second=1000", "limits.burst=1000")
+pytestmark = pytest.mark.slow
+
+SECRET = "the-same-secret-on-every-server-0"
+QUICK = (
+    "limits.messages_per_second=1000",
+    "limits.burst=1000",
+    "limits.joins_per_second=1000",
+    "limits.commands_per_second=1000",
+)
 DELAY = {"PYTHONPATH": str(Path(__file__).parent / "data" / "delay")}
 
 
 def on(sqld: Sqld, *plugins: str, scheme: str = "http") -> list[str]:
-    """Give the settings of a server that keeps what lasts in `sqld`."""
+    """Return the settings of a server that keeps what lasts in `sqld`."""
     enabled = json.dumps(["guest", "turso", "quart", *plugins])
     keys = [f"plugins.turso.url={sqld.url(scheme)}", f"plugins.turso.auth_token={sqld.token()}"]
     return [f"plugins.enabled={enabled}", *keys, *QUICK]
@@ -35,7 +42,7 @@ async def ask(server: Server, method: str, path: str, body: object = None, token
 
 
 async def refused_in_time(server: Server, token: str) -> float:
-    """Try what needs the database: it has to be refused, for the moment; gives how long the slower one took."""
+    """Try what needs the database: it has to be refused, for the moment; return how long the slower one took."""
     credential = {"provider": "guest", "displayName": "Newcomer"}
     longest = 0.0
     for path, body, bearer in (("/api/v1/session", credential, None), ("/api/v1/rooms", None, token)):
@@ -62,7 +69,7 @@ async def ready(server: Server) -> None:
 
 
 def logs(sqld: Sqld, room_id: str) -> dict[str, tuple[str, str | None]]:
-    """Give when the sessions in a room began and ended."""
+    """Return when the sessions in a room began and ended."""
     found = sqld.rows(f"""SELECT sessionId, joinTime, leaveTime FROM "SessionLog" WHERE roomId = '{room_id}'""")
     return {str(row[0]): (str(row[1]), None if row[2] is None else str(row[2])) for row in found}
 
@@ -72,32 +79,32 @@ async def test_with_the_database_away_people_go_on_and_everything_is_written_whe
     sqld: Sqld, serve: Callable[..., Server], nursery: trio.Nursery, scheme: str
 ) -> None:
     server = serve(*on(sqld, scheme=scheme))
-    ana, ben = await Person.arrive(server, nursery, "Ana"), await Person.arrive(server, nursery, "Ben")
+    ana, ben = await ChatClient.open(server, nursery, "Ana"), await ChatClient.open(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
-    sessions = {(await person.join(room_id))["sessionId"] for person in (ana, ben)}
+    sessions = {(await client.join(room_id))["sessionId"] for client in (ana, ben)}
     await until(lambda: len(logs(sqld, room_id)) == 2)
 
     sqld.kill()
     for number in range(20):
         sent = await ana.say(room_id, f"as if nothing had happened {number}")
-        await ben.hears_of("message", messageId=sent["messageId"])
+        await ben.wait_for_event("message", messageId=sent["messageId"])
     assert await refused_in_time(server, ana.token) < 3
     await degraded(server)
     # Who loses the connection comes back, into the room that is there; and session logs go on meanwhile.
     for _ in range(3):
-        await ben.drop()
+        await ben.abort()
         await ben.connect()
         sessions.add((await ben.join(room_id))["sessionId"])
         sent = await ben.say(room_id, "back")
-        await ana.hears_of("message", messageId=sent["messageId"])
+        await ana.wait_for_event("message", messageId=sent["messageId"])
     with pytest.raises(Refused) as refused:
-        await Person(server, nursery, "Eve").connect()
+        await ChatClient(server, nursery, "Eve").connect()
     assert refused.value.code == "persistence_unavailable"
 
     await trio.to_thread.run_sync(sqld.start)
     await ready(server)
-    await ana.leave()
-    await ben.leave()
+    await ana.close()
+    await ben.close()
     await until(lambda: logs(sqld, room_id).keys() == sessions, 15)
     await until(lambda: all(left is not None for _, left in logs(sqld, room_id).values()), 15)
     metrics = (await ask(server, "GET", "/metrics"))[1].decode()
@@ -107,10 +114,10 @@ async def test_with_the_database_away_people_go_on_and_everything_is_written_whe
     assert "eyJ" not in server.errors, "no token in the log"
 
 
-class Talk:
-    """Two people in a room who talk without a pause, and how long each message took."""
+class Conversation:
+    """Two clients in a room, one of which sends without a pause, and how long each message took."""
 
-    def __init__(self, ana: Person, ben: Person, room_id: str) -> None:
+    def __init__(self, ana: ChatClient, ben: ChatClient, room_id: str) -> None:
         self.ana = ana
         self.ben = ben
         self.room_id = room_id
@@ -120,12 +127,12 @@ class Talk:
         while True:
             began, heard = time.monotonic(), len(self.ben.record)
             sent = await self.ana.say(self.room_id, "on and on")
-            await self.ben.hears_of("message", messageId=sent["messageId"], after=heard)
+            await self.ben.wait_for_event("message", messageId=sent["messageId"], after=heard)
             self.took.append(1000 * (time.monotonic() - began))
             await trio.sleep(0.01)
 
     def look(self) -> tuple[float, float]:
-        """Give the median and the 99th percentile since the last look, in milliseconds."""
+        """Return the median and the 99th percentile since the last look, in milliseconds."""
         took, self.took = sorted(self.took), []
         return round(took[len(took) // 2], 1), round(took[int(len(took) * 0.99)], 1)
 
@@ -136,18 +143,18 @@ async def test_a_frozen_database_stalls_nothing(
 ) -> None:
     # Messages live for 2 s, so that who comes in is given as many of them before and afterwards.
     server = serve(*on(sqld, "delay", scheme=scheme), "messages.ttl=2", environment=DELAY)
-    ana, ben = await Person.arrive(server, nursery, "Ana"), await Person.arrive(server, nursery, "Ben")
+    ana, ben = await ChatClient.open(server, nursery, "Ana"), await ChatClient.open(server, nursery, "Ben")
     room_id = (await ana.ask("create_room"))["roomId"]
-    for person in (ana, ben):
-        await person.join(room_id)
+    for client in (ana, ben):
+        await client.join(room_id)
     other_room = (await ana.ask("create_room"))["roomId"]
-    talk = Talk(ana, ben, room_id)
+    conversation = Conversation(ana, ben, room_id)
     sessions: list[str] = []
     longest: list[float] = []
 
     async def come_and_go() -> None:
         """Make records for the database all the time."""
-        carl = await Person.arrive(server, nursery, "Carl")
+        carl = await ChatClient.open(server, nursery, "Carl")
         came.set()
         while True:
             sessions.append((await carl.join(room_id))["sessionId"])
@@ -160,14 +167,14 @@ async def test_a_frozen_database_stalls_nothing(
 
     came = trio.Event()
     async with trio.open_nursery() as talking:
-        talking.start_soon(talk.go_on)
+        talking.start_soon(conversation.go_on)
         talking.start_soon(come_and_go)
         await came.wait()
         await trio.sleep(3)
         await ask(server, "GET", "/delay")
-        talk.look()
+        conversation.look()
         await trio.sleep(8)
-        before, usual = (await ask(server, "GET", "/delay"))[1], talk.look()
+        before, usual = (await ask(server, "GET", "/delay"))[1], conversation.look()
         sqld.freeze()
         try:
             async with trio.open_nursery() as trying:
@@ -177,7 +184,7 @@ async def test_a_frozen_database_stalls_nothing(
                 await degraded(server)
                 await trio.sleep(5)
                 trying.cancel_scope.cancel()
-            during, held_up = (await ask(server, "GET", "/delay"))[1], talk.look()
+            during, held_up = (await ask(server, "GET", "/delay"))[1], conversation.look()
         finally:
             sqld.thaw()
         await ready(server)
@@ -204,7 +211,7 @@ async def test_sessions_of_a_killed_server_end_when_its_lease_did_and_those_of_o
     async with embedded_valkey() as url:
         settings = [*on(sqld), f"redis.url={url}", f"server.secret={SECRET}"]
         killed, lives = serve(*settings), serve(*settings)
-        ana, ben = await Person.arrive(killed, nursery, "Ana"), await Person.arrive(lives, nursery, "Ben")
+        ana, ben = await ChatClient.open(killed, nursery, "Ana"), await ChatClient.open(lives, nursery, "Ben")
         shared = (await ana.ask("create_room"))["roomId"]
         alone = (await ana.ask("create_room"))["roomId"]
         left_open = {room_id: (await ana.join(room_id))["sessionId"] for room_id in (shared, alone)}
@@ -227,7 +234,7 @@ async def test_a_server_that_starts_again_ends_what_it_had_left_open(
     sqld: Sqld, serve: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     server = serve(*on(sqld))
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await until(lambda: len(logs(sqld, room_id)) == 1)
@@ -245,21 +252,27 @@ async def test_what_was_kept_long_enough_is_deleted(
     sqld: Sqld, serve: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     server = serve(*on(sqld))
-    people = [await Person.arrive(server, nursery, name) for name in ("Ana", "Ben", "Carl")]
-    room_id = (await people[0].ask("create_room"))["roomId"]
-    for person in people:
-        await person.join(room_id)
+    clients = [await ChatClient.open(server, nursery, name) for name in ("Ana", "Ben", "Carl")]
+    room_id = (await clients[0].ask("create_room"))["roomId"]
+    for client in clients:
+        await client.join(room_id)
     await until(lambda: len(logs(sqld, room_id)) == 3)
-    for person in people:
-        await person.leave()
+    for client in clients:
+        await client.close()
     await trio.to_thread.run_sync(server.stop)
 
     second = 1 / 86_400
     days = [f"retention.{key}={second}" for key in ("session_log_days", "closed_room_days", "guest_days")]
     forgetful = serve(*on(sqld), *days)
-    dora = await Person.arrive(forgetful, nursery, "Dora")
-    tables = ("User", "ChatRoom", "SessionLog")
-    await until(lambda: [sqld.rows(f'SELECT count(*) FROM "{table}"') for table in tables] == [[(0,)]] * 3, 60)
-    assert (await dora.is_sent_away()).code == 4401, "who does nothing for so long is erased too"
+    dora = await ChatClient.open(forgetful, nursery, "Dora")
+
+    def counts() -> list[Any]:
+        tables = ("User", "ChatRoom", "SessionLog")
+        return [sqld.rows(f'SELECT count(*) FROM "{table}"') for table in tables]
+
+    await until(lambda: counts() == [[(1,)], [(0,)], [(0,)]], 60)
+    assert (await dora.ask("profile"))["displayName"] == "Dora", "whoever is connected is in use"
+    await dora.close()
+    await until(lambda: counts() == [[(0,)]] * 3, 60)
     metrics = (await ask(forgetful, "GET", "/metrics"))[1].decode()
     assert 'evanesce_rows_deleted_total{kind="sessions"} 3.0' in metrics

@@ -16,8 +16,11 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evanesce_plugins.sql.schema import MIGRATIONS
-from tests.e2e.running import free_port
+from tests.checks import failure, rows
+from tests.ports import free_port
 from tests.sqld import Sqld
+
+pytestmark = pytest.mark.slow
 
 SCHEMES = ["http", "ws"]
 
@@ -44,15 +47,16 @@ def evanesce(
     )
 
 
-def failure(folder: Path, url: str, token: str | None, *settings: str) -> str:
-    """Give what the check says of the database; `serve` has to say the same, and to stop."""
+def refusal(folder: Path, url: str, token: str | None, *settings: str) -> str:
+    """Return what the check says of the database; `serve` has to say the same, and to stop."""
     checked = evanesce(folder, "check", url, token, *settings)
-    assert checked.returncode == 1, checked.stdout + checked.stderr
-    [line] = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
-    assert line.startswith("FAIL database: ")
+    assert checked.returncode in (1, 2), checked.stdout + checked.stderr
+    failed = failure(checked.stdout)
+    assert failed.part == "database"
     served = evanesce(folder, "serve", url, token, *settings)
     assert (served.returncode, served.stdout) == (2, "")
-    told = line.removeprefix("FAIL database: ")
+    told = f"{failed.detail}. {failed.advice}" if failed.advice else failed.detail
+    assert (checked.returncode == 2) == told.startswith("plugins.turso."), "2: a setting has to be corrected"
     assert served.stderr.splitlines()[-1] == f"evanesce: {told}"
     if token is not None:
         assert token not in checked.stdout + checked.stderr + served.stderr
@@ -63,9 +67,10 @@ def failure(folder: Path, url: str, token: str | None, *settings: str) -> str:
 def test_a_database_that_can_be_used(tmp_path: Path, sqld: Sqld, scheme: str) -> None:
     done = evanesce(tmp_path, "check", sqld.url(scheme), sqld.token())
     assert done.returncode == 0, done.stdout + done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("ok   database: ")]
-    assert line.startswith(f"ok   database: libSQL at 127.0.0.1:{sqld.port}, SQLite 3.")
-    assert line.endswith(f"schema version {len(MIGRATIONS)}")
+    [found] = [row for row in rows(done.stdout) if row.part == "database"]
+    assert found.detail.startswith(f"libSQL at 127.0.0.1:{sqld.port}, SQLite 3.")
+    assert found.detail.endswith(f"it will be created at the first start, with schema version {len(MIGRATIONS)}")
+    assert sqld.rows("SELECT count(*) FROM sqlite_master WHERE name = 'User'") == [(0,)]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -75,12 +80,12 @@ def test_each_reason_is_told_apart(tmp_path: Path, sqld: Sqld, scheme: str) -> N
     token = sqld.token()
     stranger = sqld.token(key=Ed25519PrivateKey.generate())
     told = {
-        "wrong URL": failure(tmp_path, f"{url}/nowhere", token),
-        "TLS": failure(tmp_path, sqld.url(tls), token),
-        "no token": failure(tmp_path, url, None),
-        "wrong token": failure(tmp_path, url, stranger),
-        "expired token": failure(tmp_path, url, sqld.token(seconds=-3600)),
-        "read-only token": failure(tmp_path, url, sqld.token("ro")),
+        "wrong URL": refusal(tmp_path, f"{url}/nowhere", token),
+        "TLS": refusal(tmp_path, sqld.url(tls), token),
+        "no token": refusal(tmp_path, url, None),
+        "wrong token": refusal(tmp_path, url, stranger),
+        "expired token": refusal(tmp_path, url, sqld.token(seconds=-3600)),
+        "read-only token": refusal(tmp_path, url, sqld.token("ro")),
     }
     key, setting = "plugins.turso.auth_token", "plugins.turso.url"
     assert told["wrong URL"].startswith(f"{setting}: {where} is no libSQL server (HTTP status 404). ")
@@ -90,27 +95,27 @@ def test_each_reason_is_told_apart(tmp_path: Path, sqld: Sqld, scheme: str) -> N
     assert told["expired token"].startswith(f"{key}: {where} says that this token has expired. ")
     assert told["read-only token"].startswith(f"{key}: {where} takes no writes with this token. ")
 
-    assert evanesce(tmp_path, "check", url, token).returncode == 0
+    assert evanesce(tmp_path, "db", url, token).returncode == 0
     newer = len(MIGRATIONS) + 1
     sqld.rows(f'INSERT INTO "Schema" VALUES ({newer})')
-    told["newer"] = failure(tmp_path, url, token)
+    told["newer"] = refusal(tmp_path, url, token)
     assert told["newer"].startswith(f"{setting}: the database has schema version {newer}, and this Evanesce knows none")
 
     sqld.freeze()
     try:
-        told["frozen"] = failure(tmp_path, url, token, "plugins.turso.timeout=1")
+        told["frozen"] = refusal(tmp_path, url, token, "plugins.turso.timeout=1")
     finally:
         sqld.thaw()
     assert f"127.0.0.1:{sqld.port} did not answer in time" in told["frozen"]
 
     sqld.kill()
-    told["refused"] = failure(tmp_path, url, token)
+    told["refused"] = refusal(tmp_path, url, token)
     assert f"127.0.0.1:{sqld.port} cannot be reached" in told["refused"]
     assert len(set(told.values())) == len(told)
 
 
 async def over_tls(sqld: Sqld, nursery: trio.Nursery, certificate: trustme.LeafCert) -> int:
-    """Put TLS in front of the server, which speaks none itself; gives the port."""
+    """Put TLS in front of the server, which speaks none itself; yield the port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
 
@@ -147,7 +152,7 @@ async def test_every_scheme_that_means_tls_works_where_the_certificate_is_truste
     for scheme in ("libsql", "https", "wss"):
         check = partial(evanesce, tmp_path, "check", f"{scheme}://localhost:{port}", sqld.token(), environ=environ)
         done = await trio.to_thread.run_sync(check)
-        assert f"ok   database: libSQL at localhost:{port}, SQLite 3." in done.stdout, done.stdout + done.stderr
+        assert f"ok   libSQL at localhost:{port}, SQLite 3." in done.stdout, done.stdout + done.stderr
         strange = partial(evanesce, tmp_path, "check", f"{scheme}://127.0.0.1:{port}", sqld.token(), environ=environ)
         done = await trio.to_thread.run_sync(strange)
         assert "has a certificate that this machine does not trust" in done.stdout, "it is another name's"

@@ -12,8 +12,10 @@ import pytest
 import trio
 
 from evanesce.cli.client import Fields
-from tests.e2e.people import PATIENCE, Person, seconds, until
+from tests.e2e.clients import PATIENCE, ChatClient, seconds, until
 from tests.e2e.running import Server
+
+pytestmark = pytest.mark.slow
 
 
 def rows(server: Server, table: str, key: str, value: str) -> Sequence[Fields]:
@@ -31,7 +33,7 @@ async def eventually(
 
 
 async def test_redis(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     content = f"canary {uuid.uuid4()} ünï"
@@ -68,15 +70,15 @@ async def test_redis(server: Server, nursery: trio.Nursery) -> None:
 
 
 async def test_content_is_in_no_file(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     canary = uuid.uuid4().hex
     await ana.say(room_id, canary)
-    await ana.present.send({"type": "send", "roomId": room_id, "content": canary, "messageId": canary})
-    await ana.hears_of("error", code="bad_request")
+    await ana.connection.send({"type": "send", "roomId": room_id, "content": canary, "messageId": canary})
+    await ana.wait_for_event("error", code="bad_request")
     token = ana.token
-    await ana.leave()
+    await ana.close()
     await trio.to_thread.run_sync(server.stop)
     for file in server.folder.rglob("*"):
         if file.is_file():
@@ -87,7 +89,7 @@ async def test_content_is_in_no_file(server: Server, nursery: trio.Nursery) -> N
 
 
 async def test_database(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     await ana.ask("update_profile", email="ana@example.org")
     [user] = rows(server, "User", "userId", ana.user_id)
     assert user["worldId"].startswith("guest:")
@@ -100,7 +102,7 @@ async def test_database(server: Server, nursery: trio.Nursery) -> None:
 
     started = seconds((await ana.ask("ping"))["serverTime"])
     joined = await ana.join(room_id)
-    ben = await Person.arrive(server, nursery, "Ben")
+    ben = await ChatClient.open(server, nursery, "Ben")
     other = await ben.join(room_id)
     await eventually(lambda: rows(server, "ChatRoom", "roomId", room_id), lambda found: bool(found[0]["active"]))
     logs = await eventually(lambda: rows(server, "SessionLog", "roomId", room_id), lambda found: len(found) == 2)
@@ -119,20 +121,20 @@ async def test_database(server: Server, nursery: trio.Nursery) -> None:
     assert left[0]["leaveTime"] >= left[0]["joinTime"]
     assert rows(server, "SessionLog", "sessionId", other["sessionId"])[0]["leaveTime"] is None
     assert rows(server, "ChatRoom", "roomId", room_id)[0]["active"]
-    await ben.drop()
+    await ben.abort()
     await eventually(
         lambda: rows(server, "SessionLog", "sessionId", other["sessionId"]),
         lambda found: found[0]["leaveTime"] is not None,
     )
     await eventually(lambda: rows(server, "ChatRoom", "roomId", room_id), lambda found: not found[0]["active"])
-    await ana.drop()  # else it moves every 10 s
+    await ana.abort()  # else it moves every 10 s
     await eventually(
         lambda: rows(server, "User", "userId", ana.user_id), lambda found: found[0]["lastActive"] > user["lastActive"]
     )
 
 
 async def test_forgotten(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await eventually(lambda: rows(server, "SessionLog", "userId", ana.user_id), lambda found: len(found) == 1)
@@ -147,7 +149,7 @@ async def test_forgotten(server: Server, nursery: trio.Nursery) -> None:
 
 
 async def test_a_closed_room_keeps_its_row_and_loses_its_messages(server: Server, nursery: trio.Nursery) -> None:
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await ana.say(room_id, "soon gone")
@@ -160,17 +162,17 @@ async def test_a_closed_room_keeps_its_row_and_loses_its_messages(server: Server
 
 async def test_the_session_log_can_be_switched_off(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
     server = serve("server.session_log=false")
-    ana = await Person.arrive(server, nursery, "Ana")
+    ana = await ChatClient.open(server, nursery, "Ana")
     room_id = (await ana.ask("create_room"))["roomId"]
     await ana.join(room_id)
     await eventually(lambda: rows(server, "ChatRoom", "roomId", room_id), lambda found: bool(found[0]["active"]))
-    await ana.leave()
+    await ana.close()
     await trio.to_thread.run_sync(server.stop)
     assert rows(server, "SessionLog", "roomId", room_id) == []
 
 
 @pytest.mark.parametrize("name", ["x" * 64, "🧑🏽‍🚀", "שלום", "O'Brien; --"])
 async def test_names(shared_server: Server, nursery: trio.Nursery, name: str) -> None:
-    person = await Person.arrive(shared_server, nursery, name)
-    assert rows(shared_server, "User", "userId", person.user_id)[0]["displayName"] == name
-    await person.leave()
+    client = await ChatClient.open(shared_server, nursery, name)
+    assert rows(shared_server, "User", "userId", client.user_id)[0]["displayName"] == name
+    await client.close()

@@ -14,11 +14,12 @@ import trio
 
 from evanesce.cli.client import Refused
 from evanesce.errors import CloseCode
-from tests.e2e.people import PATIENCE, Person, until
-from tests.e2e.residents import Gathering, arrive_everywhere, sessions
+from tests.e2e.clients import PATIENCE, ChatClient, until
+from tests.e2e.reconnecting import check_members, wait_before_retry
 from tests.e2e.running import START_SECONDS, Server, alive, arguments_of
-from tests.e2e.talkers import Talk
-from tests.e2e.wanderers import a_moment, all_are_there
+from tests.e2e.worker_load import WorkerLoad, connect_to_all_workers, sessions
+
+pytestmark = pytest.mark.slow
 
 SECRET = "s" * 32
 SHARED = (
@@ -36,16 +37,16 @@ Serve = Callable[..., Server]
 
 async def test_people_on_all_workers_are_in_one_room(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=3")
-    gathering = await Gathering.of(server, nursery)
+    load = await WorkerLoad.start(server, nursery)
 
     async def nothing() -> None:
         pass
 
-    await gathering.live_through(nothing)
+    await load.run_during(nothing)
     assert min((await sessions(server)).values()) >= 2
     assert sorted(server.workers()) == [1, 2, 3]
     assert server.listeners() == 3
-    assert [resident.endings for resident in gathering.residents] == [[]] * len(gathering.residents)
+    assert [client.close_reasons for client in load.clients] == [[]] * len(load.clients)
     assert "listening on" not in server.errors
     for process in server.workers().values():
         assert not any(SECRET in argument for argument in arguments_of(process)), "anybody may read a command line"
@@ -53,27 +54,27 @@ async def test_people_on_all_workers_are_in_one_room(serve: Serve, nursery: trio
 
 async def test_a_killed_worker_is_started_again_and_nothing_is_lost(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=2")
-    gathering = await Gathering.of(server, nursery)
+    load = await WorkerLoad.start(server, nursery)
     before = server.workers()
 
     async def kill() -> None:
         os.kill(before[1], signal.SIGKILL)
         await until(lambda: server.listeners() == 2 and server.workers().get(1) != before[1], START_SECONDS)
 
-    await gathering.live_through(kill)
+    await load.run_during(kill)
     assert server.workers()[2] == before[2]
-    endings = [ending.code for resident in gathering.residents for ending in resident.endings]
-    assert endings == [1006] * len(endings)
-    assert len(endings) >= 2, "those who were on the worker that was killed"
-    assert "worker 1 ended with -9" in server.errors
+    codes = [reason.code for client in load.clients for reason in client.close_reasons]
+    assert codes == [1006] * len(codes)
+    assert len(codes) >= 2, "those who were on the worker that was killed"
+    assert "worker 1 ended with exit code -9" in server.errors
 
 
 async def test_who_does_not_come_back_from_a_killed_worker_has_left(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=2")
-    people = await arrive_everywhere(server, nursery, 1)
-    room_id = (await people[0].ask("create_room"))["roomId"]
-    for person in people:
-        await person.join(room_id)
+    clients = await connect_to_all_workers(server, nursery, 1)
+    room_id = (await clients[0].ask("create_room"))["roomId"]
+    for client in clients:
+        await client.join(room_id)
 
     def lease() -> float:
         """Until when others leave the people of worker 1 in their rooms, in seconds since 1970."""
@@ -85,12 +86,12 @@ async def test_who_does_not_come_back_from_a_killed_worker_has_left(serve: Serve
     await until(lambda: lease() > before)  # it was renewed at this moment
     end = lease()
     os.kill(server.workers()[1], signal.SIGKILL)
-    await until(lambda: any(person.present.ending is not None for person in people))
+    await until(lambda: any(client.connection.close_reason is not None for client in clients))
     await until(lambda: "worker 1 ended" in server.errors)
-    gone = [person for person in people if person.present.ending is not None]
-    stayed = [person for person in people if person.present.ending is None]
-    for person in stayed:
-        await all_are_there(person, Talk(room_id, 0.0), {one.user_id for one in stayed})
+    gone = [client for client in clients if client.connection.close_reason is not None]
+    stayed = [client for client in clients if client.connection.close_reason is None]
+    for client in stayed:
+        await check_members(client, room_id, {one.user_id for one in stayed})
     assert time.time() < end, "the one that was started again has cleared up"
     assert gone
     assert stayed
@@ -98,7 +99,7 @@ async def test_who_does_not_come_back_from_a_killed_worker_has_left(serve: Serve
 
 async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=3")
-    gathering = await Gathering.of(server, nursery)
+    load = await WorkerLoad.start(server, nursery)
     before = server.workers()
     serving: set[int] = set()
 
@@ -111,37 +112,38 @@ async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery:
 
         await until(done, RESTART_SECONDS)
 
-    await gathering.live_through(restart)
+    await load.run_during(restart)
     assert min(serving) == 2, "never is more than one away"
     after = server.workers()
     assert sorted(after) == [1, 2, 3]
     assert set(before.values()).isdisjoint(after.values())
     delays: list[float] = []
-    for resident in gathering.residents:
-        assert resident.endings
-        for ending in resident.endings:
-            assert (ending.code, ending.reconnect) == (CloseCode.RESTARTING, True)
-            assert ending.reconnect_after is not None
-            delays.append(ending.reconnect_after)
-        goodbyes = [event for event in resident.person.record if event["type"] == "goodbye"]
-        assert len(goodbyes) >= len(resident.endings), "more, where one was sent away while coming back"
+    for client in load.clients:
+        assert client.close_reasons
+        for reason in client.close_reasons:
+            assert (reason.code, reason.reconnect) == (CloseCode.RESTARTING, True)
+            assert reason.reconnect_after is not None
+            delays.append(reason.reconnect_after)
+        goodbyes = [event for event in client.chat.record if event["type"] == "goodbye"]
+        assert len(goodbyes) >= len(client.close_reasons), "more, where one was sent away while coming back"
         assert {goodbye["code"] for goodbye in goodbyes} == {CloseCode.RESTARTING}
     assert len(set(delays)) > len(delays) / 2, "they do not all come back at once"
     assert min(delays) >= 0.5
-    assert "is started again" not in server.errors
+    assert "starting it again" not in server.errors
 
 
 async def test_a_request_that_was_taken_in_is_answered_before_its_worker_goes(serve: Serve) -> None:
     server = serve(*SHARED, "server.workers=2")
     body = b'{"provider": "guest", "displayName": "Ana"}'
-    head = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     async with AsyncExitStack() as stack:
         requests = [
             await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port)) for _ in range(16)
         ]  # as the kernel chooses, on either
         for request in requests:
             await request.send_all(head % len(body))
-        server.send_signal(signal.SIGHUP)
+        # To the worker itself: its supervisor would try the configuration first, for longer than a request may take.
+        os.kill(server.workers()[1], signal.SIGHUP)
         await until(lambda: server.listeners() == 1)
         for request in requests:
             await request.send_all(body)
@@ -160,53 +162,51 @@ async def test_a_restart_that_is_asked_for_during_a_restart_follows_it(serve: Se
     assert server.listeners() == 2
 
 
-async def test_a_restart_takes_a_new_configuration_and_stops_at_one_that_cannot_be_used(serve: Serve) -> None:
+async def test_a_restart_takes_a_new_configuration_but_for_what_its_supervisor_keeps(serve: Serve) -> None:
     server = serve(*SHARED, "server.workers=2")
-    before = server.workers()
-    configuration = server.folder / "config.toml"
-    configuration.write_text("[messages]\nttl = 0")
+    kept = "[server]\nnode = 'other'\nlame_duck_seconds = 1\ndrain_seconds = 9"
+    (server.folder / "config.toml").write_text(f"{kept}\n[messages]\nttl = 7")
     server.send_signal(signal.SIGHUP)
-    await until(lambda: "evanesce: messages.ttl: expected a number" in server.errors, RESTART_SECONDS)
-    assert server.workers()[2] == before[2], "the others go on"
-    assert server.listeners() == 1
-    configuration.write_text("[messages]\nttl = 7")
     await until(lambda: "all workers were restarted" in server.errors, RESTART_SECONDS)
     assert server.listeners() == 2
+    for key in ("node", "lame_duck_seconds", "drain_seconds"):
+        assert f"server.{key} has changed, but a restart by SIGHUP does not change it" in server.errors
+    assert "server.workers has changed" not in server.errors
     async with trio.open_nursery() as nursery:
         for _ in range(4):
-            person = Person(server, nursery, "Ana")
-            assert (await person.connect())["messageTtl"] == 7
-            await person.leave()
+            client = ChatClient(server, nursery, "Ana")
+            assert (await client.connect())["messageTtl"] == 7
+            await client.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_all_of_them(serve: Serve, nursery: trio.Nursery, number: int) -> None:
     server = serve(*SHARED, "server.workers=2")
-    people = await arrive_everywhere(server, nursery, 1)
-    room_id = (await people[0].ask("create_room"))["roomId"]
-    for person in people:
-        await person.join(room_id)
+    clients = await connect_to_all_workers(server, nursery, 1)
+    room_id = (await clients[0].ask("create_room"))["roomId"]
+    for client in clients:
+        await client.join(room_id)
     processes = [*server.workers().values(), server.valkey()[0]]
     server.send_signal(number)
-    for person in people:
-        goodbye = await person.hears_of("goodbye")
+    for client in clients:
+        goodbye = await client.wait_for_event("goodbye")
         assert (goodbye["code"], goodbye["reconnect"]) == (CloseCode.GOING_AWAY, True)
-        assert (await person.is_sent_away()).code == CloseCode.GOING_AWAY
+        assert (await client.wait_closed_by_server()).code == CloseCode.GOING_AWAY
     assert await trio.to_thread.run_sync(server.wait) == 0
     assert not any(alive(process) for process in processes)
     with closing(sqlite3.connect(server.database)) as database:
         leaves = database.execute('SELECT leaveTime FROM "SessionLog"').fetchall()
-    assert len(leaves) == len(people)
+    assert len(leaves) == len(clients)
     assert None not in (leave for (leave,) in leaves)
 
 
 async def test_a_killed_supervisor_leaves_nothing_behind(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=2")
-    people = await arrive_everywhere(server, nursery, 1)
+    clients = await connect_to_all_workers(server, nursery, 1)
     processes = [*server.workers().values(), server.valkey()[0]]
     await trio.to_thread.run_sync(server.kill)
-    for person in people:
-        assert (await person.is_sent_away()).code == CloseCode.GOING_AWAY, "they are told, all the same"
+    for client in clients:
+        assert (await client.wait_closed_by_server()).code == CloseCode.GOING_AWAY, "they are told, all the same"
     await until(lambda: not any(alive(process) for process in processes), 30)
     assert server.listeners() == 0
     await trio.to_thread.run_sync(server.start)
@@ -214,30 +214,30 @@ async def test_a_killed_supervisor_leaves_nothing_behind(serve: Serve, nursery: 
 
 async def test_all_workers_have_one_valkey_which_comes_back(serve: Serve, nursery: trio.Nursery) -> None:
     server = serve(*SHARED, "server.workers=2")
-    people = await arrive_everywhere(server, nursery, 1)
-    room_id = (await people[0].ask("create_room"))["roomId"]
-    for person in people:
-        await person.join(room_id)
+    clients = await connect_to_all_workers(server, nursery, 1)
+    room_id = (await clients[0].ask("create_room"))["roomId"]
+    for client in clients:
+        await client.join(room_id)
     with server.redis() as valkey:
         subscribers = valkey.client_list(_type="pubsub")
         assert len(subscribers) == 2
     killed = server.valkey()[0]
     os.kill(killed, signal.SIGKILL)
 
-    async def say(person: Person, content: str) -> None:
+    async def say(client: ChatClient, content: str) -> None:
         while True:
             try:
-                await person.say(room_id, content)
+                await client.say(room_id, content)
             except Refused as refused:
-                await a_moment(refused)
+                await wait_before_retry(refused)
             else:
                 return
 
     with trio.fail_after(PATIENCE):
-        for number, person in enumerate(people):
-            await say(person, f"back again {number}")
-        for person in people:
-            for number in range(len(people)):
-                await person.hears_of("message", content=f"back again {number}")
+        for number, client in enumerate(clients):
+            await say(client, f"back again {number}")
+        for client in clients:
+            for number in range(len(clients)):
+                await client.wait_for_event("message", content=f"back again {number}")
     assert server.valkey()[0] != killed
-    assert all(person.present.ending is None for person in people)
+    assert all(client.connection.close_reason is None for client in clients)

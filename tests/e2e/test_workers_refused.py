@@ -7,15 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
 
-from tests.e2e.running import START_SECONDS, Server, free_port
+from tests.e2e.running import START_SECONDS, Server
+from tests.ports import free_port
+
+pytestmark = pytest.mark.slow
 
 SECRET = "s" * 32
 
 
 async def run(folder: Path, command: str, *settings: str) -> tuple[int, str, str]:
-    """Run a command for three workers; gives its exit code, and what it printed and wrote."""
+    """Run a command for three workers; return its exit code, and what it printed and wrote."""
     arguments = [sys.executable, "-m", "evanesce", command]
     for setting in ("server.workers=3", f"server.secret={SECRET}", *settings):
         arguments += ["--set", setting]
@@ -28,7 +32,7 @@ async def run(folder: Path, command: str, *settings: str) -> tuple[int, str, str
 
 
 async def refusal(folder: Path, *settings: str) -> str:
-    """Start a server that cannot start; gives what it wrote."""
+    """Start a server that cannot start; return what it wrote."""
     code, printed, told = await run(folder, "serve", *settings)
     assert (code, printed) == (2, "")
     return told

@@ -16,6 +16,8 @@ from tests.e2e.running import Server
 from tests.worldid.humans import Human, configuration
 from tests.worldid.process import SimulatorProcess, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
@@ -42,10 +44,12 @@ def test_one_human_from_sign_up_to_being_forgotten(serve: Callable[..., Server],
     assert status == 201
     assert account.keys() == {"token", "tokenExpiresAt", "userId", "displayName"}
     [(world_id,)] = rows(server, 'SELECT worldId FROM "User"')
-    nullifier = int(ada.results[0]["responses"][0]["nullifier"], 16)
+    session, uniqueness = ada.results
+    nullifier = int(uniqueness["responses"][0]["nullifier"], 16)
     assert world_id == f"{nullifier:064x}"
-    assert ada.create_session()[0] == 200
-    assert rows(server, 'SELECT provider, value FROM "Registration"') == [("worldid", ada.results[1]["session_id"])]
+    code = ada.account_code()
+    kept = ("worldid", account["userId"], session["session_id"], code)
+    assert rows(server, 'SELECT provider, userId, value, accountCode FROM "Registration"') == [kept]
 
     status, room = server.ask("POST", "/api/v1/rooms", token=ada.token)
     assert status == 201
@@ -54,7 +58,7 @@ def test_one_human_from_sign_up_to_being_forgotten(serve: Callable[..., Server],
     assert server.ask("GET", "/api/v1/me", token=ada.token)[0] == 401
 
     laptop = Human(healthy, server, "Ada")
-    status, again = laptop.sign_in(account["userId"])
+    status, again = laptop.sign_in(code)
     assert (status, again["userId"], again["displayName"]) == (200, account["userId"], "Ada")
     assert server.ask("DELETE", "/api/v1/me", token=laptop.token)[0] == 204
     assert rows(server, 'SELECT worldId, displayName FROM "User"') == [(None, "")]
@@ -87,7 +91,7 @@ def test_guests_and_world_id_together_or_one_alone(serve: Callable[..., Server],
     assert both.sign_in("A guest")["displayName"] == "A guest"
     assert Human(healthy, both, "Grace").sign_up()[0] == 201
     status, error = both.ask("POST", "/api/v1/session", {"provider": "nobody"})
-    assert (status, error["message"]) == (400, "Here one signs in with: guest, worldid.")
+    assert (status, error["message"]) == (400, "You can sign in with: guest, worldid.")
     alone = serve(*configuration(healthy))
     status, error = alone.ask("POST", "/api/v1/session", {"provider": "guest", "displayName": "A guest"})
     assert (status, error["code"]) == (400, "unknown_provider")
@@ -115,22 +119,28 @@ def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server],
     server = serve(*configuration(healthy, timeout="1"))
     ada = Human(healthy, server, "Ada log")
     user_id = ada.sign_up()[1]["userId"]
-    ada.create_session()
+    code = ada.account_code()
     other = Human(healthy, server, "Ada log")
-    other.sign_in(user_id)
-    spoilt = other.credential("create_session")
+    assert other.sign_in(code)[0] == 200
+    spoilt = other.credential("sign_in", accountCode=code)
     spoilt["result"]["responses"][0]["proof"][0] = "5" * 70
     assert other.send(spoilt)[0] == 401
-    credential = ada.credential("create_session")
+    for wrong in (code[:-1], code + "0", [code]):
+        asked = {"provider": "worldid", "purpose": "sign_in", "accountCode": wrong}
+        status, refused = server.ask("POST", "/api/v1/challenge", asked)
+        assert (status, code[:-1] in str(refused)) == (400, False), "what was given is not repeated"
+    credential = ada.credential("sign_up", displayName="Ada")
     for fault in ("slow", "html", "error", "refuse"):
         healthy.fail(fault)
         ada.send(credential)
+    status, metrics = server.ask("GET", "/metrics")
+    assert (status, code in str(metrics), "evanesce" in str(metrics)) == (200, False, True)
     server.stop()
     text = server.errors
     assert "World's portal" in text
-    secrets = {healthy.settings["signing_key"], user_id, str(ada.token)}
+    secrets = {healthy.settings["signing_key"], user_id, str(ada.token), code, code[:-1]}
     for result in (*ada.results, *other.results):
-        secrets |= {result["nonce"], result.get("session_id", "nothing")}
+        secrets |= {result["nonce"], result.get("session_id", result["nonce"])}
         for item in result["responses"]:
             secrets |= {*item["proof"], item["signal_hash"], *item.get("session_nullifier", [item.get("nullifier")])}
     assert len(secrets) > 20
@@ -144,14 +154,14 @@ def check(world: SimulatorProcess, folder: Path, **changes: str) -> tuple[int, s
     settings = [word for setting in configuration(world, **changes) for word in ("--set", setting)]
     command = [sys.executable, "-m", "evanesce", "check", *settings, "--set", "plugins.quart.bind=127.0.0.1:0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    lines = [line for line in done.stdout.splitlines() if "worldid" in line and not line.startswith("ok   plugins")]
+    lines = [line for line in done.stdout.splitlines() if "sign-in worldid" in line]
     return done.returncode, "\n".join(lines) or done.stderr.splitlines()[-1]
 
 
 def test_check_shows_the_signers_address(healthy: SimulatorProcess, tmp_path: Path) -> None:
     code, line = check(healthy, tmp_path)
     assert code == 0
-    assert line.startswith("ok   sign-in worldid: ")
+    assert " | ok   " in line
     assert "0xe239cdc5fbe977a8a141b72194d3cf8c41bc5bc6" in line
 
 

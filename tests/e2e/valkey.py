@@ -1,7 +1,8 @@
-"""A real Valkey for several servers: a process of its own, which none of them ends."""
+"""A real Valkey that several servers share: a separate process, which none of them stops."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,10 +19,11 @@ START_SECONDS = 10.0
 
 
 class Valkey:
-    """Started by `with`; `url` is its address, `client` looks at it from outside. It keeps nothing on disk."""
+    """A Valkey, which `with` runs. `url` is its address, `client` is connected to it. It writes nothing to disk."""
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # a short path, as that of a socket has to be
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._environment = environment or {}
+        self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # a short path, because paths of sockets are limited
         self.url = f"unix://{self._folder}/socket"
         self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=5)
 
@@ -29,11 +31,12 @@ class Valkey:
         binary = str(valkey_binary())
         options = {"port": "0", "unixsocket": f"{self._folder}/socket", "dir": str(self._folder), "save": ""}
         command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        environment = os.environ | self._environment
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert time.monotonic() < deadline, "Valkey does not start"
-            time.sleep(0.01)  # nothing tells that its socket is there
+            time.sleep(0.01)  # there is no event for a new socket
         return self
 
     def _answers(self) -> bool:
@@ -51,20 +54,20 @@ class Valkey:
         shutil.rmtree(self._folder)
 
     def connections(self, kind: str) -> list[str]:
-        """Give the ids of its connections of a kind, `normal` or `pubsub`, but for the one that asks."""
+        """Return the ids of its connections of a kind, `normal` or `pubsub`, except that of `client`."""
         own = self.client.client_id()
         found: list[dict[str, Any]] = self.client.client_list(_type=kind)
         return [one["id"] for one in found if int(one["id"]) != own]
 
     def cut(self, connection: str) -> None:
-        """End one of its connections, which may have ended by itself."""
+        """Close one of its connections, which may be closed already."""
         self.client.client_kill_filter(_id=connection)
 
-    def keep_for_subscribers(self, most: int) -> None:
-        """Set how many bytes may wait for a subscriber before its connection is ended."""
+    def set_subscriber_buffer(self, most: int) -> None:
+        """Set how many bytes may wait for a subscriber before its connection is closed."""
         self.client.config_set("client-output-buffer-limit", f"pubsub {most} 0 0")
 
     @property
     def overflows(self) -> int:
-        """How many connections it has ended for what waited for them."""
+        """How many connections it has closed because too much waited for them."""
         return int(self.client.info("stats")["client_output_buffer_limit_disconnections"])

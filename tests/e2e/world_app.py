@@ -1,16 +1,16 @@
-"""World App, as the page's library sees it: a test says what the person does, a simulated World makes the proofs."""
+"""World App, as the library of the page sees it: the test decides for the person, and a simulated World proves it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.visitors import Visitor
+from tests.e2e.browsers import BrowserClient
 from tests.worldid.humans import Fields
 from tests.worldid.process import SimulatorProcess
 
 IDKIT = Path(__file__).parent / "data" / "idkit"
-"""The folder of a library that stands in for IDKit, and asks `WorldApp`."""
+"""The folder of a library that replaces IDKit, and calls `WorldApp`."""
 
 WAITING = {"type": "waiting_for_connection"}
 ASKING = {"type": "awaiting_confirmation"}
@@ -21,29 +21,32 @@ def failed(code: str) -> Fields:
 
 
 class WorldApp:
-    """The app of a visitor who is `person`. Approves everything, until the test says otherwise.
+    """The app of `person`, who uses the browser `client`. It approves everything, unless the test says otherwise.
 
-    `script` is what the next looks find, each once; `always` what they find after it, where the app does not approve.
-    `throws` is a text with which IDKit makes no request. `asked` has what the page asked IDKit for.
+    - `script`: the results of the next polls, one each; `always`: the result after them, in place of an approval.
+    - `throws`: a text with which IDKit fails to make a request.
+    - `asked`: what the page requested from IDKit.
+    - `legacy`: whether the app knows only World ID 3.0.
     """
 
-    def __init__(self, visitor: Visitor, world: SimulatorProcess, person: str, *, inside: bool = False) -> None:
+    def __init__(self, client: BrowserClient, world: SimulatorProcess, person: str, *, inside: bool = False) -> None:
         self.script: list[Fields] = []
         self.always: Fields | None = None
         self.throws: str | None = None
+        self.legacy = False
         self.asked: list[Fields] = []
         self.completions: list[Fields] = []
         self._world = world
         self._person = person
         self._inside = inside
-        visitor.page.expose_function("worldApp", self._called)
+        client.page.expose_function("worldApp", self._called)
 
     def address(self, number: int = -1) -> str:
-        """Give the address with which World App gets at a request, the last one's."""
+        """Return the address with which World App opens a request, by default the last one."""
         return str(self.asked[number]["address"])
 
     def approval(self) -> Fields:
-        """Give what a look finds once the last request is approved."""
+        """Return the result of a poll after the approval of the last request."""
         return {"type": "confirmed", "result": self._proved(self.asked[-1])}
 
     def _called(self, what: Fields) -> Fields:
@@ -58,7 +61,10 @@ class WorldApp:
             self.completions.append(what)
         if self.script:
             return self.script.pop(0)
-        return self.always or {"type": "confirmed", "result": self._proved(self.asked[int(what["id"])])}
+        asked = self.asked[int(what["id"])]
+        if self.legacy and asked["kind"] != "sign_up":
+            return failed("world_id_4_not_available")
+        return self.always or {"type": "confirmed", "result": self._proved(asked)}
 
     def _proved(self, asked: Fields) -> Fields:
         config: dict[str, Any] = asked["config"]
@@ -70,6 +76,8 @@ class WorldApp:
             "signal": asked["human"]["signal"],
         }
         challenge |= {name: config[name] for name in ("action", "sessionId") if name in config}
+        if self.legacy or asked["human"]["type"] == "OrbLegacy":
+            challenge |= {"legacy": True, "legacyProofs": config["allow_legacy_proofs"]}
         wanted = {**challenge, "person": self._person, "purpose": asked["kind"]}
         status, answer = self._world.ask("POST", "/simulator/prove", wanted)
         assert (status, answer["success"]) == (200, True), answer

@@ -17,7 +17,7 @@ from tests.sqld import Sqld
 
 
 def a_setup(name: str, settings: Any, folder: Path) -> Setup:
-    """Give what a plugin is built from."""
+    """Return what a plugin is built from."""
     return Setup(
         name=name,
         settings=settings,
@@ -30,23 +30,23 @@ def a_setup(name: str, settings: Any, folder: Path) -> Setup:
 
 
 def sqlite_repository(folder: Path) -> Repository:
-    """Give what the plugin gives for `evanesce.db` in `folder`."""
+    """Return the repository of the plugin for `evanesce.db` in `folder`."""
     return sqlite.evanesce_repository(a_setup("sqlite", SqliteSettings(), folder))
 
 
 def turso_repository(url: str, token: str | None = None, folder: Path = Path(), *, timeout: float = 5.0) -> Repository:
-    """Give what the plugin gives for the database at `url`."""
+    """Return the repository of the plugin for the database at `url`."""
     return turso.evanesce_repository(
         a_setup("turso", TursoSettings(url=url, auth_token=token, timeout=timeout), folder)
     )
 
 
 def files(folder: Path) -> list[str]:
-    """Give the names of all that is in `folder`."""
+    """Return the names of all that is in `folder`."""
     return [file.name for file in folder.iterdir()]
 
 
-def _made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
+def _repository(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
     if kind == "memory":
         return MemoryRepository()
     if kind == "sqlite":
@@ -59,6 +59,6 @@ def _made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository
 
 @pytest.fixture(params=["memory", "sqlite", "turso file", "turso http", "turso ws"])
 async def repository(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Repository]:
-    made = _made(request.param, request, tmp_path)
-    async with made:
-        yield made
+    opened = _repository(request.param, request, tmp_path)
+    async with opened:
+        yield opened

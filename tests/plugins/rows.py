@@ -10,7 +10,7 @@ EPOCH = 1_795_000_000_000
 
 
 def at(milliseconds: int) -> Timestamp:
-    """Give a time so long after the tests' beginning."""
+    """Return a time so long after the tests' beginning."""
     return timestamp(EPOCH + milliseconds)
 
 

@@ -69,8 +69,8 @@ def test_it_serves_this_machine_alone_unless_it_is_told_otherwise() -> None:
 
 async def test_it_says_whom_it_lets_in() -> None:
     async with authenticator() as _, authenticator(allow_public=True) as _:
-        assert await authenticator().check() == "anybody, from this machine"
-        assert await authenticator(allow_public=True).check() == "anybody, from any address"
+        assert await authenticator().check() == "any name, from this machine"
+        assert await authenticator(allow_public=True).check() == "any name, from any address"
 
 
 async def test_it_asks_nothing() -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 import trio
 
-from evanesce.errors import BadRequest
-from evanesce.interfaces import Repository
-from evanesce.model import ChatRoom, RoomActivity, SessionEnded, SessionStarted, User, UserSeen
+from evanesce.errors import BadRequest, RegistrationTaken
+from evanesce.interfaces import MOST_CHECKED, Repository
+from evanesce.model import (
+    ChatRoom,
+    RegisteredAccount,
+    Registration,
+    RoomActivity,
+    SessionEnded,
+    SessionStarted,
+    User,
+    UserSeen,
+)
 from tests.plugins.rows import a_room, a_session, a_user, at, its_end
+
+pytestmark = pytest.mark.slow
 
 
 async def signed_in(repository: Repository) -> User:
@@ -97,6 +110,25 @@ async def test_a_revoked_sign_in_finds_nobody_and_others_of_the_same_user_do(rep
     assert await repository.user(user.user_id, "stolen") is None
 
 
+async def test_many_sign_ins_are_looked_up_at_once_in_the_order_that_was_asked(repository: Repository) -> None:
+    ada, bob, erased = [await signed_in(repository) for _ in range(3)]
+    await repository.revoke_sign_in("ada's first", at(100_000))
+    await repository.erase_user(erased.user_id, at(1))
+    renamed = await repository.update_user(msgspec.structs.replace(bob, display_name="Bob"))
+    asked = [
+        (bob.user_id, "bob's"),
+        (ada.user_id, "ada's first"),
+        (ada.user_id, "ada's second"),
+        ("nobody", "nobody's"),
+        (erased.user_id, "erased's"),
+        (bob.user_id, "bob's"),
+    ]
+    assert list(await repository.signed_in(asked)) == [renamed, None, ada, None, None, renamed]
+    assert list(await repository.signed_in([])) == []
+    most = [(ada.user_id, f"{number}") for number in range(MOST_CHECKED)]
+    assert list(await repository.signed_in(most)) == [ada] * MOST_CHECKED
+
+
 # What providers keep
 
 
@@ -108,22 +140,68 @@ async def test_an_account_is_found_by_its_world_id(repository: Repository) -> No
     assert not await repository.has_account(user.world_id)
 
 
+def registration(value: str) -> Registration:
+    return Registration(value=value, account_code=f"CODE OF {value}")
+
+
+async def registered(repository: Repository, provider: str, value: str) -> User:
+    """Sign somebody new in, with something registered."""
+    user, _ = await repository.sign_in(a_user(), provider, registration(value))
+    return user
+
+
 async def test_what_is_registered_first_stays(repository: Repository) -> None:
     user = await signed_in(repository)
-    assert await repository.registration("keys", user.user_id) is None
-    assert await repository.register("keys", user.user_id, "first") == "first"
-    assert await repository.register("keys", user.user_id, "second") == "first"
-    assert await repository.register("keys", user.user_id, "first") == "first"
-    assert await repository.registration("keys", user.user_id) == "first"
-    assert await repository.registration("others", user.user_id) is None
+    assert await repository.account_code(user.user_id) is None
+    again = a_user(user.world_id, now=at(5))
+    for value in ("first", "second", "first"):
+        assert await repository.sign_in(again, "keys", registration(value)) == (
+            msgspec.structs.replace(user, last_active=at(5)),
+            False,
+        )
+    found = RegisteredAccount(user_id=user.user_id, value="first")
+    assert await repository.find_registration("keys", "CODE OF first") == found
+    assert await repository.account_code(user.user_id) == "CODE OF first"
+    assert await repository.find_registration("keys", "CODE OF second") is None
+    assert await repository.find_registration("others", "CODE OF first") is None
+    assert await repository.find_registration("keys", "code of first") is None, "codes are compared as they are"
+    assert await repository.find_registration("keys", "") is None
 
 
-async def test_nothing_is_registered_with_two_accounts(repository: Repository) -> None:
-    user, other = await signed_in(repository), await signed_in(repository)
-    await repository.register("keys", user.user_id, "one")
-    assert await repository.register("keys", other.user_id, "one") is None
-    assert await repository.registration("keys", other.user_id) is None
-    assert await repository.register("others", other.user_id, "one") == "one", "another provider's is another thing"
+async def test_a_new_account_has_what_was_registered_with_it(repository: Repository) -> None:
+    user = await registered(repository, "keys", "one")
+    assert await repository.find_registration("keys", "CODE OF one") == RegisteredAccount(
+        user_id=user.user_id, value="one"
+    )
+
+
+async def test_a_value_of_anothers_makes_no_account_and_changes_none(repository: Repository) -> None:
+    await registered(repository, "keys", "one")
+    other, new = await signed_in(repository), a_user()
+    for user in (msgspec.structs.replace(other, last_active=at(9)), new):
+        with pytest.raises(RegistrationTaken):
+            await repository.sign_in(user, "keys", Registration(value="one", account_code="ANOTHER"))
+    assert await repository.user(new.user_id) is None
+    assert not await repository.has_account(new.world_id)
+    assert await repository.user(other.user_id) == other
+    assert await repository.account_code(other.user_id) is None
+    kept = Registration(value="one", account_code="ANOTHER")
+    assert await repository.sign_in(other, "others", kept) == (other, False), "another provider's is another thing"
+
+
+async def test_of_many_who_register_at_once_with_one_account_one_stays(repository: Repository) -> None:
+    user = await signed_in(repository)
+
+    async def register(value: str) -> None:
+        assert await repository.sign_in(user, "keys", registration(value)) == (user, False)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(register, f"value {number}")
+    code = await repository.account_code(user.user_id)
+    found = [await repository.find_registration("keys", f"CODE OF value {number}") for number in range(20)]
+    assert [account.value for account in found if account is not None] == [(code or "").removeprefix("CODE OF ")]
 
 
 async def test_a_proof_is_spent_once_by_one_attempt(repository: Repository) -> None:
@@ -152,16 +230,15 @@ async def test_of_many_who_spend_a_proof_at_once_one_succeeds(repository: Reposi
 
 
 async def test_what_was_registered_and_spent_goes_with_the_account(repository: Repository) -> None:
-    user, other = await signed_in(repository), await signed_in(repository)
-    await repository.register("keys", user.user_id, "one")
+    user, other = await registered(repository, "keys", "one"), await registered(repository, "keys", "two")
     await repository.spend("keys", user.user_id, "proof", "attempt")
-    await repository.register("keys", other.user_id, "two")
     await repository.erase_user(user.user_id, at(1))
-    assert await repository.registration("keys", user.user_id) is None
-    assert await repository.register("keys", user.user_id, "one") is None, "nobody is there to have it"
+    assert await repository.find_registration("keys", "CODE OF one") is None
+    assert await repository.account_code(user.user_id) is None
     assert not await repository.spend("keys", user.user_id, "proof", "attempt")
-    assert await repository.register("keys", other.user_id, "one") == "two"
-    assert await repository.registration("keys", other.user_id) == "two"
+    assert await repository.account_code(other.user_id) == "CODE OF two"
+    again = await registered(repository, "keys", "one")
+    assert again.user_id != user.user_id
 
 
 # Erasing
@@ -320,6 +397,18 @@ async def test_an_after_that_no_page_gave_is_refused(repository: Repository, aft
     assert refused.value.field == "after"
 
 
+async def test_open_rooms_are_told_from_closed_and_unknown_ones(repository: Repository) -> None:
+    ada, erased = await signed_in(repository), await signed_in(repository)
+    rooms = [await opened(repository, ada) for _ in range(3)]
+    of_erased = await opened(repository, erased)
+    await repository.close_room(rooms[1].room_id, at(1))
+    await repository.erase_user(erased.user_id, at(1))
+    asked = [*(room.room_id for room in rooms), of_erased.room_id, "nowhere"]
+    assert set(await repository.open_rooms(asked)) == {rooms[0].room_id, rooms[2].room_id}
+    assert set(await repository.open_rooms([])) == set()
+    assert len(asked) < MOST_CHECKED
+
+
 # Records
 
 
@@ -378,7 +467,7 @@ async def test_an_erased_user_is_not_brought_back_by_late_records(repository: Re
 
 
 async def a_busy_room(repository: Repository, *servers: str) -> tuple[ChatRoom, list[SessionStarted]]:
-    """Give a room that somebody is in on each of `servers`."""
+    """Return a room that somebody is in on each of `servers`."""
     user = await signed_in(repository)
     room = await opened(repository, user)
     sessions = [a_session(user, room, server=server) for server in servers]
@@ -400,6 +489,17 @@ async def test_the_sessions_of_one_server_end_a_few_at_a_time(repository: Reposi
     assert await repository.end_sessions("nobody", at(5), 2) == 0
 
 
+async def test_deep_links_are_written_anew_a_few_at_a_time(repository: Repository) -> None:
+    rooms = [(await a_busy_room(repository, "one"))[0] for _ in range(3)]
+    await repository.close_room(rooms[2].room_id, at(5))
+    base = "https://chat.example/r/"
+    assert [await repository.renew_links(base, 1) for _ in range(3)] in ([1, 1, 1], [1, 1, 0])
+    assert await repository.renew_links(base, 10) == 0
+    for old in rooms[:2]:
+        found = await repository.room(old.room_id)
+        assert found == msgspec.structs.replace(old, active=True, deep_link=base + old.room_id)
+
+
 async def test_rooms_that_are_marked_active_are_named_in_order(repository: Repository) -> None:
     rooms = [(await a_busy_room(repository, "one"))[0].room_id for _ in range(4)]
     rooms.sort()
@@ -415,6 +515,15 @@ async def test_rooms_that_are_marked_active_are_named_in_order(repository: Repos
 
 
 # What was kept long enough
+
+
+async def test_a_session_never_ends_before_it_began(repository: Repository) -> None:
+    """The store's clock may have been set back in between: then it ends at the moment in which it began."""
+    user = await signed_in(repository)
+    session = a_session(user, await opened(repository, user), now=at(100))
+    await repository.record([session, its_end(session, at(40))])
+    assert await repository.delete_sessions(at(100), 10) == 0
+    assert await repository.delete_sessions(at(101), 10) == 1
 
 
 async def test_sessions_that_ended_long_ago_are_deleted_a_few_at_a_time(repository: Repository) -> None:
@@ -471,5 +580,72 @@ async def test_guests_who_were_erased_are_deleted_once_their_rooms_are(repositor
     assert await repository.user(guests[3].user_id) == guests[3]
 
 
+async def test_purging_changes_nothing_that_can_be_read(repository: Repository) -> None:
+    ada, erased = await signed_in(repository), await signed_in(repository)
+    await repository.erase_user(erased.user_id, at(1))
+    for _ in range(2):
+        await repository.purge()
+    assert await repository.user(ada.user_id) == ada
+    assert await repository.user(erased.user_id) is None
+
+
 async def test_it_says_how_it_is(repository: Repository) -> None:
     assert await repository.check()
+
+
+async def test_trying_to_write_can_be_done_again_by_many(repository: Repository) -> None:
+    ada = await signed_in(repository)
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(repository.try_write)
+    await repository.try_write()
+    assert await repository.user(ada.user_id, "try_write") == ada, "no sign-in is revoked by it"
+
+
+# Which Redis it is bound to
+
+
+async def test_it_is_bound_to_one_redis_at_a_time(repository: Repository) -> None:
+    assert await repository.bound_redis() is None
+    assert not await repository.bind_redis("first", "of before")
+    assert await repository.bound_redis() is None
+    assert await repository.bind_redis("first", None)
+    assert not await repository.bind_redis("second", None)
+    assert not await repository.bind_redis("second", "another")
+    bound = await repository.bound_redis()
+    assert bound is not None
+    assert bound.identity == "first"
+    assert -1 <= bound.silent < 60
+    assert await repository.bind_redis("second", "first")
+    assert not await repository.bind_redis("first", None)
+    bound = await repository.bound_redis()
+    assert bound is not None
+    assert bound.identity == "second"
+
+
+async def test_heartbeats_are_counted_and_a_release_holds_until_the_next(repository: Repository) -> None:
+    await repository.bind_redis("first", None)
+    before = await repository.bound_redis()
+    await repository.bind_redis("first", "first")
+    after = await repository.bound_redis()
+    assert before is not None
+    assert after is not None
+    assert after.heartbeats > before.heartbeats
+    await repository.release_redis("another")
+    kept = await repository.bound_redis()
+    assert kept is not None
+    assert kept.silent < 60
+    await repository.release_redis("first")
+    released = await repository.bound_redis()
+    assert released is not None
+    assert (released.identity, released.silent) == ("first", math.inf)
+    assert await repository.bind_redis("first", "first")
+    again = await repository.bound_redis()
+    assert again is not None
+    assert again.silent < 60
+
+
+async def test_it_is_inspected_as_what_it_is(repository: Repository) -> None:
+    found = await repository.inspect()
+    assert found.found == found.newest
+    assert found.steps == ()

@@ -12,7 +12,7 @@ from tests.transports.serving import QUART, FakeGateway, Listening, listening
 
 @pytest.fixture(autouse=True)
 def faults(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """Give the faults that a test expects in the log, to be filled by it: there must be no others."""
+    """Yield the faults that a test expects in the log, to be filled by it: there must be no others."""
     expected: list[str] = []
     yield expected
     logged = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
@@ -26,7 +26,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def transport() -> str:
-    """Give the transport's name; the modules about any of them are parametrised with all."""
+    """Return the transport's name; the modules about any of them are parametrised with all."""
     return QUART
 
 

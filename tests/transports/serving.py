@@ -14,8 +14,10 @@ from typing import Any
 import trio
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
+from evanesce.addresses import parse_networks
+from evanesce.addresslimits import AddressLimits
+from evanesce.delivery.frame import Frame, Outgoing
 from evanesce.errors import CommandError, ErrorCode
-from evanesce.frame import Frame, Outgoing
 from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn, SignInPage, Transport
 from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
@@ -48,17 +50,26 @@ class FakeGateway:
         self.failure: Exception | None = None
         self.created = True
         self.status = Readiness("ready", {"redis": "up"})
-        self.talk: Callable[[Connection], Awaitable[None]] = self.echo
+        self.handle: Callable[[Connection], Awaitable[None]] = self.echo
         self.ended = trio.Event()
+        self.hosts: list[tuple[str, str]] = []
+        self.known_hosts: set[str] | None = None
+        """Which Host headers are admitted; None: all."""
+        self.local: list[bool] = []
+        self.connected_at: list[float | None] = []
+        self.address_limits = address_limits()
 
     async def wait_draining(self) -> None:
         await self.going.wait()
 
-    async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
+    async def serve(
+        self, connection: Connection, *, bearer: str | None = None, connected_at: float | None = None
+    ) -> None:
         self.connections.append(connection)
+        self.connected_at.append(connected_at)
         self.bearers.append(bearer)
         try:
-            await self.talk(connection)
+            await self.handle(connection)
             await connection.close(1000, "")
         finally:
             self.ended.set()
@@ -70,13 +81,17 @@ class FakeGateway:
             assert connection.write(frame_of(text.encode()))
         self.received.append(None)
 
-    async def execute(self, command: Command, *, bearer: str | None, address: str) -> Reply:
+    async def execute(self, command: Command, *, bearer: str | None, address: str, local: bool = False) -> Reply:
+        self.local.append(local)
         self.executed.append((command, bearer, address))
         if self.failure is not None:
             raise self.failure
         return self.replies.get(type(command), Ok())
 
-    async def sign_in(self, credential: Mapping[str, Any], *, bearer: str | None, address: str) -> SignIn:
+    async def sign_in(
+        self, credential: Mapping[str, Any], *, bearer: str | None, address: str, local: bool = False
+    ) -> SignIn:
+        self.local.append(local)
         self.credential = credential
         if self.failure is not None:
             raise self.failure
@@ -105,11 +120,27 @@ class FakeGateway:
     def admits_origin(self, origin: str) -> bool:
         return origin == ORIGIN
 
+    def admits_host(self, host: str, local_address: str) -> bool:
+        self.hosts.append((host, local_address))
+        return self.known_hosts is None or host in self.known_hosts
+
     async def readiness(self) -> Readiness:
         return self.status
 
     def metrics(self) -> str:
         return "evanesce_connections 0\n"
+
+
+def address_limits(
+    *,
+    connections: int = 100,
+    handshakes: float = 20.0,
+    exempt: Sequence[str] = ("127.0.0.0/8", "::1"),
+    clock: Callable[[], float] = trio.current_time,
+) -> AddressLimits:
+    """Make the limits of addresses, by default as a server has them."""
+    networks = parse_networks(exempt, "limits.exempt_addresses")
+    return AddressLimits(connections=connections, handshakes=handshakes, exempt=networks, clock=clock)
 
 
 def frame_of(payload: bytes, expires_at: float = math.inf) -> Frame:
@@ -219,7 +250,7 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 def close_code(data: bytes) -> int:
-    """Give the code of the close frame at the end of what a server sent."""
+    """Return the code of the close frame at the end of what a server sent."""
     for length in range(2, 126):
         start = len(data) - length - 2
         if start >= 0 and data[start : start + 2] == bytes([0x88, length]):
@@ -228,7 +259,7 @@ def close_code(data: bytes) -> int:
 
 
 def goodbyes(data: bytes) -> list[Any]:
-    """Give the `goodbye` events right before the close frame, at the end of what a server sent."""
+    """Return the `goodbye` events right before the close frame, at the end of what a server sent."""
     frame, _, _ = data.rpartition(b"\x88")
     start = frame.rfind(b'[{"type":"goodbye"')
     return [] if start < 0 else list(json.loads(frame[start:]))
@@ -243,18 +274,33 @@ def build(
     **settings: Any,
 ) -> Transport:
     """Make a transport, by default on a port of the system's."""
-    module = {QUART: quart, TRIO_WEBSOCKET: trio_websocket}[transport]
-    return module.evanesce_transport(
-        Setup(
-            name=transport,
-            settings=module.evanesce_settings()(**{"bind": "127.0.0.1:0"} | settings),
-            folder=folder,
-            public_url="http://127.0.0.1:8000",
-            origins=(),
-            frame_bytes=FRAME_BYTES,
-            outbox_bytes=outbox_bytes,
-            shared_port=shared_port,
-        )
+    setup = setup_of(transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, **settings)
+    return module_of(transport).evanesce_transport(setup)
+
+
+def module_of(transport: str) -> Any:
+    """Return the plugin's module."""
+    return {QUART: quart, TRIO_WEBSOCKET: trio_websocket}[transport]
+
+
+def setup_of(
+    transport: str,
+    folder: Path = Path(),
+    *,
+    outbox_bytes: int = OUTBOX_BYTES,
+    shared_port: bool = False,
+    **settings: Any,
+) -> Setup:
+    """Make what a transport is built from."""
+    return Setup(
+        name=transport,
+        settings=module_of(transport).evanesce_settings()(**{"bind": "127.0.0.1:0"} | settings),
+        folder=folder,
+        public_url="http://127.0.0.1:8000",
+        origins=(),
+        frame_bytes=FRAME_BYTES,
+        outbox_bytes=outbox_bytes,
+        shared_port=shared_port,
     )
 
 

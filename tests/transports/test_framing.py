@@ -6,7 +6,7 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from evanesce_transports.framing import WEBSOCKET
+from evanesce_transports.websocket import WEBSOCKET
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 262_144])

@@ -28,7 +28,7 @@ CLIENTS = int(os.environ.get("EVANESCE_FUZZ", "200"))
 AT_ONCE = 20
 VIOLATIONS = {1002, 1007, 1009}
 
-pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", TRANSPORTS)]
 
 
 def noisy_frames(chance: random.Random) -> list[bytes]:
@@ -112,7 +112,7 @@ async def test_handshakes(server: Listening, faults: list[str]) -> None:
 
 
 async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evanesce_transports.request.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.2)
     async with listening(gateway, transport) as server:
         await server.check_alive()
         before = trio.lowlevel.current_statistics().tasks_living
@@ -133,7 +133,7 @@ async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch
 
 
 async def all_of(client: Callable[[int], Awaitable[None]]) -> None:
-    """Let all clients come, a few at a time."""
+    """Connect all clients, a few at a time."""
     limit = trio.CapacityLimiter(AT_ONCE)
 
     async def one(seed: int) -> None:

@@ -8,22 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evanesce_transports.trio_websocket.sizes import MessageSizes
+from evanesce_transports.limits import most_fragments
+from evanesce_transports.trio_websocket.connection import MessageSizes
 from tests.transports.serving import masked
 
 LIMIT = 200
+MOST = most_fragments(LIMIT)
 
 
 def passed(data: bytes, cuts: list[int], limit: int = LIMIT) -> bytes:
-    """Give what gets through of `data`, when it comes in pieces."""
+    """Return what gets through of `data`, when it comes in pieces."""
     sizes = MessageSizes(limit)
     through = b""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     for start, end in itertools.pairwise(places):
         piece = data[start:end]
-        lawful = sizes.lawful(piece)
-        through += piece[:lawful]
-        if lawful < len(piece):
+        accepted = sizes.accept(piece)
+        through += piece[:accepted]
+        if accepted < len(piece):
             break
     return through
 
@@ -39,8 +41,9 @@ def passed(data: bytes, cuts: list[int], limit: int = LIMIT) -> bytes:
         ([masked(1, b"x" * 150, fin=False), masked(0, b"x" * 51)], 1),
         ([masked(1, b"x" * 150), masked(0, b"x" * 150)], 2),  # a violation, which the library finds
         ([masked(1, b"x" * 150, fin=False), masked(1, b"x" * 150)], 1),
-        ([masked(1, b"x", fin=False), *[masked(0, b"", fin=False)] * LIMIT, masked(0)], LIMIT + 1),
-        ([masked(1, b"x", fin=False), *[masked(0, b"", fin=False)] * (LIMIT - 1), masked(0)], LIMIT + 1),
+        ([masked(1, b"x", fin=False), *[masked(0, b"", fin=False)] * MOST, masked(0)], MOST),
+        ([masked(1, b"x", fin=False), *[masked(0, b"", fin=False)] * (MOST - 1), masked(0)], MOST + 1),
+        ([masked(1, b""), *[masked(1, b"")] * (2 * MOST)], 2 * MOST + 1),
         ([b"\x81\x05hello", masked(1, b"x")], 2),  # not masked
     ],
 )
@@ -64,15 +67,15 @@ def test_cuts_change_nothing(frames: list[bytes], cuts: list[int], limit: int) -
     assert pieces.startswith(whole)
     assert len(pieces) - len(whole) < 14
     # By the payloads, one by one.
-    size = empty = at = 0
+    size = fragments = at = 0
     for frame in frames:
         payload = len(frame) - (6 if frame[1] & 127 < 126 else 8)
         if frame[0] & 15 < 8:
-            size, empty = size + payload, empty + (payload == 0)
-            if size > limit or empty > limit:
+            size, fragments = size + payload, fragments + (not frame[0] & 128)
+            if size > limit or fragments > most_fragments(limit):
                 break
             if frame[0] & 128:
-                size = empty = 0
+                size = fragments = 0
         at += len(frame)
     assert len(whole) == at
 

@@ -22,7 +22,8 @@ from evanesce.protocol.commands import (
     UpdateProfile,
 )
 from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
-from tests.transports.serving import NOW, ORIGIN, FakeGateway, Listening, listening
+from evanesce_transports.quart.app import build as application_of
+from tests.transports.serving import NOW, ORIGIN, QUART, FakeGateway, Listening, build, listening
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 
@@ -330,3 +331,11 @@ async def test_the_store_being_down(server: Listening, gateway: FakeGateway) -> 
     gateway.failure = StoreUnavailable()
     answer = await ask(server, "GET", f"/api/v1/rooms/{ROOM}")
     assert (answer.status, answer.json["retry"]) == (503, True)
+
+
+def test_the_paths_that_are_its_own_are_reserved(gateway: FakeGateway) -> None:
+    application = application_of(gateway, {}, metrics_public=False)
+    reserved = getattr(build(QUART), "reserved_paths")  # noqa: B009  # not of every transport
+    for rule in application.url_map.iter_rules():
+        path = rule.rule
+        assert any(path == own or (own.endswith("*") and path.startswith(own[:-1])) for own in reserved), path

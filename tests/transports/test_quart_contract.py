@@ -18,7 +18,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 from wsproto.handshake import H11Handshake
 
-from evanesce_transports.framing import WEBSOCKET
+from evanesce_transports.websocket import WEBSOCKET
 
 
 def parameters(function: Any) -> list[str]:

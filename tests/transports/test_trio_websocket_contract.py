@@ -17,7 +17,7 @@ from tests.transports.serving import masked, upgrade_request
 
 @dataclass
 class Stream(trio.abc.Stream):
-    """Gives what the test puts into it; remembers what the library does."""
+    """A stream that returns what the test puts into it, and records what the library does."""
 
     calls: list[str] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)

@@ -50,7 +50,7 @@ async def test_a_handshake_that_it_does_not_finish(
     async def hang(*arguments: object, **options: object) -> None:
         await trio.sleep_forever()
 
-    faults.append("a connection failed")
+    faults.append("serving a client failed")
     monkeypatch.setattr(module, "wrap_server_stream", hang)
     monkeypatch.setattr(module, "ACCEPT_SECONDS", 0.1)
     assert await server.exchange(upgrade_request()) == b""

@@ -1,4 +1,4 @@
-"""IDKit's bundle for browsers, as npm has it: fetched when a test wants it, checked, and never kept with the project.
+"""IDKit's bundle for browsers from npm: downloaded and verified when a test needs it, not part of the project.
 
 `idkit.global.js` loads `idkit_wasm_bg.wasm` from beside itself, so both are served from one folder.
 """
@@ -17,14 +17,14 @@ import pytest
 
 PACKAGE = "@worldcoin/idkit-core@4.3.0"
 SHA512 = "ZEcVhq1TLh7yUb/mkhhMqwKEQRN+ehVC1SQBx24K/5ILv4WuBP29OgleM29Glk/T+gAzeVfgjIh5kWPM28qwsA=="
-"""Of the package's archive, as npm's registry and its lock files write it."""
+"""The integrity hash of the package's archive, in the form of npm's registry and lock files."""
 
 FILES = ("idkit.global.js", "idkit_wasm_bg.wasm")
 SECONDS = 120
 
 
 def fetch(folder: Path) -> Path:
-    """Fetch the bundle into `folder`, and give it. Skips the test where npm cannot, but never in CI."""
+    """Download the bundle into `folder`, and return it. Skips the test if npm cannot, but fails in CI."""
     npm = shutil.which("npm")
     if npm is None:
         _missing("there is no npm on this machine")

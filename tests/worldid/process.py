@@ -1,4 +1,4 @@
-"""`evanesce worldid-simulator` as a process of its own, for tests that block; and what it printed for config.toml."""
+"""A process of `evanesce worldid-simulator`, for tests that block, with the settings that it prints."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 SECONDS = 20
 
-_LAST_LINE = "Anybody who reaches"
+_LAST_LINE = "can sign in as any person"
 
 
 class SimulatorProcess:
-    """The command, started. `settings` are those of `[plugins.worldid]`, `text` is all that it printed."""
+    """The running command. `settings` are those of `[plugins.worldid]`, `text` is its output."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process = process
@@ -38,11 +38,11 @@ class SimulatorProcess:
 
     @property
     def errors(self) -> str:
-        """All that it wrote to its standard error."""
+        """Its standard error so far."""
         return (self._folder / "errors").read_text()
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Ask over HTTP; gives the status and the answer."""
+        """Send an HTTP request, and return the status and the answer."""
         where = urlsplit(self.url)
         connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=SECONDS)
         headers = {"User-Agent": "test", "Content-Type": "application/json"}
@@ -54,18 +54,18 @@ class SimulatorProcess:
             connection.close()
 
     def prove(self, person: str, purpose: str, challenge: Mapping[str, Any]) -> dict[str, Any]:
-        """Give what IDKit returns for a challenge when `person` has approved."""
+        """Return what IDKit returns for a challenge when `person` has approved."""
         status, answer = self.ask("POST", "/simulator/prove", {**challenge, "person": person, "purpose": purpose})
         assert (status, answer["success"]) == (200, True), answer
         result: dict[str, Any] = answer["result"]
         return result
 
     def fail(self, fault: str | None, *, skew: float = 0.0) -> None:
-        """Have the portal fail from now on, in one way or (None) not at all."""
+        """Set in which way the portal fails from now on; None: it works again."""
         assert self.ask("POST", "/simulator/fault", {"fault": fault, "skew": skew})[0] == 200
 
     def scan(self, person: str, uri: str, **more: bool) -> dict[str, Any]:
-        """Have a person's phone answer one of IDKit's links."""
+        """Answer one of IDKit's links by the phone of a person."""
         status, answer = self.ask("POST", "/simulator/scan", {"person": person, "uri": uri, **more})
         assert status == 200, answer
         assert isinstance(answer, dict)
@@ -86,7 +86,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[SimulatorProcess]:
-    """Run the command until the block ends."""
+    """Run the command while the context lasts."""
     with start(folder, *arguments) as process:
         hung = threading.Timer(SECONDS, process.kill)  # else nothing would end the wait for its lines
         hung.start()

@@ -1,4 +1,4 @@
-"""A simulated World in this process, with a clock of the test's own, and a server's and a page's way to use it."""
+"""A simulated World in this process with a clock of the test, as servers and pages use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START = 1_795_500_000.0
 
 @dataclass
 class Clock:
-    """Seconds since 1970, which pass when the test says so."""
+    """A clock that the test sets, in seconds since 1970."""
 
     now: float = START
 
@@ -45,7 +45,7 @@ class Simulation:
     nonces: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def challenge(self, purpose: str, *, environment: str = "staging", **changes: Any) -> dict[str, Any]:
-        """Ask as Evanesce's server does, with a nonce of its own each time."""
+        """Make a request as Evanesce's server does, with a new nonce each time."""
         action = ACTION if purpose == "sign_up" else None
         context = self.signer.context(
             RP_ID,
@@ -67,35 +67,35 @@ class Simulation:
         return challenge | changes
 
     async def prove(self, person: str, challenge: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Have `person` answer; gives what IDKit's `pollUntilCompletion` gives."""
+        """Answer as `person`, and return what IDKit's `pollUntilCompletion` returns."""
         response = await self.client.post("/simulator/prove", json={"person": person, **challenge, **more})
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
     async def proved(self, person: str, challenge: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Have `person` answer, and give the result."""
+        """Approve as `person`, and return the result."""
         answer = await self.prove(person, challenge, **more)
         assert answer["success"] is True, answer
         result: dict[str, Any] = answer["result"]
         return result
 
     async def refused(self, person: str, challenge: dict[str, Any], **more: Any) -> str:
-        """Have `person` not answer, and give the error."""
+        """Refuse as `person`, and return the error."""
         answer = await self.prove(person, challenge, **more)
         assert answer["success"] is False, answer
         error: str = answer["error"]
         return error
 
     async def verify(self, result: Any, rp_id: str = RP_ID) -> tuple[int, dict[str, Any]]:
-        """Ask the portal as a server does; gives the status and the answer."""
+        """Send a request to the portal as a server does, and return the status and the answer."""
         response = await self.client.post(f"/api/v4/verify/{rp_id}", json=result)
         return response.status_code, response.json()
 
 
 @asynccontextmanager
 async def simulation(**world: Any) -> AsyncIterator[Simulation]:
-    """Run a simulator on a port of the system's, with one RP registered; `world` goes to `World`."""
+    """Run a simulator on a free port, with one RP registered. `world` are arguments of `World`."""
     clock = Clock()
     simulator = Simulator(World(clock=clock, **world))
     simulator.world.register(RelyingParty(rp_id=RP_ID, app_id=APP_ID, signer=Signer(KEY).address))

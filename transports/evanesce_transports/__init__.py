@@ -1,1 +1,1 @@
-"""How frames travel between Evanesce and its clients."""
+"""Transports: how frames travel between Evanesce and its clients."""

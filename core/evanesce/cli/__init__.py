@@ -1,1 +1,1 @@
-"""The command line: `evanesce serve`, `check`, `plugins`, `chat`, and what plugins add."""
+"""The command `evanesce`: a module for each subcommand, and those that plugins add."""

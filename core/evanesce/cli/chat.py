@@ -1,4 +1,4 @@
-"""`evanesce chat LINK`: talk in a room from a terminal."""
+"""The command `evanesce chat LINK`: chat in a room from a terminal."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from evanesce.cli.conversation import Conversation
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("link", metavar="LINK", help="the room's link: http://HOST:PORT/r/ROOMID")
-    parser.add_argument("--name", default="Guest", help="what the others call you (default: %(default)s)")
+    parser.add_argument("link", metavar="LINK", help="the link of the room: http://HOST:PORT/r/ROOMID")
+    parser.add_argument("--name", default="Guest", help="your display name (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Talk until the input ends, `/quit`, Ctrl-C, or the room is closed: 0. No way to go on: 1. A bad link: 2."""
+    """Chat until the input ends, `/quit`, Ctrl-C, or the room is closed, and return 0. A failure is 1, a bad link 2."""
     try:
         link = DeepLink.parse(args.link)
     except BadLink as error:
         return _fail(str(error), 2)
-    # What the shell gave need not be UTF-8.
-    failure = trio.run(_talk, link, os.fsencode(args.name).decode(errors="replace"))
+    # The argument need not be valid UTF-8.
+    failure = trio.run(_chat, link, os.fsencode(args.name).decode(errors="replace"))
     return 0 if failure is None else _fail(failure, 1)
 
 
@@ -36,20 +36,20 @@ def _fail(problem: str, code: int) -> int:
     return code
 
 
-async def _talk(link: DeepLink, name: str) -> str | None:
-    """Give why there was no way to go on, if so it ended."""
+async def _chat(link: DeepLink, name: str) -> str | None:
+    """Chat, and return the reason of a failure, or None."""
     failure: str | None = None
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_leave_on_signal, nursery.cancel_scope)
-            failure = await Conversation(link, name, Console(), nursery).hold()
+            await nursery.start(_cancel_on_signal, nursery.cancel_scope)
+            failure = await Conversation(link, name, Console(), nursery).run()
             nursery.cancel_scope.cancel()
     except* BrokenPipeError:
-        pass  # nobody reads what is printed: the conversation is over
+        pass  # the reader of the output has ended, so the chat ends
     return failure
 
 
-async def _leave_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+async def _cancel_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:

@@ -1,13 +1,15 @@
-"""A client of protocol version 1 over WebSocket: commands out; their replies, and every event in order, in."""
+"""A client of protocol version 1 over WebSocket: send commands, and receive their replies and all events in order."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import h11
 import msgspec
@@ -16,37 +18,38 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from evanesce.errors import CloseCode, EvanesceError
+from evanesce.webaddress import WebAddress, split_authority
 
 SUBPROTOCOL = "evanesce.v1"
 CONNECT_SECONDS = 10
 CLOSE_SECONDS = 2
 ANSWER_SECONDS = 15
-"""How long a command's reply may take: a server's own bounds are well below it."""
+"""How long the reply to a command may take. The deadlines of a server are much shorter."""
 
 WAITING_EVENTS = 1024
-"""How many events may wait for their reader; behind that the network waits."""
+"""How many events may wait to be read. With more, the client stops reading from the network."""
 
 Fields = dict[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
-_ROOM = re.compile(r"(?P<base>.*)/r/(?P<room>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?", re.IGNORECASE)
+_ROOM = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _frame: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
 
 
 class BadLink(EvanesceError):
-    """This is no deep link."""
+    """A text is not a deep link."""
 
 
 class Unreachable(EvanesceError):
-    """No connection could be made."""
+    """No connection could be opened."""
 
 
 class Disconnected(EvanesceError):
-    """The connection is gone, or does not answer: whether the command was carried out is not known."""
+    """The connection was closed or does not answer, so it is unknown whether the command was carried out."""
 
 
 class Refused(EvanesceError):
-    """The server answered `error`: `code` as the protocol has it, `retry_after` in seconds."""
+    """The server replied with `error`: `code` is that of the protocol, `retry_after` is in seconds."""
 
     def __init__(self, error: Fields) -> None:
         super().__init__(str(error.get("message", "")))
@@ -57,7 +60,7 @@ class Refused(EvanesceError):
 
 @dataclass(frozen=True, slots=True)
 class DeepLink:
-    """A room's address: `url` is the server's WebSocket endpoint, `host` what a person calls it."""
+    """The deep link of a room: `url` is the WebSocket address of the server, `host` its name for people."""
 
     url: str
     host: str
@@ -65,23 +68,29 @@ class DeepLink:
 
     @classmethod
     def parse(cls, link: str) -> DeepLink:
-        """Read `http(s)://HOST[:PORT]/r/ROOMID`. Raises `BadLink`."""
+        """Parse `http(s)://HOST[:PORT]/r/ROOMID`, with an optional path before `/r/`. Raises `BadLink`."""
         try:
             parts = urlsplit(link.strip())
-            port = parts.port
         except ValueError:
-            raise BadLink("this is no link") from None
-        path = _ROOM.fullmatch(parts.path)
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or path is None:
-            raise BadLink("a link looks like http://HOST:PORT/r/ROOMID, as the page gives it")
-        host = parts.netloc.rpartition("@")[2]
+            raise BadLink("this is not a link") from None
+        base, found, written = parts.path.removesuffix("/").rpartition("/r/")
+        room = unquote(written)
+        if parts.scheme not in ("http", "https") or not found or not _ROOM.fullmatch(room):
+            raise BadLink("a link must have the form http://HOST:PORT/r/ROOMID, as the web page shows it")
         scheme = "wss" if parts.scheme == "https" else "ws"
-        return cls(f"{scheme}://{host}{path['base']}/ws", host, path["room"].lower())
+        try:
+            host, port = split_authority(parts.netloc.rpartition("@")[2])
+        except ValueError as error:
+            raise BadLink(f"this link {error}") from None
+        if port == 0:
+            raise BadLink("this link has port 0, which cannot be connected to")
+        address = WebAddress(scheme, host, port, base)
+        return cls(f"{address.text}/ws", address.authority, room.lower())
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a connection ended: `code` 1006 where nothing was said; `reconnect_after` in seconds."""
+class CloseReason:
+    """Why a connection was closed: `code` is 1006 if the server sent none, `reconnect_after` is in seconds."""
 
     code: int
     reason: str = ""
@@ -89,7 +98,7 @@ class Ending:
     reconnect_after: float | None = None
 
     def __str__(self) -> str:
-        return self.reason or f"it ended with code {self.code}"
+        return self.reason or f"it was closed with code {self.code}"
 
 
 @dataclass(slots=True)
@@ -99,7 +108,10 @@ class _Call:
 
 
 class Client:
-    """One connection. `events` has every reply and event in order, and ends when the connection does."""
+    """A connection. `events` receives all replies and events in order, and ends with the connection.
+
+    `close_reason` is None while the connection is open.
+    """
 
     def __init__(self, socket: WebSocketConnection, stream: Stream) -> None:
         self._socket = socket
@@ -108,12 +120,11 @@ class Client:
         self._calls: dict[int, _Call] = {}
         self._goodbye: Fields | None = None
         self._incoming, self.events = trio.open_memory_channel[Fields](WAITING_EVENTS)
-        self.ending: Ending | None = None
-        """How it ended; None while it lasts."""
+        self.close_reason: CloseReason | None = None
 
     @classmethod
     async def open(cls, nursery: trio.Nursery, url: str) -> Client:
-        """Connect to `url`; the connection lives in `nursery`, and harms nothing else there. Raises `Unreachable`."""
+        """Connect to `url`. Tasks in `nursery` run the connection, and raise nothing there. Raises `Unreachable`."""
         client: Client = await nursery.start(cls._hold, url)
         return client
 
@@ -121,14 +132,14 @@ class Client:
     async def _hold(cls, url: str, task_status: trio.TaskStatus[Client]) -> None:
         client: Client | None = None
         failure = "no answer"
-        # trio-websocket does not close the stream where the server has closed the connection: it is ours.
+        # trio-websocket does not close the stream if the server has closed the connection.
         async with await _connect(url) as stream:
             try:
                 async with trio.open_nursery() as nursery:
                     parts = urlsplit(url)
                     opening = trio.move_on_after(CONNECT_SECONDS)
-                    watched = _Watched(stream, opening.cancel)
-                    typed = cast("Stream", watched)  # any stream would do: its hints are narrower than what it says
+                    watched = _EndReportingStream(stream, opening.cancel)
+                    typed = cast("Stream", watched)  # any stream works: the annotation is too narrow
                     with opening:
                         socket = await wrap_client_stream(
                             nursery, typed, parts.netloc, parts.path, subprotocols=[SUBPROTOCOL]
@@ -142,11 +153,11 @@ class Client:
                     # The socket's own task ends with the closing handshake.
                     nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS
             except* ConnectionRejected as rejected:
-                failure = f"it answers with HTTP {_first(rejected).status_code}"
+                failure = f"it answers with HTTP status {_first(rejected).status_code}"
             except* h11.LocalProtocolError:
-                failure = "what answers there does not speak WebSocket"
+                failure = "it does not speak WebSocket"
             except* LocalProtocolError:
-                pass  # it answers a ping that comes during the closing handshake (python-trio/trio-websocket#184)
+                pass  # the answer to a ping during the closing handshake (python-trio/trio-websocket#184)
             finally:
                 if client is not None:
                     client._end()
@@ -154,9 +165,9 @@ class Client:
             raise Unreachable(failure)
 
     async def request(self, command: Fields) -> Fields:
-        """Send `command`; give its reply. Raises `Refused`, `Disconnected`.
+        """Send `command`, and return its reply. Raises `Refused` and `Disconnected`.
 
-        `events` must be read meanwhile, or have room for what comes before the reply.
+        Meanwhile, another task has to read `events`, or there must be room for the events before the reply.
         """
         ref = next(self._refs)
         call = self._calls[ref] = _Call()
@@ -167,26 +178,30 @@ class Client:
         finally:
             del self._calls[ref]
         if call.reply is None:
-            lost = "no answer came in time" if self.ending is None else f"the connection is lost: {self.ending}"
+            lost = (
+                "there was no answer in time"
+                if self.close_reason is None
+                else f"the connection is lost: {self.close_reason}"
+            )
             raise Disconnected(lost)
         if call.reply["type"] == "error":
             raise Refused(call.reply)
         return call.reply
 
     async def send(self, command: Fields) -> None:
-        """Send `command`, and wait for no reply. Raises `Disconnected`."""
+        """Send `command` without waiting for a reply. Raises `Disconnected`."""
         try:
             await self._socket.send_message(msgspec.json.encode(command).decode())
         except ConnectionClosed:
             raise Disconnected("the connection is lost") from None
 
     async def aclose(self) -> None:
-        """Leave."""
+        """Close the connection."""
         with trio.move_on_after(CLOSE_SECONDS):
             await self._socket.aclose()
 
     async def abort(self) -> None:
-        """Let the connection go without a word."""
+        """Close the TCP connection without a closing handshake."""
         await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
@@ -209,19 +224,21 @@ class Client:
         code, reason = (1006, "") if closed is None else (closed.code, closed.reason or "")
         if self._goodbye is None:
             reconnect = code == 1006 or (code in list(CloseCode) and CloseCode(code).reconnect)
-            self.ending = Ending(code, reason, reconnect)
+            self.close_reason = CloseReason(code, reason, reconnect)
         else:
             goodbye = self._goodbye
-            self.ending = Ending(code, goodbye["reason"], goodbye["reconnect"], goodbye.get("reconnectAfter"))
+            self.close_reason = CloseReason(
+                code, goodbye["reason"], goodbye["reconnect"], goodbye.get("reconnectAfter")
+            )
         self._incoming.close()
         for call in self._calls.values():
             call.done.set()
 
 
-class _Watched(trio.abc.Stream):
-    """A stream that says when it ends.
+class _EndReportingStream(trio.abc.Stream):
+    """A stream that calls `on_end` when it ends.
 
-    trio-websocket 0.12 goes on waiting for the opening handshake when the connection ends before or in it.
+    trio-websocket 0.12 waits for ever if the connection ends before or during the opening handshake.
     """
 
     def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
@@ -268,16 +285,32 @@ async def _connect(url: str) -> Stream:
             secure = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, https_compatible=True)
             try:
                 await secure.do_handshake()
-            except BaseException:  # cancelled too: nobody else has the socket yet
+            except BaseException:  # also when cancelled: nothing else closes the socket yet
                 await trio.aclose_forcefully(secure)
                 raise
             return secure
     except trio.TooSlowError:
         raise Unreachable("no answer") from None
     except trio.BrokenResourceError as error:
-        raise Unreachable(str(error.__cause__ or "the connection is lost")) from error
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            raise Unreachable("it does not speak TLS: maybe the link has to begin with http://") from error
+        raise Unreachable(str(cause or "the connection is lost")) from error
     except OSError as error:
-        raise Unreachable(error.strerror or str(error)) from error
+        raise Unreachable(_reason(error)) from error
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's text for the reason.
+
+    The error of Trio has that of the system as its cause: in a group if the host name has several addresses.
+    """
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return os.strerror(cause.errno)
+    return error.strerror or str(error)
 
 
 def _first(group: ExceptionGroup[ConnectionRejected]) -> ConnectionRejected:

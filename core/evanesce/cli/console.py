@@ -1,4 +1,4 @@
-"""The terminal, or the pipes in its place: lines in and out, in threads, so that neither ever holds up Trio."""
+"""Standard input and output, read and written by lines in threads, so that they never block the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import trio
 
 LONGEST_LINE = 65_536
-"""In bytes: what is longer comes in pieces. No server takes a longer message."""
+"""In bytes. A longer line is split. No server accepts a longer message."""
 
 _CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _TEXT = str.maketrans({code: sign for code, sign in _CONTROLS.items() if chr(code) not in "\n\t"})
@@ -16,23 +16,23 @@ _LINE = str.maketrans(_CONTROLS)
 
 
 def text(content: str) -> str:
-    """Take from what somebody wrote all that a terminal would obey.
+    """Replace the control characters in a message, which a terminal would obey.
 
-    Further lines are indented: none can pass for somebody else's.
+    Lines after the first one are indented, so that they cannot look like a message of another user.
     """
     return content.replace("\r\n", "\n").translate(_TEXT).replace("\n", "\n    ")
 
 
 def line(content: str) -> str:
-    """Do the same with what is no more than a line, such as a name."""
+    """Replace the control characters in a single line, such as a name, line breaks included."""
     return content.translate(_LINE)
 
 
 class Console:
-    """Standard input and output.
+    """Standard input and output. `echoes`: input appears on the screen as it is typed.
 
-    Both go to the descriptors themselves: a thread that is left behind in `sys.stdin` or `sys.stdout` holds its lock,
-    and the interpreter cannot end (bpo-42717).
+    They use the file descriptors directly: an abandoned thread in `sys.stdin` or `sys.stdout` would hold a lock that
+    prevents the interpreter from exiting (bpo-42717).
     """
 
     def __init__(self, stdin: int = 0, stdout: int = 1) -> None:
@@ -41,10 +41,9 @@ class Console:
         self._printing = trio.Lock()
         self._threads = trio.CapacityLimiter(2)
         self.echoes = os.isatty(stdin)
-        """Whether what is typed is seen on the screen already."""
 
     async def lines(self) -> AsyncGenerator[str, None]:
-        """Give each line, without its end, until the input ends."""
+        """Yield each line, without its line end, until the end of the input."""
         rest = b""
         while data := await self._read():
             rest += data
@@ -58,7 +57,7 @@ class Console:
             yield rest.decode(errors="replace")
 
     async def print(self, content: str) -> None:
-        """Write `content` as one or more whole lines. Raises `BrokenPipeError` where nobody reads them any more."""
+        """Write `content` as whole lines. Raises `BrokenPipeError` if the reader of the output has ended."""
         async with self._printing:
             await trio.to_thread.run_sync(
                 self._write, f"{content}\n".encode(errors="replace"), abandon_on_cancel=True, limiter=self._threads
@@ -70,7 +69,7 @@ class Console:
                 os.read, self._stdin, LONGEST_LINE, abandon_on_cancel=True, limiter=self._threads
             )
         except OSError:
-            return b""  # the terminal is gone
+            return b""  # the terminal was closed
 
     def _write(self, data: bytes) -> None:
         while data:

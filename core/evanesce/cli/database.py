@@ -1,51 +1,58 @@
-"""`evanesce db`: shows the database and migrates it; `evanesce db copy`: everything into another plugin's database."""
+"""The command `evanesce db`: show the database and migrate it, copy it, or bind it to the configured Redis."""
 
 from __future__ import annotations
 
-import argparse
+import math
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import trio
 
 from evanesce import logs
 from evanesce.config.load import Source
-from evanesce.errors import ConfigurationError, PluginError
-from evanesce.interfaces import Movable, Repository, Rows, Value
+from evanesce.config.model import Config
+from evanesce.errors import ConfigurationError, PluginError, StoreUnavailable
+from evanesce.interfaces import RedisBinding, Repository, Rows, TableCopy, Value
+from evanesce.maintenance.binding import SILENT_SECONDS
 from evanesce.plugins import Plugins
+from evanesce.store.redis import open_redis_store
+from evanesce.store.redis.url import check_url
 
 PAGE = 500
 """How many rows are read and written at once."""
 
 
-class Different(Exception):
-    """A table holds rows in the one database that the other does not have."""
+class UnknownRows(Exception):
+    """The target of a copy has rows of a table that the origin does not have."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `copy`."""
-    parser.add_argument("origin", metavar="FROM", help="the plugin whose database is read")
-    parser.add_argument("target", metavar="TO", help="the plugin whose database is written")
+# evanesce db
 
 
 def show(source: Source) -> int:
-    """Open the configured database, which brings it to the newest version, and say what it is."""
+    """Open the configured database, which migrates it to the newest schema version, and describe it."""
     plugins = Plugins.load(source.enabled)
     trio.run(_show, plugins.repository(source.config(plugins.settings()), Path.cwd()))
     return 0
 
 
 async def _show(repository: Repository) -> None:
+    await repository.inspect()  # refuses the database of another application before anything is written to it
     async with repository:
-        _say(f"database: {await repository.check()}")
-        if isinstance(repository, Movable):
+        _print(f"database: {await repository.check()}")
+        if isinstance(repository, TableCopy):
             found, present = repository.versions
-            _say("schema: up to date" if found == present else f"schema: brought from version {found} to {present}")
+            _print("schema: up to date" if found == present else f"schema: migrated from version {found} to {present}")
+
+
+# evanesce db copy
 
 
 def copy(source: Source, origin: str, target: str) -> int:
-    """Copy all rows of the database of plugin `origin` into that of `target`, and compare them: 1 where they differ."""
+    """Copy all rows from the database of plugin `origin` to that of `target`, and compare them: 1 if they differ."""
     if origin == target:
         raise ConfigurationError("db copy", "a database cannot be copied into itself", "Name two plugins")
     names = [origin, target]
@@ -56,64 +63,143 @@ def copy(source: Source, origin: str, target: str) -> int:
 
 async def _copy(repositories: dict[str, Repository]) -> int:
     (origin, source), (target, sink) = repositories.items()
+    await _check_source(origin, source)
+    await sink.inspect()  # refuses the database of another application before anything is written to it
     async with source, sink:
-        here, there = _movable(origin, source), _movable(target, sink)
+        here, there = _table_copy(origin, source), _table_copy(target, sink)
         if list(here.tables) != list(there.tables):
             raise PluginError(target, f"its tables are not those of {origin}")
         try:
-            # First without writing: what is there already has to be of an earlier copy.
-            for act in (_nothing, there.write):
+            # The first round writes nothing: it makes sure that all rows of the target are from an earlier copy.
+            for act in (_skip, there.write):
                 for table in here.tables:
-                    count = await _compare(here, there, table, act)
-                    if act is not _nothing:
-                        _say(f"{table}: {count} rows copied")
+                    count = await _for_missing(here, there, table, act)
+                    if act is not _skip:
+                        _print(f"{table}: {count} rows copied")
             for table in here.tables:
-                if await _compare(here, there, table, _nothing):
-                    raise Different(table)
-        except Different as error:
-            _say(f"FAIL {error}: {target} has rows that {origin} has not. Copy into an empty one, while no server runs")
+                if await _for_missing(here, there, table, _skip):
+                    raise UnknownRows(table)
+        except UnknownRows as error:
+            _print(
+                f"FAIL {error}: {target} has rows that {origin} does not have."
+                " Copy into an empty database while no server runs"
+            )
             return 1
-    _say(f"{target} has every row that {origin} has, and no other")
+    _print(f"{target} has the same rows as {origin}")
     return 0
 
 
-def _movable(name: str, repository: Repository) -> Movable:
-    if not isinstance(repository, Movable):
-        raise PluginError(name, "its database cannot be copied: its repository is no evanesce.interfaces.Movable")
+async def _check_source(origin: str, source: Repository) -> None:
+    """Raise `ConfigurationError` where there is no database, or where opening it would migrate it."""
+    inspection = await source.inspect()
+    if inspection.found == 0:
+        problem = f"there is no database of the plugin {origin}: {inspection.text}"
+        raise ConfigurationError("db copy", problem, f"Correct the address in [plugins.{origin}]")
+    if inspection.found != inspection.newest:
+        problem = f"the database of the plugin {origin} has schema version {inspection.found}, not {inspection.newest}"
+        raise ConfigurationError("db copy", problem, f"Enable {origin}, and run evanesce db to migrate it")
+
+
+def _table_copy(name: str, repository: Repository) -> TableCopy:
+    if not isinstance(repository, TableCopy):
+        raise PluginError(
+            name, "its database cannot be copied: its repository does not implement evanesce.interfaces.TableCopy"
+        )
     return repository
 
 
-async def _compare(here: Movable, there: Movable, table: str, act: Callable[[Rows], Awaitable[None]]) -> int:
-    """Give `act`, page by page, the rows of a table that are here and not there; says how many they are.
+async def _for_missing(here: TableCopy, there: TableCopy, table: str, act: Callable[[Rows], Awaitable[None]]) -> int:
+    """Call `act`, page by page, with the rows of a table that are here and not there. Return their number.
 
-    Raises `Different` for a row that is there and not here.
+    Raises `UnknownRows` for a row that is there and not here.
     """
     count = 0
     after: tuple[Value, ...] = ()
     while True:
         page = await here.read(table, after, PAGE)
-        other = await there.read(table, after, PAGE + 1)  # more than are here: then one of them is not
-        whole = len(page.rows) < PAGE
-        known = {row for row in other.rows if whole or _key(row, page) <= _key(page.rows[-1], page)}
+        other = await there.read(table, after, PAGE + 1)  # if there are more rows than here, one of them is not here
+        is_last = len(page.rows) < PAGE
+        known = {row for row in other.rows if is_last or _key(row, page) <= _key(page.rows[-1], page)}
         if not known <= set(page.rows):
-            raise Different(table)
+            raise UnknownRows(table)
         missing = [row for row in page.rows if row not in known]
         if missing:
             await act(Rows(table, page.key, missing))
             count += len(missing)
-        if whole:
+        if is_last:
             return count
         after = page.rows[-1]
 
 
 def _key(row: tuple[Value, ...], rows: Rows) -> Any:
-    """Give a row's key: text of one column or more, which the databases sort as Python does."""
+    """Return the key of a row: text in one or more columns, which the databases sort as Python does."""
     return row[: rows.key]
 
 
-async def _nothing(rows: Rows) -> None:
+async def _skip(rows: Rows) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _say(text: str) -> None:
+# evanesce db adopt
+
+
+def adopt(config: Config, plugins: Plugins) -> int:
+    """Bind the database to the configured Redis, and print what it was bound to. Return the exit code.
+
+    An embedded Valkey is a new one at each start: for it the binding is removed, and the next server makes a new one.
+    The database is neither created nor migrated. Raises `ConfigurationError`, `PluginError` and
+    `PersistenceUnavailable`.
+    """
+    check_url(config.redis)
+    trio.run(_adopt, config, plugins.repository(config, Path.cwd()))
+    return 0
+
+
+async def _adopt(config: Config, repository: Repository) -> None:
+    inspection = await repository.inspect()
+    if inspection.found != inspection.newest:
+        state = f"schema version {inspection.found}, not {inspection.newest}" if inspection.found else "no tables"
+        raise ConfigurationError(
+            "db adopt", f"the database has {state}", "Run evanesce db first, which creates and migrates it"
+        )
+    async with repository:
+        bound = await repository.bound_redis()
+        if config.redis.url == "embedded":
+            if bound is not None:
+                await repository.release_redis(bound.identity)
+            _print("the database will be bound to the embedded Valkey of the next server that starts")
+        else:
+            _print(await _bind(config, repository, bound))
+        if bound is not None and bound.silent < SILENT_SECONDS:
+            _print(
+                f"warn a server used the database within the last {SILENT_SECONDS:g} s:"
+                " stop all servers that use another Redis"
+            )
+
+
+async def _bind(config: Config, repository: Repository, bound: RedisBinding | None) -> str:
+    """Bind the database to an outside Redis, and return a sentence about the result."""
+    before = None if bound is None else bound.identity
+    name = f"adopt-{os.getpid()}"
+    try:
+        async with open_redis_store(config.redis, ttl=config.messages.ttl, server_id=name, passing=True) as store:
+            identity = await store.servers.identity() or token_hex(16)
+            if not await repository.bind_redis(identity, before):
+                raise ConfigurationError(
+                    "db adopt", "the database was bound to a Redis by another process just now", "Try again"
+                )
+            await store.servers.identity(identity)
+    except StoreUnavailable as error:
+        raise ConfigurationError("redis.url", f"this Redis cannot be used ({error})", "Run evanesce check") from None
+    if bound is None:
+        return "the database is bound to this Redis now"
+    if before == identity:
+        return "the database was bound to this Redis already"
+    used = (
+        "which no server uses any more" if bound.silent == math.inf else f"last used {max(0, bound.silent):.0f} s ago"
+    )
+    return f"the database is bound to this Redis now; it was bound to another one, {used}"
+
+
+def _print(text: str) -> None:
     print(logs.escaped(text), flush=True)

@@ -1,4 +1,4 @@
-"""The command `evanesce`: its arguments, and how its errors are told (one line, exit code 2, no traceback)."""
+"""The command `evanesce`: its arguments and its subcommands. An error is one line and exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -7,34 +7,45 @@ import logging
 import socket
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, database, plugins
-from evanesce.cli.faults import exit_code, line
+from evanesce.cli import chat, plugins
+from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
-from evanesce.plugins import Plugins, catalogue, installed
+from evanesce.errors import PluginError
+from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
+from evanesce.lifecycle.signals import RESTART, restart_program
+from evanesce.plugins import Plugins, discovery
+from evanesce.plugins.faults import call_sync, show_tracebacks
+from evanesce.process import forbid_core_files, raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells what is wrong with the arguments on one line, as all that a deployer has to correct is told."""
+    """A parser that reports wrong arguments on one line, as any other error that the deployer can correct."""
 
     def error(self, message: str) -> NoReturn:
-        """End the process with exit code 2."""
-        self.exit(2, line(f"{message}. See {self.prog} --help"))
+        """Exit with exit code 2."""
+        self.exit(2, error_line(f"{message}. See {self.prog} --help"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments` (None: the process's own) and give its exit code; see `exit_code`."""
+    """Run the command with `arguments` (None: those of the process), and return its exit code, as `exit_code` does."""
     logs.setup()
-    return exit_code(lambda: _run(arguments))
+    forbid_core_files()
+    code = exit_code(lambda: _run(arguments))
+    if code == RESTART:
+        restart_program()
+    return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -51,36 +62,58 @@ def _parser() -> _Parser:
     configured = _configured()
     command = commands.add_parser("serve", parents=[configured], help="run the server")
     command.add_argument("--workers", type=int, metavar="N", help="the same as --set server.workers=N")
+    command.add_argument(
+        "--debug-plugins",
+        action="store_true",
+        help="log the texts and tracebacks of plugins' exceptions, which may contain messages and secrets",
+    )
+    command.add_argument(
+        "--no-migrate",
+        action="store_true",
+        help="do not start if the database has to be created or migrated first; evanesce db migrates it",
+    )
     command.set_defaults(_run=_serve)
 
-    command = commands.add_parser("check", parents=[configured], help="try the configuration and all outside parts")
+    command = commands.add_parser(
+        "check", parents=[configured], help="check the configuration, Redis, the database and the other parts"
+    )
+    command.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
     command.set_defaults(_run=_check)
 
     command = commands.add_parser("plugins", parents=[configured], help="list the plugins and their hooks")
     command.set_defaults(_run=_plugins)
 
-    command = commands.add_parser("db", parents=[configured], help="show the database, and migrate it to this version")
+    command = commands.add_parser(
+        "db", parents=[configured], help="show the database, and migrate it to the schema of this version"
+    )
     command.set_defaults(_run=_show_database)
     actions = command.add_subparsers(title="actions", metavar="ACTION")
-    # Without defaults, which would take the place of what was given before `copy`.
+    # Without defaults, because they would replace the options before the name of the action.
     command = actions.add_parser(
-        "copy", parents=[_configured(argparse.SUPPRESS)], help="copy everything into the database of another plugin"
+        "copy", parents=[_configured(argparse.SUPPRESS)], help="copy all rows into the database of another plugin"
     )
-    database.arguments(command)
+    command.add_argument("origin", metavar="FROM", help="the plugin of the database to read")
+    command.add_argument("target", metavar="TO", help="the plugin of the database to write")
     command.set_defaults(_run=_copy_database)
+    command = actions.add_parser(
+        "adopt", parents=[_configured(argparse.SUPPRESS)], help="bind the database to the configured Redis"
+    )
+    command.set_defaults(_run=_adopt_database)
 
-    command = commands.add_parser("chat", help="talk in a room from this terminal")
+    command = commands.add_parser("chat", help="chat in a room from this terminal")
     chat.arguments(command)
     command.set_defaults(_run=chat.run)
 
-    for added in catalogue.cli_commands(commands.choices.keys()):
+    for plugin, added in plugins.added_commands(commands.choices.keys()):
         own = _Parser(add_help=False)
         try:
-            added.arguments(own)
-        except Exception as error:  # the border around foreign code: Evanesce's own commands have to work
-            log.warning("the command %s of a plugin is left out: its arguments failed", added.name, exc_info=error)
+            call_sync(plugin, f"the arguments of its command {added.name} failed", partial(added.arguments, own))
+        except PluginError as error:  # Evanesce's own commands have to work all the same
+            log.warning("the command %s is left out: %s", added.name, error)
             continue
-        commands.add_parser(added.name, help=added.help, parents=[own]).set_defaults(_run=added.run)
+        commands.add_parser(added.name, help=added.help.replace("%", "%%"), parents=[own]).set_defaults(
+            _run=partial(run_plugin_command, plugin, added)
+        )
     return parser
 
 
@@ -91,7 +124,7 @@ def _configured(default: str | None = None) -> _Parser:
         type=Path,
         metavar="FILE",
         default=default,
-        help="the configuration; without it ./config.toml, if there is one",
+        help="the configuration file (default: ./config.toml, if it exists)",
     )
     parser.add_argument(
         "--set",
@@ -99,13 +132,13 @@ def _configured(default: str | None = None) -> _Parser:
         default=default,
         dest="settings",
         metavar="TABLE.KEY=VALUE",
-        help="override a setting; may be given again",
+        help="override a setting; may be repeated",
     )
     return parser
 
 
 def _source(options: argparse.Namespace) -> load.Source:
-    return load.read(options.config, _settings(options), default_plugins=installed.defaults())
+    return load.read(options.config, _settings(options), default_plugins=discovery.defaults())
 
 
 def _settings(options: argparse.Namespace) -> list[str]:
@@ -122,40 +155,91 @@ def _prepare(source: load.Source) -> tuple[Config, Plugins]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    config, enabled = _prepare(_source(options))
+    raise_descriptor_limit()
+    if options.debug_plugins:
+        show_tracebacks()
+    source = _source(options)
+    config, enabled = _prepare(source)
+    for finding in discovery.unknown(source.plugin_tables):
+        log.warning("%s. %s", finding.text, finding.advice)
     own = msgspec.structs.replace(
         config.server,
         secret=config.server.secret or secret.keep(Path.cwd()),
         node=config.server.node or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
     config = msgspec.structs.replace(config, server=own)
-    # Here, because the other commands start faster without these parts.
+    restart_check = _restart_check(options, config)
+    # Imported here, because the other commands start faster without these modules.
     if own.workers > 1:
         from evanesce.cli.worker import COMMAND
         from evanesce.workers import supervisor
 
-        return supervisor.run(config, enabled, COMMAND, options.config, _settings(options))
+        return supervisor.run(
+            config,
+            enabled,
+            COMMAND,
+            options.config,
+            _settings(options),
+            restart_check,
+            debug_plugins=options.debug_plugins,
+            migrate=not options.no_migrate,
+        )
     from evanesce import server
 
-    return server.run(config, enabled)
+    return server.run(config, enabled, exit_now, restart_check=restart_check, migrate=not options.no_migrate)
+
+
+def _restart_check(options: argparse.Namespace, config: Config) -> RestartCheck:
+    """Return the check before a restart. A supervisor is not restarted itself, so some settings stay as they are."""
+    from evanesce.cli.preflight import COMMAND
+
+    kept = (
+        *("server.workers", "server.node", "server.lame_duck_seconds", "server.drain_seconds"),
+        *("redis.url", "redis.prefix", "redis.cluster"),
+    )
+    request = RestartCheckRequest(
+        file=None if options.config is None else str(options.config),
+        settings=_settings(options),
+        kept={key: attrgetter(key)(config) for key in kept} if config.server.workers > 1 else {},
+        debug_plugins=options.debug_plugins,
+        migrate=not options.no_migrate,
+    )
+    return RestartCheck(COMMAND, request)
 
 
 def _check(options: argparse.Namespace) -> int:
     from evanesce.cli import check  # here, as in `_serve`
+    from evanesce.cli.report import Report
 
-    source = _source(options)
-    return check.run(source.file, *_prepare(source))
+    raise_descriptor_limit()  # as a server does, so that the report shows the limit of a server
+    report = Report(as_json=options.json)
+    try:
+        source = _source(options)
+        return check.run(source, *_prepare(source), report)
+    except Exception as error:
+        report.refuse(error)
+        raise
 
 
 def _show_database(options: argparse.Namespace) -> int:
+    from evanesce.cli import database  # here, as in `_serve`
+
     return database.show(_source(options))
 
 
 def _copy_database(options: argparse.Namespace) -> int:
+    from evanesce.cli import database
+
     return database.copy(_source(options), options.origin, options.target)
+
+
+def _adopt_database(options: argparse.Namespace) -> int:
+    from evanesce.cli import database
+
+    return database.adopt(*_prepare(_source(options)))
 
 
 def _plugins(options: argparse.Namespace) -> int:
     enabled = _source(options).enabled
     code = plugins.run(enabled)
-    return code if set(enabled) <= set(installed.names()) else 1
+    return code if set(enabled) <= set(discovery.names()) else 1

@@ -1,21 +1,71 @@
-"""`evanesce plugins`: what is installed, what is enabled, and which hooks each plugin has."""
+"""All installed plugins, for the command line: `evanesce plugins`, and the subcommands that plugins add."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from evanesce import logs
-from evanesce.plugins import catalogue
+from evanesce.errors import ConfigurationError, PluginError
+from evanesce.interfaces import CliCommand
+from evanesce.plugins import Plugins, discovery
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPlugin:
+    """A plugin that is installed or enabled: its distribution, its hooks, and the problem if it cannot be loaded."""
+
+    name: str
+    enabled: bool
+    origin: str
+    hooks: Sequence[str]
+    problem: str | None
 
 
 def run(enabled: Sequence[str]) -> int:
-    """Print a line for each plugin, and one for its hooks or for why it cannot be loaded."""
-    for plugin in catalogue.listing(enabled):
+    """Print a line for each plugin, and one with its hooks or with the reason why it cannot be loaded."""
+    for plugin in listing(enabled):
         state = "enabled" if plugin.enabled else "not enabled"
+        detail = f"cannot be used: {plugin.problem}" if plugin.problem else ", ".join(plugin.hooks)
         print(logs.escaped(f"{plugin.name:<16} {state:<12} {plugin.origin}"))
-        print(
-            logs.escaped(
-                f"    cannot be used: {plugin.problem}" if plugin.problem else f"    {', '.join(plugin.hooks)}"
-            )
-        )
+        print(logs.escaped(f"    {detail}"))
     return 0
+
+
+def listing(enabled: Sequence[str]) -> list[ListedPlugin]:
+    """Return all plugins: the enabled ones in their order, then the others."""
+    others = [name for name in discovery.names() if name not in enabled]
+    return [_listed(name, name in enabled) for name in (*enabled, *others)]
+
+
+def _listed(name: str, enabled: bool) -> ListedPlugin:
+    origin = "not installed"
+    try:
+        origin = discovery.origin(discovery.find(name))
+        hooks = Plugins.load([name]).hooks(name)
+    except (PluginError, ConfigurationError) as error:
+        return ListedPlugin(name, enabled, origin, (), str(error))
+    return ListedPlugin(name, enabled, origin, hooks, None)
+
+
+def added_commands(taken: Collection[str]) -> list[tuple[str, CliCommand]]:
+    """Return the subcommands that the installed plugins add, each with its plugin's name.
+
+    A command whose name is in `taken`, or is another plugin's, is left out.
+    """
+    commands: dict[str, tuple[str, CliCommand]] = {}
+    for name in discovery.names():
+        try:
+            added = Plugins.load([name]).cli_commands(name)
+        except (PluginError, ConfigurationError) as error:
+            log.debug("%s", error)  # `evanesce plugins` shows it, and so does the start where the plugin is enabled
+            continue
+        for command in added:
+            if command.name in taken or command.name in commands:
+                log.warning("plugin %s: its command %s is left out: another one has this name", name, command.name)
+            else:
+                commands[command.name] = (name, command)
+    return list(commands.values())

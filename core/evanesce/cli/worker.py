@@ -1,4 +1,4 @@
-"""The process of one worker: `evanesce serve --workers` starts it, nobody else does."""
+"""The process of one worker. Only the supervisor, `evanesce serve --workers`, starts it."""
 
 from __future__ import annotations
 
@@ -8,37 +8,45 @@ from pathlib import Path
 import msgspec
 
 from evanesce import logs, server
-from evanesce.cli.faults import exit_code
+from evanesce.cli.exit_status import exit_code, exit_now
 from evanesce.config import load
-from evanesce.plugins import Plugins, installed
-from evanesce.workers.line import Line
+from evanesce.lifecycle.signals import PYTHON
+from evanesce.plugins import Plugins, discovery
+from evanesce.plugins.faults import show_tracebacks
+from evanesce.process import forbid_core_files, raise_descriptor_limit
+from evanesce.workers.channel import SupervisorChannel
 
-# Without the working folder among the places that modules come from (-P): the command `evanesce` has it there no more.
-COMMAND = (sys.executable, "-P", "-m", "evanesce.cli.worker")
-"""Starts a worker. Its number, which is put behind that, is for those who look at the processes."""
+COMMAND = (*PYTHON, "evanesce.cli.worker")
+"""Starts a worker. Its number follows, so that a list of processes shows it; the program does not read it."""
 
 
 def main() -> int:
-    """Serve as the supervisor says, and give the exit code."""
+    """Serve as the supervisor's assignment says, and return the exit code."""
     logs.setup()
+    forbid_core_files()
+    raise_descriptor_limit()
     return exit_code(_serve)
 
 
 def _serve() -> int:
-    line = Line.take()
-    given = line.assignment
-    file = None if given.file is None else Path(given.file)
-    source = load.read(file, given.settings, default_plugins=installed.defaults())
+    channel = SupervisorChannel.open()
+    assignment = channel.assignment
+    if assignment.debug_plugins:
+        show_tracebacks()
+    file = None if assignment.file is None else Path(assignment.file)
+    source = load.read(file, assignment.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
     config = source.config(enabled.settings())
     own = msgspec.structs.replace(
         config.server,
-        workers=given.workers,
-        node=f"{given.node}/{given.number}",  # by which it clears up behind the worker that it comes after
-        drain_seconds=given.drain_seconds,
+        workers=assignment.workers,
+        # A restarted worker has the same name, by which it cleans up what its predecessor left in Redis.
+        node=f"{assignment.node}/{assignment.number}",
+        lame_duck_seconds=assignment.lame_duck_seconds,
+        drain_seconds=assignment.drain_seconds,
     )
-    redis = msgspec.structs.replace(config.redis, url=given.redis_url)
-    return server.run(msgspec.structs.replace(config, server=own, redis=redis), enabled, line)
+    config = msgspec.structs.replace(config, server=own, redis=assignment.redis)
+    return server.run(config, enabled, exit_now, channel, migrate=assignment.migrate)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The configuration: what `config.toml`, the environment and `--set` may say, and how it is read."""
+"""The configuration: its tables and keys, and how `config.toml`, the environment and `--set` are read."""

@@ -1,4 +1,4 @@
-"""From what was read to a typed table; what does not fit is said with its path, and never with its value."""
+"""Convert a table of the configuration to its model. An error names the path of the value, and never the value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from evanesce import logs
 from evanesce.config import kinds
 from evanesce.errors import ConfigurationError
 
@@ -24,12 +25,15 @@ _WORDS = {
 
 
 def convert(value: Any, model: type[T], path: str) -> T:
-    """Make `value` an instance of `model`; where it does not fit, raise what is wrong at which path."""
+    """Return `value` as an instance of `model`. Raises `ConfigurationError` with the path below `path`."""
     try:
         return msgspec.convert(value, model)
     except msgspec.ValidationError as error:
-        # from None: msgspec names the value of a wrong choice, and it may be secret
+        # from None: the message of msgspec may contain the value, which may be secret
         raise _described(str(error), model, path) from None
+    except (Exception, SystemExit, GeneratorExit) as error:  # the boundary to a plugin's model: its `__post_init__`
+        problem = f"cannot be read, because the plugin's model failed ({logs.folded(error)})"
+        raise ConfigurationError(path, problem, "This is a fault of the plugin: report it to its authors") from None
 
 
 def _described(text: str, model: Any, path: str) -> ConfigurationError:
@@ -38,9 +42,11 @@ def _described(text: str, model: Any, path: str) -> ConfigurationError:
     kind, default = _declared(model, where)
     full = path + where
     if missing := re.fullmatch(r"Object missing required field `(.+)`", problem):
-        return ConfigurationError(f"{full}.{missing[1]}", "is missing", "Write it: it has no default")
+        return ConfigurationError(f"{full}.{missing[1]}", "is missing", "Set it: it has no default")
     if re.match(r"Invalid (enum )?value", problem):
         problem = f"expected one of {', '.join(_choices(kind))}"
+    elif problem == "Number out of range":
+        problem = "is too large a number"
     elif problem.startswith("Expected "):
         problem = re.sub(r"`([a-z |]+)`", lambda names: _in_words(names[1]), problem.replace("Expected", "expected", 1))
         problem = re.sub(r"of length >= (\d+)", r"of \1 or more characters", problem)
@@ -54,7 +60,7 @@ def _in_words(names: str) -> str:
 
 
 def _declared(model: Any, where: str) -> tuple[inspect.Type, str | None]:
-    """Give the declared type at msgspec's path `where`, and what its default is, in words."""
+    """Return the declared type at the path `where` of msgspec, and a sentence about its default."""
     kind = inspect.type_info(model)
     default: str | None = None
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", where):
@@ -79,4 +85,4 @@ def _choices(kind: inspect.Type) -> list[str]:
         return [str(value) for value in plain.values]
     if isinstance(plain, inspect.EnumType):
         return [str(member.value) for member in plain.cls]
-    return ["the values that its declaration names"]
+    return ["the declared values"]

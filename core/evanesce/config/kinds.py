@@ -1,4 +1,4 @@
-"""What a setting may be: its declared type, as msgspec describes it, and how text is read as a value of it."""
+"""The declared type of a setting, as `msgspec.inspect` describes it, and how a text is read as a value of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANY = inspect.AnyType()
 
 
 def plain(kind: inspect.Type) -> inspect.Type:
-    """Give the type itself, without what is said about it and without `None`."""
+    """Return the type without its metadata and without `None`."""
     while True:
         if isinstance(kind, inspect.Metadata):
             kind = kind.type
@@ -29,7 +29,7 @@ def plain(kind: inspect.Type) -> inspect.Type:
 
 
 def is_text(kind: inspect.Type) -> bool:
-    """Whether a setting's declared type is text: then text for it is taken as it is."""
+    """Return whether the declared type is text. A text for such a setting is its value, and not TOML."""
     kind = plain(kind)
     if isinstance(kind, inspect.LiteralType):
         return all(isinstance(value, str) for value in kind.values)
@@ -39,7 +39,7 @@ def is_text(kind: inspect.Type) -> bool:
 
 
 def description(kind: inspect.Type) -> str | None:
-    """Give what its declaration says that a value has to be."""
+    """Return the description of the values in the declaration."""
     if isinstance(kind, inspect.Metadata):
         schema = cast(dict[str, str] | None, cast(Any, kind).extra_json_schema) or {}
         return schema.get("description") or description(kind.type)
@@ -49,7 +49,7 @@ def description(kind: inspect.Type) -> str | None:
 
 
 def member(kind: inspect.Type, key: str, path: str) -> inspect.Type:
-    """Give the type of `key` in the table at `path`, which is of type `kind`; an unknown key is an error."""
+    """Return the type of `key` in the table at `path` of type `kind`. Raises `ConfigurationError` if it is unknown."""
     kind = plain(kind)
     if isinstance(kind, inspect.StructType):
         for known in kind.fields:
@@ -60,7 +60,7 @@ def member(kind: inspect.Type, key: str, path: str) -> inspect.Type:
 
 
 def item(kind: inspect.Type, index: int) -> inspect.Type:
-    """Give the type of an item of a list that is of type `kind`."""
+    """Return the type of an item of a list of type `kind`."""
     kind = plain(kind)
     if isinstance(kind, inspect.CollectionType):
         return kind.item_type
@@ -70,32 +70,38 @@ def item(kind: inspect.Type, index: int) -> inspect.Type:
 
 
 def value(text: str, kind: inspect.Type, path: str, origin: str) -> Any:
-    """Read `text`, which `origin` gave for the setting at `path`: as it is where that is text, else as TOML."""
+    """Return the value of the setting at `path` from `text`, which `origin` contains.
+
+    If the type is text, the value is `text` itself. Otherwise `text` is read as TOML. Raises `ConfigurationError`, also
+    for bytes that are not UTF-8, which Python passes on as surrogates and which TOML does not allow either.
+    """
+    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigurationError(path, f"the value from {origin} is not UTF-8 text", "Write it as UTF-8")
     if is_text(kind):
         return text
     try:
         document = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # ValueError itself: a number of more than 4,300 digits
+    except (ValueError, RecursionError):  # a plain ValueError: a number of more than 4,300 digits
         document = {}
-    if document.keys() != {"value"}:  # nothing, or a line break and more
-        # from None: what TOML says may be of a secret
+    if document.keys() != {"value"}:  # no value, or a line break and another key
+        # from None: the message of tomllib may contain a part of a secret
         raise ConfigurationError(
             path,
-            f"what {origin} gives is not a TOML value",
+            f"the value from {origin} is not a TOML value",
             'Write it as in config.toml: 60, true, "text", ["a", "b"]',
         ) from None
     return document["value"]
 
 
 def unknown(path: str, key: str, known: Iterable[str]) -> ConfigurationError:
-    """Make the error for a key that the table at `path` (empty: the whole file) does not have."""
+    """Return the error for an unknown key in the table at `path` (empty: the whole file)."""
     dotted = f"{path}.{key}" if path else key
     names = sorted(known)
     near = difflib.get_close_matches(key, names, 1)
     if near:
         hint = f"Did you mean {path}.{near[0]}?" if path else f"Did you mean {near[0]}?"
     elif names:
-        hint = f"Known here: {', '.join(names)}"
+        hint = f"The known keys are {', '.join(names)}"
     else:
-        hint = "There is nothing to set here: remove it"
+        hint = "This table has no keys: remove it"
     return ConfigurationError(dotted, "unknown key", hint)

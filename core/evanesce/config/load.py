@@ -1,7 +1,7 @@
-"""Reads the configuration: the file, then the environment, then `--set`; checked against the models.
+"""Read the configuration from the file, the environment and `--set`, in this order, and check it against the models.
 
-It is read in two steps, because the models of the plugins' tables are known only once the plugins are loaded:
-`read` says which plugins are enabled, and `Source.config` gives the whole.
+It is read in two steps, because the models of the plugins' tables are known only when the plugins are loaded: `read`
+returns a `Source`, which names the enabled plugins, and `Source.config` returns the whole configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta, inspect
 
-from evanesce.config import kinds, overrides, rules
+from evanesce.config import kinds, rules, sources
 from evanesce.config.convert import convert
 from evanesce.config.model import (
     Config,
@@ -28,13 +28,12 @@ from evanesce.config.model import (
     ServerTable,
     Table,
 )
-from evanesce.config.overrides import Override
-from evanesce.config.references import References
+from evanesce.config.sources import Override, References
 from evanesce.errors import ConfigurationError
 from evanesce.interfaces import Settings
 
 FILE = Path("config.toml")
-"""What is read from the working folder where no file is named."""
+"""The file in the working folder that is read where no other file is named."""
 
 _TABLES = ("server", "redis", "messages", "rooms", "limits", "retention")
 
@@ -42,13 +41,13 @@ M = TypeVar("M", bound=msgspec.Struct)
 
 
 class _PluginsTable(Table, kw_only=True, frozen=True):
-    """`[plugins]` itself, without the plugins' own tables in it."""
+    """The table `[plugins]` without the tables of the plugins in it."""
 
     enabled: tuple[Annotated[str, Meta(min_length=1)], ...]
 
 
 class _NoSettings(Table, kw_only=True, frozen=True):
-    """The table of a plugin that takes no settings."""
+    """The table of a plugin without settings."""
 
 
 def read(
@@ -58,17 +57,17 @@ def read(
     environ: Mapping[str, str] = os.environ,
     default_plugins: Sequence[str],
 ) -> Source:
-    """Read `file` (None: `config.toml` in the working folder, if it is there) and what overrides it.
+    """Read `file` (None: `config.toml` in the working folder, if it exists) and the overrides.
 
-    `options` are those of `--set`. `default_plugins` are enabled where nothing says otherwise. All but the plugins'
-    own tables is checked. Raises `ConfigurationError`.
+    `options` are the values of `--set`. `default_plugins` are enabled where `plugins.enabled` is not set. Everything
+    except the tables of the plugins is checked. Raises `ConfigurationError`.
     """
     if file is None and FILE.exists():
         file = FILE
     raw = _Raw(
         tree={} if file is None else _parse(file),
-        overrides=(*overrides.from_environment(environ), *overrides.from_options(options)),
-        references=References(environ, Path() if file is None else file.parent),
+        overrides=(*sources.from_environment(environ), *sources.from_options(options)),
+        references=References(environ),
     )
     raw.check_tables()
     own = Config(
@@ -86,35 +85,45 @@ def read(
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        # with a line end at its end: else an error in the last line has no line number
+        # with a line end at the end: otherwise an error in the last line has no line number
         return tomllib.loads(file.read_text("utf-8-sig") + "\n")
     except OSError as error:
         raise ConfigurationError(
-            str(file), f"cannot be read ({error.strerror})", "Give the file's name with --config"
+            str(file), f"cannot be read ({error.strerror})", "Name the file with --config"
         ) from error
     except UnicodeDecodeError:
         raise ConfigurationError(str(file), "is not UTF-8 text", "Write it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(file), f"is not TOML: {error}", "Correct it there; texts need quotes") from None
-    except (ValueError, RecursionError):  # a number of more than 4,300 digits; lists in lists in lists
-        raise ConfigurationError(str(file), "is not TOML: too long or too deep", "Correct it") from None
+    except (ValueError, RecursionError):  # a number of more than 4,300 digits, or lists nested too deep
+        raise ConfigurationError(
+            str(file), "is not TOML: a number is too long, or nesting too deep", "Correct it"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Source:
-    """What was read. `file` is None where there is none; `enabled` are the names of the enabled plugins, in order."""
+    """The configuration before the plugins are loaded.
+
+    `file` is None if there is none. `enabled` are the names of the enabled plugins, in order.
+    """
 
     file: Path | None
     enabled: tuple[str, ...]
     _own: Config
     _raw: _Raw
 
+    @property
+    def plugin_tables(self) -> tuple[str, ...]:
+        """The names of all plugins that have a table, enabled or not, in the order of the file."""
+        return self._raw.plugin_tables()
+
     def with_plugins(self, enabled: Sequence[str]) -> Source:
-        """Give the same with other plugins enabled."""
+        """Return a copy with other plugins enabled."""
         return replace(self, enabled=tuple(enabled))
 
     def config(self, models: Mapping[str, Settings | None]) -> Config:
-        """Give the whole; `models` has each enabled plugin's own (None: it takes no settings)."""
+        """Return the whole configuration. `models` has the model of each enabled plugin (None: it has no settings)."""
         settings: dict[str, Any] = {}
         for name in self.enabled:
             model = models[name]
@@ -125,14 +134,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Raw:
-    """The file's tables, and what overrides them. `references` leads to what stands elsewhere."""
+    """The tables of the file, the overrides, and the resolver of references."""
 
     tree: Mapping[str, Any]
     overrides: Sequence[Override]
     references: References
 
     def check_tables(self) -> None:
-        """Refuse tables that nobody knows. Settings of plugins that are not enabled are lawful, whatever they are."""
+        """Refuse unknown tables. Plugins that are not enabled may have any settings."""
         known = ("plugins", *_TABLES)
         for name in (*self.tree, *(override.path[0] for override in self.overrides)):
             if name not in known:
@@ -147,7 +156,7 @@ class _Raw:
                     raise kinds.unknown("plugins", override.path[1], ["enabled"])
 
     def enabled(self, default: Sequence[str]) -> tuple[str, ...]:
-        """Give the names of the enabled plugins."""
+        """Return the names of the enabled plugins."""
         table = {"enabled": self._table("plugins").get("enabled", list(default))}
         chosen = [override for override in self.overrides if override.path[:2] == ("plugins", "enabled")]
         enabled = self._converted(table, _PluginsTable, ("plugins",), chosen).enabled
@@ -156,8 +165,14 @@ class _Raw:
                 raise ConfigurationError("plugins.enabled", f"names {name!r} twice", "Name each plugin once")
         return enabled
 
+    def plugin_tables(self) -> tuple[str, ...]:
+        """Return the names of the tables under `[plugins]`."""
+        overridden = (override.path[1] for override in self.overrides if override.path[0] == "plugins")
+        names = dict.fromkeys((*self._table("plugins"), *overridden))
+        return tuple(name for name in names if name != "enabled")
+
     def section(self, model: type[M], *path: str) -> M:
-        """Give the table at `path` as an instance of `model`."""
+        """Return the table at `path` as an instance of `model`."""
         table = self._table(*path)
         chosen = [override for override in self.overrides if override.path[: len(path)] == path]
         return self._converted(table, model, path, chosen)
@@ -188,7 +203,7 @@ class _Raw:
 
 
 def _placed(value: Any, override: Override, depth: int, kind: inspect.Type) -> Any:
-    """Give `value`, which stands `depth` keys deep, with the override in it."""
+    """Return `value`, which is `depth` keys below the file, with the override applied."""
     path = ".".join(override.path[:depth])
     if depth == len(override.path):
         return kinds.value(override.text, kind, path, override.origin)

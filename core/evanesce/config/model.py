@@ -1,6 +1,7 @@
 """The tables and keys of `config.toml` that are Evanesce's own, with their defaults and ranges.
 
-A plugin's table, `[plugins.NAME]`, is of the plugin's own model. A pattern's description says it in words.
+Each plugin declares the model of its own table, `[plugins.NAME]`. A pattern has a description that states it in words.
+docs/reference/configuration.md is generated from the docstrings of the keys.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400 * 365)]
+# Every number has an upper bound, because Redis and SQLite refuse numbers beyond 2**63. A divisor has a lower bound,
+# because the inverse of a tiny rate is too long to wait for.
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Rate = Annotated[float, Meta(ge=0.001, le=1_000_000)]
+Seconds = Annotated[float, Meta(ge=0.1, le=86_400 * 365)]
 
-Days = Annotated[float, Meta(gt=0, le=36_500)]
+Days = Annotated[float, Meta(ge=0, le=36_500)]
 
 Name = Annotated[
     str,
@@ -25,41 +29,80 @@ Name = Annotated[
 Origin = Annotated[
     str,
     Meta(
-        pattern=r"^https?://[^/?#@*\s]+\Z",
+        pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@*\s]+\Z",
         description="a page's origin such as https://example.org: without a path or a slash at its end",
     ),
 ]
 
+PublicUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s]+(/[^?#\s]*)?\Z",
+        description="an address that begins with http:// or https:// and has no query",
+    ),
+]
+
+Secret = Annotated[
+    str, Meta(pattern=r"^[!-~]{32,}\Z", description="32 or more characters of ASCII, without spaces and line ends")
+]
+
 
 class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A table of the configuration: an unknown key in it is an error. Its values may be secret: `repr` shows none."""
+    """A table of the configuration. An unknown key in it is an error. `repr` shows no values, which may be secret."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
 class ServerTable(Table, kw_only=True, frozen=True):
-    """`[server]`: `secret` signs tokens; `public_url` is what deep links begin with; `origins` are other pages."""
+    """`[server]`: the server as a whole."""
 
-    secret: Annotated[str, Meta(min_length=32)] | None = None
-    public_url: Annotated[
-        str,
-        Meta(
-            pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?\Z",
-            description="an address that begins with http:// or https:// and has no query",
-        ),
-    ] = "http://127.0.0.1:8000"
+    secret: Secret | None = None
+    """The key that signs session tokens.
+
+    Anyone who knows it can sign in as any user. Changing it signs everyone out. Without it, the server generates a
+    secret at its first start and stores it in `evanesce.secret` in the working folder, readable by its owner only. It
+    must be set with an outside Redis and with several workers, because all servers that share rooms need the same
+    secret.
+    """
+    public_url: PublicUrl | None = None
+    """The address by which people reach the server.
+
+    Deep links begin with it; they are computed when they are sent, so they follow a change of this setting. Its origin
+    is the page's own origin, and its host is one that requests may name. It may have a path: see
+    docs/how-to/serve-behind-a-proxy.md#below-a-path. Without it, the server uses `bind` of the first enabled plugin
+    that has one, with `https` if `certfile` is set; for `0.0.0.0` or `[::]` it uses `127.0.0.1` or `[::1]`.
+    """
     origins: tuple[Origin, ...] = ()
+    """Origins of other pages that may connect from a browser and receive CORS headers.
+
+    Requests may name their hosts as well. Upper case, the scheme's default port and international names are normalised
+    as browsers write them.
+    """
     node: Name | None = None
-    workers: Positive = 1
+    """The name of this server among those that share a Redis.
+
+    Without it, the server derives a name from the host name at each start. Workers append their number to it.
+    """
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """The number of processes that serve, all on the same ports. See docs/how-to/run-several-workers.md."""
+    lame_duck_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """Seconds after SIGTERM or SIGINT during which `/readyz` answers `draining` while the server still serves
+    everyone, new connections included. A load balancer has this time to send clients elsewhere before the port
+    closes. `drain_seconds` begin afterwards.
+    """
     drain_seconds: Seconds = 10.0
-    token_hours: Annotated[float, Meta(gt=0, le=8760)] = 24.0
+    """Seconds that clients and rooms have to end after SIGTERM, SIGINT or SIGHUP."""
+    token_hours: Annotated[float, Meta(ge=0.01, le=8760)] = 24.0
+    """Hours for which a session token is valid."""
     refresh_days: Annotated[float, Meta(ge=0, le=3650)] = 30.0
+    """Days after the sign-in during which a token can be exchanged for a new one."""
     session_log: bool = True
+    """Whether the server records who was in which room, from when to when, in the table `SessionLog`."""
 
 
 class RedisTable(Table, kw_only=True, frozen=True):
-    """`[redis]`: `url` is `embedded`, or an address of a Redis, of nodes of a cluster, or of sentinels."""
+    """`[redis]`: the Redis that holds the messages."""
 
     url: Annotated[
         str,
@@ -68,52 +111,136 @@ class RedisTable(Table, kw_only=True, frozen=True):
             description="embedded, or an address that begins with redis://, rediss://, unix:// or redis+sentinel://",
         ),
     ] = "embedded"
+    """The Redis that holds the messages.
+
+    `embedded` starts a Valkey as a child process, which writes nothing to disk. An outside Redis must not write to disk
+    either, because snapshots and append-only files keep content past its time to live; `evanesce check` fails if it
+    does. See docs/how-to/use-an-outside-redis.md.
+    """
     cluster: bool = False
+    """Whether `url` names nodes of a Redis Cluster, as `redis://HOST:PORT,HOST:PORT`.
+
+    See docs/how-to/use-an-outside-redis.md#a-redis-cluster.
+    """
     prefix: Name = "evanesce"
+    """The prefix of the names of all keys and channels. Servers that share rooms use the same prefix."""
 
 
 class MessagesTable(Table, kw_only=True, frozen=True):
-    """`[messages]`: `ttl` in seconds, `content_bytes` of UTF-8, `history` in messages."""
+    """`[messages]`: the time to live and the size of messages."""
 
     ttl: Annotated[float, Meta(ge=0.1, le=86_400)] = 60.0
+    """Seconds for which a message lives."""
     content_bytes: Annotated[int, Meta(ge=1, le=32_768)] = 4096
+    """The size of the longest message, in bytes of UTF-8."""
     history: Annotated[int, Meta(ge=0, le=10_000)] = 500
+    """The number of live messages in the answer to `join`. The others follow as events."""
 
 
 class RoomsTable(Table, kw_only=True, frozen=True):
-    """`[rooms]`: how many users a room takes, and up to how many it names."""
+    """`[rooms]`: the size of rooms."""
 
-    capacity: Positive = 10_000
+    capacity: Count = 10_000
+    """The number of people that a room admits, over all servers."""
     roster_size: Annotated[int, Meta(ge=0, le=500)] = 200
+    """The number of people up to which a room lists its members and announces each one who joins or leaves.
+
+    A larger room only announces the number of its members.
+    """
 
 
 class LimitsTable(Table, kw_only=True, frozen=True):
     """`[limits]`: what one person, one connection and one address may use."""
 
-    messages_per_second: Annotated[float, Meta(gt=0)] = 5.0
-    burst: Positive = 20
-    connections_per_user: Positive = 10
-    rooms_per_connection: Positive = 50
-    rooms_per_user: Positive = 100
-    sign_ins_per_minute: Positive = 30
+    messages_per_second: Rate = 5.0
+    """The sustained rate of messages of one person, over all connections to all servers."""
+    burst: Count = 20
+    """The number of messages that one person may send at once. Each server may hold a fourth of it for some seconds."""
+    commands_per_second: Rate = 50.0
+    """The sustained rate of commands other than `send` of one person at one server.
+
+    At once: the commands of one second, and as many as rooms may be joined at once. Every frame that is not a `send`
+    counts, even if it is not a command.
+    """
+    joins_per_second: Rate = 5.0
+    """The sustained rate at which one person may join rooms at one server.
+
+    At once: `rooms_per_connection`, so that a client that reconnects can join all its rooms, and at least the joins of
+    10 s.
+    """
+    members_per_second: Rate = 2.0
+    """The sustained rate at which one person may request the members of rooms at one server.
+
+    At once: the requests of 5 s.
+    """
+    renames_per_minute: Count = 6
+    """How often one person may change the profile in a minute, over all servers. As many are allowed at once."""
+    rooms_per_hour: Count = 60
+    """The number of rooms that one person may create in an hour, over all servers, including rooms that were closed
+    since. As many are allowed at once.
+    """
+    connections_per_user: Count = 10
+    """The number of connections that one person may have, over all servers."""
+    rooms_per_connection: Count = 50
+    """The number of rooms that one connection may be in."""
+    rooms_per_user: Count = 100
+    """The number of open rooms that one person may have created."""
+    sign_ins_per_minute: Count = 30
+    """How often one address may try to sign in, over all servers."""
+    connections_per_address: Count = 100
+    """The number of connections that one address may have to one server process."""
+    handshakes_per_second: Rate = 20.0
+    """The sustained rate of connections or HTTP requests that one address may begin at one server process.
+
+    Twice as many are allowed at once. More are answered with 429.
+    """
+    commands_before_hello: Rate = 10.0
+    """The rate of commands of a connection that has not signed in, per second."""
+    exempt_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    """Networks to which `connections_per_address`, `handshakes_per_second` and `commands_before_hello` do not
+    apply: health checks, load generators, proxies that are not in `trusted_proxies`.
+    """
     frame_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 65_536
+    """The size of the largest frame from a client, in bytes.
+
+    It must be at least six times `messages.content_bytes` plus 512, because JSON may write one byte as six (`\\u0041`).
+    """
     outbox_bytes: Annotated[int, Meta(ge=524_288, le=1_073_741_824)] = 1_048_576
+    """The number of bytes that may wait for a slow client.
+
+    Messages that do not fit follow as the client reads. A client that is behind and acknowledges less than a 64th of
+    this in 3 s is disconnected.
+    """
     hello_seconds: Seconds = 10.0
+    """Seconds that a new connection has to sign in, from the TCP connection on.
+
+    2 s while more than 1,000 connections have not sent `hello`.
+    """
     heartbeat_seconds: Seconds = 25.0
+    """Seconds between two pings. A client that answers none for twice as long is disconnected."""
 
 
 class RetentionTable(Table, kw_only=True, frozen=True):
-    """`[retention]`: after how many days what lasts is deleted; None: it is kept."""
+    """`[retention]`: after how many days rows of the database are deleted. 0 keeps them for ever."""
 
-    session_log_days: Days | None = None
-    closed_room_days: Days | None = None
-    guest_days: Days | None = None
+    session_log_days: Days = 90.0
+    """Days after its end for which a session is kept (a row of `SessionLog`)."""
+    closed_room_days: Days = 7.0
+    """Days for which a closed room is kept. Its sessions are deleted with it."""
+    guest_days: Days = 1.0
+    """Days after a guest's last activity for which the account is kept.
+
+    A guest who is connected or uses HTTP is active. Afterwards the account is erased and its rooms are closed, as by
+    `forget_me`, unless someone is in one of them. The row is deleted when no room is left that the guest created,
+    closed rooms included.
+    """
 
 
 class Config(Table, kw_only=True, frozen=True):
     """The whole configuration.
 
-    `plugins` are the enabled ones, in order, with their settings: of their own models, None where they declare none.
+    `plugins` maps the names of the enabled plugins, in order, to their settings: instances of their own models, or None
+    for a plugin that declares no model.
     """
 
     plugins: dict[str, Any]

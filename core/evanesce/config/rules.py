@@ -1,40 +1,47 @@
-"""What holds between settings, and what a whole configuration may not ask for."""
+"""The rules between settings, which the models of single tables cannot express."""
 
 from __future__ import annotations
 
+from evanesce.addresses import parse_networks
 from evanesce.config.model import Config
+from evanesce.config.public import public_address
 from evanesce.errors import ConfigurationError
 from evanesce.protocol.codec import FRAME_BYTES
+from evanesce.webaddress import parse_web_address
 
 _ENVELOPE_BYTES = 512
-"""What a `send` holds beside its content: names, ids and a `ref` of 64 characters."""
+"""The size of a `send` without its content: names, ids and a `ref` of 64 characters."""
 
 _ESCAPED_BYTES = 6
-"""What one byte of content becomes at most: JSON may write any character of ASCII as `\\u0041`."""
+"""The most bytes for one byte of content: JSON may write any ASCII character as `\\u0041`."""
 
 _MEMBER_BYTES = 330
-"""What a member takes in a roster at most: an id, and a name of 64 characters of 4 bytes each."""
+"""The largest size of a member in a roster: an id, and a name of 64 characters of 4 bytes each."""
 
 _CURSOR_BYTES = 2048
-"""What a `joined` holds beside its roster and its messages, and a message beside its content."""
+"""The size of a `joined` without its roster and messages, and of a message without its content."""
 
 
 def check(config: Config) -> None:
-    """Raise `ConfigurationError` for settings that do not go together."""
+    """Raise `ConfigurationError` for settings that contradict each other."""
     server, redis = config.server, config.redis
     if server.secret is None and (server.workers > 1 or redis.url != "embedded"):
         reason = "an outside Redis" if redis.url != "embedded" else "more than one worker"
         raise ConfigurationError(
             "server.secret",
-            f"must be set for {reason}: every server needs the same one",
+            f"must be set for {reason}, because all servers need the same secret",
             'Set 32 or more random characters, for example secret = { env = "EVANESCE_SECRET" }',
         )
     if redis.cluster and redis.url == "embedded":
         raise ConfigurationError(
             "redis.cluster",
-            "the embedded Valkey is no cluster",
-            "Name some of the cluster's nodes in redis.url: redis://HOST:PORT,HOST:PORT",
+            "the embedded Valkey is not a cluster",
+            "Name nodes of the cluster in redis.url: redis://HOST:PORT,HOST:PORT",
         )
+    public_address(config)
+    for i, origin in enumerate(server.origins):
+        parse_web_address(origin, f"server.origins[{i}]")
+    parse_networks(config.limits.exempt_addresses, "limits.exempt_addresses")
     least = _ESCAPED_BYTES * config.messages.content_bytes + _ENVELOPE_BYTES
     if config.limits.frame_bytes < least:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The secret that signs tokens, where none is configured: made once and kept in the working folder."""
+"""The secret that signs tokens, if none is configured: generated once, and kept in the working folder."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from pathlib import Path
 from evanesce.errors import ConfigurationError
 
 NAME = "evanesce.secret"
-"""The file's name."""
+"""The name of the file."""
+
+FOLDER_HINT = "Set server.secret, or start in a folder where the server may write"
+"""What to do if the file cannot be created."""
 
 _LEAST = 32
-_HINT = "Set server.secret, or delete the file: a new one is made and everyone has to sign in again"
+_HINT = "Set server.secret, or delete the file: then the server generates a new one, and everyone has to sign in again"
 
 
 def keep(folder: Path) -> str:
-    """Give the secret kept in `folder`, made now if there is none. Raises `ConfigurationError`.
+    """Return the secret in `folder`, and generate it if there is none. Raises `ConfigurationError`.
 
-    Only the file's owner may read it. Servers that start at the same time get the same one.
+    Only the owner of the file may read it. Servers that start at the same time get the same secret.
     """
     file = folder / NAME
     try:
         return _read(file)
     except FileNotFoundError:
-        _make(file)
+        _create(file)
     except OSError as error:
         raise _unusable(file, f"cannot be read ({error.strerror})") from error
     try:
@@ -52,28 +55,29 @@ def _read(file: Path) -> str:
     return secret
 
 
-def _make(file: Path) -> None:
-    """Write a new secret; where another server was faster, its secret stays.
+def _create(file: Path) -> None:
+    """Write a new secret, unless another server has just written one.
 
-    It is written aside and linked into its place: so the file is there whole or not at all.
+    It is written to a temporary file, which is then linked to the name: so the file is never incomplete.
     """
-    aside = file.with_name(f".{NAME}.{secrets.token_hex(8)}")
+    temporary = file.with_name(f".{NAME}.{secrets.token_hex(8)}")
     try:
         try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="ascii") as opened:
+                os.fchmod(descriptor, 0o600)  # the umask may have removed the access of the owner
                 opened.write(secrets.token_urlsafe(48) + "\n")
                 opened.flush()
                 os.fsync(descriptor)
             with suppress(FileExistsError):
-                os.link(aside, file)
+                os.link(temporary, file)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
             str(file),
-            f"the secret that signs tokens cannot be kept ({error.strerror})",
-            "Set server.secret, or start in a folder that the server may write to",
+            f"the secret that signs tokens cannot be stored ({error.strerror})",
+            FOLDER_HINT,
         ) from error
 
 

@@ -1,18 +1,27 @@
-"""What plugins are and what they are given: the typed contracts between Evanesce and everything around it.
+"""The typed contracts between Evanesce and its plugins.
 
-A plugin hands over objects that fulfil `Authenticator`, `Repository` or `Transport`; a transport is given a `Gateway`.
-Whatever is called `async` here may be cancelled at any await, and must then leave nothing half done.
+A plugin provides objects that implement `Authenticator`, `Repository` or `Transport`; a transport receives a `Gateway`.
+Every `async` method may be cancelled at any await, and must then leave nothing half done.
 """
 
 from __future__ import annotations
 
 from evanesce.interfaces.authentication import Accounts, Answered, Authenticator, Caller, Challenge, SignInPage
 from evanesce.interfaces.http import HttpRequest, HttpResponse, HttpRoute
-from evanesce.interfaces.persistence import Movable, Repository, Rows, Value
-from evanesce.interfaces.setup import CliCommand, Settings, Setup
+from evanesce.interfaces.persistence import (
+    MOST_CHECKED,
+    Inspection,
+    RedisBinding,
+    Repository,
+    Rows,
+    TableCopy,
+    Value,
+)
+from evanesce.interfaces.setup import CliCommand, Finding, Settings, Setup
 from evanesce.interfaces.transport import Connection, Gateway, Readiness, SignIn, Transport
 
 __all__ = [
+    "MOST_CHECKED",
     "Accounts",
     "Answered",
     "Authenticator",
@@ -20,18 +29,21 @@ __all__ = [
     "Challenge",
     "CliCommand",
     "Connection",
+    "Finding",
     "Gateway",
     "HttpRequest",
     "HttpResponse",
     "HttpRoute",
-    "Movable",
+    "Inspection",
     "Readiness",
+    "RedisBinding",
     "Repository",
     "Rows",
     "Settings",
     "Setup",
     "SignIn",
     "SignInPage",
+    "TableCopy",
     "Transport",
     "Value",
 ]

@@ -1,4 +1,4 @@
-"""How somebody signs in: what an authenticator is, what it is asked, and what it may keep of accounts."""
+"""Sign-in: the contract of an authenticator, and what it may read and store of accounts."""
 
 from __future__ import annotations
 
@@ -6,56 +6,57 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from evanesce.model import Identity, KnownUser, User
+from evanesce.model import Identity, KnownUser, RegisteredAccount, User
 
 
 class Accounts(Protocol):
-    """What one provider may ask, and keep, of accounts. Every method raises `PersistenceUnavailable`.
+    """What one provider may read and store of accounts. Every method raises `PersistenceUnavailable`.
 
-    What is kept goes with the account.
+    What a provider stores is deleted with the account. It is registered by `Identity.registration`, together with a
+    proof of identity, and never by a token alone.
     """
 
     async def exists(self, identity: Identity) -> bool:
-        """Whether somebody has an account."""
+        """Return whether there is an account with this identity."""
         ...
 
-    async def registration(self, user_id: str) -> str | None:
-        """Give what this provider has registered with an account: a public key, a session; None where nothing is."""
-        ...
+    async def find(self, account_code: str) -> RegisteredAccount | None:
+        """Return the account with this code, and what this provider registered with it; None where there is none.
 
-    async def register(self, user_id: str, value: str) -> str | None:
-        """Register `value` with an account that has nothing registered yet; give what is registered with it now.
-
-        None where there is no such account, or `value` is registered with another one.
+        Makes one query in either case. The code is compared exactly: the caller has to normalize it.
         """
         ...
 
     async def spend(self, user_id: str, proof: str, attempt: str) -> bool:
-        """Note that an account has used `proof`, which no account may use twice; False where it was used before.
+        """Store that an account has used `proof`, which must not be used twice; return False where it was used before.
 
-        The same `attempt` (the challenge's id) may spend it again: its first answer may have been lost.
+        The same `attempt` (the challenge's id) may use it again, because its first response may have been lost.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the user, where somebody is signed in, and the address that the request came from.
+    """The origin of a request: the signed-in user, if there is one, and the client's address.
 
-    `accounts` is what the asked provider may know and keep of accounts.
+    `accounts` is what the provider may read and store of accounts. `local` is whether the client is on this machine,
+    as far as the transport can tell.
     """
 
     user: User | None
     address: str
     accounts: Accounts
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """What a credential must answer.
 
-    `fields` go to the client. `kept`, where it is not None, stays with the server for `seconds`: then the client is
-    given a `challengeId` and `expiresAt` too, and the one credential that names that id gets it, on whichever server.
+    `fields` are sent to the client, as JSON of at most 255 KiB; the names `type`, `ref`, `challengeId` and `expiresAt`
+    are reserved. `kept`, where it is not None, is stored by the servers for `seconds` (above 0, at most a day), and has
+    at most 64 KiB. The client then receives a `challengeId` and `expiresAt` too, and `authenticate` receives `kept`
+    with the one credential that names this id, on any server.
     """
 
     fields: Mapping[str, Any]
@@ -65,17 +66,23 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A challenge that a credential answers: its id, and what was kept with it."""
+    """A challenge that a credential answers: its id, and what was stored with it."""
 
     challenge_id: str
     kept: bytes
 
 
 class Authenticator(Protocol):
-    """Finds out who somebody is. Opened (`async with`) before the server listens, closed after it has ended.
+    """Verifies who a user is. Opened (`async with`) before the server listens, closed after it has ended.
 
-    `provider` is what clients name in `challenge` and `credential`. With `loopback_only` the server refuses to start
-    on any other address: for a provider that proves nothing.
+    `provider` is the name that clients use in `challenge` and `credential`: 1 to 64 letters, digits, `_`, `-` and `.`.
+    With `loopback_only`, for a provider that proves nothing, the server refuses to start on an address other than the
+    loopback address, and refuses clients that are not on this machine.
+
+    An optional attribute `timeout` is how long one call of `challenge`, `authenticate` or `check` may take, in seconds:
+    above 0 and at most 60, 5 where it is absent. After that the call is cancelled, and the client gets
+    `auth_unavailable`. It is cancelled as well when the client disconnects. While ten cancelled calls have not ended,
+    no further call is made.
     """
 
     @property
@@ -85,7 +92,7 @@ class Authenticator(Protocol):
 
     @property
     def loopback_only(self) -> bool:
-        """Whether this provider may serve this machine alone."""
+        """Whether only clients on this machine may use this provider."""
         ...
 
     async def __aenter__(self) -> object: ...
@@ -93,35 +100,36 @@ class Authenticator(Protocol):
     async def __aexit__(self, *error: object) -> bool | None: ...
 
     async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
-        """Give what a credential must answer.
+        """Return what a credential must answer.
 
-        Raises `AuthFailed`, `AuthUnavailable`, `BadRequest`; a `msgspec.ValidationError` is told as a `bad_request`.
+        Raises `AuthFailed`, `AuthUnavailable`, `BadRequest`; a `msgspec.ValidationError` becomes a `bad_request`.
         """
         ...
 
     async def authenticate(
         self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None
     ) -> Identity | KnownUser:
-        """Find out who sent `credential`: somebody with or without an account, or an account that is known.
+        """Return who sent `credential`: an identity, with or without an account, or a known account.
 
-        `answered` is the challenge that its `challengeId` names; None where it names none that is live. It is used up
-        then: nobody else gets it. Only where this, or the sign-in behind it, decides nothing (a fault, a cancellation,
-        a malformed credential) the client may answer it again. Raises as `challenge` does.
+        `answered` is the challenge that its `challengeId` names; None where there is no such challenge, or it has
+        expired. It is used up by this call. The client may answer it again only if neither this call nor the sign-in
+        after it reached a decision: after a fault, a cancellation or a malformed credential. Raises as `challenge`
+        does.
         """
         ...
 
     async def check(self) -> str:
-        """Say in a few words how the provider is; raises `AuthUnavailable` where it cannot be used."""
+        """Return the state of the provider in a few words. Raises `AuthUnavailable` where it cannot be used."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SignInPage:
-    """How the web page signs in with `provider`, an authenticator's: by a JavaScript module.
+    """How the web page signs in with an authenticator's `provider`: a JavaScript module.
 
-    `module` is its absolute path on this origin, normally a route of the same plugin; docs/plugins.md says what it
-    exports. `sources` is what the page's Content-Security-Policy must allow beside `'self'`, by directive, such as
-    `{"connect-src": ["https://bridge.example"]}`.
+    `module` is the module's absolute path on this origin, normally a route of the same plugin.
+    docs/reference/sign-in-modules.md describes what it exports. `sources` are the sources that the page's
+    Content-Security-Policy must allow beside `'self'`, by directive: `{"connect-src": ["https://bridge.example"]}`.
     """
 
     provider: str

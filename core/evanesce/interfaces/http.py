@@ -1,4 +1,4 @@
-"""What a plugin adds to HTTP."""
+"""HTTP routes of plugins, their requests and responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from evanesce.model import User
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to a plugin's route. `user` is who is signed in by its bearer token."""
+    """A request to a plugin's route. `user` is the user of its bearer token.
+
+    Bytes above 0x7F in `headers` are decoded as ISO-8859-1.
+    """
 
     method: str
     path: str
@@ -22,7 +25,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A plugin's answer."""
+    """A plugin's response. `status` is from 200 to 599; `headers` must not have any that the transport sets."""
 
     body: bytes
     status: int = 200
@@ -32,7 +35,11 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class HttpRoute:
-    """A route that a plugin adds, on every transport that has HTTP. `path` is absolute and exact."""
+    """A route that a plugin adds, on every transport that has HTTP.
+
+    `path` is absolute and exact: without patterns and percent-encoding, and not one that a transport serves itself.
+    `handle` may take 10 s for a request.
+    """
 
     method: str
     path: str

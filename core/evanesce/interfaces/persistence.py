@@ -1,146 +1,259 @@
-"""What lasts: users, rooms and session logs, and moving them from one database to another."""
+"""Persistence: users, rooms and session logs, and copying them from one database to another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from evanesce.model import ChatRoom, Record, Timestamp, User
+from evanesce.model import ChatRoom, Record, RegisteredAccount, Registration, Timestamp, User
+
+MOST_CHECKED = 500
+"""The most sign-ins or rooms in one call of `signed_in` or `open_rooms`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBinding:
+    """Which Redis the servers of a database use.
+
+    `identity` identifies the contents of that Redis. `heartbeats` grows while servers use it, and `silent` is how many
+    seconds ago it last grew, by the database's clock: `math.inf` after the last server has released it.
+    """
+
+    identity: str
+    heartbeats: int
+    silent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A database before it is opened.
+
+    `text` describes it in a few words. `found` is the version of its schema (0: there is no database, or an empty one),
+    and `newest` is the version to which opening it migrates. `steps` describe the migrations between the two, in order.
+    `file` is its path, or None for a database that is not a file of this machine; `bound` is the Redis that it is bound
+    to.
+    """
+
+    text: str
+    found: int
+    newest: int
+    steps: Sequence[str] = ()
+    file: Path | None = None
+    bound: RedisBinding | None = None
 
 
 class Repository(Protocol):
-    """Users, rooms and session logs: what lasts. Opened (`async with`) before the server listens.
+    """Stores users, rooms and session logs. Opened (`async with`) before the server listens.
 
-    Every method raises `PersistenceUnavailable` where the database does not answer: within 2.5 s, but for those that
-    nobody waits for (`record`, and those about sessions and what has been kept long enough), which may take longer.
-    Times are the caller's: the store's clock.
+    Opening it creates the database where there is none, and migrates an older one. `inspect` alone is called while it
+    is not open, and writes nothing: `evanesce check` calls no other method, and `evanesce serve` calls it first.
+
+    Every method raises `PersistenceUnavailable` where the database does not answer: within 2.5 s, or later for those
+    that no client waits for (`record`, and the maintenance jobs: sessions, links and retention). A call is cancelled
+    after 5 s (60 s where no client waits). All times are parameters, from the store's clock.
+
+    An optional attribute `database` names the database: a text without secrets that is the same for all servers that
+    use it, and differs for any other database. Servers on one Redis compare it, where it is present.
     """
 
     async def __aenter__(self) -> object: ...
 
     async def __aexit__(self, *error: object) -> bool | None: ...
 
-    async def sign_in(self, user: User) -> tuple[User, bool]:
-        """Give the account with `user.world_id`, and whether it is new.
+    async def inspect(self) -> Inspection:
+        """Return what the database is, and what opening it would migrate. Called while it is not open.
 
-        Where there is none yet, `user` is stored as it is; where there is one, only its `last_active` moves. Two
-        calls for one `world_id` at the same time give one account.
+        Creates and changes nothing. Raises what opening it would raise: `PersistenceUnavailable`, and
+        `ConfigurationError` where a setting has to be corrected, for example because the database belongs to another
+        application or has a newer schema. May take 60 s.
+        """
+        ...
+
+    async def sign_in(
+        self, user: User, provider: str = "", registration: Registration | None = None
+    ) -> tuple[User, bool]:
+        """Return the account with `user.world_id`, and whether it is new.
+
+        Where there is none yet, `user` is stored as it is; otherwise only `last_active` is updated. Two calls for one
+        `world_id` at the same time create one account.
+
+        A `registration` is stored with the account, all or nothing, unless `provider` has one there already: the first
+        one stays. Raises `RegistrationTaken`, and stores nothing, where its value belongs to another account.
         """
         ...
 
     async def user(self, user_id: str, sign_in_id: str | None = None) -> User | None:
-        """Give a user; None where there is none, it was erased, or `sign_in_id` was revoked."""
+        """Return a user; None for an unknown or erased user, or where `sign_in_id` was revoked."""
+        ...
+
+    async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
+        """Return the user of each sign-in (a user id and a sign-in id), as `user` does, for at most `MOST_CHECKED`.
+
+        Servers regularly check whether their connected users are still signed in.
+        """
         ...
 
     async def has_account(self, world_id: str) -> bool:
-        """Whether there is an account with `world_id`."""
+        """Return whether there is an account with `world_id`."""
         ...
 
-    async def registration(self, provider: str, user_id: str) -> str | None:
-        """Give what a provider has registered with an account; None where there is nothing."""
+    async def find_registration(self, provider: str, account_code: str) -> RegisteredAccount | None:
+        """Return the account with this code, and what the provider registered with it; None where there is none."""
         ...
 
-    async def register(self, provider: str, user_id: str, value: str) -> str | None:
-        """Register `value` with an account, unless something is; see `Accounts.register`."""
+    async def account_code(self, user_id: str) -> str | None:
+        """Return the code of an account; None where its provider registered none."""
         ...
 
     async def spend(self, provider: str, user_id: str, proof: str, attempt: str) -> bool:
-        """Note that `proof` was used; see `Accounts.spend`. False where there is no such account."""
+        """Store that `proof` was used; see `Accounts.spend`. Returns False where there is no such account."""
         ...
 
     async def update_user(self, user: User) -> User | None:
-        """Store `display_name` and `email` of `user`; None where the account was erased meanwhile."""
+        """Store `display_name` and `email` of `user`, and return it; None where the account was erased meanwhile."""
         ...
 
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
-        """Empty the user's row, delete the session logs and what providers registered, close the rooms, all or nothing.
+        """Clear the user's row, delete the session logs and registrations, and close the rooms, all or nothing.
 
-        Gives the closed rooms' ids. The row itself stays, so that what refers to it holds. Erasing again gives the
-        same ids: who does not know how the first time went can ask.
+        Returns the ids of the closed rooms. The row itself stays, because others refer to it. Erasing again returns the
+        same ids, for a caller that does not know whether its first call succeeded.
         """
         ...
 
     async def revoke_sign_in(self, sign_in_id: str, until: Timestamp) -> None:
-        """Make all tokens of a sign-in worthless; after `until` none of them lives and this may be forgotten."""
+        """Revoke all tokens of a sign-in. After `until` all of them have expired, and this may be deleted."""
         ...
 
     async def create_room(self, room: ChatRoom, most: int) -> bool:
-        """Store `room`; False, and nothing stored, where its creator has `most` open rooms already, or was erased.
+        """Store `room`. Returns False, and stores nothing, where its creator has `most` open rooms or was erased.
 
-        Storing an open room again gives True and changes nothing.
+        Storing an open room again returns True and changes nothing.
         """
         ...
 
     async def room(self, room_id: str) -> ChatRoom | None:
-        """Give an open room; None where there is none or it was closed."""
+        """Return an open room; None for an unknown or closed one."""
+        ...
+
+    async def open_rooms(self, room_ids: Sequence[str]) -> Collection[str]:
+        """Return which of at most `MOST_CHECKED` rooms are open."""
         ...
 
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
-        """Give a page of a user's open rooms, newest first, and what to give as `after` for the next page.
+        """Return a page of a user's open rooms, newest first, and the value of `after` for the next page.
 
-        Raises `BadRequest` for an `after` that this method did not give.
+        Raises `BadRequest` for an `after` that this method did not return.
         """
         ...
 
     async def close_room(self, room_id: str, now: Timestamp) -> bool:
-        """Close a room; False where it is none or was closed before."""
+        """Close a room. Returns False for an unknown one, or one that was closed before."""
         ...
 
     async def record(self, records: Sequence[Record]) -> None:
-        """Write what happened, all or nothing. The same records may come twice, and change nothing then.
+        """Write records, all or nothing. The same records may be passed again, and then change nothing.
 
-        A `SessionEnded` may come in the same call as its `SessionStarted`, never before it. One whose user has been
-        erased meanwhile is dropped.
+        A `SessionEnded` may be in the same call as its `SessionStarted`, but never before it. A record whose user has
+        been erased meanwhile is dropped. Where a call raises anything but `PersistenceUnavailable`, the records are
+        tried again in smaller batches, and a record that cannot be written alone is lost. A call may take 75 s.
         """
         ...
 
     async def servers_in_sessions(self) -> Sequence[str]:
-        """Name the servers of all sessions that have no `leave_time` yet."""
+        """Return the names of the servers of all sessions that have no `leave_time` yet."""
         ...
 
     async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
-        """Let up to `count` sessions of `server` that have no `leave_time` end `at` a time, or when they began.
+        """End up to `count` sessions of `server` that have no `leave_time`, and return how many it was.
 
-        Gives how many it was.
+        Their `leave_time` is `at`, or their `join_time` if that is later.
         """
         ...
 
     async def active_rooms(self, after: str, count: int) -> Sequence[str]:
-        """Name up to `count` rooms that are marked active, in the order of their ids, behind `after`."""
+        """Return the ids of up to `count` rooms that are marked active, in order, starting after `after`."""
+        ...
+
+    async def renew_links(self, base: str, count: int) -> int:
+        """Update the deep links of up to `count` rooms to `base` and the room's id, and return how many it was.
+
+        Links that are correct already do not count. Every server calls this at its start, because `server.public_url`
+        may have changed.
+        """
         ...
 
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
-        """Delete up to `count` sessions that ended before a time; gives how many."""
+        """Delete up to `count` sessions that ended before a time, and return how many it was."""
         ...
 
     async def delete_rooms(self, before: Timestamp, count: int) -> int:
-        """Delete up to `count` rooms that were closed before a time, with their sessions, of which not more at once.
+        """Delete up to `count` rooms that were closed before a time, and up to `count` of their sessions.
 
-        Gives how many rows that was: 0 where nothing is left to delete.
+        Returns how many rows that was: 0 where nothing is left to delete.
         """
         ...
 
     async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
-        """Name up to `count` guests who were last active before a time, longest ago first, but not the first `skip`."""
+        """Return the ids of up to `count` guests last active before a time, oldest first, without the first `skip`."""
         ...
 
     async def delete_guests(self, count: int) -> int:
-        """Delete up to `count` rows of guests who were erased and have no rooms, open or closed; gives how many."""
+        """Delete up to `count` rows of erased guests who have no rooms, open or closed, and return how many it was."""
+        ...
+
+    async def bound_redis(self) -> RedisBinding | None:
+        """Return which Redis the database is bound to; None where it is bound to none yet."""
+        ...
+
+    async def bind_redis(self, identity: str, replacing: str | None) -> bool:
+        """Bind the database to the Redis `identity`, or count a heartbeat where it is bound to it already.
+
+        `replacing` is the Redis that it may be bound to at present; None: it may be bound to no other. Changes nothing
+        where it is bound to another one. Returns whether it is bound to `identity` now. May be called twice.
+        """
+        ...
+
+    async def release_redis(self, identity: str) -> None:
+        """Store that the last server on a Redis ends, if the database is bound to it.
+
+        `RedisBinding.silent` is `math.inf` until the next heartbeat.
+        """
+        ...
+
+    async def purge(self) -> None:
+        """Remove erased and replaced content from the files of the database, including free pages and journals.
+
+        Called after an account was erased or a profile was changed. Raises `PersistenceUnavailable` where that is not
+        possible yet, because others use the database: it is called again later. Does nothing for a database on another
+        machine, whose operator is responsible for its files.
+        """
         ...
 
     async def check(self) -> str:
-        """Say in a few words how the database is; raises `PersistenceUnavailable` where it cannot be used."""
+        """Return the state of the database in a few words. Raises `PersistenceUnavailable` where it cannot be used.
+
+        Writes nothing.
+        """
+        ...
+
+    async def try_write(self) -> None:
+        """Write to the disk, without a lasting change. Raises `PersistenceUnavailable` where that is not possible.
+
+        Called for readiness checks, at most once in 2 s.
+        """
         ...
 
 
 Value = str | int | float | bytes | None
-"""What a column holds."""
+"""A value of a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a table, in the order of their keys: of each row so many values of the first columns are its key."""
+    """Rows of a table, in the order of their keys. The first `key` values of each row are its key."""
 
     table: str
     key: int
@@ -148,26 +261,26 @@ class Rows:
 
 
 @runtime_checkable
-class Movable(Protocol):
-    """What a repository may have beside its contract, while it is open, so that `evanesce db` can do more with it.
+class TableCopy(Protocol):
+    """What a repository may implement in addition to its contract, so that `evanesce db copy` can copy its tables.
 
-    Opening it brings its schema to the newest version. Two of the same tables can be copied into each other.
+    Called while it is open, with the newest schema. Two databases with the same tables can be copied into each other.
     """
 
     @property
     def versions(self) -> tuple[int, int]:
-        """The version of the schema that was found when it was opened, 0 where there was nothing, and the present."""
+        """The schema version that was found when it was opened (0: an empty database), and the present one."""
         ...
 
     @property
     def tables(self) -> Sequence[str]:
-        """The tables, each behind those that it refers to."""
+        """The names of the tables, each after those that it refers to."""
         ...
 
     async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
-        """Give up to `count` rows of a table in the order of their keys: the first, or those behind the row `after`."""
+        """Return up to `count` rows of a table in the order of their keys: the first ones, or those after `after`."""
         ...
 
     async def write(self, rows: Rows) -> None:
-        """Add rows, all or nothing. One whose key is there already is left as it is."""
+        """Insert rows, all or nothing. A row whose key exists already is left unchanged."""
         ...

@@ -1,4 +1,4 @@
-"""What a plugin is built from, and the commands that it adds."""
+"""What a plugin receives when the server is built, and what it adds to the command line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a plugin is built from.
+    """What a plugin receives when the server is built.
 
-    `name` is its entry point's; `settings` an instance of its own model (None where it declares none); `folder` what
-    relative paths start from; `public_url` what deep links begin with, without a slash at its end.
-    `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes. `shared_port`: several processes of
-    this server listen on the same ports, by SO_REUSEPORT.
+    `name` is the name of its entry point; `settings` is an instance of its own model (None where it declares none).
+    Relative paths start from `folder`. Deep links begin with `public_url`, which has no slash at its end.
+    `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes. With `shared_port`, several
+    processes of this server listen on the same ports, by SO_REUSEPORT.
     """
 
     name: str
@@ -32,8 +32,21 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem with a plugin's settings that a deployer should correct.
+
+    `text` says on one line what is wrong, and `advice` what to do about it; neither may hold a secret. `fails` is for
+    settings with which the server is useless or not safe: it makes `evanesce check` fail.
+    """
+
+    text: str
+    advice: str
+    fails: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CliCommand:
-    """A subcommand that a plugin adds to `evanesce`; `run` gives the exit code."""
+    """A subcommand that a plugin adds to `evanesce`; `run` returns the exit code."""
 
     name: str
     help: str

@@ -1,4 +1,4 @@
-"""How frames travel: what a transport is, its connections, and the server as it sees it."""
+"""The interfaces of a transport: the transport itself, its connections, and the gateway to the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import trio
 
-from evanesce.frame import Frame, Framing
+from evanesce.addresslimits import AddressLimits
+from evanesce.delivery.frame import Frame, Framing
 from evanesce.interfaces.authentication import SignInPage
 from evanesce.interfaces.http import HttpRoute
 from evanesce.model import User
@@ -17,61 +18,72 @@ from evanesce.protocol.events import Reply, Welcome
 
 
 class Connection(Protocol):
-    """One client on a transport. Used by one session; everything but `receive` and `close` returns at once.
+    """The connection of one client. One session uses it. All methods but `receive` and `close` return at once.
 
-    `address` is the client's, without a port. `heard_at` is when anything last came from it (seconds of Trio's clock):
-    a transport that has no pings gives the present time as long as it trusts its medium.
+    `address` has no port. `local` is whether the client is on this machine and not behind a proxy; it is False where
+    the transport does not know. `heard_at` is in seconds of Trio's clock; a transport without pings returns the present
+    time while it considers the connection intact.
     """
 
     @property
     def address(self) -> str:
-        """Where the client is."""
+        """The address of the client."""
+        ...
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this machine."""
         ...
 
     @property
     def framing(self) -> Framing:
-        """How frames look on this connection."""
+        """The framing of this connection."""
         ...
 
     @property
     def heard_at(self) -> float:
-        """When anything last came from the client."""
+        """When the client last sent any data."""
         ...
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of what was written the network has not taken yet, in bytes."""
+        """How many bytes wait to be sent."""
+        ...
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """How many sent bytes the client has not acknowledged; 0 where the transport does not know."""
         ...
 
     @property
     def skipped(self) -> int:
-        """How many messages expired before the network took them."""
+        """How many messages expired before they could be sent."""
         ...
 
     async def receive(self) -> str | bytes | None:
         """Wait for the next frame: text as `str`, anything else as `bytes`; None when the client is gone.
 
-        What breaks the transport's own protocol ends the connection with the transport's own code, and gives None.
-        It is a checkpoint after a few dozens of frames that came together at the latest: ceaseless input keeps nobody
-        else waiting.
+        Data that violates the transport's protocol ends the connection with the transport's own code, and the result
+        is None. Frames that came together may be returned without a checkpoint, but only a few dozen of them, so that
+        constant input does not delay other clients.
         """
         ...
 
     def write(self, frame: Frame) -> bool:
-        """Send `frame`, at once or as soon as the network takes it; False where the outbox is full: it is not queued.
+        """Send or queue `frame`, and return True; False where the outbox is full: then it is not queued.
 
-        Never waits and never raises. What expires while it waits is never sent.
+        Never waits and never raises. A message that expires while it waits is never sent.
         """
         ...
 
     def ping(self) -> None:
-        """Ask the client for a sign of life, where the transport can."""
+        """Send a ping, where the transport has pings."""
         ...
 
     async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
-        """End the connection, after what is queued as far as the client takes it within 2 s. May be called again.
+        """Send the queued data and `goodbye`, and close the connection, after 2 s at most. May be called again.
 
-        `goodbye` goes out last, even where the outbox is full.
+        `goodbye` is sent last, even where the outbox is full.
         """
         ...
 
@@ -88,93 +100,119 @@ class Readiness:
 
     @property
     def serving(self) -> bool:
-        """Whether clients should be sent here."""
+        """Whether a load balancer should send clients to this server."""
         return self.status in ("ready", "degraded")
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A sign-in that succeeded: its `welcome`, and whether it made a new account."""
+    """A successful sign-in: its `welcome`, and whether it created an account."""
 
     reply: Welcome
     created: bool
 
 
 class Gateway(Protocol):
-    """What a transport is given: the server, as far as a transport needs it."""
+    """The server, as far as a transport needs it."""
 
     @property
     def draining(self) -> bool:
-        """Whether the server is going away: new connections are not welcome any more."""
+        """Whether the server is stopping: it refuses new connections."""
         ...
 
     async def wait_draining(self) -> None:
-        """Wait until the server is going away. A transport on a shared port stops accepting then."""
+        """Wait until the server is stopping. Then a transport on a shared port stops accepting."""
         ...
 
     @property
     def routes(self) -> Sequence[HttpRoute]:
-        """What plugins add to HTTP."""
+        """The HTTP routes of plugins."""
         ...
 
     @property
     def sign_in_pages(self) -> Sequence[SignInPage]:
-        """How the web page signs in, in the order in which it offers it."""
+        """The ways to sign in on the web page, in their order on it."""
         ...
 
-    async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
-        """Talk with a client from its first frame to its last. Never raises but `trio.Cancelled`.
+    @property
+    def address_limits(self) -> AddressLimits:
+        """The limits of each client address in this process.
 
-        `bearer` is the token of the transport's handshake, where it had one. The connection is closed afterwards.
+        A transport counts every socket that it accepts, and every request that it reads, before any further work.
         """
         ...
 
-    async def execute(self, command: Command, *, bearer: str | None, address: str) -> Reply:
-        """Do what a client without a connection asks: any command but those that need one (rooms, `ping`).
+    async def serve(
+        self, connection: Connection, *, bearer: str | None = None, connected_at: float | None = None
+    ) -> None:
+        """Serve a client from its first frame to its last, and close the connection. Raises only `trio.Cancelled`.
 
-        Raises `CommandError`.
+        `bearer` is the token of the transport's handshake, where it had one. `connected_at` is when the client
+        connected (seconds of Trio's clock; None: now), from when its time to sign in counts. The gateway counts the
+        connections of each address itself.
         """
         ...
 
-    async def sign_in(self, credential: Mapping[str, Any], *, bearer: str | None, address: str) -> SignIn:
+    async def execute(self, command: Command, *, bearer: str | None, address: str, local: bool = False) -> Reply:
+        """Execute a command of a client without a connection: any but those that need one (in rooms, and `ping`).
+
+        `address` and `local` are as in `Connection`. Raises `CommandError`.
+        """
+        ...
+
+    async def sign_in(
+        self, credential: Mapping[str, Any], *, bearer: str | None, address: str, local: bool = False
+    ) -> SignIn:
         """Exchange a credential for a token. Raises `CommandError`.
 
-        `bearer` counts where the provider takes a credential from someone who is signed in.
+        `bearer` is used by providers that accept a credential from a user who is signed in. `address` and `local` are
+        as in `Connection`.
         """
         ...
 
     async def identify(self, bearer: str | None) -> User | None:
-        """Give who a bearer token is of; None without one. Raises `CommandError` for one that is worthless."""
+        """Return the user of a bearer token; None without a token. Raises `CommandError` for an invalid token."""
         ...
 
     def admits_origin(self, origin: str) -> bool:
-        """Whether a page of `origin` may connect."""
+        """Return whether a page of `origin` may connect."""
+        ...
+
+    def admits_host(self, host: str, local_address: str) -> bool:
+        """Return whether a request with this Host header, which came to `local_address`, is meant for this server.
+
+        A transport over HTTP refuses others with 421: they may come from a web page that uses DNS rebinding.
+        """
         ...
 
     async def readiness(self) -> Readiness:
-        """Look at every outside part."""
+        """Return the state of all external services, at most 2 s old. Takes 1.5 s at most, and may be called often."""
         ...
 
     def metrics(self) -> str:
-        """Give the metrics as Prometheus text (format 0.0.4)."""
+        """Return the metrics as Prometheus text (format 0.0.4)."""
         ...
 
 
 class Transport(Protocol):
-    """How frames travel. `binds` are the addresses that the configuration gives it, as `host:port`."""
+    """A transport of frames between clients and the server. `binds` are the configured addresses, as `host:port`.
+
+    An optional attribute `reserved_paths` lists the HTTP paths that the transport serves itself, which no route of a
+    plugin may have. A path that ends in `*` stands for all paths with this beginning.
+    """
 
     @property
     def binds(self) -> Sequence[str]:
-        """Where it is going to listen."""
+        """The addresses to listen on."""
         ...
 
     async def serve(
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listen, and give every client to `gateway.serve`, until cancelled.
+        """Listen, and pass every client to `gateway.serve`, until cancelled.
 
-        Reports the URLs that it listens on as started. A client's fault never ends it. Where `Setup.shared_port` says
-        that others listen there too, it listens until the gateway is draining, and ends with its last client.
-        Raises `ConfigurationError` where it cannot listen.
+        Calls `task_status.started` with its URLs within 10 s. An error of a client never ends it. When it returns or
+        raises before the server stops, the server stops with exit code 1. With `Setup.shared_port`, it listens until
+        the gateway is draining, and returns after its last client. Raises `ConfigurationError` where it cannot listen.
         """
         ...

@@ -1,8 +1,13 @@
-"""The plugins of a server: found, checked against the hooks, asked for their parts, called while it runs."""
+"""The plugin host: finds and loads plugins, checks them against the hooks, builds the server's components, calls them.
+
+`discovery` finds and registers plugins; `contracts` checks what they provide; `components` builds the server from it;
+`containment` wraps it; `calls` calls plugins' code within its time limits; `faults` describes and counts what fails;
+`manager` is the interface of all this to the server.
+"""
 
 from __future__ import annotations
 
+from evanesce.plugins.components import Components
 from evanesce.plugins.manager import Plugins, PluginStatistics
-from evanesce.plugins.parts import Parts
 
-__all__ = ["Parts", "PluginStatistics", "Plugins"]
+__all__ = ["Components", "PluginStatistics", "Plugins"]

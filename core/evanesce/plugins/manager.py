@@ -1,156 +1,296 @@
-"""The plugins of a server, as it uses them: settings and parts before it starts, filters and observers later."""
+"""The enabled plugins of a server: what they provide before it starts, their filters and observers while it runs."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import msgspec.inspect
 import trio
+from outcome import acapture
 
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
-from evanesce.interfaces import CliCommand, Repository, Settings
+from evanesce.interfaces import CliCommand, Finding, Repository, Settings
 from evanesce.model import Draft
-from evanesce.plugins import conformance, installed, parts
-from evanesce.plugins.enabled import EnabledPlugins
-from evanesce.plugins.hookcalls import HookCalls, HookFailed
-from evanesce.plugins.parts import Parts
+from evanesce.plugins import components, discovery
+from evanesce.plugins.calls import CallNursery, PluginCalls
+from evanesce.plugins.components import Components
+from evanesce.plugins.contracts import check_filtered, command_problem, is_async_hook
+from evanesce.plugins.discovery import PluginRegistry
+from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
+
+log = logging.getLogger(__name__)
+
+HOOK_SECONDS = 2.0
+"""How long a plugin may take for one message or event."""
+
+MOST_WAITING = 1_000
+"""How many events may wait for one plugin; further ones are dropped and counted."""
+
+T = TypeVar("T")
+
+HookCaller = Callable[..., list[Awaitable[Any]]]
+"""Calls a hook of one plugin: returns a list of one awaitable."""
 
 _FILTER = "evanesce_filter_message"
 
 
 @dataclass(frozen=True, slots=True)
 class PluginStatistics:
-    """What became of one plugin's hooks at run time.
+    """Counts of one plugin's calls and events while the server runs.
 
-    `failed` calls raised or took too long; `waiting` events have yet to be told; `dropped` ones never will be.
+    `failed` calls raised, took too long or broke the contract; `blocked` ones blocked the event loop; `hanging` ones
+    were abandoned and still run. `waiting` events have yet to be delivered; `dropped` ones never will be.
     """
 
     failed: int
+    blocked: int
+    hanging: int
     waiting: int
     dropped: int
+
+
+class RunTimeHooks:
+    """The hooks of one plugin that are called while the server runs, and the queue of its events.
+
+    `hooks` has for each hook its name in the log, with its place in the plugin's code, and the function that calls it.
+    `dropped` counts the events for which the queue had no room.
+    """
+
+    def __init__(self, calls: PluginCalls, hooks: Mapping[str, tuple[str, HookCaller]]) -> None:
+        self.dropped = 0
+        self._calls = calls
+        self._hooks = hooks
+        self._send, self._receive = trio.open_memory_channel[tuple[str, Mapping[str, Any]]](MOST_WAITING)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait in the queue."""
+        return self._send.statistics().current_buffer_used
+
+    def has(self, hook: str) -> bool:
+        """Return whether the plugin implements `hook`."""
+        return hook in self._hooks
+
+    async def call(
+        self,
+        hook: str,
+        arguments: Mapping[str, Any],
+        accept: Callable[[Any], T],
+        passing: tuple[type[Exception], ...] = (),
+    ) -> T:
+        """Call `hook`, and return what `accept` returns for its result; see `PluginCalls.call`."""
+        name, caller = self._hooks[hook]
+
+        async def called() -> Any:
+            [awaitable] = caller(**arguments)
+            return await awaitable
+
+        return await self._calls.call(name, called, accept, seconds=HOOK_SECONDS, passing=passing)
+
+    def enqueue(self, hook: str, arguments: Mapping[str, Any]) -> None:
+        """Queue an event for `run`; drop it where the queue is full or closed."""
+        try:
+            self._send.send_nowait((hook, arguments))
+        except trio.ClosedResourceError:
+            self.dropped += 1  # the server is about to end
+        except trio.WouldBlock:
+            self.dropped += 1
+            if is_logged(self.dropped):
+                log.warning("plugin %s: %d events dropped: it is too slow", self._calls.plugin, self.dropped)
+
+    def close(self) -> None:
+        """Take no more events. `run` ends after those that wait."""
+        self._send.close()
+
+    async def run(self) -> None:
+        """Call the plugin's hook for each event, one after the other, until `close`."""
+        async for hook, arguments in self._receive:
+            try:
+                await self.call(hook, arguments, accept=lambda result: None)
+            except PluginFailed:
+                continue  # it has been logged: an observer that fails misses this one event
 
 
 class Plugins:
     """The enabled plugins. Made by `Plugins.load`; used by one server."""
 
     def __init__(self, plugins: Mapping[str, object]) -> None:
-        self._plugins = EnabledPlugins(plugins)
+        self._registry = PluginRegistry(plugins)
         self._content_bytes = math.inf
-        self._running = {name: HookCalls(name, self._run_time_calls(name)) for name in self._plugins.names}
-        self._filters = [calls for calls in self._running.values() if calls.has(_FILTER)]
+        self._nursery = CallNursery()
+        self._calls = {name: PluginCalls(name, self._nursery) for name in self._registry.names}
+        self._hooks = {name: RunTimeHooks(self._calls[name], self._callers(name)) for name in self._registry.names}
+        self._delivered = trio.Event()
+        self._filters = [hooks for hooks in self._hooks.values() if hooks.has(_FILTER)]
 
     @classmethod
     def load(cls, names: Sequence[str], extra: Mapping[str, object] | None = None) -> Plugins:
-        """Import the plugins `names`, in order; `extra` has objects that stand for entry points of their names.
+        """Import the plugins `names`, in order. An object in `extra` replaces the entry point of its name.
 
         Raises `ConfigurationError` for a name that is not installed, `PluginError` for what cannot be loaded.
         """
         given = extra or {}
-        return cls({name: given[name] if name in given else installed.load(name) for name in names})
+        return cls({name: given[name] if name in given else discovery.load(name) for name in names})
 
     @property
     def names(self) -> tuple[str, ...]:
         """The plugins' names, in order."""
-        return self._plugins.names
+        return self._registry.names
 
     def hooks(self, name: str) -> tuple[str, ...]:
-        """Give the names of the hooks that a plugin implements."""
-        return self._plugins.hooks(name)
+        """Return the names of the hooks that a plugin implements."""
+        return self._registry.hooks(name)
 
-    # Before it runs
+    # Before the server starts
 
     def settings(self) -> dict[str, Settings | None]:
-        """Ask each plugin for the model of its table; None where it takes no settings."""
+        """Return the model of each plugin's table; None where the plugin takes no settings."""
         models: dict[str, Settings | None] = {}
-        for name in self._plugins.names:
+        for name in self._registry.names:
             models[name] = None
             if "evanesce_settings" in self.hooks(name):
-                model = self._plugins.ask(name, "evanesce_settings")
+                model = self._registry.call(name, "evanesce_settings")
                 if not (isinstance(model, type) and issubclass(model, msgspec.Struct)):
-                    raise PluginError(name, "evanesce_settings gave no msgspec.Struct")
-                try:
-                    msgspec.inspect.type_info(model)
-                except (TypeError, NameError) as error:  # a type that msgspec does not know, a name that is not there
-                    raise PluginError(name, f"evanesce_settings gave a model that cannot be used: {error}") from error
+                    raise PluginError(name, "evanesce_settings must return a subclass of msgspec.Struct")
+                _check_model(name, model)
                 models[name] = model
         return models
 
     def cli_commands(self, name: str) -> Sequence[CliCommand]:
-        """Ask a plugin for its subcommands."""
-        return self._plugins.ask_for_several(name, "evanesce_cli_commands", CliCommand)
+        """Return the subcommands that a plugin adds."""
+        commands = self._registry.call_for_sequence(name, "evanesce_cli_commands", CliCommand)
+        for command in commands:
+            problem = command_problem(command)
+            if problem is not None:
+                raise PluginError(name, problem)
+        return commands
 
-    def build(self, config: Config, folder: Path) -> Parts:
-        """Ask every plugin for its parts; see `evanesce.plugins.parts.build`."""
+    def build(self, config: Config, folder: Path) -> Components:
+        """Return the components of all plugins; see `evanesce.plugins.components.build`."""
         self._content_bytes = config.messages.content_bytes
-        return parts.build(self._plugins, config, folder)
+        return components.build(self._registry, self._calls, config, folder)
+
+    def findings(self, config: Config, folder: Path, exposed: Sequence[str]) -> list[tuple[str, Finding]]:
+        """Return every plugin's findings about its settings, each with the plugin's name. Called after `build`."""
+        return components.findings(self._registry, config, folder, exposed)
 
     def repository(self, config: Config, folder: Path, name: str | None = None) -> Repository:
-        """Ask for the repository alone: of the one plugin that has one, or of plugin `name`. Raises as `build` does."""
-        return parts.repository(self._plugins, name or parts.repository_plugin(self._plugins), config, folder)
+        """Return the repository alone: that of plugin `name`, or (None) that of the one plugin that provides one.
 
-    # While it runs
+        Raises as `build` does.
+        """
+        owner = name or components.repository_plugin(self._registry)
+        return components.repository(self._registry, owner, config, folder)
+
+    # While the server runs
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether any plugin filters messages."""
+        return bool(self._filters)
 
     async def filter_message(self, draft: Draft) -> Draft:
-        """Show a message to every filter, in order; give it with the content that they leave it.
+        """Call every filter for a message, in order, and return it with the content that they leave.
 
         Raises `Rejected` where a plugin refuses it, and `CommandError` `internal` where one fails.
         """
-        for calls in self._filters:
+        accept = functools.partial(check_filtered, most_bytes=self._content_bytes)
+        for hooks in self._filters:
             try:
-                changed = await calls.call(_FILTER, {"draft": draft}, accept=self._accept, passing=(Rejected,))
-            except HookFailed:
+                changed = await hooks.call(_FILTER, {"draft": draft}, accept=accept, passing=(Rejected,))
+            except PluginFailed:
                 raise CommandError(
-                    ErrorCode.INTERNAL, "A plugin could not look at the message. Try again in a moment."
+                    ErrorCode.INTERNAL, "A plugin could not check the message. Try again in a moment."
                 ) from None
             if changed is not None:
                 draft = msgspec.structs.replace(draft, content=changed)
         return draft
 
     def observe(self, hook: str, **arguments: object) -> None:
-        """Let every observer know that something happened, soon: `hook` is the name of one of the watching hooks.
+        """Queue an event for every observer, and return at once. `hook` is the name of an observer's hook."""
+        for hooks in self._hooks.values():
+            if hooks.has(hook):
+                hooks.enqueue(hook, arguments)
 
-        Returns at once.
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the calls of all plugins, and deliver events to the observers, until cancelled.
+
+        Every other coroutine of this class, and every component, needs it.
         """
-        for calls in self._running.values():
-            if calls.has(hook):
-                calls.tell(hook, arguments)
-
-    async def run_observers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell the observers what happens, each in a task of its own, until `close_observers` or cancelled."""
         async with trio.open_nursery() as nursery:
-            for calls in self._running.values():
-                nursery.start_soon(calls.run)
+            await nursery.start(self._nursery.run)
+            nursery.start_soon(self._deliver_events)
             task_status.started()
 
-    def close_observers(self) -> None:
-        """Take no more events: `run_observers` ends when those that wait have been told."""
-        for calls in self._running.values():
-            calls.close()
+    async def around(self, work: Callable[[], Awaitable[T]], leave: Callable[[Callable[[], T]], NoReturn]) -> T:
+        """Run `work` while `run` runs, and return its result.
+
+        Where a plugin's code does not end, because it shields itself, the event loop cannot end either. Then `leave`
+        ends the process; its argument is a function that returns or raises the result.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.run)
+            result = await acapture(work)
+            if hanging := await self._nursery.stop():
+                log.error("the process ends though these calls do not: %s", ", ".join(hanging))
+                leave(result.unwrap)
+            nursery.cancel_scope.cancel()
+        return result.unwrap()
+
+    async def _deliver_events(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for hooks in self._hooks.values():
+                nursery.start_soon(hooks.run)
+        self._delivered.set()
+
+    async def finish_events(self, seconds: float) -> None:
+        """Take no more events, and wait at most `seconds` until those that wait have been delivered."""
+        for hooks in self._hooks.values():
+            hooks.close()
+        with trio.move_on_after(seconds):
+            await self._delivered.wait()
+
+    def calls(self, name: str) -> PluginCalls:
+        """Return the object that calls a plugin's code, for its transport."""
+        return self._calls[name]
 
     def statistics(self) -> dict[str, PluginStatistics]:
-        """Say what became of each plugin's hooks at run time."""
+        """Return the counts of each plugin's calls and events."""
         return {
-            name: PluginStatistics(failed=calls.failed, waiting=calls.waiting, dropped=calls.dropped)
-            for name, calls in self._running.items()
+            name: PluginStatistics(
+                failed=self._calls[name].faults.failed,
+                blocked=self._calls[name].faults.blocked,
+                hanging=self._calls[name].faults.hanging,
+                waiting=hooks.waiting,
+                dropped=hooks.dropped,
+            )
+            for name, hooks in self._hooks.items()
         }
 
-    def _accept(self, draft: object) -> str | None:
-        """Give the content that a filter gave; raise where it broke its contract."""
-        if draft is None:
-            return None
-        if not isinstance(draft, Draft):
-            raise TypeError("a filter gives a Draft or None")
-        if len(draft.content.encode()) > self._content_bytes or not draft.content.strip():
-            raise ValueError("a filter gave content that is empty or too long")
-        return draft.content
-
-    def _run_time_calls(self, name: str) -> dict[str, Any]:
+    def _callers(self, name: str) -> dict[str, tuple[str, Any]]:
+        """Return the plugin's hooks for `RunTimeHooks`."""
         return {
-            hook: self._plugins.caller(name, hook) for hook in self._plugins.hooks(name) if conformance.is_async(hook)
+            hook: (f"{hook} ({self._registry.place(name, hook)})", self._registry.caller(name, hook))
+            for hook in self._registry.hooks(name)
+            if is_async_hook(hook)
         }
+
+
+def _check_model(name: str, model: type[msgspec.Struct]) -> None:
+    """Raise `PluginError` for a model with a type that msgspec does not know, or with an undefined name."""
+
+    def look() -> None:
+        try:
+            msgspec.inspect.type_info(model)
+        except (TypeError, NameError) as error:
+            raise PluginError(name, f"evanesce_settings returned a model that cannot be used: {error}") from error
+
+    call_sync(name, "evanesce_settings returned a model that cannot be used", look)

@@ -1,13 +1,15 @@
-"""Frames: from a client's bytes to a command, from replies and events to bytes.
+"""Decode a client's frames to commands, and encode replies and events.
 
-Malformed JSON costs no more than well-formed: nesting is bounded before anything recurses, and what a command
-does not name is skipped, not built.
+Malformed JSON costs no more than well-formed JSON: the nesting is bounded before a parser recurses, and fields that a
+command does not have are skipped without building their values.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias, get_args
 
 import msgspec
@@ -22,9 +24,18 @@ FRAME_BYTES = 256 * 1024
 MAX_DEPTH = 32
 """The deepest nesting of a client's frame."""
 
+MAX_VALUES = 1_000
+"""How many values a credential or a challenge may have.
+
+The server keeps them while it waits for an identity provider, and an empty list of three bytes takes 64 in memory.
+"""
+
 _Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | float | bool | None"
 
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = b"[{]}"
+_OTHERS = bytes(set(range(256)).difference(_BRACKETS))
+_STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 
@@ -38,33 +49,59 @@ _encoder = msgspec.json.Encoder()
 
 
 class Undecodable(CommandError):
-    """A frame that is no command; `ref` is the frame's own, where it has a lawful one."""
+    """A frame that is not a valid command. `ref` is that of the frame, if it has a valid one."""
 
     def __init__(self, code: ErrorCode, message: str, *, field: str | None = None, ref: Ref | None = None) -> None:
         super().__init__(code, message, field=field)
         self.ref = ref
 
 
-def decode(frame: str | bytes) -> AnyCommand:
-    """Read one frame, as text (`str`); anything binary (`bytes`) is no frame of this protocol.
+class _Head(msgspec.Struct):
+    """The fields that every command has. The others are skipped."""
 
-    Raises `Undecodable`: `bad_frame`, `unknown_type`, or `bad_request` with the field.
+    type: str
+    ref: Ref | None = None
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def decode(frame: str | bytes) -> AnyCommand:
+    """Decode one frame. A text frame is a `str`; a binary one (`bytes`) is not part of this protocol.
+
+    Raises `Undecodable` with `bad_frame`, `unknown_type`, or `bad_request` and the field.
     """
     if isinstance(frame, bytes):
-        raise Undecodable(ErrorCode.BAD_FRAME, "A frame is text, not binary: one JSON object.")
-    if _nested_too_deep(frame):
-        raise Undecodable(ErrorCode.BAD_FRAME, f"A frame nests at most {MAX_DEPTH} deep.")
+        raise Undecodable(ErrorCode.BAD_FRAME, "A frame must be text, not binary: one JSON object.")
+    if nests_deeper(frame, MAX_DEPTH):
+        raise Undecodable(ErrorCode.BAD_FRAME, f"A frame may be nested at most {MAX_DEPTH} levels deep.")
+    # Many values are refused before they take memory. Commas and brackets within texts count too.
+    if frame.count(",") + frame.count("[") + frame.count("{") > MAX_VALUES:
+        _refuse_many_values(frame)
     try:
         command = _any_command.decode(frame)
     except msgspec.ValidationError:
         raise _explain(frame) from None
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise Undecodable(ErrorCode.BAD_FRAME, "A frame is one JSON object.") from None
+        raise Undecodable(ErrorCode.BAD_FRAME, "A frame must be one JSON object.") from None
     return _with_request(command, frame) if isinstance(command, Challenge) else command
 
 
+def _refuse_many_values(frame: str) -> None:
+    """Raise `Undecodable` for a frame with many values, if its command is one that keeps them."""
+    try:
+        head = _head.decode(frame)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return  # `decode` refuses it for its own error
+    if head.type in ("hello", "challenge"):
+        field = "credential" if head.type == "hello" else None
+        raise Undecodable(
+            ErrorCode.BAD_REQUEST, f"At most {MAX_VALUES} values are allowed here.", field=field, ref=head.ref
+        )
+
+
 def _with_request(command: Challenge, frame: str) -> Challenge:
-    """Add to a challenge what its provider asks for: all the fields beside the protocol's own."""
+    """Add the fields for the provider to a challenge: all that are not the protocol's own."""
     try:
         fields = _challenge.decode(frame)
     except msgspec.ValidationError as error:
@@ -73,53 +110,40 @@ def _with_request(command: Challenge, frame: str) -> Challenge:
     return msgspec.structs.replace(command, request=request)
 
 
-def _nested_too_deep(frame: str) -> bool:
-    if frame.count("{") + frame.count("[") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for token in _TOKENS.finditer(frame):
-        mark = token.group()
-        if mark in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif mark in "]}":
-            depth -= 1
-    return False
-
-
 def _explain(frame: str) -> Undecodable:
-    """Say what is wrong with a frame that is JSON but no command."""
+    """Return the error for a frame that is not a valid command."""
     try:
         fields = _object.decode(frame)
     except (msgspec.DecodeError, ValueError):
-        return Undecodable(ErrorCode.BAD_FRAME, "A frame is one JSON object.")
+        return Undecodable(ErrorCode.BAD_FRAME, "A frame must be one JSON object.")
     ref: Ref | None = None
     if "ref" in fields:
         try:
             ref = msgspec.json.decode(fields["ref"], type=Ref)
         except (msgspec.DecodeError, ValueError):
-            message = "`ref` is a text of 1 to 64 characters or an integer of at most 53 bits."
+            message = "`ref` must be a text of 1 to 64 characters or an integer of at most 53 bits."
             return Undecodable(ErrorCode.BAD_REQUEST, message, field="ref")
     try:
         kind = msgspec.json.decode(fields.get("type", b"null"), type=str)
     except (msgspec.DecodeError, ValueError):
-        return Undecodable(ErrorCode.BAD_REQUEST, "`type` names the command, as text.", field="type", ref=ref)
+        return Undecodable(
+            ErrorCode.BAD_REQUEST, "`type` must be the name of a command, as text.", field="type", ref=ref
+        )
     decoder = _commands.get(kind)
     if decoder is None:
-        return Undecodable(ErrorCode.UNKNOWN_TYPE, "There is no such command.", ref=ref)
+        return Undecodable(ErrorCode.UNKNOWN_TYPE, "There is no command of this type.", ref=ref)
     try:
         decoder.decode(frame)
     except msgspec.ValidationError as error:
         field = field_of(error)
         return Undecodable(ErrorCode.BAD_REQUEST, wording(error), field=field, ref=ref)
     except (msgspec.DecodeError, ValueError):
-        return Undecodable(ErrorCode.BAD_FRAME, "A frame is one JSON object.", ref=ref)
-    raise AssertionError("a frame was refused as any command and taken as its own")
+        return Undecodable(ErrorCode.BAD_FRAME, "A frame must be one JSON object.", ref=ref)
+    raise AssertionError("a frame was refused as any command, but accepted as its own")
 
 
 def field_of(error: msgspec.ValidationError, within: str = "") -> str:
-    """Name the field that `error` is about by its path, below `within`; msgspec has it in the message alone."""
+    """Return the path of the field of `error`, below `within`. msgspec has it only in the message."""
     text = str(error)
     path = match.group(1).removesuffix("[...]") if (match := _FIELD.search(text)) else ""
     if missing := _MISSING.search(text):
@@ -128,19 +152,36 @@ def field_of(error: msgspec.ValidationError, within: str = "") -> str:
 
 
 def wording(error: msgspec.ValidationError) -> str:
-    """Say what `error` says, without the path; msgspec's messages name types and bounds, never values."""
+    """Return the message of `error` without the path, and without the value that msgspec repeats from the frame."""
     if "matching regex" in str(error):
-        return "Expected a UUID in lower-case text."
+        return "Expected a UUID as lower-case text."
+    if str(error).startswith("Invalid enum value"):
+        return "Expected one of the allowed values."
     return f"{str(error).split(' - at `$', 1)[0].rstrip('.')}."
 
 
+def nests_deeper(text: str, limit: int) -> bool:
+    """Return whether arrays and objects are nested deeper than `limit` in `text`, which need not be JSON.
+
+    The answer is exact up to the first position where the text is not JSON any more, and no parser reads further. Each
+    step is one pass over the text in C, so the cost is linear, whatever the text looks like.
+    """
+    if text.count("{") + text.count("[") <= limit:
+        return False
+    # Without escapes, text is inside a string after every odd quote, and an unclosed string ends with the text.
+    unescaped = text.encode(errors="replace").replace(rb"\\", b"").replace(rb"\"", b"")
+    outside = b"".join(unescaped.split(b'"')[::2])
+    depths = accumulate(array("b", outside.translate(_STEPS, _OTHERS)))
+    return max(depths, default=0) > limit
+
+
 def encode(events: Sequence[Event]) -> bytes:
-    """Write one frame: a JSON array of replies and events in order. It does not look at its size."""
+    """Encode one frame: a JSON array of replies and events in order. The size is not checked."""
     return b"[" + b",".join(encode_one(event) for event in events) + b"]"
 
 
 def encode_one(event: Event) -> bytes:
-    """Write one reply or event as JSON."""
+    """Encode one reply or event as JSON."""
     if isinstance(event, ChallengeReply):
         head: dict[str, Any] = {"type": "challenge"} if event.ref is None else {"type": "challenge", "ref": event.ref}
         return _encoder.encode(head | event.fields)
@@ -148,7 +189,7 @@ def encode_one(event: Event) -> bytes:
 
 
 def bare(reply: Reply) -> dict[str, Any]:
-    """Give a reply as HTTP has it: the same object without `type` and `ref`."""
+    """Return a reply as it is sent over HTTP: the same object without `type` and `ref`."""
     if isinstance(reply, ChallengeReply):
         return reply.fields
     fields: dict[str, _Json] = msgspec.to_builtins(reply)
@@ -156,7 +197,7 @@ def bare(reply: Reply) -> dict[str, Any]:
 
 
 def _without_names(value: _Json) -> _Json:
-    """Take `type` and `ref` out of an object, and out of those in a list in it."""
+    """Remove `type` and `ref` from an object, and from the objects in it."""
     if isinstance(value, list):
         return [_without_names(item) for item in value]
     if isinstance(value, dict):
@@ -165,7 +206,7 @@ def _without_names(value: _Json) -> _Json:
 
 
 def error_reply(error: CommandError, command: Command | None = None) -> Error:
-    """Give `error` as the reply to `command`, or to the frame that it could not read."""
+    """Return `error` as the reply to `command`, or to the frame that could not be decoded."""
     ref = error.ref if isinstance(error, Undecodable) else command.ref if command is not None else None
     return Error(
         ref=ref,

@@ -1,4 +1,4 @@
-"""The commands of protocol version 1: what a client may ask for, with the ranges of each field."""
+"""The commands of protocol version 1, with the types and ranges of their fields."""
 
 from __future__ import annotations
 
@@ -8,75 +8,75 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 Ref = Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
-"""What a client names a command with, so as to know its reply: text, or an integer of at most 53 bits."""
+"""The name that a client gives a command, and finds in the reply: text, or an integer of at most 53 bits."""
 
 UUID = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
-"""An id: a UUID in lower-case text."""
+"""An id: a UUID as lower-case text."""
 
 Opaque = Annotated[str, Meta(max_length=256)]
-"""Something that the server gave and takes back: a cursor, a page."""
+"""A value that the server has sent, and that the client sends back unchanged: a cursor, the next page."""
 
 
 class Command(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", rename="camel"):
-    """What every command may carry."""
+    """The base of all commands."""
 
     ref: Ref | None = None
 
 
 class Hello(Command, tag="hello", kw_only=True, frozen=True):
-    """Sign in on this connection, with a token, a credential, or what the transport's handshake gave."""
+    """Sign in on this connection, with a token, a credential, or the data of the transport's handshake."""
 
     token: Annotated[str, Meta(max_length=4096)] | None = None
     credential: dict[str, Any] | None = None
 
 
 class Challenge(Command, tag="challenge", kw_only=True, frozen=True):
-    """Ask an identity provider for what its credential must answer; `request` is all that the client sent."""
+    """Request a challenge from an identity provider. `request` has the fields for the provider."""
 
     provider: str
-    # No field of this name is on the wire: `codec.decode` puts here what stands beside the protocol's own.
+    # Not a field of the protocol: `codec.decode` puts all fields here that are not the protocol's own.
     request: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name="")
 
 
 class Refresh(Command, tag="refresh", kw_only=True, frozen=True):
-    """Ask for a token that lasts longer."""
+    """Request a new token that is valid for longer."""
 
 
 class SignOut(Command, tag="sign_out", kw_only=True, frozen=True):
-    """Make this sign-in worthless."""
+    """Revoke all tokens of this sign-in."""
 
 
 class CreateRoom(Command, tag="create_room", kw_only=True, frozen=True):
-    """Open a room."""
+    """Create a room."""
 
 
 class GetRoom(Command, tag="room", kw_only=True, frozen=True):
-    """Look at a room."""
+    """Request the data of a room."""
 
     room_id: UUID
 
 
 class ListRooms(Command, tag="rooms", kw_only=True, frozen=True):
-    """List the caller's own rooms, newest first; `after` is the `next` of the page before."""
+    """List the rooms that the user has created, newest first. `after` is the `next` of the previous page."""
 
     after: Opaque | None = None
 
 
 class Join(Command, tag="join", kw_only=True, frozen=True):
-    """Come into a room; `since` is the last cursor that this client has of it."""
+    """Join a room. `since` is the last cursor of this room that the client has."""
 
     room_id: UUID
     since: Opaque | None = None
 
 
 class Leave(Command, tag="leave", kw_only=True, frozen=True):
-    """Go out of a room."""
+    """Leave a room."""
 
     room_id: UUID
 
 
 class Send(Command, tag="send", kw_only=True, frozen=True):
-    """Say something in a room."""
+    """Send a message to a room."""
 
     room_id: UUID
     content: str
@@ -84,47 +84,47 @@ class Send(Command, tag="send", kw_only=True, frozen=True):
 
 
 class Unsend(Command, tag="unsend", kw_only=True, frozen=True):
-    """Take back one's own message."""
+    """Take back a message of this user."""
 
     room_id: UUID
     message_id: UUID
 
 
 class Typing(Command, tag="typing", kw_only=True, frozen=True):
-    """Show the others that one is writing."""
+    """Show the other members that this user is typing."""
 
     room_id: UUID
 
 
 class Members(Command, tag="members", kw_only=True, frozen=True):
-    """Ask who is in a room."""
+    """Request the members of a room."""
 
     room_id: UUID
 
 
 class CloseRoom(Command, tag="close_room", kw_only=True, frozen=True):
-    """End one's own room for everyone."""
+    """Close a room that this user has created."""
 
     room_id: UUID
 
 
 class GetProfile(Command, tag="profile", kw_only=True, frozen=True):
-    """Ask what is kept of oneself."""
+    """Request the data of this user's account."""
 
 
 class UpdateProfile(Command, tag="update_profile", kw_only=True, frozen=True):
-    """Change one's name or address; an `email` of null clears it."""
+    """Change the display name or the mail address of this user. An `email` of null removes the address."""
 
     display_name: str | UnsetType = UNSET
     email: str | UnsetType | None = UNSET
 
 
 class ForgetMe(Command, tag="forget_me", kw_only=True, frozen=True):
-    """Erase one's account."""
+    """Erase this user's account."""
 
 
 class Ping(Command, tag="ping", kw_only=True, frozen=True):
-    """Ask for the time."""
+    """Request the time of the store."""
 
 
 AnyCommand = (

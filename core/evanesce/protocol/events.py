@@ -1,4 +1,4 @@
-"""The replies and events of protocol version 1: what the server tells a client."""
+"""The replies and events of protocol version 1, which the server sends to a client."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from evanesce.protocol.commands import Ref
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", rename="camel", omit_defaults=True):
-    """What the server says unasked."""
+    """The base of all events, which the server sends without a request."""
 
 
 class Reply(Event, kw_only=True, frozen=True):
-    """What the server answers; `ref` is the command's."""
+    """The base of all replies. `ref` is that of the command."""
 
     ref: Ref | None = None
 
 
 class Member(msgspec.Struct, frozen=True, rename="camel"):
-    """A person in a room."""
+    """A user in a room."""
 
     user_id: str
     display_name: str
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
-    """What a client must keep to: bytes, messages and rooms."""
+    """The limits that apply to a client: sizes, numbers and rates. Those that do not apply are left out."""
 
     content_bytes: int
     frame_bytes: int
@@ -37,13 +37,24 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     rooms_per_connection: int
     messages_per_second: float
     burst: int
+    commands_per_second: float | UnsetType = UNSET
+    joins_per_second: float | UnsetType = UNSET
+    members_per_second: float | UnsetType = UNSET
+    renames_per_minute: int | UnsetType = UNSET
+    rooms_per_hour: int | UnsetType = UNSET
+    rooms_per_user: int | UnsetType = UNSET
+    connections_per_user: int | UnsetType = UNSET
+    connections_per_address: int | UnsetType = UNSET
+    handshakes_per_second: float | UnsetType = UNSET
+    commands_before_hello: float | UnsetType = UNSET
+    sign_ins_per_minute: int | UnsetType = UNSET
 
 
 # Events
 
 
 class MessageEvent(Event, tag="message", kw_only=True, frozen=True):
-    """A message, to every member; `cursor` is its position."""
+    """A message, sent to every member. `cursor` is its position in the room."""
 
     room_id: str
     message_id: str
@@ -56,14 +67,14 @@ class MessageEvent(Event, tag="message", kw_only=True, frozen=True):
 
 
 class Unsent(Event, tag="unsent", kw_only=True, frozen=True):
-    """A message was taken back by its sender."""
+    """The sender took a message back."""
 
     room_id: str
     message_id: str
 
 
 class MemberJoined(Event, tag="member_joined", kw_only=True, frozen=True):
-    """A user's first connection came into the room."""
+    """The first connection of a user joined the room."""
 
     room_id: str
     user_id: str
@@ -72,7 +83,7 @@ class MemberJoined(Event, tag="member_joined", kw_only=True, frozen=True):
 
 
 class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
-    """A user's last connection left the room."""
+    """The last connection of a user left the room."""
 
     room_id: str
     user_id: str
@@ -80,7 +91,7 @@ class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
 
 
 class MemberUpdated(Event, tag="member_updated", kw_only=True, frozen=True):
-    """A member changed the name."""
+    """A member changed their display name."""
 
     room_id: str
     user_id: str
@@ -88,42 +99,42 @@ class MemberUpdated(Event, tag="member_updated", kw_only=True, frozen=True):
 
 
 class MemberCount(Event, tag="member_count", kw_only=True, frozen=True):
-    """In place of the three above, at most once a second, above the roster size."""
+    """Sent in place of the three above in a room above the roster size, at most once a second."""
 
     room_id: str
     member_count: int
 
 
 class TypingEvent(Event, tag="typing", kw_only=True, frozen=True):
-    """Somebody is writing."""
+    """A member is typing."""
 
     room_id: str
     user_id: str
 
 
 class Skipped(Event, tag="skipped", kw_only=True, frozen=True):
-    """Messages that expired while they waited for this slow client."""
+    """Messages expired while they waited for this slow client."""
 
     room_id: str
     count: int
 
 
 class Gap(Event, tag="gap", kw_only=True, frozen=True):
-    """The server itself may have lost messages for this room: join again with this `since`."""
+    """The server may have lost messages of this room. The client has to join again with this `since`."""
 
     room_id: str
     since: str
 
 
 class RoomClosed(Event, tag="room_closed", kw_only=True, frozen=True):
-    """The room is gone."""
+    """The room was closed."""
 
     room_id: str
     reason: str
 
 
 class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
-    """The server is about to close the connection; `reconnect_after` is in seconds."""
+    """The server is going to close the connection. `reconnect_after` is in seconds."""
 
     code: int
     reason: str
@@ -135,7 +146,7 @@ class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
 
 
 class Welcome(Reply, tag="welcome", kw_only=True, frozen=True):
-    """The answer to `hello`."""
+    """The reply to `hello`."""
 
     user_id: str
     display_name: str
@@ -148,24 +159,24 @@ class Welcome(Reply, tag="welcome", kw_only=True, frozen=True):
 
 
 class ChallengeReply(Reply, tag="challenge", kw_only=True, frozen=True):
-    """What the provider gives; its fields stand beside `type` and `ref` on the wire (`codec.encode` sees to it)."""
+    """The provider's challenge. `codec.encode_one` writes its fields beside `type` and `ref`."""
 
     fields: dict[str, Any]
 
 
 class TokenReply(Reply, tag="token", kw_only=True, frozen=True):
-    """A token that lasts longer."""
+    """A new token that is valid for longer."""
 
     token: str
     token_expires_at: Timestamp
 
 
 class Ok(Reply, tag="ok", kw_only=True, frozen=True):
-    """Done."""
+    """The command was carried out."""
 
 
 class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
-    """A room."""
+    """The data of a room."""
 
     room_id: str
     created_by: str
@@ -176,14 +187,14 @@ class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
 
 
 class RoomsReply(Reply, tag="rooms", kw_only=True, frozen=True):
-    """A page of rooms; give `next` as `after` for the one behind it."""
+    """A page of rooms. For the following page, send `next` as `after`."""
 
     rooms: list[RoomReply]
     next: str | UnsetType = UNSET
 
 
 class Joined(Reply, tag="joined", kw_only=True, frozen=True):
-    """The answer to `join`; a `missed` of None goes out as null: it cannot be known."""
+    """The reply to `join`. A `missed` of None, sent as null, means that the number is unknown."""
 
     room_id: str
     session_id: str
@@ -197,13 +208,13 @@ class Joined(Reply, tag="joined", kw_only=True, frozen=True):
 
 
 class Left(Reply, tag="left", kw_only=True, frozen=True):
-    """The answer to `leave`."""
+    """The reply to `leave`."""
 
     room_id: str
 
 
 class Sent(Reply, tag="sent", kw_only=True, frozen=True):
-    """The store has the message under its TTL."""
+    """The store has the message with its TTL."""
 
     room_id: str
     message_id: str
@@ -213,7 +224,7 @@ class Sent(Reply, tag="sent", kw_only=True, frozen=True):
 
 
 class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
-    """Who is in the room; `members` is left out above the roster size."""
+    """The members of a room. `members` is left out above the roster size."""
 
     room_id: str
     members: list[Member] | UnsetType = UNSET
@@ -221,22 +232,23 @@ class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
 
 
 class ProfileReply(Reply, tag="profile", kw_only=True, frozen=True):
-    """What is kept of the caller."""
+    """The data of the user's account. `account_code` is set if the identity provider has registered one."""
 
     user_id: str
     display_name: str
     email: str | UnsetType = UNSET
+    account_code: str | UnsetType = UNSET
     created_at: Timestamp
 
 
 class Pong(Reply, tag="pong", kw_only=True, frozen=True):
-    """The store's time."""
+    """The time of the store."""
 
     server_time: Timestamp
 
 
 class Error(Reply, tag="error", kw_only=True, frozen=True):
-    """A command was refused; `message` is for a person."""
+    """A command was refused. `message` is for people."""
 
     code: str
     message: str

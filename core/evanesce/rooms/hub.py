@@ -1,4 +1,4 @@
-"""The Hub: which rooms run on this server, which sessions there are; it starts rooms and outlives their faults."""
+"""The Hub: the registry of the rooms that run on this server, and of its sessions; it starts and supervises rooms."""
 
 from __future__ import annotations
 
@@ -9,37 +9,47 @@ from typing import Protocol
 
 import trio
 
+from evanesce.context import ServerContext
 from evanesce.errors import CloseCode, StoreUnavailable
 from evanesce.logs import folded
-from evanesce.rooms.inbox import InboxClosed
-from evanesce.rooms.requests import Rename, RoomRequest
+from evanesce.rooms.requests import RenameRequest
 from evanesce.rooms.room import Room
-from evanesce.rooms.surroundings import Surroundings
-from evanesce.store.base import Notice, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
 
 logger = logging.getLogger(__name__)
 
+RENAMED_AT_ONCE = 2
+"""How many rooms are sent a name at once: each costs a round trip to the store, and a frame for each of its members."""
+
+RENAME_PAUSE_SECONDS = 0.01
+"""The pause before the next rooms, in which other tasks run."""
+
 
 class HubSession(Protocol):
-    """A session, as the Hub sees it: somebody who has signed in, on one connection."""
+    """A session, as the Hub sees it: a user who has signed in on one connection."""
 
     @property
     def user_id(self) -> str:
-        """Who it is."""
+        """The user's id."""
+        ...
+
+    @property
+    def display_name(self) -> str:
+        """The user's name."""
         ...
 
     @property
     def sign_in_id(self) -> str:
-        """Which sign-in its token is of."""
+        """The id of the sign-in that its token belongs to."""
         ...
 
     @property
     def rooms(self) -> Collection[Room]:
-        """Which rooms it is in."""
+        """The rooms that it is in."""
         ...
 
     def renamed(self, display_name: str) -> None:
-        """Learn that the user has a new name."""
+        """Set the user's new name."""
         ...
 
     def end(self, code: CloseCode, reason: str) -> None:
@@ -48,62 +58,85 @@ class HubSession(Protocol):
 
 
 class Hub:
-    """The registry and supervisor of rooms, and the registry of sessions that have signed in.
+    """The registry and supervisor of rooms, and the registry of sessions that have signed in."""
 
-    `listen` is told what servers announce, before sessions are.
-    """
-
-    def __init__(self, around: Surroundings, listen: Callable[[Notice], None]) -> None:
-        self._around = around
-        self._listen = listen
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._listeners: list[Callable[[Notice | NoticesLost], None]] = []
         self._rooms: dict[str, Room] = {}
-        self._sessions: dict[str, list[HubSession]] = {}
+        self._sessions: dict[str, list[HubSession]] = {}  # by user
+        self._sign_ins: dict[str, set[HubSession]] = {}
+        self._renames = _Renames()
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
         self._largest_inbox = 0  # of the rooms that have ended
 
     @property
     def rooms(self) -> int:
-        """How many rooms run here."""
+        """The number of rooms that run here."""
         return len(self._rooms)
 
     @property
-    def inhabited(self) -> list[str]:
-        """The ids of the rooms that anybody is in on this server."""
-        return [room_id for room_id, room in self._rooms.items() if room.inhabited]
+    def room_ids_with_members(self) -> list[str]:
+        """The ids of the rooms that have members on this server."""
+        return [room_id for room_id, room in self._rooms.items() if room.has_members]
 
     @property
     def largest_inbox(self) -> int:
         """The most requests that ever waited in a room's inbox, of all rooms that have run here."""
         return max([self._largest_inbox, *(room.inbox.largest for room in self._rooms.values())])
 
+    @property
+    def room_ids(self) -> Collection[str]:
+        """The ids of the rooms that run here."""
+        return self._rooms.keys()
+
+    @property
+    def user_ids(self) -> list[str]:
+        """The ids of all users who have signed in on a connection to this server."""
+        return list(self._sessions)
+
+    @property
+    def sign_ins(self) -> list[tuple[str, str]]:
+        """The user and sign-in ids of all sessions, each once."""
+        return [(next(iter(sessions)).user_id, sign_in_id) for sign_in_id, sessions in self._sign_ins.items()]
+
+    def sessions_of(self, user_id: str) -> list[HubSession]:
+        """Return the sessions of a user."""
+        return list(self._sessions.get(user_id, ()))
+
+    def listen(self, listener: Callable[[Notice | NoticesLost], None]) -> None:
+        """Call `listener` with every notice, after the sessions were informed, in the order of these calls."""
+        self._listeners.append(listener)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be the parent of all rooms, and hear what the servers tell each other, until cancelled."""
+        """Run the rooms, and handle the notices of all servers, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._renames.run)
             task_status.started()
             while True:
-                self.hear(await self._around.store.notices())
+                self.handle_notice(await self._context.store.control.next_notice())
 
     async def drain(self) -> None:
-        """Wait until no room runs any more. The caller has seen to it that all members leave, and bounds the wait."""
+        """Wait until no room runs. The caller makes all members leave before, and bounds the wait."""
         while self._rooms:
             await self._ended.park()
 
     # --- rooms ----------------------------------------------------------------------------------------------------
 
     def running(self, room_id: str) -> Room | None:
-        """Give the room where it runs already. One that is just ending counts no more: another takes its place."""
+        """Return a room that runs. A room that is ending does not count: a new one takes its place."""
         room = self._rooms.get(room_id)
         return None if room is None or room.inbox.closed else room
 
     def start(self, room_id: str) -> Room:
-        """Give the room, started where it does not run yet. That there is such a room is the caller's to know."""
+        """Return a room, and start it where it does not run. The caller knows that the room exists."""
         room = self.running(room_id)
         if room is None:
             if self._nursery is None:
                 raise AssertionError("the Hub does not run")
-            room = self._rooms[room_id] = Room(room_id, self._around)
+            room = self._rooms[room_id] = Room(room_id, self._context)
             self._nursery.start_soon(self._supervise, room)
         return room
 
@@ -112,9 +145,9 @@ class Hub:
             await room.run()
         except StoreUnavailable as error:
             room.abandon(error)
-        except Exception as error:  # the border around a room: its fault ends its members' connections, nothing else
+        except Exception as error:  # a fault of one room ends the connections of its members, and nothing else
             logger.error("a room failed: %s", folded(error))
-            self._around.metrics.faults.labels("room").inc()
+            self._context.metrics.faults.labels("room").inc()
             await self._abandon(room)
         finally:
             self._largest_inbox = max(self._largest_inbox, room.inbox.largest)
@@ -124,62 +157,105 @@ class Hub:
 
     async def _abandon(self, room: Room) -> None:
         try:
-            await room.let_go()
-        except Exception as error:  # as above: the members have to be told all the same
+            await room.leave_after_fault()
+        except Exception as error:  # as above: the members are dismissed all the same
             logger.error("a room that failed could not be left: %s", folded(error))
         room.abandon(None)
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
     async def admit(self, session: HubSession) -> bool:
-        """List a session that has signed in; False where its user has as many connections as allowed on all servers.
+        """Register a session that has signed in; return False where its user has too many connections on all servers.
 
-        It is listed while the store is asked, and stays so where this is cancelled: `dismiss` it then.
+        It is registered while the store is asked, and stays so where this is cancelled: `dismiss` it then.
         """
-        user_id, most = session.user_id, self._around.config.limits.connections_per_user
+        user_id, most = session.user_id, self._context.config.limits.connections_per_user
         sessions = self._sessions.setdefault(user_id, [])
         sessions.append(session)
+        self._sign_ins.setdefault(session.sign_in_id, set()).add(session)
         admitted = len(sessions) <= most
         if admitted:
-            with suppress(StoreUnavailable):  # this server's own count has to do then
-                admitted = await self._around.store.connect(user_id, len(sessions), most)
+            with suppress(StoreUnavailable):  # then the number of connections to this server has to do
+                admitted = await self._context.store.rate_limits.connect(user_id, len(sessions), most)
         if not admitted:
             self.dismiss(session)
         return admitted
 
+    def signed_in_anew(self, session: HubSession, before: str) -> None:
+        """Register another sign-in of a session, in place of the one with the id `before`."""
+        self._remove_sign_in(session, before)
+        self._sign_ins.setdefault(session.sign_in_id, set()).add(session)
+
     def dismiss(self, session: HubSession) -> None:
-        """Take a session from the list."""
+        """Remove a session from the registry."""
         sessions = self._sessions.get(session.user_id, [])
         if session in sessions:
             sessions.remove(session)
-            self._around.store.disconnect(session.user_id, len(sessions))
+            self._remove_sign_in(session, session.sign_in_id)
+            self._context.store.rate_limits.disconnect(session.user_id, len(sessions))
         if not sessions:
             self._sessions.pop(session.user_id, None)
 
-    def hear(self, notice: Notice) -> None:
-        """Act on what a server announced. The same may come twice."""
-        self._listen(notice)
+    def _remove_sign_in(self, session: HubSession, sign_in_id: str) -> None:
+        sessions = self._sign_ins.get(sign_in_id, set())
+        sessions.discard(session)
+        if not sessions:
+            self._sign_ins.pop(sign_in_id, None)
+
+    def handle_notice(self, notice: Notice | NoticesLost) -> None:
+        """Inform the sessions that a notice is about, and the listeners. The same notice may come twice.
+
+        It costs no more than the sessions that it is about.
+        """
         match notice:
             case TokenRevoked(sign_in_id):
-                everyone = (session for sessions in self._sessions.values() for session in sessions)
-                self._sign_out(session for session in everyone if session.sign_in_id == sign_in_id)
+                self._sign_out(self._sign_ins.get(sign_in_id, ()))
             case UserErased(user_id):
-                self._sign_out(self._sessions.get(user_id, []))
+                self._sign_out(self._sessions.get(user_id, ()))
             case UserRenamed(user_id, display_name):
-                rooms: dict[Room, None] = {}
-                for session in self._sessions.get(user_id, []):
-                    session.renamed(display_name)
-                    rooms |= dict.fromkeys(session.rooms)
-                for room in rooms:
-                    _tell(room, Rename(user_id, display_name))
+                self.rename(user_id, display_name)
+            case NoticesLost():
+                pass  # the listeners find out what they said
+        for listener in self._listeners:
+            listener(notice)
+
+    def rename(self, user_id: str, display_name: str) -> None:
+        """Inform a user's sessions, and the rooms that they are in, of the user's name."""
+        rooms: dict[Room, None] = {}
+        for session in self._sessions.get(user_id, ()):
+            session.renamed(display_name)
+            rooms |= dict.fromkeys(session.rooms)
+        self._renames.add(user_id, display_name, rooms)
 
     def _sign_out(self, sessions: Iterable[HubSession]) -> None:
         for session in list(sessions):
             session.end(CloseCode.SIGN_IN_AGAIN, "This sign-in has ended. Sign in again.")
 
 
-def _tell(room: Room, request: RoomRequest) -> None:
-    try:
-        room.inbox.put_over(request)
-    except InboxClosed:
-        return  # it has ended: nobody in it has a name
+class _Renames:
+    """New names of users that wait to be sent to rooms: at most one for each member of each room.
+
+    A new name of a user who is in many rooms reaches all their members. If it was sent to all rooms at once,
+    everything else would wait for that.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[Room, str], str] = {}
+        self._added = trio.lowlevel.ParkingLot()
+
+    def add(self, user_id: str, display_name: str, rooms: Iterable[Room]) -> None:
+        """Queue a new name for `rooms`, in place of an earlier one that still waits."""
+        for room in rooms:
+            self._waiting[room, user_id] = display_name
+        self._added.unpark()
+
+    async def run(self) -> None:
+        """Send the names to the rooms, until cancelled."""
+        while True:
+            while not self._waiting:
+                await self._added.park()
+            for _ in range(min(RENAMED_AT_ONCE, len(self._waiting))):
+                (room, user_id), display_name = next(iter(self._waiting.items()))
+                del self._waiting[room, user_id]
+                room.inbox.put_unless_closed(RenameRequest(user_id, display_name))
+            await trio.sleep(RENAME_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""The bounded inbox of an actor: many put, one takes all that waits at once."""
+"""The bounded inbox of an actor: many tasks put items into it, and one task takes all of them at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class InboxClosed(Exception):
-    """The actor has ended and takes nothing more."""
+    """The actor has ended and accepts no further items."""
 
 
 class Inbox(Generic[T]):
-    """A queue of at most `limit` items, emptied whole by its one reader, so that work comes in groups."""
+    """A queue of at most `limit` items. Its one reader takes all of them at once, so that it can work in groups."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -36,28 +36,33 @@ class Inbox(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """Whether whoever puts something has to wait for room."""
+        """Whether `put` would have to wait for space."""
         return len(self._items) >= self._limit
 
     async def put(self, item: T) -> None:
-        """Add `item`, waiting for room. Raises `InboxClosed`. The caller bounds the wait."""
+        """Add `item`, and wait for space first. Raises `InboxClosed`. The caller bounds the wait."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while self.full and not self._closed:
             await self._writers.park()
-        self.put_over(item)
+        self.put_unbounded(item)
 
-    def put_over(self, item: T) -> None:
-        """Add `item` whether there is room or not: for what the room must not miss, and little of it can come.
+    def put_unbounded(self, item: T) -> None:
+        """Add `item` even where the inbox is full. Raises `InboxClosed`.
 
-        Raises `InboxClosed`.
+        For items that must not be lost and whose number is bounded by something else.
         """
         if self._closed:
             raise InboxClosed
         self._items.append(item)
         self._readers.unpark()
 
+    def put_unless_closed(self, item: T) -> None:
+        """Do what `put_unbounded` does, or nothing where the actor has ended."""
+        if not self._closed:
+            self.put_unbounded(item)
+
     async def drain(self) -> list[T]:
-        """Wait until there is something, and take all of it, in order."""
+        """Wait for at least one item, and take all of them, in order."""
         if self._items:
             await trio.lowlevel.checkpoint()
         while not self._items:
@@ -65,7 +70,7 @@ class Inbox(Generic[T]):
         return self.drain_nowait()
 
     def drain_nowait(self) -> list[T]:
-        """Take all that waits, in order; nothing is nothing."""
+        """Take all items that wait, in order: an empty list where there are none."""
         items = list(self._items)
         self.largest = max(self.largest, len(items))
         self._items.clear()
@@ -73,6 +78,6 @@ class Inbox(Generic[T]):
         return items
 
     def close(self) -> list[T]:
-        """Take nothing more, and give what still waits."""
+        """Refuse further items, and return those that still wait."""
         self._closed = True
         return self.drain_nowait()

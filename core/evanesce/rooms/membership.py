@@ -1,4 +1,4 @@
-"""Who of a room is on this server, and how they are told what happens: no awaits, so nothing comes in between."""
+"""The subscriptions of one room on this server, and delivery to them. Nothing here awaits, so nothing interleaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from evanesce.frame import Frame, Outgoing, frames
+from evanesce.delivery.frame import Frame, Outgoing, frames
 from evanesce.protocol import codec
 from evanesce.protocol.events import (
     Event,
@@ -21,105 +21,124 @@ from evanesce.protocol.events import (
 )
 from evanesce.rooms.requests import Subscriber
 from evanesce.rooms.roster import Roster
-from evanesce.rooms.seat import Seat, Tellable
-from evanesce.store.base import Lost, MessageWithdrawn, Positioned
+from evanesce.rooms.subscription import Deliverable, Position, Subscription
+from evanesce.store.events import HistoryLost
+from evanesce.store.message_log import LogEntry, MessageUnsent
 
 SPARE_BYTES = 256
-"""What a frame with `joined` keeps free for a longer cursor and `more`."""
+"""How many bytes a frame with `joined` keeps free for a longer cursor and `more`."""
 
 UNSENT_BYTES = 39
-"""What an id takes in a list of them: a UUID, its quotation marks, a comma."""
+"""The bytes of an id in a list: a UUID, its quotation marks, a comma."""
 
 _TO_THE_OTHERS = (MemberJoined, MemberLeft, TypingEvent)
 
 
 class Membership:
-    """The seats of one room on this server, and the roster that their people are told of."""
+    """The subscriptions of one room, and the roster that its members know."""
 
     def __init__(self, room_id: str, roster_size: int) -> None:
         self.roster = Roster(room_id, roster_size)
-        self.heard = 0
-        """The number of the room's last entry that the members were told."""
+        self.delivered = Position(0, 0, "")
+        """How far the room was delivered to its members, except to those that are behind."""
         self._room_id = room_id
-        self._seats: dict[Subscriber, Seat] = {}
+        self._subscriptions: dict[Subscriber, Subscription] = {}
         self._connections: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._subscriptions)
 
     @property
-    def seats(self) -> list[Seat]:
-        """All seats, in the order in which they were taken."""
-        return list(self._seats.values())
+    def subscriptions(self) -> list[Subscription]:
+        """All subscriptions, the oldest first."""
+        return list(self._subscriptions.values())
 
     @property
     def users(self) -> dict[str, str]:
-        """The name of every user who is here."""
-        return {subscriber.user_id: subscriber.display_name for subscriber in self._seats}
+        """The ids and names of all users with a subscription."""
+        return {subscriber.user_id: subscriber.display_name for subscriber in self._subscriptions}
 
-    def of(self, subscriber: Subscriber) -> Seat | None:
-        """Find the seat of a subscriber."""
-        return self._seats.get(subscriber)
+    def of(self, subscriber: Subscriber) -> Subscription | None:
+        """Return the subscription of a subscriber; None where it has none."""
+        return self._subscriptions.get(subscriber)
 
-    def take(self, subscriber: Subscriber) -> Seat:
-        """Give a subscriber a seat, or the one that it has."""
-        seat = self._seats.get(subscriber)
-        if seat is None:
-            seat = self._seats[subscriber] = Seat(subscriber, str(uuid.uuid4()))
+    def subscribe(self, subscriber: Subscriber) -> Subscription:
+        """Return the subscription of a subscriber, a new one where it has none."""
+        subscription = self._subscriptions.get(subscriber)
+        if subscription is None:
+            subscription = self._subscriptions[subscriber] = Subscription(subscriber, str(uuid.uuid4()))
             user_id = subscriber.user_id
             self._connections[user_id] = self._connections.get(user_id, 0) + 1
-        return seat
+        return subscription
 
     def connections(self, user_id: str) -> int:
-        """Count the seats of a user."""
+        """Return the number of subscriptions of a user."""
         return self._connections.get(user_id, 0)
 
-    def leave(self, seat: Seat) -> bool:
-        """Take a seat away; True where it was the last one of its user."""
-        user_id = seat.subscriber.user_id
-        del self._seats[seat.subscriber]
+    def remove(self, subscription: Subscription) -> bool:
+        """Remove a subscription; return whether it was the last one of its user."""
+        user_id = subscription.subscriber.user_id
+        del self._subscriptions[subscription.subscriber]
         self._connections[user_id] -= 1
         if self._connections[user_id]:
             return False
         del self._connections[user_id]
         return True
 
-    def tell(self, happened: Iterable[Tellable]) -> int:
-        """Tell the members of messages and withdrawals, in order; gives how many deliveries that was."""
-        heard = [(entry.number, outgoing(entry, self._room_id)) for entry in happened]
-        if not heard:
-            return 0
-        self.heard = heard[-1][0]
-        packed = frames(item for _, item in heard)
-        told = 0
-        for seat in self._seats.values():
-            told += seat.hear(heard, packed)
-        return told
+    def deliver(self, entries: Iterable[Deliverable]) -> tuple[int, list[Subscription]]:
+        """Deliver messages and notices of unsent messages to the members, in order.
 
-    def gap(self, lost: Lost) -> None:
-        """Tell the members that messages may have been lost; each is asked to join again from where it is."""
-        self.heard = min(self.heard, lost.number)
-        for seat in self._seats.values():
-            if seat.welcomed:
-                since = seat.lose(lost)
-                seat.subscriber.write(Frame([Outgoing(Gap(room_id=self._room_id, since=since))]))
+        Return the number of deliveries, and the subscriptions that have fallen behind: their connections did not take
+        all of it, and they have to read on in the store.
+        """
+        items: list[tuple[int, Outgoing]] = []
+        before = self.delivered
+        for entry in entries:
+            items.append((entry.number, outgoing(entry, self._room_id)))
+            if isinstance(entry, LogEntry):
+                self.delivered = Position(entry.number, entry.number, entry.cursor)
+            else:
+                self.delivered = self.delivered._replace(number=entry.number)
+        if not items:
+            return 0, []
+        packed = frames(item for _, item in items)
+        count = 0
+        fell_behind: list[Subscription] = []
+        for subscription in self._subscriptions.values():
+            count += subscription.deliver(items, packed, before)
+            if subscription.fell_behind:
+                subscription.fell_behind = False
+                fell_behind.append(subscription)
+        return count, fell_behind
+
+    def announce_gap(self, lost: HistoryLost) -> None:
+        """Send each member the event that messages may have been lost, with the cursor to join again from."""
+        number = min(self.delivered.number, lost.number)
+        self.delivered = Position(number, number, lost.cursor)
+        for subscription in self._subscriptions.values():
+            if subscription.welcomed:
+                since = subscription.lose(lost)
+                subscription.subscriber.connection.write(Frame([Outgoing(Gap(room_id=self._room_id, since=since))]))
 
     def announce(self, announced: Sequence[Event]) -> None:
-        """Tell the members what is no part of the room's history; who comes, goes or types, the others alone."""
+        """Write events to the members that are no part of the room's history.
+
+        A user who joins, leaves or types does not get the event about it.
+        """
         for event in announced:
             about = event.user_id if isinstance(event, _TO_THE_OTHERS) else None
             [frame] = frames([Outgoing(event)])
-            for seat in self._seats.values():
-                if seat.welcomed and seat.subscriber.user_id != about:
-                    seat.subscriber.write(frame)
+            for subscription in self._subscriptions.values():
+                if subscription.welcomed and subscription.subscriber.user_id != about:
+                    subscription.subscriber.connection.write(frame)
 
 
-def outgoing(entry: Tellable, room_id: str) -> Outgoing:
-    """Make the event of a message or a withdrawal."""
+def outgoing(entry: Deliverable, room_id: str) -> Outgoing:
+    """Return the event of a log entry."""
     match entry:
-        case MessageWithdrawn(message_id):
+        case MessageUnsent(message_id):
             return Outgoing(Unsent(room_id=room_id, message_id=message_id))
-        case Positioned(message, cursor, _, deadline):
+        case LogEntry(message, cursor, _, deadline):
             event = MessageEvent(
                 room_id=room_id,
                 message_id=message.message_id,
@@ -133,8 +152,11 @@ def outgoing(entry: Tellable, room_id: str) -> Outgoing:
             return Outgoing(event, (deadline,))
 
 
-def filled(joined: Joined, messages: Sequence[Positioned], unsent: Sequence[str]) -> tuple[Outgoing, int, int]:
-    """Put messages and then withdrawn ids into `joined`, as many as a frame takes; with how many of each there are."""
+def fill(joined: Joined, messages: Sequence[LogEntry], unsent: Sequence[str]) -> tuple[Outgoing, int, int]:
+    """Put messages, and then ids of unsent messages, into `joined`, as many as a frame takes.
+
+    Return the reply, and how many of each it has.
+    """
     room = codec.FRAME_BYTES - len(codec.encode([joined])) - SPARE_BYTES
     taken: list[Outgoing] = []
     for message in messages:

@@ -1,6 +1,6 @@
-"""What sessions and rooms know of each other: the requests in a room's inbox, and who made them.
+"""The requests in a room's inbox, and the subscribers that make them: what rooms and sessions know of each other.
 
-One is made for every command, hence structs: a frozen data class takes several times as long to make.
+A request is made for every command. It is a struct, because a frozen data class takes several times as long to make.
 """
 
 from __future__ import annotations
@@ -10,44 +10,61 @@ from typing import Protocol
 
 import msgspec
 
-from evanesce.errors import CloseCode, CommandError
-from evanesce.frame import Frame, Outgoing
+from evanesce.delivery.frame import Frame, Outgoing
+from evanesce.errors import CloseCode, CommandError, ErrorCode
 from evanesce.model import Draft
 from evanesce.protocol.commands import Ref
+from evanesce.store.message_log import Stored
+
+
+class SubscriberConnection(Protocol):
+    """The connection of a subscriber, as a room writes to it."""
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether much waits for the client already."""
+        ...
+
+    def write(self, frame: Frame) -> None:
+        """Write a frame. Where the connection has no room for it, it is ended."""
+        ...
+
+    def offer(self, frame: Frame) -> bool:
+        """Write a frame if the connection has room for it beside the replies; return False if it was not written.
+
+        It is for what can be read in the store later.
+        """
+        ...
 
 
 class Subscriber(Protocol):
-    """A session, as a room sees it: somebody on one connection."""
+    """A session, as a room sees it: a user on one connection."""
 
     @property
     def user_id(self) -> str:
-        """Who it is."""
+        """The user's id."""
         ...
 
     @property
     def display_name(self) -> str:
-        """What the others call them."""
+        """The user's name."""
         ...
 
     @property
-    def backlogged(self) -> bool:
-        """Whether the connection has much to do with what it was given already."""
-        ...
-
-    def write(self, frame: Frame) -> None:
-        """Pass a frame on; a connection that is too slow for it is ended."""
+    def connection(self) -> SubscriberConnection:
+        """Its connection."""
         ...
 
     def answer(self, replies: Sequence[Outgoing], *, requests: int = 1) -> None:
-        """Pass on the replies to so many of its requests."""
+        """Write the replies to `requests` of its requests."""
         ...
 
     def refuse(self, ref: Ref | None, error: CommandError) -> None:
-        """Say that one of its requests was refused."""
+        """Write that one of its requests was refused."""
         ...
 
-    def dismissed(self, room_id: str, join: Enter | None = None) -> None:
-        """Learn that it is no member of a room any more, or, with `join`, that this one did not make it one."""
+    def dismissed(self, room_id: str, join: JoinRequest | None = None) -> None:
+        """Note that it is no member of a room any more, or, with `join`, that this request did not make it one."""
         ...
 
     def end(self, code: CloseCode, reason: str) -> None:
@@ -56,55 +73,83 @@ class Subscriber(Protocol):
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """Something that a session asks of a room; its reply, or its error, carries `ref`."""
+    """A request of a session to a room. The reply, or the error, carries `ref`."""
 
     subscriber: Subscriber
     ref: Ref | None
 
 
-class Enter(Request, frozen=True, eq=False):
-    """Come in, or begin again from `since`."""
+class JoinRequest(Request, frozen=True, eq=False):
+    """Join the room, or join it again from the cursor `since`."""
 
     since: str | None
 
 
-class Quit(Request, frozen=True, eq=False):
-    """Go out."""
+class LeaveRequest(Request, frozen=True, eq=False):
+    """Leave the room."""
 
 
-class Post(Request, frozen=True, eq=False):
-    """Store and tell a message."""
+class SendRequest(Request, frozen=True, eq=False):
+    """Store a message."""
 
     draft: Draft
 
 
-class Withdraw(Request, frozen=True, eq=False):
+class ResendRequest(Request, frozen=True, eq=False):
+    """Answer a message that was sent again: it is stored already."""
+
+    message_id: str
+    stored: Stored
+
+
+class UnsendRequest(Request, frozen=True, eq=False):
     """Take a message back."""
 
     message_id: str
 
 
-class Write(Request, frozen=True, eq=False):
-    """Show the others that somebody is typing."""
+class TypingRequest(Request, frozen=True, eq=False):
+    """Publish that the user is typing."""
 
 
-class AskMembers(Request, frozen=True, eq=False):
-    """Ask who is here."""
+class MembersRequest(Request, frozen=True, eq=False):
+    """Return the members."""
 
 
-class Rename(msgspec.Struct, frozen=True, eq=False):
-    """A user has a new name."""
+class RenameRequest(msgspec.Struct, frozen=True, eq=False):
+    """Note the new name of a user."""
 
     user_id: str
     display_name: str
 
 
-class CountAnew(msgspec.Struct, frozen=True, eq=False):
-    """Who is here is not known by name: ask the store."""
+class RecountRequest(msgspec.Struct, frozen=True, eq=False):
+    """Ask the store for the members, because their names are not known."""
 
 
 class Wake(msgspec.Struct, frozen=True, eq=False):
-    """Look whether there is still anybody here."""
+    """Check whether the room has work, or subscribers, left."""
 
 
-RoomRequest = Enter | Quit | Post | Withdraw | Write | AskMembers | Rename | CountAnew | Wake
+RoomRequest = (
+    JoinRequest
+    | LeaveRequest
+    | SendRequest
+    | ResendRequest
+    | UnsendRequest
+    | TypingRequest
+    | MembersRequest
+    | RenameRequest
+    | RecountRequest
+    | Wake
+)
+
+
+def not_member() -> CommandError:
+    """Return the refusal of a request to a room that the client is not in, whether the room exists or not."""
+    return CommandError(ErrorCode.NOT_MEMBER, "You are not in this room. Join it first.")
+
+
+def room_not_found() -> CommandError:
+    """Return the refusal of a request to a room that does not exist."""
+    return CommandError(ErrorCode.ROOM_NOT_FOUND, "There is no such room, or it was closed.")

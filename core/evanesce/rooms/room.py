@@ -1,7 +1,7 @@
-"""A room: the actor that owns its membership on this server and its writes.
+"""A room: the actor that owns its subscriptions on this server and what it writes to the store.
 
-Two tasks are the actor: one works through the inbox, in groups, and asks the store; the other listens to the store and
-tells the members. What they share, the `Membership`, changes only between awaits.
+Two tasks are the actor. This one handles the requests in the inbox, in groups, and asks the store. The other one, the
+`RoomListener`, delivers what the store publishes. The state that they share changes only between two checkpoints.
 """
 
 from __future__ import annotations
@@ -9,145 +9,132 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from typing import cast
+from typing import Any
 
 import trio
-from msgspec import UNSET
 
-from evanesce.errors import CloseCode, CommandError, StoreUnavailable
-from evanesce.frame import Outgoing
-from evanesce.protocol import events
-from evanesce.rooms.attendance import Attendance
-from evanesce.rooms.errors import not_member
+from evanesce.context import ServerContext
+from evanesce.errors import INTERNAL_REASON, CloseCode, CommandError, StoreUnavailable
 from evanesce.rooms.inbox import Inbox
+from evanesce.rooms.joining import Joining
+from evanesce.rooms.listener import RoomListener
 from evanesce.rooms.membership import Membership
+from evanesce.rooms.messages import Messages
+from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import (
-    AskMembers,
-    CountAnew,
-    Enter,
-    Post,
-    Quit,
-    Rename,
+    JoinRequest,
+    LeaveRequest,
+    MembersRequest,
+    RecountRequest,
+    RenameRequest,
     Request,
+    ResendRequest,
     RoomRequest,
+    SendRequest,
+    TypingRequest,
+    UnsendRequest,
     Wake,
-    Withdraw,
-    Write,
-)
-from evanesce.rooms.seat import Tellable
-from evanesce.rooms.surroundings import Surroundings
-from evanesce.rooms.talk import Talk
-from evanesce.store.base import (
-    Closed,
-    Feed,
-    Happening,
-    Lost,
-    MessageWithdrawn,
-    Person,
-    Positioned,
-    Presence,
-    PresenceChanged,
-    Writing,
 )
 
 INBOX = 1_000
-"""How many requests wait in a room's inbox before those who ask have to wait."""
+"""How many requests wait in a room's inbox before further ones have to wait for space."""
 
 GROUP = 256
-"""How many requests of a kind go to the store together."""
+"""How many requests of one type go to the store together."""
 
 TURNS = 3
 """How many turns of the scheduler a busy room waits for the next request: about as many as reading one takes."""
 
-COUNT_SECONDS = 1.0
-"""How often the members of a large room are told its size."""
-
 
 class Room:
-    """One room on this server. `run` is its life: it ends when the last member has left, or the room is closed."""
+    """One room on this server. `run` ends when the last subscriber has left, or the room is closed."""
 
-    def __init__(self, room_id: str, around: Surroundings) -> None:
+    def __init__(self, room_id: str, context: ServerContext) -> None:
         self.room_id = room_id
         self.inbox: Inbox[RoomRequest] = Inbox(INBOX)
-        self._around = around
-        self._store = around.store
-        self._roster_size = around.config.rooms.roster_size
+        self._store = context.store
+        self._roster_size = context.config.rooms.roster_size
+        self._progress = trio.lowlevel.ParkingLot()  # unparked when requests are done, and when messages are delivered
         self._members = Membership(room_id, self._roster_size)
-        self._attendance = Attendance(room_id, self._members, around, self._take)
-        self._talk = Talk(room_id, self._members, around)
-        self._taken: Sequence[RoomRequest] = ()  # what is being worked on
+        self._presence = RoomPresence(room_id, self._members, self.inbox, context)
+        self._joining = Joining(room_id, self._members, self._presence, context)
+        self._messages = Messages(room_id, self._members, context)
+        self._listener = RoomListener(
+            room_id,
+            members=self._members,
+            presence=self._presence,
+            joining=self._joining,
+            messages=self._messages,
+            inbox=self.inbox,
+            progress=self._progress,
+            metrics=context.metrics,
+        )
+        self._handling: Sequence[RoomRequest] = ()  # the requests that are being handled
         self._busy = False  # the last requests came as a group
-        self._told = trio.lowlevel.ParkingLot()
-        self._counting = False  # somebody has asked for the names, and waits for them
-        self._count_due = False
-        self._count_told_at = -math.inf
-        self._nursery: trio.Nursery
 
     @property
-    def inhabited(self) -> bool:
-        """Whether anybody is in it on this server."""
+    def has_members(self) -> bool:
+        """Whether it has subscribers on this server."""
         return bool(self._members)
 
     async def run(self) -> None:
-        """Serve the room until nobody is in it. Raises `StoreUnavailable` where the store cannot be followed."""
+        """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
         async with (
-            self._store.follow(self.room_id, self._roster_size) as feed,
+            self._store.events.follow(self.room_id, self._roster_size) as feed,
             trio.open_nursery() as nursery,
         ):
-            self._nursery = nursery
-            nursery.start_soon(self._listen, feed)
+            self._presence.start(nursery)
+            nursery.start_soon(self._listener.run, feed)
             await self._work()
             nursery.cancel_scope.cancel()
 
-    async def settled(self) -> None:
-        """Wait until all that was asked of it is done, and all that it stored was told. The caller bounds the wait."""
+    async def wait_idle(self) -> None:
+        """Wait until all requests are done and all stored messages are delivered. The caller bounds the wait."""
         await trio.lowlevel.checkpoint()
-        while not self.inbox.closed and (self.inbox or self._taken or self._talk.unheard):
-            await self._told.park()
+        while not self.inbox.closed and (self.inbox or self._handling or self._messages.unpublished):
+            await self._progress.park()
 
-    async def let_go(self) -> None:
-        """Tell the store, after a fault, that nobody is here any more, as far as it can be told."""
+    async def leave_after_fault(self) -> None:
+        """Remove the room's users on this server from the store, after a fault, if the store answers."""
         try:
-            await self._store.leave(self.room_id, list(self._members.users))
+            await self._store.presence.leave(self.room_id, list(self._members.users))
         except StoreUnavailable:
-            return  # whoever comes back is here again; the others leave when this server's lease ends
+            return  # users who come back are here again; the others leave when this server's lease ends
 
     def abandon(self, error: CommandError | None) -> None:
-        """Let go of everyone after `run` has raised: refuse what they ask with `error`; without one, end them."""
-        subscribers = {seat.subscriber: None for seat in self._members.seats}
-        waiting = [*self._taken, *self.inbox.close()]
-        self._told.unpark_all()
+        """Dismiss all subscribers after `run` has raised: refuse their requests with `error`; without one, end them."""
+        subscribers = {subscription.subscriber: None for subscription in self._members.subscriptions}
+        waiting = [*self._handling, *self.inbox.close()]
+        self._progress.unpark_all()
         for request in waiting:
             if isinstance(request, Request):
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
-        self._attendance.clear()
+        self._joining.clear()
         for subscriber in subscribers:
             subscriber.dismissed(self.room_id)
             if error is None:
-                subscriber.end(CloseCode.FAULT, "A fault in the server ended this connection. Come back in a moment.")
-
-    # --- what is asked --------------------------------------------------------------------------------------------
+                subscriber.end(CloseCode.INTERNAL, INTERNAL_REASON)
 
     async def _work(self) -> None:
         while True:
-            self._taken = await self._requests()
-            for kind, group in groupby(self._taken, type):
-                requests = list(group)
+            self._handling = await self._requests()
+            for _, alike in groupby(self._handling, type):
+                requests = list(alike)
                 for start in range(0, len(requests), GROUP):
-                    await self._do(kind, requests[start : start + GROUP])
-            self._taken = ()
-            self._told.unpark_all()
-            await self._attendance.read_on()
+                    await self._handle(requests[start : start + GROUP])
+            self._handling = ()
+            self._progress.unpark_all()
+            await self._joining.read_on()
             if not self._members and not self.inbox:
                 self.inbox.close()
-                self._told.unpark_all()
+                self._progress.unpark_all()
                 return
 
     async def _requests(self) -> list[RoomRequest]:
-        """Wait for what is asked next, no longer than until there is something else to do."""
-        pause = self._attendance.pause
+        """Wait for the next requests, but no longer than until a subscriber that is behind can read on."""
+        pause = self._joining.pause
         if pause == math.inf:
             return await self._gathered(await self.inbox.drain())
         if pause == 0:
@@ -158,11 +145,11 @@ class Room:
         return []
 
     async def _gathered(self, requests: list[RoomRequest]) -> list[RoomRequest]:
-        """Wait some turns of the scheduler for what follows, where the last group was one: then this is the next.
+        """Wait some turns of the scheduler for further requests, where the last ones came as a group.
 
-        Without that its first message goes to the store alone, and everybody is told of it alone.
+        Without that the first message of the next group would go to the store, and to all members, alone.
         """
-        self._taken = requests  # they are no longer in the inbox, and must not be forgotten where this is cancelled
+        self._handling = requests  # they have left the inbox, and must not be lost where this is cancelled
         patience = TURNS if self._busy else 0
         while patience and len(requests) < GROUP:
             await trio.lowlevel.checkpoint()
@@ -174,123 +161,28 @@ class Room:
         self._busy = len(requests) > 1
         return requests
 
-    async def _do(self, kind: type[RoomRequest], requests: Sequence[RoomRequest]) -> None:
-        """Do what is asked; `requests` are all of one kind."""
-        if kind is Post:
-            await self._talk.post(cast("Sequence[Post]", requests))
-        elif kind is Enter:
-            await self._attendance.enter(cast("Sequence[Enter]", requests))
-        elif kind is Quit:
-            await self._attendance.quit(cast("Sequence[Quit]", requests))
-        else:
-            for request in requests:
-                await self._do_one(request)
-
-    async def _do_one(self, request: RoomRequest) -> None:
-        match request:
+    async def _handle(self, requests: Sequence[Any]) -> None:
+        """Handle requests, which are all of the type of the first one."""
+        match requests[0]:
+            case SendRequest():
+                await self._messages.send(requests)
+            case TypingRequest():
+                await self._messages.typing(requests)
+            case ResendRequest():
+                self._messages.resend(requests)
+            case UnsendRequest():
+                await self._messages.unsend(requests)
+            case JoinRequest():
+                await self._joining.join(requests)
+            case LeaveRequest():
+                await self._joining.leave(requests)
+            case MembersRequest():
+                self._presence.answer_members(requests)
+            case RenameRequest():
+                await self._presence.rename(requests)
+            case RecountRequest():
+                await self._presence.recount()
             case Wake():
                 pass
-            case CountAnew():
-                await self._count_anew()
-            case Rename(user_id, display_name):
-                await self._rename(Person(user_id, display_name))
-            case Withdraw() | Write() | AskMembers() if self._members.of(request.subscriber) is None:
-                request.subscriber.refuse(request.ref, not_member())
-            case Withdraw():
-                await self._talk.withdraw(request)
-            case Write():
-                await self._talk.write(request)
-            case AskMembers():
-                request.subscriber.answer([Outgoing(self._answer_members(request))])
-            case _:
-                raise AssertionError(f"a room has no answer to {type(request).__name__}")
-
-    def _answer_members(self, request: AskMembers) -> events.MembersReply:
-        roster = self._members.roster
-        members = roster.members
-        return events.MembersReply(
-            ref=request.ref,
-            room_id=self.room_id,
-            members=UNSET if members is None else members,
-            member_count=roster.count,
-        )
-
-    async def _rename(self, person: Person) -> None:
-        if self._members.connections(person.user_id):
-            try:
-                await self._store.rename(self.room_id, person)
-            except StoreUnavailable:
-                return  # the store sees to it when it is back
-
-    async def _count_anew(self) -> None:
-        self._counting = False
-        try:
-            presence = await self._store.presence(self.room_id, self._roster_size)
-        except StoreUnavailable:
-            return  # the feed says how it is when the store is back
-        self._members.announce(self._members.roster.snapshot(presence))
-
-    # --- what the store says --------------------------------------------------------------------------------------
-
-    async def _listen(self, feed: Feed) -> None:
-        while True:
-            self._hear(await feed.next())
-
-    def _hear(self, happenings: Sequence[Happening]) -> None:
-        entries: list[Tellable] = []
-        for happening in happenings:
-            if isinstance(happening, Positioned | MessageWithdrawn):
-                entries.append(happening)
-                continue
-            self._tell(entries)
-            entries = []
-            match happening:
-                case Writing(user_id):
-                    self._members.announce([events.TypingEvent(room_id=self.room_id, user_id=user_id)])
-                case Lost():
-                    self._talk.unheard.clear()
-                    self._members.gap(happening)
-                    self._members.roster.lose(happening)
-                case PresenceChanged(presence):
-                    self._take(presence)
-                case Closed(reason):
-                    self._attendance.close(reason)
-                    if not self.inbox.closed:
-                        self.inbox.put_over(Wake())
-                    return
-                case _:
-                    if (event := self._members.roster.apply(happening)) is not None:
-                        self._members.announce([event])
-                    self._note_count()
-        self._tell(entries)
-
-    def _tell(self, entries: list[Tellable]) -> None:
-        self._around.metrics.delivered.inc(self._members.tell(entries))
-        self._talk.unheard.difference_update(e.message.message_id for e in entries if isinstance(e, Positioned))
-        self._told.unpark_all()
-
-    def _ask_to_count(self) -> None:
-        if not self._counting and not self.inbox.closed:
-            self._counting = True
-            self.inbox.put_over(CountAnew())
-
-    def _take(self, presence: Presence) -> None:
-        self._members.announce(self._members.roster.snapshot(presence))
-        self._note_count()
-
-    def _note_count(self) -> None:
-        roster = self._members.roster
-        if roster.complete:
-            return
-        if roster.count <= self._roster_size:
-            self._ask_to_count()  # the room has become small enough to be named, and the names are not known
-        elif not self._count_due:
-            self._count_due = True
-            self._nursery.start_soon(self._tell_count)
-
-    async def _tell_count(self) -> None:
-        await trio.sleep_until(self._count_told_at + COUNT_SECONDS)
-        self._count_due = False
-        self._count_told_at = trio.current_time()
-        count = self._members.roster.count
-        self._members.announce([events.MemberCount(room_id=self.room_id, member_count=count)])
+            case request:
+                raise AssertionError(f"a room has no handler for {type(request).__name__}")

@@ -1,17 +1,18 @@
-"""Who is in a room, as its members here have been told, and how often they are told."""
+"""The roster of a room: its users on all servers, as its members on this server know them."""
 
 from __future__ import annotations
 
 import trio
 
 from evanesce.protocol.events import Event, Member, MemberJoined, MemberLeft, MemberUpdated
-from evanesce.store.base import Departed, Entered, Lost, Presence, Renamed
+from evanesce.store.events import HistoryLost, Joined, Left, Renamed
+from evanesce.store.presence import PresenceSnapshot
 
-PresenceHappening = Entered | Departed | Renamed
+PresenceEvent = Joined | Left | Renamed
 
 
 class Roster:
-    """The people of one room over all servers; their names up to `size` people, above that their count alone."""
+    """The users in one room on all servers. Their names are known up to `size` users, above that only their number."""
 
     def __init__(self, room_id: str, size: int) -> None:
         self._room_id = room_id
@@ -23,36 +24,36 @@ class Roster:
 
     @property
     def members(self) -> list[Member] | None:
-        """Everybody, None above the size."""
+        """All users; None where names are not known."""
         if not self.complete:
             return None
         return [Member(user_id=user_id, display_name=name) for user_id, name in self._names.items()]
 
     @property
     def complete(self) -> bool:
-        """Whether names are known and told."""
+        """Whether all names are known."""
         return self.count <= self._size and len(self._names) == self.count
 
     @property
     def followed(self) -> bool:
-        """Whether what happens is enough to know who is there: there is no need to ask the store for the names."""
+        """Whether the events keep it complete, so that the store need not be asked for the names."""
         return self.complete and self.version > 0
 
     async def reaches(self, version: int, seconds: float) -> bool:
-        """Wait until a version is known, `seconds` at most; says whether it is."""
+        """Wait until a version is known, `seconds` at most; return whether it is."""
         with trio.move_on_after(seconds):
             while self.version < version:
                 await self._changed.park()
         return self.version >= version
 
-    def snapshot(self, presence: Presence) -> list[Event]:
-        """Take what the store says, unless something newer is known; gives what members are told of the difference."""
+    def snapshot(self, presence: PresenceSnapshot) -> list[Event]:
+        """Replace the roster, unless a newer version is known; return the events that announce the difference."""
         if presence.version < self.version:
             return []
         old, was_complete = self._names, self.complete
         self.version, self.count = presence.version, presence.count
         self._changed.unpark_all()
-        self._names = {} if presence.people is None else {p.user_id: p.display_name for p in presence.people}
+        self._names = {} if presence.members is None else {p.user_id: p.display_name for p in presence.members}
         if not (was_complete and self.complete):
             return []
         events: list[Event] = [self._left(user_id) for user_id in old if user_id not in self._names]
@@ -63,24 +64,24 @@ class Roster:
                 events.append(MemberUpdated(room_id=self._room_id, user_id=user_id, display_name=name))
         return events
 
-    def lose(self, lost: Lost) -> None:
-        """Note that the store may have lost its memory: where its versions have gone back, they begin again."""
+    def reset(self, lost: HistoryLost) -> None:
+        """Accept any version again where the versions of the store have gone back, because it lost its memory."""
         if self.version > lost.version:
             self.version = 0
 
-    def apply(self, happening: PresenceHappening) -> Event | None:
-        """Take one change; gives what members are told of it, None where it is not new or names are not told."""
-        if happening.version <= self.version:
+    def apply(self, change: PresenceEvent) -> Event | None:
+        """Apply one change; return the event that announces it, None where it is not new or names are not announced."""
+        if change.version <= self.version:
             return None
-        self.version = happening.version
+        self.version = change.version
         self._changed.unpark_all()
-        match happening:
-            case Entered(person, count):
+        match change:
+            case Joined(person, count):
                 self.count = count
                 if count <= self._size:
                     self._names[person.user_id] = person.display_name
                 event: Event = self._joined(person.user_id, person.display_name)
-            case Departed(user_id, count):
+            case Left(user_id, count):
                 self.count = count
                 self._names.pop(user_id, None)
                 event = self._left(user_id)

@@ -1,1 +1,1 @@
-"""Sessions: who is connected, who they are, and what they may ask for; the gateway that transports talk to."""
+"""Sessions: the gateway for transports, and for each connection the way from a frame to a request or a call."""

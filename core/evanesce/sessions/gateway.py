@@ -3,172 +3,255 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import trio
 
-from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited, Unavailable
+from evanesce.accounts.service import AccountService, Principal
+from evanesce.addresses import parse_networks
+from evanesce.addresslimits import AddressLimits, HeldConnection
+from evanesce.config.public import public_address
+from evanesce.context import ServerContext
+from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited
+from evanesce.hints import Hints
 from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignInPage
-from evanesce.logs import folded
+from evanesce.limits.budgets import Budgets
+from evanesce.maintenance.activity import Activity
+from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.model import User
-from evanesce.plugins import Parts
+from evanesce.plugins import Components
 from evanesce.protocol import commands, events
-from evanesce.sessions.operations import SignedIn
-from evanesce.sessions.services import Services
-from evanesce.sessions.session import FAULT, GOING_AWAY, RESTARTING, Session
+from evanesce.rooms.hub import Hub
+from evanesce.sessions.dispatch import Dispatcher, internal_error
+from evanesce.sessions.hosts import AdmittedHosts
+from evanesce.sessions.readiness import CHECK_SECONDS, DatabaseCheck, PartChecks
+from evanesce.sessions.task import GOING_AWAY, RESTARTING, SessionTask
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 1.0
-"""How long a part may take to say how it is, before it counts as down."""
+MOST_SILENT = 1_000
+"""How many connections may wait for their client's `hello`, before all of them have less time for it."""
 
-LOOKS_AT_ONCE = 100
-"""At how many connections it is looked before others have their turn."""
+PROBE_SECONDS = 0.9 * CHECK_SECONDS
+"""How long the store's probe may take, in seconds: less than a check, so that it says how far it came."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+CHECKED_AT_ONCE = 100
+"""How many connections are checked before other tasks may run."""
 
 
 class Gateway:
     """What a transport is given (`evanesce.interfaces.Gateway`)."""
 
-    def __init__(self, services: Services, parts: Parts) -> None:
-        self._services = services
-        self._parts = parts
-        self._sessions: set[Session] = set()
+    def __init__(
+        self,
+        context: ServerContext,
+        components: Components,
+        *,
+        hub: Hub,
+        accounts: AccountService,
+        budgets: Budgets,
+        activity: Activity,
+        reconciliation: Reconciliation,
+    ) -> None:
+        self._context = context
+        self._components = components
+        self._accounts = accounts
+        self._budgets = budgets
+        self._activity = activity
+        self._dispatcher = Dispatcher(
+            context,
+            hub=hub,
+            accounts=accounts,
+            budgets=budgets,
+            activity=activity,
+            reconciliation=reconciliation,
+        )
+        found = components.authenticators.items()
+        authenticators = {provider: authenticator.check for provider, authenticator in found}
+        checks: dict[str, Callable[[], Awaitable[object]]] = {
+            "redis": partial(context.store.health.probe, PROBE_SECONDS),
+            "database": DatabaseCheck(context.repository, context.records).check,
+        }
+        self._checks = PartChecks(checks | authenticators)
+        self._tasks: set[SessionTask] = set()
         self._ended = trio.Event()
         self._draining = trio.Event()
+        self._announced = False
         self._leaving: tuple[CloseCode, str] | None = None
-        self._origins = _admitted(services.config.server.public_url, services.config.server.origins)
-        services.metrics.watch("sessions", "Connections that are open", lambda: len(self._sessions))
-        services.metrics.watch("rooms", "Rooms that run on this server", lambda: services.hub.rooms)
-        most = "The most requests that ever waited in a room's inbox"
-        services.metrics.watch("inbox_largest", most, lambda: services.hub.largest_inbox)
-        services.metrics.watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
+        self._hosts = AdmittedHosts(public_address(context.config), context.config.server.origins)
+        self._refused_origins = Hints(logger, trio.current_time)
+        self._refused_hosts = Hints(logger, trio.current_time)
+        self._address_limits = self._new_address_limits()
+        # Sessions are counted apart from the sockets of transports that count those: so no transport evades the limit.
+        self._session_limits = self._new_address_limits()
+        self._watch_metrics(hub)
+
+    def _watch_metrics(self, hub: Hub) -> None:
+        watch = self._context.metrics.watch
+        watch("sessions", "Connections that are open", lambda: len(self._tasks))
+        watch("rooms", "Rooms that run on this server", lambda: hub.rooms)
+        refused = "Connections and requests that were refused because of the limits of their address"
+        watch("address_refusals", refused, lambda: self._address_limits.refused)
+        watch("inbox_largest", "The most requests that ever waited in a room's inbox", lambda: hub.largest_inbox)
+        health = self._context.store.health
+        watch("subscriber_up", "Whether this server receives what Redis publishes", lambda: health.subscriber_up)
+        watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property
     def draining(self) -> bool:
-        """Whether the server is going away."""
+        """Whether the server disconnects its clients because it ends."""
         return self._leaving is not None
 
     async def wait_draining(self) -> None:
-        """Wait until the server is going away."""
+        """Wait until the server begins to disconnect its clients."""
         await self._draining.wait()
 
     @property
     def routes(self) -> Sequence[HttpRoute]:
-        """What plugins add to HTTP."""
-        return self._parts.routes
+        """The HTTP routes that plugins add."""
+        return self._components.routes
 
     @property
     def sign_in_pages(self) -> Sequence[SignInPage]:
-        """How the web page signs in."""
-        return self._parts.sign_in_pages
+        """The ways to sign in that the web page offers."""
+        return self._components.sign_in_pages
 
-    async def serve(self, connection: Connection, *, bearer: str | None = None) -> None:
-        """Talk with a client from its first frame to its last."""
-        session = Session(connection, self._services, bearer)
-        if self._leaving is not None:
-            session.end(*self._leaving)
-        self._sessions.add(session)
+    @property
+    def address_limits(self) -> AddressLimits:
+        """What each address may use of this process."""
+        return self._address_limits
+
+    async def serve(
+        self, connection: Connection, *, bearer: str | None = None, connected_at: float | None = None
+    ) -> None:
+        """Serve a connection from its first frame to its last."""
+        budget = self._budgets.before_sign_in(connection.address)
+        task = SessionTask(
+            connection, self._context, self._dispatcher, budget, bearer=bearer, connected_at=connected_at
+        )
+        held: HeldConnection | None = None
         try:
-            await session.run()
+            held = self._session_limits.hold_connection(connection.address)
+        except RateLimited as error:
+            task.connection.end(CloseCode.RATE_LIMITED, error.message)
+        if self._leaving is not None:
+            task.connection.end(*self._leaving)
+        self._tasks.add(task)
+        try:
+            await task.run()
         finally:
-            self._sessions.discard(session)
-            if self.draining and not self._sessions:
+            self._tasks.discard(task)
+            if held is not None:
+                held.release()
+            if self.draining and not self._tasks:
                 self._ended.set()
 
     async def watch(self) -> None:
-        """See from time to time whether the clients are still there, until cancelled.
+        """Check the connections, and the outside parts on request, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._checks.run)
+            nursery.start_soon(self._watch_connections)
 
-        One task for all of them: a timer and a scope for each would be a good part of what an idle connection costs.
+    async def _watch_connections(self) -> None:
+        """Check the deadlines of all connections again and again.
+
+        One task does it for all: a timer and a scope for each would be a good part of what an idle connection costs.
         """
-        limits = self._services.config.limits
+        limits = self._context.config.limits
         every = min(1.0, limits.hello_seconds / 20, limits.heartbeat_seconds / 50)
+        crowded_until = -math.inf
         while True:
             await trio.sleep(every)
-            for number, session in enumerate(list(self._sessions), 1):
-                self._look(session, every)
-                if number % LOOKS_AT_ONCE == 0:
+            crowded = trio.current_time() < crowded_until
+            silent = 0
+            for number, task in enumerate(list(self._tasks), 1):
+                self._check(task, every, crowded=crowded)
+                silent += task.waits_for_hello
+                if number % CHECKED_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
+            if silent > MOST_SILENT:
+                crowded_until = trio.current_time() + limits.hello_seconds  # for the last of them, too
 
-    def _look(self, session: Session, every: float) -> None:
+    def _check(self, task: SessionTask, every: float, *, crowded: bool) -> None:
         try:
-            session.look(trio.current_time(), every)
-        except Exception as error:  # the border around a connection, which is a plugin's
-            logger.error("a connection failed: %s", folded(error))
-            self._services.metrics.faults.labels("session").inc()
-            session.end(CloseCode.FAULT, FAULT)
+            task.check(trio.current_time(), every, crowded=crowded)
+        except BaseException as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
+            task.connection.fail(error)
+
+    def announce_end(self) -> None:
+        """Report by `readiness` that the server is going to end, and serve as before until `drain`."""
+        self._announced = True
 
     async def drain(self, *, restarting: bool = False) -> None:
-        """Send every client away, and wait until they have gone. The caller bounds the wait."""
+        """Disconnect every client, and wait until all have gone. The caller bounds the wait."""
         self._leaving = (CloseCode.RESTARTING, RESTARTING) if restarting else (CloseCode.GOING_AWAY, GOING_AWAY)
         self._draining.set()
-        for session in list(self._sessions):
-            session.end(*self._leaving)
-        if self._sessions:
+        for task in list(self._tasks):
+            task.connection.end(*self._leaving)
+        if self._tasks:
             await self._ended.wait()
 
-    async def execute(self, command: commands.Command, *, bearer: str | None, address: str) -> events.Reply:
-        """Do what a client without a connection asks."""
-        operations = self._services.operations
+    async def execute(
+        self, command: commands.Command, *, bearer: str | None, address: str, local: bool = False
+    ) -> events.Reply:
+        """Execute a command that came without a connection, as an HTTP request."""
         try:
             if isinstance(command, commands.Challenge):
-                return await operations.challenge(command, await self._recognise(bearer), address)
-            who = await self._recognise(bearer)
-            if who is None:
+                principal = await self._authenticate(bearer)
+                return await self._accounts.challenge(command, principal, address, local=local)
+            principal = await self._authenticate(bearer)
+            if principal is None:
                 raise CommandError(ErrorCode.UNAUTHENTICATED, "Sign in first: this needs a bearer token.")
-            if wait := self._services.commands_limit.take(who.user.user_id):
-                raise RateLimited("Far too fast. Wait a moment.", wait)
-            return await operations.execute(command, who)
+            await self._budgets.take(principal.user.user_id, command)
+            return await self._dispatcher.execute(command, principal)
         except CommandError as error:
-            self._services.metrics.refused.labels(error.code.value).inc()
+            self._context.metrics.refused.labels(error.code.value).inc()
             raise
-        except Exception as error:  # the border around a request: its fault is its own
-            raise self._internal(command, error) from None
+        except Exception as error:  # a fault of one request must not end the transport
+            raise internal_error(command, error, self._context.metrics) from None
 
-    async def sign_in(self, credential: Mapping[str, Any], *, bearer: str | None, address: str) -> SignIn:
+    async def sign_in(
+        self, credential: Mapping[str, Any], *, bearer: str | None, address: str, local: bool = False
+    ) -> SignIn:
         """Exchange a credential for a token."""
-        operations = self._services.operations
         try:
-            was = await self._recognise(bearer)
-            who, token, created = await operations.sign_in(credential, was, address)
+            before = await self._authenticate(bearer)
+            principal, token, created = await self._accounts.sign_in(credential, before, address, local=local)
         except CommandError as error:
-            self._services.metrics.refused.labels(error.code.value).inc()
+            self._context.metrics.refused.labels(error.code.value).inc()
             raise
-        return SignIn(operations.welcome(who, token=token), created)
+        return SignIn(self._accounts.welcome(principal, token=token), created)
 
     async def identify(self, bearer: str | None) -> User | None:
-        """Give who a bearer token is of."""
-        who = await self._recognise(bearer)
-        return None if who is None else who.user
+        """Return the user that a bearer token belongs to; None without a token."""
+        principal = await self._authenticate(bearer)
+        return None if principal is None else principal.user
 
     def admits_origin(self, origin: str) -> bool:
-        """Whether a page of `origin` may connect: the server's own, or a configured one, to the letter."""
-        return origin in self._origins
+        """Return whether a page of `origin` may connect. A refused origin is logged once."""
+        admitted = self._hosts.admits_origin(origin)
+        if origin and not admitted:
+            hint = "where it is a page of yours, add it to server.origins, or correct server.public_url"
+            self._refused_origins.give(origin, f"a page of the origin %s may not connect: {hint}")
+        return admitted
+
+    def admits_host(self, host: str, local_address: str) -> bool:
+        """Return whether a request with this Host header is meant for this server. A refused host is logged once."""
+        admitted = self._hosts.admits_host(host, local_address)
+        if not admitted:
+            hint = "where people use that name, set server.public_url to it, or add its origin to server.origins"
+            self._refused_hosts.give(host, f"a request for the host %s is refused with 421: {hint}")
+        return admitted
 
     async def readiness(self) -> Readiness:
-        """Look at every outside part."""
-        parts = {"redis": "up" if self._services.store.healthy else "down"}
-
-        async def look(name: str, part: Any) -> None:
-            parts[name] = "down"
-            with trio.move_on_after(CHECK_SECONDS):
-                try:
-                    await part.check()
-                except Unavailable:
-                    return
-                except Exception as error:  # the border around a plugin: a broken part is a part that is down
-                    logger.error("the check of %s failed: %s", name, folded(error))
-                    return
-                parts[name] = "up"
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look, "database", self._parts.repository)
-            for provider, authenticator in self._parts.authenticators.items():
-                nursery.start_soon(look, provider, authenticator)
-        if self.draining:
+        """Check every outside part; the result of a check is kept for 2 s."""
+        parts = await self._checks.states()
+        if not self._context.store.health.healthy:  # known at once, whatever result is kept
+            parts["redis"] = "down"
+        if self._announced or self.draining:
             status = "draining"
         elif parts["redis"] == "down":
             status = "unavailable"
@@ -177,32 +260,21 @@ class Gateway:
         return Readiness(status, parts)
 
     def metrics(self) -> str:
-        """Give the metrics as Prometheus text."""
-        return self._services.metrics.text()
+        """Return the metrics as Prometheus text."""
+        return self._context.metrics.text()
 
-    async def _recognise(self, bearer: str | None) -> SignedIn | None:
-        return None if bearer is None else await self._services.operations.recognise(bearer)
+    async def _authenticate(self, bearer: str | None) -> Principal | None:
+        if bearer is None:
+            return None
+        principal = await self._accounts.authenticate(bearer)
+        self._activity.seen(principal.user.user_id)
+        return principal
 
-    def _internal(self, command: commands.Command, error: Exception) -> CommandError:
-        logger.error("a %s failed: %s", type(command).__name__, folded(error))
-        self._services.metrics.faults.labels("command").inc()
-        return CommandError(ErrorCode.INTERNAL, "A fault in the server. Try again in a moment.")
-
-
-def _admitted(public_url: str, configured: Sequence[str]) -> frozenset[str]:
-    """Give the origins that may connect, as browsers write them (RFC 6454, 6.2): lower case, no default port.
-
-    Where the server's own is this machine, it is so under each of its names.
-    """
-    own = _origin(public_url)
-    scheme, _, host = own.partition("://")
-    name, colon, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "")
-    names = _LOOPBACK if name in _LOOPBACK else (name,)
-    return frozenset([f"{scheme}://{one}{colon}{port}" for one in names] + [_origin(one) for one in configured])
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if parts.port in (None, default) else f":{parts.port}")
+    def _new_address_limits(self) -> AddressLimits:
+        limits = self._context.config.limits
+        return AddressLimits(
+            connections=limits.connections_per_address,
+            handshakes=limits.handshakes_per_second,
+            exempt=parse_networks(limits.exempt_addresses, "limits.exempt_addresses"),
+            clock=trio.current_time,
+        )

@@ -1,4 +1,4 @@
-"""Tasks that run beside the body of a context."""
+"""Tasks that run in the background of a context."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import trio
 async def background(*tasks: Callable[[], Awaitable[object]]) -> AsyncGenerator[None, None]:
     """Run `tasks` while the context lasts, and cancel them at its end.
 
-    What the body raises comes out as it is, not in the exception group of a nursery: whoever wrote the body knows
-    nothing of one. What a task raises ends the body, and comes out in a group.
+    An exception of the body is raised as it is, not in the exception group of a nursery, which the author of the body
+    does not expect. An exception of a task cancels the body, and is raised in a group.
     """
     problem: Exception | None = None
     async with trio.open_nursery() as nursery:

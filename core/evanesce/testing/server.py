@@ -1,14 +1,15 @@
-"""A whole server in memory, without transports: sessions, rooms, store and repository under virtual time."""
+"""A complete server in memory, without transports, for tests in virtual time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import trio
 
+from evanesce.application import Application
 from evanesce.config.model import (
     Config,
     LimitsTable,
@@ -18,24 +19,27 @@ from evanesce.config.model import (
     RoomsTable,
     ServerTable,
 )
+from evanesce.context import ServerContext
 from evanesce.errors import AuthFailed
-from evanesce.interfaces import Answered, Authenticator, Caller, Challenge
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute
+from evanesce.maintenance.binding import RedisGuard
 from evanesce.metrics import Metrics
 from evanesce.model import Identity
-from evanesce.plugins import Parts, Plugins
-from evanesce.sessions.gateway import Gateway
-from evanesce.sessions.services import assemble
+from evanesce.plugins import Components, Plugins
+from evanesce.plugins.calls import CallNursery, PluginCalls
+from evanesce.plugins.components import DEFAULT_TIMEOUT
+from evanesce.plugins.containment import ContainedAuthenticator, contained_repository, contained_route
+from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.testing.memory_store import MemoryServer, MemoryStore
 from evanesce.writebehind import WriteBehind
 
 
 class NameAuthenticator:
-    """Takes everybody for who they say they are: `{"provider": "name", "name": …}`."""
+    """An authenticator that accepts every name: the credential `{"provider": "name", "name": …}`."""
 
     provider = "name"
-    loopback_only = True
+    loopback_only = False
 
     async def __aenter__(self) -> NameAuthenticator:
         return self
@@ -44,39 +48,45 @@ class NameAuthenticator:
         return None
 
     async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
-        """Give back what was asked, and who asks."""
+        """Return the request and the caller as the fields of the challenge."""
         await trio.lowlevel.checkpoint()
         return Challenge({"asked": dict(request), "caller": None if caller.user is None else caller.user.user_id})
 
     async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
-        """Believe it."""
+        """Accept the name. Raises `AuthFailed` for the name `nobody`."""
         await trio.lowlevel.checkpoint()
         name = msgspec.convert(credential.get("name"), str)
         if name == "nobody":
-            raise AuthFailed("Nobody is not somebody.")
+            raise AuthFailed("The name nobody is refused.")
         return Identity(subject=name, display_name=name)
 
     async def check(self) -> str:
-        """Be there."""
+        """Return a text."""
         await trio.lowlevel.checkpoint()
-        return "takes everybody"
+        return "accepts every name"
 
 
 class TestServer:
-    """A server in memory, and ways in."""
+    """A server in memory, with methods to connect to it."""
 
     __test__ = False
 
     def __init__(
-        self, gateway: Gateway, store: MemoryStore, repository: MemoryRepository, nursery: trio.Nursery
+        self,
+        application: Application,
+        store: MemoryStore,
+        repository: MemoryRepository,
+        nursery: trio.Nursery,
     ) -> None:
-        self.gateway = gateway
+        self.gateway = application.gateway
+        self.hub = application.hub
+        self.cleanup = application.cleanup
         self.store = store
         self.repository = repository
         self._nursery = nursery
 
     def connect(self, *, bearer: str | None = None, **options: Any) -> MemoryConnection:
-        """Open a connection that says nothing yet."""
+        """Open a connection that has not sent anything."""
         connection = MemoryConnection(**options)
 
         async def serve() -> None:
@@ -86,7 +96,7 @@ class TestServer:
         return connection
 
     async def sign_in(self, name: str, **options: Any) -> MemoryConnection:
-        """Open a connection, signed in as `name`."""
+        """Open a connection and sign in as `name`."""
         connection = self.connect(**options)
         welcome = await connection.ask("hello", credential={"provider": "name", "name": name})
         if welcome["type"] != "welcome":
@@ -94,10 +104,28 @@ class TestServer:
         return connection
 
     async def open_room(self, connection: MemoryConnection) -> str:
-        """Open a room as the user of `connection`; gives its id."""
+        """Create a room as the user of `connection`, and return its id."""
         room = await connection.ask("create_room")
         room_id: str = room["roomId"]
         return room_id
+
+
+def _contained(
+    owner: CallNursery,
+    repository: MemoryRepository,
+    authenticators: Mapping[str, Authenticator],
+    routes: Sequence[HttpRoute],
+) -> Components:
+    """Return components that are contained like those of plugins, each as if it belonged to a plugin of its own."""
+    return Components(
+        repository=contained_repository(repository, PluginCalls("repository", owner)),
+        authenticators={
+            name: ContainedAuthenticator(one, PluginCalls(name, owner), getattr(one, "timeout", DEFAULT_TIMEOUT))
+            for name, one in authenticators.items()
+        },
+        transports={},
+        routes=[contained_route(route, PluginCalls("routes", owner)) for route in routes],
+    )
 
 
 @asynccontextmanager
@@ -106,14 +134,19 @@ async def memory_server(
     plugins: Mapping[str, object] | None = None,
     authenticators: Mapping[str, Authenticator] | None = None,
     memory: MemoryServer | None = None,
+    store: MemoryStore | None = None,
     repository: MemoryRepository | None = None,
     server: ServerTable | None = None,
     messages: MessagesTable | None = None,
     rooms: RoomsTable | None = None,
     limits: LimitsTable | None = None,
     retention: RetentionTable | None = None,
+    routes: Sequence[HttpRoute] = (),
 ) -> AsyncGenerator[TestServer, None]:
-    """Run a server in memory. Several on one `memory` and one `repository` are several servers."""
+    """Run a server in memory. Several on one `memory` and one `repository` are several servers.
+
+    `store` is one of the test's own on a `MemoryServer`, instead of `memory`.
+    """
     config = Config(
         plugins={},
         server=server or ServerTable(secret="a secret for tests, of 32 characters"),
@@ -125,20 +158,22 @@ async def memory_server(
     )
     loaded = Plugins(plugins or {})
     repository = repository or MemoryRepository()
-    store = MemoryStore(ttl=config.messages.ttl, server=memory)
+    store = store or memory_store(ttl=config.messages.ttl, server=memory)
     metrics = Metrics()
-    records = WriteBehind(repository, metrics)
-    parts = Parts(repository, authenticators or {"name": NameAuthenticator()}, {}, ())
-    services = assemble(config, loaded, parts, store, records, metrics)
-    gateway = Gateway(services, parts)
+    owner = CallNursery()
+    components = _contained(owner, repository, authenticators or {"name": NameAuthenticator()}, routes)
+    records = WriteBehind(components.repository, metrics)
+    guard = RedisGuard(components.repository, store, metrics, embedded=False, alone=False)
+    context = ServerContext(config, store, components.repository, records, loaded, metrics)
+    application = Application(context, components, guard)
     async with trio.open_nursery() as nursery:
+        await nursery.start(owner.run)
+        await nursery.start(loaded.run)
         nursery.start_soon(records.run)
-        await nursery.start(loaded.run_observers)
-        await nursery.start(services.hub.run)
-        nursery.start_soon(gateway.watch)
+        await nursery.start(application.run)
         async with trio.open_nursery() as connections:
-            yield TestServer(gateway, store, repository, connections)
+            yield TestServer(application, store, repository, connections)
             connections.cancel_scope.cancel()
-        await services.hub.drain()
+        await application.hub.drain()
         await records.flush()
         nursery.cancel_scope.cancel()

@@ -1,5 +1,5 @@
-"""Several processes that serve on the same ports, and the one that looks after them.
+"""Several processes that serve on the same ports, and the supervisor that starts and restarts them.
 
-`supervisor.py` is the program of the parent: it starts the workers, passes signals on and restarts one after the other.
-`worker.py` keeps one of them running. Each is a whole server of its own, at the other end of a `line.py`.
+The supervisor's program is `supervisor.py`; `worker.py` starts the process of one worker, and starts it again when it
+ends. Each worker is a whole server, and is connected with the supervisor by a channel (`channel.py`).
 """

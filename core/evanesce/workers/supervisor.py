@@ -1,4 +1,4 @@
-"""The supervisor: starts the workers, passes signals on, and restarts them one after the other on SIGHUP."""
+"""The supervisor: starts the workers, forwards signals, and restarts the workers one after the other on SIGHUP."""
 
 from __future__ import annotations
 
@@ -8,41 +8,70 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import msgspec
 import trio
 
 from evanesce.config.model import Config
-from evanesce.errors import ConfigurationError
-from evanesce.plugins import Parts, Plugins
-from evanesce.ports import probe
+from evanesce.lifecycle.database import locked
+from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
+from evanesce.lifecycle.signals import SHUTDOWN_SIGNALS, unblock_signals
+from evanesce.plugins import Components, Plugins
+from evanesce.ports import refuse_taken
 from evanesce.store.embedded import embedded_valkey
-from evanesce.workers.line import Assignment
-from evanesce.workers.worker import START_SECONDS, Life, Worker
+from evanesce.workers.channel import Assignment
+from evanesce.workers.worker import START_SECONDS, Worker, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-REFUSED = 2
-"""The exit code of a worker that has told the deployer what to correct."""
 
+def run(
+    config: Config,
+    plugins: Plugins,
+    command: Sequence[str],
+    file: Path | None,
+    settings: Sequence[str],
+    restart_check: RestartCheck,
+    *,
+    debug_plugins: bool = False,
+    migrate: bool = True,
+) -> int:
+    """Serve with `config.server.workers` processes until SIGINT or SIGTERM, and return the exit code.
 
-def run(config: Config, plugins: Plugins, command: Sequence[str], file: Path | None, settings: Sequence[str]) -> int:
-    """Have `config.server.workers` processes serve until SIGINT or SIGTERM; gives the exit code.
-
-    `command` starts a worker, which reads the configuration from `file` and `settings` itself. The server's secret and
-    name are set. Raises `ConfigurationError`, `PluginError`.
+    `command` starts a worker, which reads the configuration from `file` and `settings` itself. `restart_check` checks
+    it before a restart. The server's secret and name are set. `debug_plugins` and `migrate` are as in `Assignment`.
+    Raises `ConfigurationError` and `PluginError`.
     """
-    parts = plugins.build(config, Path.cwd())  # what cannot be used is told before anything is started
-    return trio.run(_main, config, parts, command, None if file is None else str(file), settings)
+    components = plugins.build(config, Path.cwd())  # so that errors are reported before anything is started
+    path = None if file is None else str(file)
+    return trio.run(_main, config, components, command, path, settings, restart_check, debug_plugins, migrate)
 
 
-async def _main(config: Config, parts: Parts, command: Sequence[str], file: str | None, settings: Sequence[str]) -> int:
+async def _main(
+    config: Config,
+    components: Components,
+    command: Sequence[str],
+    file: str | None,
+    settings: Sequence[str],
+    restart_check: RestartCheck,
+    debug_plugins: bool,
+    migrate: bool,
+) -> int:
     server = config.server
     if server.node is None:
         raise AssertionError("the server is named before it starts")
-    await refuse_taken_ports(parts)
+    transports = components.transports.items()
+    # Before the workers share the ports: they could share one with another program without noticing.
+    await refuse_taken((f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds)
     async with AsyncExitStack() as stack:
-        redis_url = config.redis.url
-        if redis_url == "embedded":
-            redis_url = await stack.enter_async_context(embedded_valkey())
+        redis = config.redis
+        embedded, alone = redis.url == "embedded", False
+        if embedded:
+            database = (await components.repository.inspect()).file
+            if database is not None:
+                stack.enter_context(locked(database))
+                restart_check.require_database(database)
+                alone = True
+            redis = msgspec.structs.replace(redis, url=await stack.enter_async_context(embedded_valkey()))
         workers: list[Worker] = []
         for number in range(1, server.workers + 1):
             assignment = Assignment(
@@ -51,106 +80,106 @@ async def _main(config: Config, parts: Parts, command: Sequence[str], file: str 
                 settings=settings,
                 workers=server.workers,
                 node=server.node,
+                lame_duck_seconds=server.lame_duck_seconds,
                 drain_seconds=server.drain_seconds,
-                redis_url=redis_url,
+                redis=redis,
+                debug_plugins=debug_plugins,
+                embedded=embedded,
+                alone=alone,
+                migrate=migrate,
             )
             workers.append(Worker(command, assignment))
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            return await Supervisor(workers).run(signals)
-
-
-async def refuse_taken_ports(parts: Parts) -> None:
-    """Raise `ConfigurationError` where something else listens on a transport's port, which it would share unseen."""
-    for name, transport in parts.transports.items():
-        for bind in transport.binds:
-            try:
-                await probe(bind)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"plugins.{name}.bind",
-                    f"cannot listen on {bind} ({error.strerror or error})",
-                    "Choose an address of this machine and a port that nothing else listens on",
-                ) from None
+        with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:
+            unblock_signals()
+            return await Supervisor(workers, restart_check).run(signals)
 
 
 class Supervisor:
-    """Looks after the workers."""
+    """Keep the workers running. They are restarted only with a configuration for which `restart_check` passes."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[Worker], restart_check: RestartCheck) -> None:
         self._workers = workers
-        self._leaving = False
+        self._restart_check = restart_check
+        self._stopping = False
         self._restarting = trio.CancelScope()
-        # More restarts that are asked for while one is under way are one: it begins after all of them.
-        self._ask, self._asked = trio.open_memory_channel[None](1)
+        # Restarts that are requested during a restart are merged into one, which follows it.
+        self._request_restart, self._restart_requests = trio.open_memory_channel[None](1)
 
     async def run(self, signals: AsyncIterator[int]) -> int:
-        """Have the workers serve until a signal of `signals` says otherwise; gives the exit code."""
+        """Run the workers until one of `signals` stops them, and return the exit code."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._obey, signals)
-            code = await self._keep()
+            nursery.start_soon(self._handle_signals, signals)
+            code = await self._run_workers()
             nursery.cancel_scope.cancel()
         return code
 
-    async def _obey(self, signals: AsyncIterator[int]) -> None:
+    async def _handle_signals(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             name = signal.Signals(number).name
-            if number == signal.SIGHUP and not self._leaving:
-                logger.info("%s: restarting the workers, one after the other", name)
+            if number == signal.SIGHUP and not self._stopping:
+                logger.info("%s: checking the configuration before a restart", name)
                 with suppress(trio.WouldBlock):
-                    self._ask.send_nowait(None)
+                    self._request_restart.send_nowait(None)
                 continue
-            logger.info("%s: passing it on to the workers", name)
-            self._leaving = True
+            logger.info("%s: forwarding it to the workers", name)
+            self._stopping = True
             self._restarting.cancel()
             for worker in self._workers:
-                worker.leave(number)
+                worker.stop(number)
 
-    async def _keep(self) -> int:
-        """Start the workers, the first one alone: it migrates the database, and says what is to be corrected, once."""
+    async def _run_workers(self) -> int:
+        """Run the workers until all have stopped, and return the exit code.
+
+        The first one starts alone: it migrates the database, and reports errors that all workers would report.
+        """
         first, *others = self._workers
         urls: Sequence[str] = ()
         async with trio.open_nursery() as nursery:
             for group in ([first], others):
-                lives = [(worker.number, worker.life) for worker in group]
+                processes = [(worker.number, worker.current) for worker in group]
                 for worker in group:
-                    nursery.start_soon(worker.keep)
-                for number, life in lives:
-                    await life.settled.wait()
-                    if self._leaving:
+                    nursery.start_soon(worker.run)
+                for number, current in processes:
+                    await current.ready_or_ended.wait()
+                    if self._stopping:
                         return 0
-                    if life.urls is None:
+                    if current.urls is None:
                         nursery.cancel_scope.cancel()
-                        return self._failed(number, life)
-                    urls = urls or life.urls
+                        return self._start_failed(number, current)
+                    urls = urls or current.urls
             for url in urls:
                 print(f"listening on {url}", flush=True)
-            nursery.start_soon(self._restart_when_asked)
+            nursery.start_soon(self._restart_on_request)
         return 0
 
-    def _failed(self, number: int, life: Life) -> int:
-        if life.code == REFUSED:
+    def _start_failed(self, number: int, current: WorkerProcess) -> int:
+        if current.code == REFUSED:
             return REFUSED
-        logger.error("worker %d ended with %s before it served", number, life.code)
+        logger.error("worker %d ended with exit code %s before it was ready", number, current.code)
         return 1
 
-    async def _restart_when_asked(self) -> None:
+    async def _restart_on_request(self) -> None:
         with self._restarting:
-            async for _ in self._asked:
+            async for _ in self._restart_requests:
                 try:
                     await self._restart_all()
                 except trio.TooSlowError:
-                    logger.error("the restart has stopped: a worker does not serve within %g s", START_SECONDS)
+                    logger.error("the restart was abandoned: a worker was not ready within %g s", START_SECONDS)
 
     async def _restart_all(self) -> None:
-        """Restart one worker after the other, each only while all others serve. Raises `trio.TooSlowError`."""
+        """Restart one worker after the other, each while all others serve. Raises `trio.TooSlowError`."""
+        urls = {url for worker in self._workers for url in worker.current.urls or ()}
+        if not await self._restart_check.passes(sorted(urls)):
+            return
+        logger.info("restarting the workers, one after the other")
         for worker in self._workers:
-            await self._all_serve()
+            await self._wait_all_serving()
             await worker.restart(signal.SIGHUP)
-        await self._all_serve()
+        await self._wait_all_serving()
         logger.info("all workers were restarted")
 
-    async def _all_serve(self) -> None:
+    async def _wait_all_serving(self) -> None:
         with trio.fail_after(START_SECONDS):
-            while not all(worker.life.serving for worker in self._workers):
+            while not all(worker.current.serving for worker in self._workers):
                 for worker in self._workers:
-                    await worker.serves()
+                    await worker.wait_serving()

@@ -1,4 +1,4 @@
-"""One worker, as the supervisor sees it: a process, started again when it ends, and what becomes of it."""
+"""One worker, as the supervisor sees it: a process that is started again whenever it ends."""
 
 from __future__ import annotations
 
@@ -10,48 +10,50 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from evanesce.workers.line import Assignment, encode
+from evanesce.workers.channel import Assignment, encode
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
-"""How long a worker may take from its start until it serves."""
+"""How long a worker may take until it is ready."""
 
 MARGIN_SECONDS = 5.0
-"""How much longer than `server.drain_seconds` a worker may take to end."""
+"""How much longer than `server.lame_duck_seconds` and `server.drain_seconds` a worker may take to stop."""
 
 STEADY_SECONDS = 5.0
-"""A worker that lived this long is started again at once when it ends; below, with a growing delay."""
+"""A worker that ran for this long is started again at once. Otherwise it is started after a growing delay."""
 
 LONGEST_DELAY = 5.0
-"""The longest delay between two starts, in seconds."""
+"""The longest delay before a start, in seconds."""
 
 
 @dataclass(slots=True, eq=False)
-class Life:
+class WorkerProcess:
     """One process of a worker, from before its start to its end.
 
-    `urls` are where it serves, None until it does. `settled`: it serves, or has ended without ever having served.
-    `asked`: it was told to end. `code` is its exit code, None where it could not be started at all.
+    - `urls`: the addresses that it listens on, None until it is ready.
+    - `ready_or_ended`: set when it is ready, or has ended before it was.
+    - `stopping`: set when it was told to stop.
+    - `ended`: set when it has ended. `code`: its exit code, None if it could not be started.
+    - `pending`: a signal to send when the process has started.
     """
 
     urls: Sequence[str] | None = None
-    settled: trio.Event = field(default_factory=trio.Event)
-    asked: trio.Event = field(default_factory=trio.Event)
+    ready_or_ended: trio.Event = field(default_factory=trio.Event)
+    stopping: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
     code: int | None = None
     process: trio.Process | None = None
     pending: int | None = None
-    """A signal that came before the process was there."""
 
     @property
     def serving(self) -> bool:
-        """Whether it serves at this moment."""
-        return self.urls is not None and not self.ended.is_set() and not self.asked.is_set()
+        """Whether it is ready, has not ended, and was not told to stop."""
+        return self.urls is not None and not self.ended.is_set() and not self.stopping.is_set()
 
-    def end(self, number: int) -> None:
-        """Send it a signal at which it ends."""
-        self.asked.set()
+    def stop(self, number: int) -> None:
+        """Send it a signal that stops it."""
+        self.stopping.set()
         if self.process is None:
             self.pending = number
         else:
@@ -59,121 +61,124 @@ class Life:
 
 
 class Worker:
-    """A worker, whose process is started by `command`. `life` is that of the present process, or of the next one."""
+    """A worker, whose process is started by `command`. `current` is the present process, or the next one."""
 
     def __init__(self, command: Sequence[str], assignment: Assignment) -> None:
         self.number = assignment.number
-        self.life = Life()
+        self.current = WorkerProcess()
         self._command = [*command, str(assignment.number)]
         self._assignment = assignment
-        self._patience = assignment.drain_seconds + MARGIN_SECONDS
-        self._leaving = trio.Event()
+        self._stop_seconds = assignment.lame_duck_seconds + assignment.drain_seconds + MARGIN_SECONDS
+        self._stopping = trio.Event()
 
-    def leave(self, number: int) -> None:
-        """Send a signal, and start no process any more. May be called again."""
-        self._leaving.set()
-        self.life.end(number)
+    def stop(self, number: int) -> None:
+        """Send a signal to the process, and start no other one. May be called again."""
+        self._stopping.set()
+        self.current.stop(number)
 
     async def restart(self, number: int) -> None:
-        """Send a signal, and wait until the process has ended. The next one is being started then."""
-        life = self.life
-        life.end(number)
-        await life.ended.wait()
+        """Send a signal to the process, and wait until it has ended. `run` starts the next one."""
+        current = self.current
+        current.stop(number)
+        await current.ended.wait()
 
-    async def serves(self) -> None:
-        """Wait until there is a process that serves."""
-        while not (life := self.life).serving:
-            await (life.ended if life.settled.is_set() else life.settled).wait()
+    async def wait_serving(self) -> None:
+        """Wait until a process serves."""
+        while not (current := self.current).serving:
+            await (current.ended if current.ready_or_ended.is_set() else current.ready_or_ended).wait()
 
-    async def keep(self) -> None:
-        """Have a process run, and another one whenever it ends, until told to leave.
+    async def run(self) -> None:
+        """Run a process, and start it again whenever it ends, until `stop` is called.
 
-        It ends as well where the first one never served: that will not become better by itself.
+        Return as well when the first process ends before it is ready: another one would fail in the same way.
         """
         served = False
         delay = 0.0
         while True:
             began = trio.current_time()
-            life = self.life
-            await self._live(life)
-            self.life = Life()
-            life.settled.set()
-            life.ended.set()
-            served = served or life.urls is not None
-            if not served or self._leaving.is_set():
+            current = self.current
+            await self._run_process(current)
+            self.current = WorkerProcess()
+            current.ready_or_ended.set()
+            current.ended.set()
+            served = served or current.urls is not None
+            if not served or self._stopping.is_set():
                 return
-            if life.asked.is_set():
+            if current.stopping.is_set():
                 delay = 0.0
                 continue
-            lived = trio.current_time() - began
-            if life.code is not None:
+            ran_for = trio.current_time() - began
+            if current.code is not None:
                 logger.warning(
-                    "worker %d ended with %d after %.1f s: it is started again", self.number, life.code, lived
+                    "worker %d ended with exit code %d after %.1f s: starting it again",
+                    self.number,
+                    current.code,
+                    ran_for,
                 )
-            delay = 0.0 if lived >= STEADY_SECONDS else delay
+            delay = 0.0 if ran_for >= STEADY_SECONDS else delay
             with trio.move_on_after(delay):
-                await self._leaving.wait()
+                await self._stopping.wait()
                 return
             delay = min(max(0.1, delay * 2), LONGEST_DELAY)
 
-    async def _live(self, life: Life) -> None:
+    async def _run_process(self, current: WorkerProcess) -> None:
         """Run one process from its start to its end."""
         ours, theirs = socket.socketpair()
-        async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as line:
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
             with theirs:
                 try:
                     process = await trio.lowlevel.open_process(
                         self._command,
                         stdin=theirs.fileno(),
-                        start_new_session=True,  # an interrupt from the terminal is the supervisor's to pass on
+                        start_new_session=True,  # Ctrl-C in the terminal is for the supervisor, which forwards it
                     )
-                except OSError as error:  # out of processes or memory, which may pass
+                except OSError as error:  # no processes or memory left, which may be temporary
                     logger.error("worker %d could not be started (%s)", self.number, error.strerror)
                     return
-            life.process = process
+            current.process = process
             try:
-                if life.pending is not None:
-                    process.send_signal(life.pending)
+                if current.pending is not None:
+                    process.send_signal(current.pending)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._begin, life, process, line)
-                    nursery.start_soon(self._limit, life, process)
+                    nursery.start_soon(self._start, current, process, stream)
+                    nursery.start_soon(self._kill_when_late, current, process)
                     await process.wait()
                     nursery.cancel_scope.cancel()
             finally:
                 with trio.CancelScope(shield=True):
                     await self._reap(process)
-                life.code = process.returncode
+                current.code = process.returncode
 
-    async def _begin(self, life: Life, process: trio.Process, line: trio.SocketStream) -> None:
-        """Tell the process what it is, and wait until it says that it serves."""
+    async def _start(self, current: WorkerProcess, process: trio.Process, stream: trio.SocketStream) -> None:
+        """Send the process its assignment, and wait until it reports that it is ready."""
         with trio.move_on_after(START_SECONDS):
             answer = b""
             try:
-                await line.send_all(encode(self._assignment))
+                await stream.send_all(encode(self._assignment))
                 while not answer.endswith(b"\n"):
-                    part = await line.receive_some()
+                    part = await stream.receive_some()
                     if not part:
-                        return  # it is ending
+                        return  # the process is ending
                     answer += part
             except trio.BrokenResourceError:
                 return
-            life.urls = msgspec.json.decode(answer, type=list[str])
-            life.settled.set()
+            current.urls = msgspec.json.decode(answer, type=list[str])
+            current.ready_or_ended.set()
             return
-        logger.error("worker %d did not serve within %g s: it is killed", self.number, START_SECONDS)
+        logger.error("worker %d was not ready within %g s: killing it", self.number, START_SECONDS)
         process.kill()
 
-    async def _limit(self, life: Life, process: trio.Process) -> None:
-        await life.asked.wait()
-        await trio.sleep(self._patience)
-        logger.error("worker %d did not end within %g s: it is killed", self.number, self._patience)
+    async def _kill_when_late(self, current: WorkerProcess, process: trio.Process) -> None:
+        await current.stopping.wait()
+        await trio.sleep(self._stop_seconds)
+        logger.error("worker %d did not stop within %g s: killing it", self.number, self._stop_seconds)
         process.kill()
 
     async def _reap(self, process: trio.Process) -> None:
-        """End a process that still runs because the supervisor itself ends by a fault."""
+        """Stop a process that still runs because the supervisor itself ends by a fault."""
         if process.returncode is None:
             process.terminate()
-            with trio.move_on_after(self._patience):
+            with trio.move_on_after(self._stop_seconds):
                 await process.wait()
         if process.returncode is None:
             process.kill()

@@ -1,4 +1,4 @@
-"""The plugin `guest`: sign-in for trying things out. It proves nothing, and every sign-in is a new account."""
+"""The plugin `guest`: sign-in by a name alone, for trials. It proves nothing, and every sign-in is a new account."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ from evanesce.protocol.fields import display_name
 PROVIDER = "guest"
 
 MODULE = "/guest/guest.js"
-"""Where the web page finds how a guest signs in."""
+"""The path of the JavaScript module by which the web page signs in a guest."""
 
 
 class GuestSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """`[plugins.guest]`: `allow_public` lets guests in on addresses other than this machine's own."""
+    """`[plugins.guest]`: who may sign in as a guest."""
 
     allow_public: bool = False
+    """Whether guests, who prove nothing, may sign in from other machines.
+
+    Each request is checked: one that came through a proxy counts as remote, unless a proxy in `trusted_proxies` names a
+    client on this machine.
+    """
 
 
 class GuestCredential(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
-    """What a guest says: a name, and nothing that proves it."""
+    """The credential of a guest: a name, without a proof."""
 
     display_name: str
 
 
 class GuestAuthenticator:
-    """Takes everybody under the name that they give."""
+    """Accepts every client under the name that it sends."""
 
     def __init__(self, *, allow_public: bool) -> None:
         self._allow_public = allow_public
@@ -56,39 +61,39 @@ class GuestAuthenticator:
         pass
 
     async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
-        """Ask nothing."""
+        """Return an empty challenge."""
         return Challenge({})
 
     async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
-        """Make somebody new. Raises `BadRequest` and `msgspec.ValidationError` for a name that is none."""
+        """Return a new identity. Raises `BadRequest` and `msgspec.ValidationError` for an invalid name."""
         given = msgspec.convert(credential, GuestCredential)
         name = display_name(given.display_name, "credential.displayName")
         return Identity(subject=str(uuid.uuid4()), display_name=name, guest=True)
 
     async def check(self) -> str:
         """See `Authenticator.check`."""
-        return "anybody, from any address" if self._allow_public else "anybody, from this machine"
+        return "any name, from any address" if self._allow_public else "any name, from this machine"
 
 
 @hookimpl
 def evanesce_settings() -> Settings:
-    """Give the model of `[plugins.guest]`."""
+    """Return the model of `[plugins.guest]`."""
     return GuestSettings
 
 
 @hookimpl
 def evanesce_authenticator(setup: Setup) -> Authenticator:
-    """Give the sign-in for guests."""
+    """Return the authenticator for guests."""
     return GuestAuthenticator(allow_public=setup.settings.allow_public)
 
 
 @hookimpl
 def evanesce_http_routes() -> Sequence[HttpRoute]:
-    """Serve the page's module."""
+    """Return the route of the web page's module."""
     return [file_route(MODULE, resources.files("evanesce_plugins.guest") / "static" / "guest.js")]
 
 
 @hookimpl
 def evanesce_sign_in_page() -> SignInPage:
-    """Let guests in on the web page."""
+    """Return the sign-in page for guests."""
     return SignInPage(PROVIDER, MODULE)

@@ -1,4 +1,4 @@
-"""What the repository asks of a database: to do a batch of statements, all or nothing."""
+"""What the repository in SQL needs of a database: to execute a batch of statements, all or nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 from evanesce.interfaces import Value
 
 PATIENCE = 2.5
-"""How long somebody waits for an answer, in seconds."""
+"""How long a call that a client waits for may take, in seconds."""
 
 Row = Sequence[Value]
-"""A row of an answer."""
+"""A row of a result."""
 
 
 class Statement(NamedTuple):
@@ -22,22 +22,61 @@ class Statement(NamedTuple):
 
 
 class Refused(Exception):
-    """A constraint of the schema refused the batch: nothing of it was done. The message names the constraint."""
+    """A constraint of the schema refused the batch, and nothing of it was done. The message names the constraint."""
+
+
+class Reader(Protocol):
+    """The part of a `Driver` that reads."""
+
+    async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
+        """Execute one statement, which reads; see `Driver.execute`."""
+        ...
 
 
 class Driver(Protocol):
-    """A database that is open. Foreign keys are enforced."""
+    """An open database. Foreign keys are enforced."""
 
     async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
-        """Do `statements` in order, all or nothing; give the rows of each. They may be done twice in a row.
+        """Execute `statements` in order, all or nothing, and return the rows of each. They may be executed twice.
 
-        Answers within `PATIENCE`, or, where it is `patient` as nobody waits, within a time-out of the driver's own.
-        Raises `Refused`, or `PersistenceUnavailable` where the database does not answer: the batch may then have been
-        done or not, as a whole, or be done later. A cancelled one too. Behind that error (`__cause__`) may stand one
-        that says to a deployer what to do.
+        Returns within `PATIENCE`, or, with `patient`, for which no client waits, within a time-out of the driver's own.
+        Raises `Refused`, or `PersistenceUnavailable` where the database does not answer. In that case, and after a
+        cancellation, the whole batch may have been done, may be done later, or may not be done. The error's
+        `__cause__` may be an error that tells a deployer what to do.
+        """
+        ...
+
+    async def purge(self) -> None:
+        """Remove deleted content from the database's files, if they are on this machine.
+
+        Raises `PersistenceUnavailable` where others use the database at the moment: the caller has to try again.
         """
         ...
 
     async def describe(self) -> str:
-        """Say in a few words which database this is and how it is. Raises `PersistenceUnavailable`."""
+        """Return in a few words which database this is and its state. Raises `PersistenceUnavailable`."""
         ...
+
+
+class SqlTables:
+    """Methods of a repository that are about some of its tables; `SqlRepository` combines and opens them."""
+
+    _driver: Driver
+
+    async def _rows(self, sql: str, *values: Value) -> list[Row]:
+        """Execute a statement that a client waits for, and return its rows."""
+        [rows] = await self._driver.execute([Statement(sql, values)])
+        return rows
+
+    async def _texts(self, sql: str, *values: Value) -> list[str]:
+        """Execute a statement of a maintenance job, and return the one column of its rows."""
+        [rows] = await self._driver.execute([Statement(sql, values)], patient=True)
+        return [str(text) for [text] in rows]
+
+    async def _change(self, sql: str, *values: Value) -> int:
+        """Execute a statement of a maintenance job, and return how many rows it changed."""
+        _, [[count]] = await self._driver.execute([Statement(sql, values), _CHANGES], patient=True)
+        return count if isinstance(count, int) else 0
+
+
+_CHANGES = Statement("SELECT changes()")

@@ -1,4 +1,4 @@
-"""The plugin `sqlite`: what lasts is in one SQLite file on this machine."""
+"""The plugin `sqlite`: the repository in an SQLite file on this machine."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from msgspec import Meta
 
 from evanesce.hookspecs import hookimpl
 from evanesce.interfaces import Repository, Settings, Setup
+from evanesce_plugins.sql.files import name_of
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sqlite.driver import connect
 
 
 class SqliteSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """`[plugins.sqlite]`: `path` is the database file, relative to the working folder; made where there is none."""
+    """`[plugins.sqlite]`: the database file."""
 
     path: Annotated[
         str, Meta(pattern=r"^(?!:memory:\Z)[^\x00]+\Z", description="the path of a file; there is none in memory")
     ] = "evanesce.db"
+    """The database file, relative to the working folder.
+
+    It is created if it does not exist. A server with an embedded Valkey locks the file of this name with `.lock`
+    appended.
+    """
 
 
 @hookimpl
 def evanesce_settings() -> Settings:
-    """Give the model of `[plugins.sqlite]`."""
+    """Return the model of `[plugins.sqlite]`."""
     return SqliteSettings
 
 
 @hookimpl
 def evanesce_repository(setup: Setup) -> Repository:
-    """Give the repository; its file is opened by `async with`."""
+    """Return the repository. `async with` opens its file."""
     setting = f"plugins.{setup.name}.path"
-    return SqlRepository(partial(connect, setup.folder / setup.settings.path, setting), setting)
+    path = setup.folder / setup.settings.path
+    return SqlRepository(partial(connect, path, setting), setting, name_of(path), path)

@@ -1,27 +1,34 @@
-"""SQLite under Trio: one connection, behind one door to the worker threads."""
+"""SQLite under Trio: one connection, which one worker thread at a time uses."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce_plugins.sql.driver import PATIENCE, Refused, Row, Statement
+from evanesce_plugins.sql.files import keep_private
 
 logger = logging.getLogger(__name__)
 
 SECONDS = PATIENCE
-"""How long a call may take, waiting for those before it included."""
+"""How long a call may take, including the wait for earlier calls."""
+
+PURGE_SECONDS = 0.2
+"""How long a purge waits for readers in other processes; other calls wait until it ends."""
+
+T = TypeVar("T")
 
 _LEAST_SQLITE = (3, 35, 0)  # the first with RETURNING
 
-# https://www.sqlite.org/rescode.html: the machine's or another process's fault, and none of the statement's.
+# https://www.sqlite.org/rescode.html: caused by the machine or another process, and not by the statement.
 _UNAVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -39,44 +46,52 @@ _UNAVAILABLE = frozenset(
 
 
 class SqliteDriver:
-    """Keeps `evanesce_plugins.sql.driver.Driver` on an open connection."""
+    """Implements `evanesce_plugins.sql.driver.Driver` on an open connection."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
         self._turn = trio.Lock()
-        self._door = trio.CapacityLimiter(1)
+        self._limiter = trio.CapacityLimiter(1)
         self._patience = -1
+        self._trouble: str | None = None  # what was logged last, until the next successful write
 
     async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
-        """See `Driver.execute`. A cancelled call is either not begun, or waited for and done.
+        """See `Driver.execute`. A cancelled call has either not started, or is completed before this returns.
 
-        It is never more patient: a file is at hand, or it is not.
+        `patient` is ignored: a local file answers within `PATIENCE`, or not at all.
         """
+        return await self._in_turn(lambda deadline: self._execute(statements, deadline))
+
+    async def purge(self) -> None:
+        """See `Driver.purge`."""
+        await self._in_turn(lambda _: self._purge())
+
+    async def _in_turn(self, act: Callable[[float], T]) -> T:
+        """Call `act` in a worker thread, one at a time, with its deadline, a time of `time.monotonic`."""
         deadline = trio.current_time() + SECONDS
         with trio.move_on_at(deadline):
             async with self._turn:
-                # What has begun cannot be taken back, so it is waited for; what hangs in the kernel is left behind
-                # at the deadline, and keeps the door shut until it ends.
+                # A call that has started cannot be cancelled, so its end is waited for. One that hangs in the kernel is
+                # abandoned at the deadline, and keeps the limiter until it ends.
                 with trio.CancelScope(deadline=deadline, shield=True):
                     return await trio.to_thread.run_sync(
-                        self._execute,
-                        statements,
+                        act,
                         time.monotonic() + deadline - trio.current_time(),
                         abandon_on_cancel=True,
-                        limiter=self._door,
+                        limiter=self._limiter,
                     )
         logger.warning("the database did not answer within %.1f s", SECONDS)
         raise PersistenceUnavailable
 
     def _execute(self, statements: Sequence[Statement], deadline: float) -> list[list[Row]]:
-        """Run in a worker thread; `deadline` is of `time.monotonic`."""
+        """Execute statements; runs in a worker thread. `deadline` is a time of `time.monotonic`."""
         database = self._connection
         try:
-            self._be_patient(deadline)
+            self._set_busy_timeout(deadline)
             if len(statements) == 1:
                 return [database.execute(*statements[0]).fetchall()]
-            # At once for writing: a transaction that began with a read could not wait for another process's lock.
+            # IMMEDIATE: a transaction that begins with a read cannot wait for the lock of another process later.
             database.execute("BEGIN IMMEDIATE")
             try:
                 rows: list[list[Row]] = [database.execute(*statement).fetchall() for statement in statements]
@@ -84,17 +99,40 @@ class SqliteDriver:
             finally:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
+            self._trouble = None
             return rows
         except sqlite3.IntegrityError as error:
             raise Refused(str(error)) from None
         except sqlite3.Error as error:
             if not _is_unavailable(error):
                 raise
-            logger.warning("the database refused to work: %s", error.sqlite_errorname)
+            if error.sqlite_errorname != self._trouble:  # servers retry continually
+                self._trouble = error.sqlite_errorname
+                logger.warning("the database reported an error: %s", error.sqlite_errorname)
             raise PersistenceUnavailable from None
 
-    def _be_patient(self, deadline: float) -> None:
-        """Wait for other processes' locks until `deadline`; in tenths of a second, for it is seldom another number."""
+    def _purge(self) -> None:
+        """Write the journal into the database, and truncate it; runs in a worker thread.
+
+        Deleted rows are overwritten in the database (`secure_delete`), but older pages stay in the journal until then.
+        """
+        database = self._connection
+        try:
+            database.execute(f"PRAGMA busy_timeout = {round(PURGE_SECONDS * 1000)}")
+            self._patience = -1
+            [[busy, *_]] = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            if not _is_unavailable(error):
+                raise
+            raise PersistenceUnavailable from None
+        if busy:
+            raise PersistenceUnavailable
+
+    def _set_busy_timeout(self, deadline: float) -> None:
+        """Set how long SQLite waits for locks of other processes: until `deadline`, in steps of 0.1 s.
+
+        With these steps, the setting rarely changes.
+        """
         patience = max(0, int((deadline - time.monotonic()) * 10))
         if patience != self._patience:
             self._connection.execute(f"PRAGMA busy_timeout = {patience * 100}")
@@ -107,19 +145,19 @@ class SqliteDriver:
         return f"SQLite {sqlite3.sqlite_version}, {self._path}, {size!r} bytes"
 
     async def aclose(self) -> None:
-        """Close the file, after what is being done; one that hangs is left to the end of the process."""
+        """Close the file after the present call. A call that hangs is left to the end of the process."""
         with trio.move_on_after(SECONDS, shield=True) as scope:
-            await trio.to_thread.run_sync(self._connection.close, abandon_on_cancel=True, limiter=self._door)
+            await trio.to_thread.run_sync(self._connection.close, abandon_on_cancel=True, limiter=self._limiter)
         if scope.cancelled_caught:
             logger.warning("the database did not close within %.1f s", SECONDS)
 
 
 @asynccontextmanager
 async def connect(path: Path, setting: str) -> AsyncGenerator[SqliteDriver]:
-    """Open the file at `path`, which is made where there is none.
+    """Open the file at `path`, which is created if necessary.
 
-    Raises `ConfigurationError` about `setting` where it is no database or cannot be opened; `PersistenceUnavailable`
-    where another process keeps it locked.
+    Raises `ConfigurationError` about `setting` where it is not a database or cannot be opened, and
+    `PersistenceUnavailable` where another process holds its lock.
     """
     driver = SqliteDriver(path, await trio.to_thread.run_sync(_open, path, setting))
     try:
@@ -132,8 +170,9 @@ def _open(path: Path, setting: str) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         problem = f"this Python has SQLite {sqlite3.sqlite_version}"
         raise ConfigurationError(setting, problem, "Use a Python with SQLite 3.35 or newer")
+    keep_private(path)
     try:
-        # Used by many threads, but by one at a time. Transactions are begun and ended in `_execute` alone.
+        # Many threads use it, one at a time. Transactions begin and end in `_execute` alone.
         database = sqlite3.connect(path, timeout=SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise _unusable(path, setting, error) from None
@@ -153,18 +192,21 @@ def _prepare(database: sqlite3.Connection, deadline: float) -> None:
             database.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
-            # SQLite does not wait for the lock here where waiting could end in a deadlock: two servers at their start.
+            # SQLite does not wait for a lock here if that could cause a deadlock, as when two servers start together.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA foreign_keys = ON")
-    # An account that was erased is not to be read from the file's free space either.
+    # An erased account must not be readable from the file's free pages either.
     database.execute("PRAGMA secure_delete = ON")
+    # A process that was killed right after an erasure left the journal. Other processes that use the file purge it.
+    database.execute(f"PRAGMA busy_timeout = {round(PURGE_SECONDS * 1000)}")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _is_unavailable(error: sqlite3.Error) -> bool:
-    # The low byte is the kind; the rest says more. Errors of the Python module itself have no code.
+    # The low byte is the primary result code. Errors of the Python module itself have no code.
     return getattr(error, "sqlite_errorcode", -1) & 0xFF in _UNAVAILABLE
 
 

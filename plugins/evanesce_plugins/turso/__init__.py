@@ -1,12 +1,13 @@
-"""The plugin `turso`: what lasts is in a libSQL database, Turso's or a server of one's own.
+"""The plugin `turso`: the repository in a libSQL database, hosted by Turso or on a server of your own.
 
-General layout: `settings`; `bridge`, the asyncio thread and the way to it from Trio; `clients`, libsql-client's clients
-made fit; `faults`, what their errors mean; `driver`, all of it put together for the repository in SQL.
+General layout: `settings`; `asyncio_thread`, which runs asyncio code for Trio; `clients`, those of libsql-client,
+adapted; `faults`, the meaning of their errors; `driver`, which combines these for the repository in SQL.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from evanesce.errors import PluginError
 from evanesce.hookspecs import hookimpl
@@ -17,20 +18,20 @@ from evanesce_plugins.turso.settings import Address, TursoSettings
 
 @hookimpl
 def evanesce_settings() -> Settings:
-    """Give the model of `[plugins.turso]`."""
+    """Return the model of `[plugins.turso]`."""
     return TursoSettings
 
 
 @hookimpl
 def evanesce_repository(setup: Setup) -> Repository:
-    """Give the repository; its database is opened by `async with`."""
+    """Return the repository. `async with` opens its database."""
     table = f"plugins.{setup.name}"
     address = Address.of(setup.settings.url, setup.folder, f"{table}.url")
     try:
-        # Here, because this module is imported by every command, and where the extra is not installed.
+        # Here, because every command imports this module, with and without the extra.
         from evanesce_plugins.turso.driver import connect
     except ModuleNotFoundError as error:
         raise PluginError(setup.name, f"{error.name} is not installed: pip install 'evanesce[turso]'") from None
-    return SqlRepository(
-        partial(connect, address, setup.settings.auth_token, setup.settings.timeout, table), f"{table}.url"
-    )
+    opening = partial(connect, address, setup.settings.auth_token, setup.settings.timeout, table)
+    file = Path(address.url) if address.way == "file" else None
+    return SqlRepository(opening, f"{table}.url", address.database, file)

@@ -1,34 +1,34 @@
-"""A libSQL database under Trio: batches that are tried again where that is safe, each within its time."""
+"""A driver for libSQL under Trio: batches are retried where that is safe, each within its time limit."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
 from evanesce.errors import PersistenceUnavailable
 from evanesce_plugins.sql.driver import PATIENCE, Refused, Row, Statement
-from evanesce_plugins.turso.bridge import AsyncioThread
-from evanesce_plugins.turso.clients import CONNECTIONS, Client, open_client
-from evanesce_plugins.turso.faults import READS_ALONE, TIMED_OUT, Fault, Kind, sort
+from evanesce_plugins.turso.asyncio_thread import AsyncioThread
+from evanesce_plugins.turso.clients import CONNECTIONS, Client, open_client, purge, run
+from evanesce_plugins.turso.faults import READS_ALONE, TIMED_OUT, Fault, Kind, classify
 from evanesce_plugins.turso.settings import Address
 
 logger = logging.getLogger(__name__)
 
 PAUSES = (0.05, 0.1, 0.2, 0.4)
-"""How long it is waited before each further attempt, in seconds: a server that starts anew is back by then."""
+"""The pauses before the further attempts, in seconds: long enough for a server that restarts."""
 
 _READ = (Statement("SELECT sqlite_version()"),)
 
 
 class TursoDriver:
-    """Keeps `evanesce_plugins.sql.driver.Driver` on a client. Made by `connect`."""
+    """Implements `evanesce_plugins.sql.driver.Driver` on a client. Made by `connect`."""
 
-    def __init__(self, thread: AsyncioThread, client: Client, address: Address, seconds: float, table: str) -> None:
+    def __init__(self, thread: AsyncioThread[Client], address: Address, seconds: float, table: str) -> None:
         self._thread = thread
-        self._client = client
         self._address = address
         self._seconds = seconds
         self._table = table
@@ -41,57 +41,70 @@ class TursoDriver:
         with trio.move_on_after(limit):
             async with self._turns:
                 rows = await self._attempts(statements, limit)
-            self._note(None)
+            if self._trouble is None or self._trouble.kind is not Kind.HOPELESS or _writes(statements):
+                self._note(None)
             return rows
         raise self._unavailable(TIMED_OUT)
 
     async def _attempts(self, statements: Sequence[Statement], limit: float) -> list[list[Row]]:
-        """Do a batch, again and again where that is safe: every batch of the repository is idempotent.
+        """Execute a batch, and retry it where that is safe: every batch of the repository is idempotent.
 
-        A connection that is silent for `limit` seconds is given up, even where whoever asked waits no longer.
+        A connection without a response for `limit` seconds is closed, even after the caller was cancelled.
         """
         pauses = iter(PAUSES)
         while True:
             try:
-                return await self._thread.call(self._client.run, statements, limit)
-            except Exception as error:  # all that a client raises is sorted
-                fault = sort(error)
+                return await self._thread.call(run, statements, limit)
+            except Exception as error:  # every exception of a client is classified
+                fault = classify(error)
                 if fault.kind is Kind.REFUSED:
                     raise Refused(fault.problem) from None
-                if fault.kind is Kind.OURS:
+                if fault.kind is Kind.WRONG_STATEMENT:
                     raise
             pause = next(pauses, None)
             if fault.kind is Kind.HOPELESS or pause is None:
                 break
             await trio.sleep(pause)
         if fault.kind is Kind.UNKNOWN and self._address.way == "ws" and await self._reads(limit):
-            fault = READS_ALONE  # a token that may not write is told by ending the connection, and no word
+            fault = READS_ALONE  # a server refuses a token without write access by closing the connection
         raise self._unavailable(fault)
 
     async def _reads(self, limit: float) -> bool:
         try:
-            await self._thread.call(self._client.run, _READ, limit)
-        except Exception as error:  # as above; why it does not answer is known already
-            logger.debug("no answer to a read either: %s", sort(error).problem)
+            await self._thread.call(run, _READ, limit)
+        except Exception as error:  # as above; the first fault is reported
+            logger.debug("a read failed as well: %s", classify(error).problem)
             return False
         return True
 
     def _unavailable(self, fault: Fault) -> PersistenceUnavailable:
-        """Give what people are told; what a deployer is told stands behind it."""
+        """Return the error for clients. Its `__cause__` is the error for a deployer."""
         self._note(fault)
         unavailable = PersistenceUnavailable()
-        unavailable.__cause__ = fault.told(self._table, self._address.name)
+        unavailable.__cause__ = fault.for_deployer(self._table, self._address.name)
         return unavailable
 
     def _note(self, trouble: Fault | None) -> None:
-        """Log what is wrong with the database, once while it lasts."""
+        """Log a fault of the database once, and its end."""
         if trouble == self._trouble:
             return
         self._trouble = trouble
         if trouble is None:
             logger.info("the database answers again")
         else:
-            logger.warning("%s", trouble.told(self._table, self._address.name))
+            logger.warning("%s", trouble.for_deployer(self._table, self._address.name))
+
+    async def purge(self) -> None:
+        """See `Driver.purge`. The operator of a server is responsible for its files."""
+        with trio.move_on_after(min(self._seconds, PATIENCE)):
+            try:
+                await self._thread.call(purge)
+            except Exception as error:  # as in `_attempts`
+                if classify(error).kind is Kind.WRONG_STATEMENT:
+                    raise
+                raise PersistenceUnavailable from None
+            return
+        raise PersistenceUnavailable
 
     async def describe(self) -> str:
         """See `Driver.describe`."""
@@ -99,16 +112,16 @@ class TursoDriver:
         return f"libSQL at {self._address.name}, SQLite {version!s}"
 
 
+def _writes(statements: Sequence[Statement]) -> bool:
+    """Return whether a batch writes: a database that refuses writes may still answer reads."""
+    return any(not statement.sql.lstrip().startswith(("SELECT", "WITH")) for statement in statements)
+
+
 @asynccontextmanager
 async def connect(address: Address, token: str | None, seconds: float, table: str) -> AsyncGenerator[TursoDriver]:
-    """Give a driver for the database at an address. It connects when it is used, and again whenever it has to.
+    """Yield a driver for the database at an address. It connects when it is first used, and reconnects if necessary.
 
-    `seconds` are how long a call may take; `table` is the plugin's in the configuration: errors name its keys.
+    `seconds` is how long a call may take; `table` is the plugin's table in the configuration, which errors name.
     """
-    async with AsyncioThread() as thread:
-        client = await thread.call(open_client, address, token)
-        try:
-            yield TursoDriver(thread, client, address, seconds, table)
-        finally:
-            with trio.move_on_after(1, shield=True):
-                await thread.call(client.close)
+    async with AsyncioThread(partial(open_client, address, token)) as thread:
+        yield TursoDriver(thread, address, seconds, table)

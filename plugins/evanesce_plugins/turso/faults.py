@@ -1,4 +1,4 @@
-"""What the errors of a libSQL database mean: whether a batch may be tried again, and what a deployer should do."""
+"""The meaning of the errors of a libSQL database: whether a batch may be retried, and what a deployer should do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evanesce.errors import ConfigurationError, EvanesceError, PersistenceUnavai
 
 
 class HttpStatus(Exception):
-    """The server answered with an HTTP status that says no; `text` is what it says, and is never shown."""
+    """The server answered with an HTTP status other than 200; `text` is the body, which is never shown."""
 
     def __init__(self, status: int, text: str = "") -> None:
         super().__init__(f"HTTP status {status}")
@@ -24,26 +24,26 @@ class HttpStatus(Exception):
 
 
 class Kind(enum.Enum):
-    """What became of a batch that failed."""
+    """The state of a batch that failed."""
 
-    REFUSED = "a constraint refused it: nothing was done, and nothing will be"
-    NOT_DONE = "nothing was done: it may be tried again"
-    UNKNOWN = "it may have been done, or be done later: what is idempotent may be tried again"
-    HOPELESS = "nothing was done, and trying again does not help"
-    OURS = "the statement is wrong"
+    REFUSED = "a constraint refused it: nothing was done"
+    NOT_DONE = "nothing was done: it may be retried"
+    UNKNOWN = "it may have been done, or be done later: it may be retried if it is idempotent"
+    HOPELESS = "nothing was done, and a retry would not help"
+    WRONG_STATEMENT = "the statement itself is wrong"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A sorted error. `about` is the setting that it is about, where a deployer has to correct one."""
+    """A classified error. `about` is the setting that a deployer has to correct, if there is one."""
 
     kind: Kind
     problem: str
     about: str | None = None
     hint: str = ""
 
-    def told(self, table: str, name: str) -> EvanesceError:
-        """Give the error that says to a deployer what is wrong; `name` is the database's, `table` the plugin's."""
+    def for_deployer(self, table: str, name: str) -> EvanesceError:
+        """Return the error for a deployer. `name` is that of the database, `table` that of the plugin's settings."""
         if self.about is None:
             return PersistenceUnavailable(f"The database at {name} {self.problem}. {self.hint}".strip())
         return ConfigurationError(f"{table}.{self.about}", f"the database at {name} {self.problem}", self.hint)
@@ -57,7 +57,7 @@ READS_ALONE = Fault(
 _DROPPED = Fault(Kind.UNKNOWN, "ended the connection")
 _AWAY = Fault(Kind.NOT_DONE, "cannot be reached", hint="Does it run, and are the host and the port in its url right?")
 _BUSY = Fault(Kind.NOT_DONE, "is busy")
-_NO_HOST = Fault(Kind.NOT_DONE, "cannot be found: nobody knows this host", "url", "Correct the address")
+_NO_HOST = Fault(Kind.NOT_DONE, "cannot be found: the name of its host is unknown", "url", "Correct the address")
 _NO_TLS = Fault(Kind.HOPELESS, "speaks no TLS", "url", "Begin the address with http:// or ws://, or name another port")
 _NOT_TRUSTED = Fault(
     Kind.HOPELESS, "has a certificate that this machine does not trust", "url", "Correct the name, or trust its issuer"
@@ -68,7 +68,7 @@ _WRONG_TOKEN = Fault(
 _NO_TOKEN = Fault(Kind.HOPELESS, "asks for a token", "auth_token", "Give the token that was made for this database")
 _OLD_TOKEN = Fault(Kind.HOPELESS, "says that this token has expired", "auth_token", "Give a new one")
 
-# https://www.sqlite.org/rescode.html, as in the driver of SQLite: the machine's fault, and none of the statement's.
+# https://www.sqlite.org/rescode.html, as in the driver of SQLite: caused by the machine, and not by the statement.
 _DISK = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _FILE = ("SQLITE_CANTOPEN", "SQLITE_NOTADB")
 _LOCKS = ("SQLITE_BUSY", "SQLITE_LOCKED", "TRANSACTION_TIMEOUT", "TRANSACTION_BUSY")
@@ -76,12 +76,12 @@ _LOST = ("HRANA_WEBSOCKET_ERROR", "CLIENT_CLOSED", "STREAM_CLOSED", "STREAM_EXPI
 _TOKEN = {"AUTH_JWT_EXPIRED": _OLD_TOKEN, "AUTH_HEADER_NOT_FOUND": _NO_TOKEN}
 
 
-def sort(error: BaseException) -> Fault:
-    """Say what an error means that a client raised."""
+def classify(error: BaseException) -> Fault:
+    """Return the meaning of an exception that a client raised."""
     match error:
         case LibsqlError():
             return _coded(error.code, error.explanation)
-        case sqlite3.Error():  # libsql-client opens a file outside of what it translates
+        case sqlite3.Error():  # libsql-client does not translate exceptions that it gets when it opens a file
             return _coded(getattr(error, "sqlite_errorname", "SQLITE_ERROR"), str(error))
         case HttpStatus():
             return _status(error.status, error.text)
@@ -100,11 +100,11 @@ def sort(error: BaseException) -> Fault:
         case aiohttp.ClientError() | OSError() | asyncio.CancelledError() | CancelledError():
             return _DROPPED
         case _:
-            return Fault(Kind.OURS, "was asked what the client does not know")
+            return Fault(Kind.WRONG_STATEMENT, "caused an unexpected exception")
 
 
 def _coded(code: str, text: str) -> Fault:
-    """Sort by a code of SQLite or of Hrana, libSQL's protocol."""
+    """Classify by a code of SQLite or of Hrana, the protocol of libSQL."""
     if code.startswith("SQLITE_CONSTRAINT"):
         return Fault(Kind.REFUSED, text)
     if code.startswith(_LOCKS):
@@ -120,7 +120,7 @@ def _coded(code: str, text: str) -> Fault:
         return Fault(Kind.HOPELESS, f"refuses to work ({code})")
     if code == "HRANA_PROTO_ERROR":
         return _stranger("what it says is not libSQL's protocol")
-    return Fault(Kind.OURS, f"refused a statement ({code})")
+    return Fault(Kind.WRONG_STATEMENT, f"refused a statement ({code})")
 
 
 def _status(status: int, text: str) -> Fault:

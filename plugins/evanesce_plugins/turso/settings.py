@@ -1,4 +1,4 @@
-"""What a deployer may set in `[plugins.turso]`, and what its address means."""
+"""The settings of `[plugins.turso]`, and the address of the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Meta
 
-from evanesce.errors import ConfigurationError
+from evanesce.webaddress import parse_web_address
+from evanesce_plugins.sql.files import name_of
 
 Url = Annotated[
     str,
@@ -22,15 +23,22 @@ Url = Annotated[
 ]
 
 Way = Literal["http", "ws", "file"]
-"""How a database is spoken to."""
+"""The protocol by which a database is reached."""
 
 
 class TursoSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """`[plugins.turso]`: the database at `url`, `auth_token` where it asks for one, `timeout` for a call in seconds."""
+    """`[plugins.turso]`: the libSQL database."""
 
     url: Url
+    """The database.
+
+    `libsql://` is the same as `https://`. A file is relative to the working folder, and is created if it does not
+    exist.
+    """
     auth_token: Annotated[str, Meta(pattern=r"^[!-~]+\Z", description="a token, without spaces")] | None = None
-    timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    """The token that the database asks for. It is secret: set it by `env` or `file`."""
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    """Seconds that a call may take. A call that a client waits for is abandoned after 2.5 s in any case."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # the token is secret
@@ -38,25 +46,25 @@ class TursoSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is: `url` for the client of its `way` (for `file` a path), `name` for people."""
+    """The address of a database: `url` for the client of its `way` (a path for `file`), `name` for messages.
+
+    `database` is the same for all protocols, see `evanesce.interfaces.Repository`.
+    """
 
     way: Way
     url: str
     name: str
+    database: str
 
     @classmethod
     def of(cls, url: str, folder: Path, setting: str) -> Address:
-        """Read the setting; a file's path is relative to `folder`. Raises `ConfigurationError` about `setting`."""
-        try:
-            parts = urlsplit(url)
-            if parts.scheme != "file" and (not parts.hostname or parts.port == 0):
-                raise ValueError
-        except ValueError:
-            hint = "Write it as libsql://HOST or http://HOST:PORT"
-            raise ConfigurationError(setting, "is no address", hint) from None
-        if parts.scheme == "file":
-            path = folder / unquote(parts.path)
-            return cls("file", str(path), str(path))
-        # Turso speaks HTTP everywhere; the newer of its hosts do not speak WebSocket any more.
-        scheme = "https" if parts.scheme == "libsql" else parts.scheme
-        return cls("ws" if scheme in ("ws", "wss") else "http", f"{scheme}://{parts.netloc}{parts.path}", parts.netloc)
+        """Parse the setting. A file's path is relative to `folder`. Raises `ConfigurationError` about `setting`."""
+        if url.startswith("file:"):
+            path = folder / unquote(urlsplit(url).path)
+            return cls("file", str(path), str(path), name_of(path))
+        address = parse_web_address(url, setting)
+        # All hosts of Turso support HTTP; newer ones do not support WebSocket any more.
+        scheme = "https" if address.scheme == "libsql" else address.scheme
+        way: Way = "ws" if scheme in ("ws", "wss") else "http"
+        database = f"{address.authority}{address.path}"
+        return cls(way, f"{scheme}://{database}", address.authority, database)

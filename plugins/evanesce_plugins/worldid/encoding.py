@@ -7,25 +7,25 @@ import re
 from Crypto.Hash import keccak
 
 FIELD = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
-"""The modulus of the field in which World ID's proofs are: every number of theirs is below it."""
+"""The modulus of the field of World ID's proofs: every number in them is below it."""
 
-# Not what `int` takes: that would be signs, spaces, underscores and digits of other scripts too.
+# `int` would accept signs, spaces, underscores and digits of other scripts as well.
 _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
 
 
 def keccak256(data: bytes) -> bytes:
-    """Give the Keccak-256 of `data`, which is not SHA3-256: their padding differs."""
+    """Return the Keccak-256 of `data`. It differs from SHA3-256 in its padding."""
     return keccak.new(data=data, digest_bits=256).digest()
 
 
 def hash_to_field(data: bytes) -> bytes:
-    """Give a number of the field for `data`, as 32 bytes: the hash without its last byte."""
+    """Return a number of the field for `data`, as 32 bytes: the hash without its last byte."""
     return b"\0" + keccak256(data)[:31]
 
 
 def signal_hash(signal: str) -> str:
-    """Give the hash of a signal as `0x` and 64 digits.
+    """Return the hash of a signal as `0x` and 64 digits.
 
     A signal of whole bytes in hexadecimal (`0x68656c6c6f`) stands for these bytes, any other for its UTF-8.
     """
@@ -34,9 +34,9 @@ def signal_hash(signal: str) -> str:
 
 
 def number(text: str) -> int:
-    """Read a number of the field, in any of the forms that World writes: `0xabc`, `0x0ABC`.
+    """Parse a number of the field, in any of the forms that World writes: `0xabc`, `0x0ABC`.
 
-    Raises `ValueError` for anything else, and for what is not below `FIELD`.
+    Raises `ValueError` for anything else, and for a number that is not below `FIELD`.
     """
     if not _NUMBER.fullmatch(text):
         raise ValueError("this is no number as World ID writes them: 0x and up to 64 hexadecimal digits")
@@ -47,9 +47,9 @@ def number(text: str) -> int:
 
 
 def nullifier(text: str) -> str:
-    """Read a nullifier, and write it in the one form that is stored: 64 digits, lower case.
+    """Parse a nullifier, and return its stored form: 64 hexadecimal digits, lower case.
 
-    Raises `ValueError` for what is no number, and for 0, which is nobody's.
+    Raises `ValueError` for an invalid number, and for 0, which no user has.
     """
     value = number(text)
     if value == 0:

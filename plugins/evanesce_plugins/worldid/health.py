@@ -1,4 +1,4 @@
-"""How the World ID sign-in is: for `evanesce check` and `/readyz`, with each common fault explained."""
+"""The state of the World ID sign-in, for `evanesce check` and `/readyz`, with an explanation of common faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evanesce_plugins.worldid.portal import Portal, PortalUnavailable, Status
 from evanesce_plugins.worldid.settings import PORTALS, WorldIdSettings
 
 FRESH_SECONDS = 30.0
-"""How long an answer of the portal serves: `/readyz` may be asked every second."""
+"""How long a response of the portal is cached, in seconds: `/readyz` may be requested every second."""
 
 CLOCK_SECONDS = 60.0
 """How far the clock may be off; World's nodes refuse a request that is 5 minutes old or from the future."""
@@ -21,7 +21,7 @@ _ACTIVE = "registered"
 
 
 class Health:
-    """Asks the portal how the registration is. `address` is the signer's, `clock` gives seconds since 1970."""
+    """Checks the registration at the portal. `address` is the signer's, `clock` returns seconds since 1970."""
 
     def __init__(self, settings: WorldIdSettings, address: str, portal: Portal, clock: Callable[[], float]) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class Health:
         self._asked_at = -math.inf
 
     async def check(self) -> str:
-        """Say in a few words how it is; raises `AuthUnavailable` that says what to do."""
+        """Return the state in a few words. Raises `AuthUnavailable`, with what to do."""
         if trio.current_time() - self._asked_at < FRESH_SECONDS:
             return self._said
         self._said = self._judge(await self._status())

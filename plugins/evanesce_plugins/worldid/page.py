@@ -1,4 +1,4 @@
-"""What the web page needs to sign in with World ID: its modules, World's library IDKit, and QR codes."""
+"""The HTTP routes of the web page's sign-in: its modules, World's library IDKit, and QR codes."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ import msgspec
 from evanesce.errors import ConfigurationError
 from evanesce.files import file_route
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Setup, SignInPage
+from evanesce.webaddress import parse_web_address
 from evanesce_plugins.worldid.qr import QrCodes
 
 PROVIDER = "worldid"
 FOLDER = "/worldid"
-"""What the addresses here begin with. The modules know each other, and the rest, relative to their own."""
+"""The prefix of all paths here. The modules refer to each other by relative paths."""
 
 BRIDGE = "https://bridge.worldcoin.org"
-"""World's own bridge between a page and World App, which IDKit uses where it is given no other."""
+"""World's own bridge between a page and World App, the default of IDKit."""
 
 LIBRARY = ("idkit.global.js", "idkit_wasm_bg.wasm")
-"""IDKit's files. The first one looks for the second one beside itself."""
+"""The files of IDKit. The first one loads the second one from its own folder."""
 
 
 class PageSettings(Protocol):
-    """What of `[plugins.worldid]` is about the page."""
+    """The settings in `[plugins.worldid]` that are about the page."""
 
     @property
     def legacy_proofs(self) -> bool:
-        """Whether World ID 3.0 is taken too."""
+        """Whether proofs of World ID 3.0 are accepted as well."""
         ...
 
     @property
     def idkit(self) -> str | None:
-        """The folder with `LIBRARY`."""
+        """The folder with the files of `LIBRARY`."""
         ...
 
     @property
     def bridge_url(self) -> str | None:
-        """Another bridge than `BRIDGE`."""
+        """The bridge, if it is not `BRIDGE`."""
         ...
 
     @property
     def connect_url(self) -> str | None:
-        """What World App's links begin with, where it is not IDKit's own."""
+        """The prefix of links to World App, if it is not IDKit's default."""
         ...
 
 
 class PageConfiguration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """What the page's module is told: `public_url` is what links to here begin with, `idkit` IDKit's address."""
+    """The configuration for the page's module: links to the page begin with `public_url`, `idkit` is IDKit's path."""
 
     public_url: str
     legacy_proofs: bool = False
@@ -62,18 +63,18 @@ class PageConfiguration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 def sign_in_page(settings: PageSettings) -> SignInPage:
-    """Let the web page sign in with World ID, and load what IDKit needs, where there is an IDKit."""
+    """Return the sign-in page for World ID, which may load what IDKit needs, if IDKit is installed."""
     sources = {}
     if settings.idkit is not None:
-        bridge = urlsplit(settings.bridge_url or BRIDGE)
-        sources = {"script-src": ["'wasm-unsafe-eval'"], "connect-src": [f"{bridge.scheme}://{bridge.netloc}"]}
+        bridge = parse_web_address(settings.bridge_url or BRIDGE, f"plugins.{PROVIDER}.bridge_url")
+        sources = {"script-src": ["'wasm-unsafe-eval'"], "connect-src": [bridge.origin]}
     return SignInPage(PROVIDER, f"{FOLDER}/worldid.js", sources)
 
 
 def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
-    """Give what the page loads and asks. Reads the files. Raises `ConfigurationError`."""
+    """Return the routes that the page uses, and read their files. Raises `ConfigurationError`."""
     table = f"plugins.{setup.name}"
-    if settings.bridge_url is not None and urlsplit(settings.bridge_url).path not in ("", "/"):
+    if settings.bridge_url is not None and parse_web_address(settings.bridge_url, f"{table}.bridge_url").path:
         hint = "Write an address such as https://bridge.example"
         raise ConfigurationError(f"{table}.bridge_url", "IDKit takes a bridge without a path alone", hint)
     static = resources.files("evanesce_plugins.worldid") / "static"
@@ -84,7 +85,7 @@ def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
     configuration = PageConfiguration(
         public_url=setup.public_url,
         legacy_proofs=settings.legacy_proofs,
-        idkit=library[0].path if library else None,
+        idkit=urlsplit(setup.public_url).path + library[0].path if library else None,
         bridge_url=settings.bridge_url,
         connect_url=settings.connect_url,
     )
@@ -103,7 +104,7 @@ def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
 
 
 def _library(folder: Path, key: str) -> list[HttpRoute]:
-    """Give the routes of IDKit's files, in the order of `LIBRARY`: under a name of their own for each version."""
+    """Return the routes of IDKit's files, in the order of `LIBRARY`. The path contains a digest of the files."""
     digest = hashlib.sha256()
     for name in LIBRARY:
         try:

@@ -1,4 +1,4 @@
-"""World's developer portal: verifies proofs, and knows how the RP's registration is. One HTTP client on Trio."""
+"""A client of World's developer portal, which verifies proofs and knows the registration of the relying party (RP)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,59 @@ import msgspec
 import trio
 
 from evanesce.errors import AuthFailed, AuthUnavailable
-from evanesce_plugins.worldid import encoding, words
+from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.proof import Proof
 
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 20
-"""How many requests go at once; the others wait, within the same time-out."""
+"""The most concurrent requests; others wait, within the same time-out."""
+
+CLOSE_SECONDS = 1.0
+"""How long closing all connections may take, in seconds."""
 
 ANSWER_BYTES = 64 * 1024
-"""The largest answer that is read."""
+"""The largest response that is read."""
 
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
 
-# It logs every request's address.
+_WORDS = {
+    # about one proof
+    "outdated_nullifier": "it is too old by now. Make a new one",
+    "nullifier_from_future": "the clock of its device is wrong. Set it, and make a new one",
+    "invalid_root": "World does not know its root yet. Wait a few minutes, and make a new one",
+    "invalid_merkle_root": "World does not know its root yet. Wait a few minutes, and make a new one",
+    "invalid_credential_issuer": "it is of a credential that World does not know. Update World App",
+    "invalid_proof": "it is invalid. Make a new one",
+    "invalid_public_input": "it is invalid. Make a new one",
+    "verification_failed": "it is invalid. Make a new one",
+    "verification_error": "it could not be checked. Make a new one",
+    "generic_error": "it could not be checked. Make a new one",
+    "all_verifications_failed": "it is invalid. Make a new one",
+    "environment_mismatch": "it is of another environment of World ID",
+    "environment_not_allowed": "it is of another environment of World ID",
+    "integrity_verification_failed": "World App could not show that it is unchanged. Update it",
+    # about the request
+    "invalid_request": "World cannot read it. Make a new one",
+    "validation_error": "World cannot read it. Make a new one",
+    "required": "World cannot read it. Make a new one",
+    # about the deployer
+    "app_not_migrated": "this server is not registered for World ID 4.0. Its operator has to do that",
+    "rp_not_active": "this server's registration is not active. Its operator has to activate it",
+    "configuration_error": "this server's registration is not complete. Its operator has to complete it",
+    "not_found": "World does not know this server any more. Its operator has to register it",
+}
+
+OPERATORS = frozenset({"app_not_migrated", "rp_not_active", "configuration_error", "not_found"})
+"""Codes that only the operator can resolve. They are logged."""
+
+# At INFO it logs the address of every request.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the RP's registration is in each environment (None: unknown there), and the portal's clock, if it said."""
+    """The state of the RP's registration in each environment (None: unknown), and the portal's clock, if known."""
 
     production: str | None
     staging: str | None
@@ -41,14 +74,14 @@ class Status:
 
 
 class _ItemAnswer(msgspec.Struct, frozen=True):
-    """What became of one item of a proof."""
+    """The result for one item of a proof."""
 
     success: bool | None = None
     code: str | None = None
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What the portal says, of all its answers together: early errors have a `code` and no `success`."""
+    """Any response of the portal. Early errors have a `code` and no `success`."""
 
     success: bool | None = None
     code: str | None = None
@@ -63,7 +96,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Portal:
-    """The portal at `url`. Used by `async with`; each call takes `timeout` seconds at most."""
+    """The portal at `url`. Used by `async with`; each call takes at most `timeout` seconds."""
 
     def __init__(self, url: str, rp_id: str, timeout: float) -> None:
         self._url = url
@@ -73,36 +106,49 @@ class Portal:
 
     async def __aenter__(self) -> Portal:
         self._client = httpx2.AsyncClient(
-            headers={"User-Agent": f"evanesce/{version('evanesce')}", "Accept": "application/json"},
+            headers={
+                "User-Agent": f"evanesce/{version('evanesce')}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
             limits=httpx2.Limits(max_connections=CONNECTIONS),
-            timeout=None,  # one deadline is over the whole call: theirs are for each read
+            timeout=None,  # each call has one deadline: the client's time-outs are for each read
         )
         await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        with trio.CancelScope(shield=True):  # nothing is waited for: it closes sockets
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):  # the closing message of TLS may have to wait for the peer
             await self._client.aclose()
 
-    async def verify(self, proof: Proof) -> None:
-        """Have a proof verified. Raises `AuthFailed` for one that is not true, `AuthUnavailable`."""
-        response, answer = await self._ask("POST", f"/api/v4/verify/{self._rp_id}", msgspec.json.encode(proof.request))
+    async def verify(self, *proofs: Proof) -> None:
+        """Verify proofs, within one time-out. Raises `AuthFailed` for an invalid one, and `AuthUnavailable`."""
+        deadline = trio.current_time() + self._timeout
+        for proof in proofs:
+            await self._verify(proof, deadline)
+
+    async def _verify(self, proof: Proof, deadline: float) -> None:
+        path, content = f"/api/v4/verify/{self._rp_id}", msgspec.json.encode(proof.request)
+        response, answer = await self._ask("POST", path, content, deadline)
         if response.status_code != 200 or not answer.success:
             self._refuse(answer)
-        if not _is_about(answer, proof):
+        if not _matches(answer, proof):
             logger.error("World's portal answered for another proof than it was asked about")
             raise AuthFailed("World ID answered for another proof. Start again.")
 
     async def status(self) -> Status:
-        """Ask how the RP's registration is. Raises `AuthUnavailable`, and `AuthFailed` where there is none."""
-        response, answer = await self._ask("GET", f"/api/v4/rp-status/{self._rp_id}", None)
+        """Return the state of the RP's registration. Raises `AuthUnavailable`, and `AuthFailed` where there is none."""
+        deadline = trio.current_time() + self._timeout
+        response, answer = await self._ask("GET", f"/api/v4/rp-status/{self._rp_id}", None, deadline)
         if response.status_code != 200:
             self._refuse(answer)
         return Status(answer.production_status, answer.staging_status, _time(response.headers.get("Date")))
 
-    async def _ask(self, method: str, path: str, content: bytes | None) -> tuple[httpx2.Response, _Answer]:
+    async def _ask(
+        self, method: str, path: str, content: bytes | None, deadline: float
+    ) -> tuple[httpx2.Response, _Answer]:
         problem = f"it gave no answer within {self._timeout:g} s"
-        with trio.move_on_after(self._timeout):
+        with trio.move_on_at(deadline):
             try:
                 return await self._exchange(method, path, content)
             except httpx2.ConnectError:
@@ -118,8 +164,8 @@ class Portal:
         headers = {} if content is None else {"Content-Type": "application/json"}
         async with self._client.stream(method, self._url + path, content=content, headers=headers) as response:
             body = bytearray()
-            async for chunk in response.aiter_bytes():
-                # Read to its end, or to the deadline: the client's iterators are not closed where one is left early.
+            async for chunk in response.aiter_raw():  # a compressed response is invalid
+                # Read to the end, or to the deadline: an iterator of this client that is left early is not closed.
                 if len(body) <= ANSWER_BYTES:
                     body += chunk
         if len(body) > ANSWER_BYTES:
@@ -129,18 +175,18 @@ class Portal:
         try:
             return response, msgspec.json.decode(body, type=_Answer)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            problem = f"it answered HTTP {response.status_code} with a body that is none of the portal's"
+            problem = f"it answered HTTP {response.status_code} with a body that is not the portal's"
             raise _NotAnAnswer(problem) from None
 
     def _refuse(self, answer: _Answer) -> NoReturn:
         code = _code(answer)
-        if code in words.OPERATORS:
+        if code in OPERATORS:
             logger.error("World's portal refuses %s: %s. Run evanesce check", self._rp_id, code)
-        raise AuthFailed(words.refusal(code))
+        raise AuthFailed(refusal(code))
 
 
 class PortalUnavailable(AuthUnavailable):
-    """The portal does not do its work; `problem` says for the deployer how that shows."""
+    """The portal cannot be used. `problem` is the reason, for the deployer."""
 
     def __init__(self, problem: str) -> None:
         super().__init__("World ID does not answer. Try again in a moment.")
@@ -148,11 +194,11 @@ class PortalUnavailable(AuthUnavailable):
 
 
 class _NotAnAnswer(Exception):
-    """What came is none of the documented answers: a gateway's page, a fault."""
+    """The response is not a documented one, but for example a gateway's page."""
 
 
 def _code(answer: _Answer) -> str:
-    """Give the code of a refusal: that of the one item, which says more than the whole."""
+    """Return the code of a refusal: that of its only item, if there is one, which is more specific."""
     codes = [item.code for item in answer.results or ()] if len(answer.results or ()) == 1 else []
     for code in (*codes, answer.code):
         if code is not None and _CODE.fullmatch(code):
@@ -160,8 +206,8 @@ def _code(answer: _Answer) -> str:
     return "unknown"
 
 
-def _is_about(answer: _Answer, proof: Proof) -> bool:
-    """Whether a success is that of this proof: whatever the portal repeats of it has to be ours."""
+def _matches(answer: _Answer, proof: Proof) -> bool:
+    """Return whether a success is about this proof: every value that the response repeats must be equal."""
     asked = proof.request
     for repeated, ours in (
         (answer.environment, asked["environment"]),
@@ -186,3 +232,9 @@ def _time(date: str | None) -> float | None:
         return None if date is None else parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
+
+
+def refusal(code: str) -> str:
+    """Return why World did not accept a proof. The portal's `code` is part of the text, so that it can be looked up."""
+    why = _WORDS.get(code, "its reason is not known here. Make a new one")
+    return f"World ID did not accept this proof: {why} ({code})."

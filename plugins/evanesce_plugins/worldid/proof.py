@@ -1,7 +1,8 @@
-"""What IDKit returned: read strictly, and held against the challenge and the configuration before World is asked.
+"""Results of IDKit: parsed strictly, and checked against challenge and configuration before World verifies them.
 
-World's portal verifies the mathematics of a proof. It believes the caller on which credential, action and environment
-it is about, it takes one good item of several, and it answers a proof again and again: so all that is looked at here.
+World's portal verifies the mathematics of a proof. It trusts the caller about the credential, the action and the
+environment, accepts a request with one valid item among several, and accepts the same proof repeatedly. All of that is
+therefore checked here.
 """
 
 from __future__ import annotations
@@ -18,34 +19,46 @@ from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.settings import WorldIdSettings
 
 PROOF_OF_HUMAN = 1
-"""The issuer schema of the credential that says: a human, and only once."""
+"""The issuer schema of the credential that proves a unique human."""
 
 REQUEST_BYTES = 16 * 1024
-"""The largest proof that is passed on; what comes from World's app has about 1 KiB, with its integrity bundle 9."""
-
-Purpose = Literal["sign_up", "create_session", "sign_in"]
+"""The largest proof that is passed on. One from World App has about 1 KiB, or 9 KiB with its integrity bundle."""
 
 Number = Annotated[str, Meta(max_length=66)]
 Element = Annotated[str, Meta(max_length=78)]
-"""One of a proof's five numbers: IDKit writes them in decimal, World's documentation shows them in hexadecimal."""
+"""One of the five numbers of a proof: decimal in IDKit, hexadecimal in World's documentation."""
+
+SESSION_PREFIX = "session_"
 
 SessionId = Annotated[str, Meta(pattern=r"^session_[0-9a-f]{128}\Z")]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a challenge asked for. `user_id` is whose account it is about, `session_id` what has to be proved again."""
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a proof has to prove.
 
-    purpose: Purpose
+    `kind` is uniqueness for the configured action, a new session, or the existing session `session_id`. `field` is the
+    path of the result in the client's request, for errors.
+    """
+
+    kind: Literal["uniqueness", "new_session", "session"]
     nonce: str
     signal: str
-    user_id: str | None = None
     session_id: str | None = None
+    field: str = "credential.result"
+
+
+def bound_signal(signal: str, session_id: str) -> str:
+    """Return the signal of a sign-up's proof of uniqueness: the challenge's signal followed by the new session.
+
+    The proof itself thereby names the session by which its owner signs in later.
+    """
+    return signal + session_id.removeprefix(SESSION_PREFIX)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What IDKit returned, as far as World's portal is told of it; whatever else stands in it is left out."""
+    """The fields of a result of IDKit that are passed on to World's portal; others are dropped."""
 
     protocol_version: Literal["3.0", "4.0"]
     nonce: Number
@@ -57,7 +70,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One credential's answer, by World ID 4.0."""
+    """The response of one credential, in World ID 4.0."""
 
     identifier: Annotated[str, Meta(max_length=64)]
     issuer_schema_id: int
@@ -69,7 +82,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _LegacyItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One credential's answer, by World ID 3.0."""
+    """The response of one credential, in World ID 3.0."""
 
     identifier: Annotated[str, Meta(max_length=64)]
     signal_hash: Number
@@ -79,9 +92,9 @@ class _LegacyItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """A proof that is about what was asked; whether it is true, World has to say.
+    """A proof that matches its challenge. Whether it is valid, World has to verify.
 
-    `request` is what World's portal is asked. `nullifier` (64 digits) is the person's, or this session proof's own.
+    `request` is the request to World's portal. `nullifier` (64 digits) is that of the person, or of this session proof.
     """
 
     request: dict[str, Any]
@@ -90,77 +103,77 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     legacy: bool
 
 
-def check(result: Result, asked: Asked, settings: WorldIdSettings) -> Proof:
-    """Hold a result against what was asked. Raises `AuthFailed`, and `BadRequest` for one that is malformed."""
+def check(result: Result, wanted: Wanted, settings: WorldIdSettings) -> Proof:
+    """Check a result against its challenge. Raises `AuthFailed`, and `BadRequest` for one that is malformed."""
     legacy = result.protocol_version == "3.0"
-    if legacy and not (settings.legacy_proofs and asked.purpose == "sign_up"):
-        raise AuthFailed("This server takes proofs of World ID 4.0 alone. Update World App, and try again.")
-    if not _same(result.nonce, asked.nonce):
+    if legacy and not (settings.legacy_proofs and wanted.kind == "uniqueness"):
+        raise AuthFailed("This server accepts only proofs of World ID 4.0. Update World App, and try again.")
+    if not _same(result.nonce, wanted.nonce):
         raise AuthFailed("This proof answers another request. Start again.")
     if result.environment != settings.environment:
-        raise AuthFailed(f"This proof is not of World ID's {settings.environment} environment, as it has to be here.")
-    _check_kind(result, asked, settings)
+        raise AuthFailed(f"This proof is not from World ID's {settings.environment} environment. Start again.")
+    _check_kind(result, wanted, settings)
     if len(result.responses) != 1:
         raise AuthFailed("A sign-in is one proof of one credential. Start again.")
     [raw] = result.responses
-    nullifier = _legacy_item(raw, asked) if legacy else _item(raw, asked)
+    nullifier = _legacy_item(raw, wanted) if legacy else _item(raw, wanted)
     request = msgspec.to_builtins(result)
     request = {name: value for name, value in request.items() if value is not None}
     if len(msgspec.json.encode(request)) > REQUEST_BYTES:
-        raise BadRequest("credential.result", f"A proof is at most {REQUEST_BYTES} bytes.")
+        raise BadRequest(wanted.field, f"A proof is at most {REQUEST_BYTES} bytes.")
     return Proof(request=request, nullifier=nullifier, session_id=result.session_id, legacy=legacy)
 
 
-def _check_kind(result: Result, asked: Asked, settings: WorldIdSettings) -> None:
-    """Tell proofs of uniqueness, which have an action, from those of a session, which name it."""
-    if asked.purpose == "sign_up":
+def _check_kind(result: Result, wanted: Wanted, settings: WorldIdSettings) -> None:
+    """Check the kind of a proof: one of uniqueness has an action, one of a session has the session."""
+    if wanted.kind == "uniqueness":
         if result.action != settings.action or result.session_id is not None:
             raise AuthFailed("This proof is for another action than signing up here. Start again.")
         return
     if result.session_id is None or result.action is not None:
-        raise AuthFailed("This is no proof of a World ID session. Start again.")
-    if asked.session_id is not None and result.session_id != asked.session_id:
+        raise AuthFailed("This is not a proof of a World ID session. Start again.")
+    if wanted.session_id is not None and result.session_id != wanted.session_id:
         raise AuthFailed("This is the World ID session of another account.")
 
 
-def _item(raw: Mapping[str, Any], asked: Asked) -> str:
-    item = _converted(raw, _Item)
+def _item(raw: Mapping[str, Any], wanted: Wanted) -> str:
+    item = _converted(raw, _Item, wanted)
     if item.issuer_schema_id != PROOF_OF_HUMAN or item.identifier != "proof_of_human":
-        raise AuthFailed("This server takes the credential “proof of human” alone.")
-    _check_signal(item.signal_hash, asked)
-    if asked.purpose == "sign_up":
+        raise AuthFailed("This server accepts only the credential “proof of human”.")
+    _check_signal(item.signal_hash, wanted)
+    if wanted.kind == "uniqueness":
         if item.nullifier is None or item.session_nullifier is not None:
-            raise BadRequest("credential.result.responses", "A proof of uniqueness has a `nullifier`.")
+            raise BadRequest(f"{wanted.field}.responses", "A proof of uniqueness has a `nullifier`.")
         return _nullifier(item.nullifier)
     if item.session_nullifier is None or item.nullifier is not None:
-        raise BadRequest("credential.result.responses", "A proof of a session has a `session_nullifier`.")
+        raise BadRequest(f"{wanted.field}.responses", "A proof of a session has a `session_nullifier`.")
     return _nullifier(item.session_nullifier[0])
 
 
-def _legacy_item(raw: Mapping[str, Any], asked: Asked) -> str:
-    item = _converted(raw, _LegacyItem)
-    # The portal takes from it how somebody was verified; only the orb's is a proof of one human.
+def _legacy_item(raw: Mapping[str, Any], wanted: Wanted) -> str:
+    item = _converted(raw, _LegacyItem, wanted)
+    # The portal accepts every kind of verification; only that by the orb proves a unique human.
     if item.identifier != "orb":
-        raise AuthFailed("This server takes the verification by the orb alone.")
-    _check_signal(item.signal_hash, asked)
+        raise AuthFailed("This server accepts only the verification by the orb.")
+    _check_signal(item.signal_hash, wanted)
     return _nullifier(item.nullifier)
 
 
-def _converted(raw: Mapping[str, Any], kind: type[T]) -> T:
+def _converted(raw: Mapping[str, Any], kind: type[T], wanted: Wanted) -> T:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        field = codec.field_of(error, "credential.result.responses")
+        field = codec.field_of(error, f"{wanted.field}.responses")
         raise BadRequest(field, codec.wording(error)) from None
 
 
-def _check_signal(signal_hash: str, asked: Asked) -> None:
-    if not _same(signal_hash, encoding.signal_hash(asked.signal)):
+def _check_signal(signal_hash: str, wanted: Wanted) -> None:
+    if not _same(signal_hash, encoding.signal_hash(wanted.signal)):
         raise AuthFailed("This proof answers another request. Start again.")
 
 
 def _same(text: str, expected: str) -> bool:
-    """Whether two texts are of one number: World writes it with and without leading zeros, in either case."""
+    """Return whether two texts are the same number: World writes it with and without leading zeros, in either case."""
     try:
         return encoding.number(text) == encoding.number(expected)
     except ValueError:
@@ -171,4 +184,4 @@ def _nullifier(text: str) -> str:
     try:
         return encoding.nullifier(text)
     except ValueError:
-        raise AuthFailed("This proof has no nullifier that World ID could have made.") from None
+        raise AuthFailed("The nullifier of this proof is invalid.") from None

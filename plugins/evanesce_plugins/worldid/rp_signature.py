@@ -1,4 +1,4 @@
-"""The RP signature: by it World App knows that a request for a proof comes from who registered the app (the RP)."""
+"""The RP signature, which shows World App that a request for a proof comes from the relying party (RP) of the app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_V = 27  # Ethereum writes 27 and 28 for the recovery ids 0 and 1
 
 
 class RpContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What IDKit takes as `rp_context`: times in seconds since 1970; `nonce` and `signature` are `0x` and digits."""
+    """IDKit's input `rp_context`. Times are in seconds since 1970; `nonce` and `signature` are `0x` and digits."""
 
     rp_id: str
     nonce: str
@@ -41,7 +41,7 @@ class Signer:
         except ValueError:
             raise ValueError("this number is no key of secp256k1: it is 0, or too large") from None
         self.address = _address(self._key.public_key)
-        """By which the key is registered with World: `0x` and 40 digits, lower case."""
+        """The address by which the key is registered with World: `0x` and 40 digits, lower case."""
 
     def __repr__(self) -> str:
         return f"<Signer {self.address}>"
@@ -49,13 +49,13 @@ class Signer:
     def context(
         self, rp_id: str, *, now: int, seconds: int, action: str | None, random: bytes | None = None
     ) -> RpContext:
-        """Sign a request that holds for `seconds` from `now` on: for one action, or (None) for a session.
+        """Return a signed request that is valid for `seconds` from `now`: for one action, or (None) for a session.
 
-        The nonce is made of `random`, 32 bytes that nobody can guess; they are made here where None are given.
+        The nonce is derived from `random`, 32 unpredictable bytes, which are generated where it is None.
         """
         nonce = hash_to_field(secrets.token_bytes(32) if random is None else random)
         digest = _digest(nonce, now, now + seconds, action)
-        # The type of its argument for the nonce function is unknown to pyright: a bare C object.
+        # pyright does not know the type of its argument for the nonce function, a C object.
         signature = self._key.sign_recoverable(digest, hasher=None)  # pyright: ignore[reportUnknownMemberType]
         return RpContext(
             rp_id=rp_id,
@@ -67,9 +67,9 @@ class Signer:
 
 
 def recover(context: RpContext, action: str | None) -> str:
-    """Give the address of who signed `context` for `action`, or for a session (None).
+    """Return the address of the key that signed `context`, for `action`, or (None) for a session.
 
-    Raises `ValueError` where the context is malformed, or its signature is nobody's.
+    Raises `ValueError` where the context is malformed, or its signature is invalid.
     """
     parts = _SIGNATURE.fullmatch(context.signature)
     if parts is None:
@@ -81,7 +81,7 @@ def recover(context: RpContext, action: str | None) -> str:
     try:
         return _address(PublicKey.from_signature_and_message(signature, digest, hasher=None))
     except ValueError:
-        raise ValueError("this signature is nobody's") from None
+        raise ValueError("this signature is invalid") from None
 
 
 def _digest(nonce: bytes, created_at: int, expires_at: int, action: str | None) -> bytes:

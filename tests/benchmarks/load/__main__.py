@@ -1,4 +1,4 @@
-"""Does one job, given as JSON on the standard input, and prints what was measured as JSON."""
+"""Run one job, described as JSON on standard input, and print its results as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each kind of server is spoken to: signing in, opening and joining rooms, saying something."""
+"""The protocols of the contenders: sign in, create and join rooms, send messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROOM = "00000000-0000-4000-8000-{:012d}"
 
 
 class Step(NamedTuple):
-    """Something that is sent (nothing where it is empty), and a part of the answer that is waited for."""
+    """Bytes to send, if any, and a part of the answer to wait for."""
 
     sent: bytes
     awaited: bytes
@@ -23,35 +23,35 @@ Ask = Callable[[Step], bytes]
 
 
 class Dialect(Protocol):
-    """One way to speak. Every frame may be sent over and over."""
+    """A protocol. Every frame may be sent repeatedly."""
 
     path: str
     joined: bytes
     left: bytes
 
     def greeting(self, name: str) -> list[Step]:
-        """Do what comes before anything else on a connection."""
+        """Return the first steps of a connection."""
         ...
 
     def new_room(self, number: int, ask: Ask) -> str:
-        """Open a room over a connection; gives its name."""
+        """Create a room over a connection, and return its name."""
         ...
 
     def join(self, room: str) -> bytes:
-        """Come into a room."""
+        """Return the frame that joins a room."""
         ...
 
     def leave(self, room: str) -> bytes:
-        """Go out of it."""
+        """Return the frame that leaves a room."""
         ...
 
     def say(self, room: str, content: str) -> bytes:
-        """Say something in it."""
+        """Return the frame that sends a message to a room."""
         ...
 
 
 class Evanesce:
-    """Protocol version 1 (`docs/protocol.md`)."""
+    """Protocol version 1 (`docs/reference/protocol.md`)."""
 
     path = "/ws"
     joined = b'"type":"joined"'
@@ -62,7 +62,7 @@ class Evanesce:
         return [Step(self._command("hello", credential={"provider": "guest", "displayName": name}), b'"welcome"')]
 
     def new_room(self, number: int, ask: Ask) -> str:
-        """Open a room."""
+        """Create a room."""
         answer = ask(Step(self._command("create_room"), b'"deepLink"'))
         found = re.search(rb'"type":"room",[^{}]*"roomId":"([^"]+)"', answer)
         assert found is not None, answer
@@ -77,7 +77,7 @@ class Evanesce:
         return self._command("leave", roomId=room)
 
     def say(self, room: str, content: str) -> bytes:
-        """Send; the server makes the message's id."""
+        """Send. The server generates the id of the message."""
         return self._command("send", roomId=room, content=content)
 
     def _command(self, kind: str, **fields: object) -> bytes:
@@ -96,7 +96,7 @@ class SocketIO:
         return [Step(b"", b'0{"sid"'), Step(text("40"), b'40{"sid"')]
 
     def new_room(self, number: int, ask: Ask) -> str:
-        """Name a room: it is made by who joins it."""
+        """Return a name: the first member creates the room by joining."""
         return _ROOM.format(number)
 
     def join(self, room: str) -> bytes:
@@ -113,35 +113,35 @@ class SocketIO:
 
 
 class Bare:
-    """No protocol: whatever one connection says goes to all as it is. It is as long as an Evanesce event."""
+    """No protocol: a message is sent to all connections unchanged. It is as long as an event of Evanesce."""
 
     path = "/"
     joined = b"Upgrade"
     left = b""
 
     def greeting(self, name: str) -> list[Step]:
-        """Nothing."""
+        """Return nothing."""
         return []
 
     def new_room(self, number: int, ask: Ask) -> str:
-        """Give the one room that there is."""
+        """Return the one room that there is."""
         return _ROOM.format(0)
 
     def join(self, room: str) -> bytes:
-        """Nothing: everybody is in it."""
+        """Return nothing: every connection is in the room."""
         return b""
 
     def leave(self, room: str) -> bytes:
-        """Nothing."""
+        """Return nothing."""
         return b""
 
     def say(self, room: str, content: str) -> bytes:
-        """Say what Evanesce would tell the members."""
+        """Send what Evanesce would send to the members."""
         return text(event(room, content))
 
 
 def event(room: str, content: str) -> str:
-    """Write a message as Evanesce's members receive it."""
+    """Return a message as the members receive it from Evanesce."""
     fields = {
         "type": "message",
         "roomId": room,

@@ -1,7 +1,7 @@
-"""One room, one sender: how fast all members hear of a message, and how many deliveries there are in a second.
+"""One room, one sender: how fast all members receive a message, and how many deliveries there are in a second.
 
-A message counts as received when it has come to every member. What is in flight counts until the sender has its own
-copy back: the same for every contender, whether it acknowledges or not.
+A message counts as received when every member has received it. It counts as in flight until the sender has received
+its own copy. This is the same for every contender, whether it acknowledges messages or not.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ _BUFFER = 262_144
 
 
 class Pace(Protocol):
-    """When the sender says something."""
+    """When the sender sends messages."""
 
     def due(self, now: float, sent: int, own: int) -> list[float]:
-        """Give the moments of the messages to be sent now, of which `sent` were sent and `own` came back before."""
+        """Return the due times of the messages to send now. Before, `sent` were sent, and the sender received `own`."""
         ...
 
     def wait(self, now: float) -> float:
-        """Give how long nothing will be due, whatever comes."""
+        """Return how long no message will be due, whatever is received."""
         ...
 
 
 class InFlight:
-    """As many at once as given, always."""
+    """Keep `most` messages in flight."""
 
     def __init__(self, most: int) -> None:
         self._most = most
 
     def due(self, now: float, sent: int, own: int) -> list[float]:
-        """Fill up."""
+        """Return as many as are missing."""
         return [now] * (self._most - (sent - own))
 
     def wait(self, now: float) -> float:
-        """Until something comes."""
+        """Wait for received messages."""
         return 1.0
 
 
 class Steady:
-    """So many a second, whatever comes back. A message that was held up counts from when it was due."""
+    """Send `rate` messages a second, whatever is received. The latency of a late message counts from its due time."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
         self._next: float | None = None
 
     def due(self, now: float, sent: int, own: int) -> list[float]:
-        """Give what has become due."""
+        """Return the messages that have become due."""
         if self._next is None:
             self._next = now
         moments: list[float] = []
@@ -65,12 +65,12 @@ class Steady:
         return moments
 
     def wait(self, now: float) -> float:
-        """Until the next."""
+        """Wait for the next due time."""
         return 0.0 if self._next is None else max(0.0, self._next - now)
 
 
 class FanOut:
-    """`members`, the sender among them, in one room, whose `frame` is sent over and over. All are non-blocking."""
+    """The `members` of a room, non-blocking, of whom `sender` sends `frame` repeatedly."""
 
     def __init__(self, members: Sequence[socket.socket], sender: int, frame: bytes, pids: Sequence[int]) -> None:
         self._sender = members[sender]
@@ -90,17 +90,17 @@ class FanOut:
         self._moments: list[float] = []  # when each was sent
         self._latencies: list[float] = []
         self._pending = memoryview(b"")
-        self._heard_at = time.perf_counter()
+        self._received_at = time.perf_counter()
 
     def measure(self, pace: Pace, warm_up: float, seconds: float) -> dict[str, Any]:
-        """Talk at a pace for so long, warm-up first, and give what came of it; then wait until all has arrived.
+        """Send at a pace, first for the warm-up, and return the figures. Then wait until all messages have arrived.
 
-        `not_arrived` is how many deliveries had not come 15 s after the last message was sent.
+        `not_arrived` is the number of deliveries that were missing 15 s after the last message.
         """
-        self._talk(pace, time.perf_counter() + warm_up)
+        self._run(pace, time.perf_counter() + warm_up)
         delivered, done = sum(self._got), self._lowest
         meter = Meter(self._pids)
-        self._talk(pace, time.perf_counter() + seconds)
+        self._run(pace, time.perf_counter() + seconds)
         usage = meter.read()
         delivered, latencies = sum(self._got) - delivered, self._latencies[done:]
         self._drain()
@@ -115,7 +115,7 @@ class FanOut:
             "not_arrived": len(self._moments) * len(self._got) - sum(self._got),
         }
 
-    def _talk(self, pace: Pace, until: float) -> None:
+    def _run(self, pace: Pace, until: float) -> None:
         while (now := time.perf_counter()) < until:
             moments = pace.due(now, len(self._moments), self._got[self._place])
             if moments:
@@ -123,7 +123,7 @@ class FanOut:
                 self._pending = memoryview(bytes(self._pending) + self._frame * len(moments))
             if self._pending:
                 self._send()
-            self._hear(min(until - now, pace.wait(now), 0.001 if self._pending else 1.0))
+            self._receive_all(min(until - now, pace.wait(now), 0.001 if self._pending else 1.0))
 
     def _send(self) -> None:
         try:
@@ -131,8 +131,8 @@ class FanOut:
         except BlockingIOError:
             return
 
-    def _hear(self, timeout: float) -> None:
-        """Receive what has come to anybody, and note what has now come to everybody."""
+    def _receive_all(self, timeout: float) -> None:
+        """Receive for all members, and note which messages all of them have received."""
         got, places, receive, buffer = self._got, self._places, self._receive, self._buffer
         ready = self._poll.poll(timeout, len(got))
         for descriptor, _ in ready:
@@ -140,7 +140,7 @@ class FanOut:
             size = receive[place](buffer)
             if not size:
                 raise RuntimeError("the server closed a connection")
-            # A mark of which a part came before: that part was not counted.
+            # A mark whose beginning was received before: it was not counted.
             count = buffer.count(MARK, 0, size) + (buffer[0] == MARK_BYTE)
             if count:
                 if got[place] == self._lowest:
@@ -148,9 +148,11 @@ class FanOut:
                 got[place] += count
         now = time.perf_counter()
         if ready:
-            self._heard_at = now
-        elif now - self._heard_at > STALL_SECONDS:
-            raise RuntimeError(f"nothing came for {STALL_SECONDS:.0f} s; {self._lowest} of {len(self._moments)} did")
+            self._received_at = now
+        elif now - self._received_at > STALL_SECONDS:
+            raise RuntimeError(
+                f"nothing was received for {STALL_SECONDS:.0f} s; {self._lowest} of {len(self._moments)} did"
+            )
         if not self._at_lowest:
             lowest = min(got)
             self._at_lowest = got.count(lowest)
@@ -162,4 +164,4 @@ class FanOut:
         while self._lowest < len(self._moments) and time.perf_counter() < until:
             if self._pending:
                 self._send()
-            self._hear(0.1)
+            self._receive_all(0.1)

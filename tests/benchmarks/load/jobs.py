@@ -1,11 +1,11 @@
-"""What the load program is asked to do, as JSON: it makes a crowd, has it talk, and answers with what was measured."""
+"""The jobs of the load program, described as JSON: open connections, send messages, and return the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from tests.benchmarks.load.crowd import Crowd
+from tests.benchmarks.load.connections import ConnectionPool
 from tests.benchmarks.load.dialects import DIALECTS
 from tests.benchmarks.load.fanout import FanOut, InFlight, Pace, Steady
 from tests.benchmarks.load.many_rooms import ManyRooms
@@ -14,67 +14,67 @@ from tests.benchmarks.load.usage import Meter
 from tests.benchmarks.load.wire import content
 
 STALLED_BUFFER = 4_096
-"""How much the kernel takes for who never reads, in bytes (it doubles it)."""
+"""The kernel's receive buffer of a client that never reads, in bytes (the kernel doubles it)."""
 
 
 def one_room(job: dict[str, Any]) -> dict[str, Any]:
-    """Have `members` in one room, and one of them talk at each of `paces`, one after the other.
+    """Join `members` to one room, and let one of them send at each of `paces`, one after the other.
 
-    `stalled` more are in the room who never read.
+    `stalled` other members never read.
     """
     dialect = DIALECTS[job["dialect"]]
-    crowd, pids = Crowd(job["ports"], dialect), job["pids"]
-    crowd.gather(job["members"])
-    room = crowd.new_room(0)
-    crowd.join(crowd.sockets, room)
-    stalled = Crowd(job["ports"], dialect)
+    pool, pids = ConnectionPool(job["ports"], dialect), job["pids"]
+    pool.open(job["members"])
+    room = pool.new_room(0)
+    pool.join(pool.sockets, room)
+    stalled = ConnectionPool(job["ports"], dialect)
     if job.get("stalled"):
-        stalled.gather(job["stalled"], receive_buffer=STALLED_BUFFER)
+        stalled.open(job["stalled"], receive_buffer=STALLED_BUFFER)
         stalled.join(stalled.sockets, room)
-    crowd.quiet()
-    talk = FanOut(crowd.sockets, len(crowd.sockets) // 2, dialect.say(room, content(job["bytes"])), pids)
+    pool.discard_events()
+    fan_out = FanOut(pool.sockets, len(pool.sockets) // 2, dialect.say(room, content(job["bytes"])), pids)
     results: dict[str, Any] = {}
     for pace in job["paces"]:
         before = Meter(pids).server_bytes()
-        result = talk.measure(_pace(pace), pace["warm_up"], pace["seconds"])
+        result = fan_out.measure(_pace(pace), pace["warm_up"], pace["seconds"])
         result["server_grew_bytes"] = max(0, Meter(pids).server_bytes() - before)
         results[pace["name"]] = result
-    crowd.close()
+    pool.close()
     stalled.close()
     return results
 
 
 def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
-    """Have `rooms` with `members` each, `together` on one server or not, and in every one somebody who talks."""
+    """Join `members` to each of `rooms`, `together` on one server or not, and let one member of each room send."""
     dialect = DIALECTS[job["dialect"]]
     members = job["members"]
-    crowd = Crowd(job["ports"], dialect, members if job.get("together") else 1)
-    crowd.gather(job["rooms"] * members)
+    pool = ConnectionPool(job["ports"], dialect, members if job.get("together") else 1)
+    pool.open(job["rooms"] * members)
     rooms: list[tuple[Sequence[Any], bytes]] = []
     for number in range(job["rooms"]):
-        room = crowd.new_room(number)
-        people = crowd.sockets[number * members : (number + 1) * members]
-        crowd.join(people, room)
-        rooms.append((people, dialect.say(room, content(job["bytes"]))))
-    crowd.quiet()
+        room = pool.new_room(number)
+        connections = pool.sockets[number * members : (number + 1) * members]
+        pool.join(connections, room)
+        rooms.append((connections, dialect.say(room, content(job["bytes"]))))
+    pool.discard_events()
     result = ManyRooms(rooms, job["pids"]).measure(job["warm_up"], job["seconds"])
-    crowd.close()
+    pool.close()
     return {job["name"]: result}
 
 
 def storm(job: dict[str, Any]) -> dict[str, Any]:
-    """Have `people` come into one room at once, and leave it at once."""
+    """Join a number of connections to one room at once, and let them leave it at once."""
     dialect = DIALECTS[job["dialect"]]
-    crowd = Crowd(job["ports"], dialect)
-    crowd.gather(job["people"])
-    room = crowd.new_room(0)
-    crowd.quiet()
-    whole = Storm(crowd.sockets, job["pids"])
+    pool = ConnectionPool(job["ports"], dialect)
+    pool.open(job["connections"])
+    room = pool.new_room(0)
+    pool.discard_events()
+    clients = Storm(pool.sockets, job["pids"])
     result = {
-        "joins": whole.measure(dialect.join(room), dialect.joined),
-        "leaves": whole.measure(dialect.leave(room), dialect.left),
+        "joins": clients.measure(dialect.join(room), dialect.joined),
+        "leaves": clients.measure(dialect.leave(room), dialect.left),
     }
-    crowd.close()
+    pool.close()
     return result
 
 

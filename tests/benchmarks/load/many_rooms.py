@@ -1,6 +1,6 @@
-"""Many small rooms, each with one who always talks: how many messages are taken in a second.
+"""Many small rooms with one sender each: how many messages are accepted in a second.
 
-In every room one message is in flight, until its sender has its own copy back.
+In every room one message is in flight, until its sender has received its own copy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.benchmarks.load.wire import MARK, MARK_BYTE
 _BUFFER = 65_536
 
 
-class _Talk:
-    """One room: its sender's socket and frame, when each message was sent, and how many everyone has."""
+class _Room:
+    """One room: its sender's socket and frame, when each message was sent, and how many each member has received."""
 
     __slots__ = ("done", "frame", "got", "moments", "sender")
 
@@ -37,25 +37,25 @@ class ManyRooms:
     def __init__(self, rooms: Sequence[tuple[Sequence[socket.socket], bytes]], pids: Sequence[int]) -> None:
         self._pids = pids
         self._poll = select.epoll()
-        self._by_descriptor: dict[int, tuple[_Talk, int, socket.socket]] = {}
-        self._talks: list[_Talk] = []
+        self._by_descriptor: dict[int, tuple[_Room, int, socket.socket]] = {}
+        self._rooms: list[_Room] = []
         for members, frame in rooms:
-            talk = _Talk(members[0], frame, len(members))
-            self._talks.append(talk)
+            room = _Room(members[0], frame, len(members))
+            self._rooms.append(room)
             for place, member in enumerate(members):
                 self._poll.register(member, select.EPOLLIN)
-                self._by_descriptor[member.fileno()] = talk, place, member
+                self._by_descriptor[member.fileno()] = room, place, member
         self._buffer = bytearray(_BUFFER)
         self._latencies: list[float] = []
 
     def measure(self, warm_up: float, seconds: float) -> dict[str, Any]:
-        """Let all talk for so long, warm-up first, and give what came of it."""
-        for talk in self._talks:
-            self._say(talk)
-        self._hear(time.perf_counter() + warm_up)
+        """Send in all rooms, first for the warm-up, and return the figures."""
+        for room in self._rooms:
+            self._send(room)
+        self._receive(time.perf_counter() + warm_up)
         done = len(self._latencies)
         meter = Meter(self._pids)
-        self._hear(time.perf_counter() + seconds)
+        self._receive(time.perf_counter() + seconds)
         usage = meter.read()
         latencies = self._latencies[done:]
         return {
@@ -67,27 +67,27 @@ class ManyRooms:
             "others_share": usage.others_share,
         }
 
-    def _say(self, talk: _Talk) -> None:
-        talk.moments.append(time.perf_counter())
-        if talk.sender.send(talk.frame) < len(talk.frame):
+    def _send(self, room: _Room) -> None:
+        room.moments.append(time.perf_counter())
+        if room.sender.send(room.frame) < len(room.frame):
             raise RuntimeError("a socket with nothing in it took a part of a frame")
 
-    def _hear(self, until: float) -> None:
+    def _receive(self, until: float) -> None:
         buffer, by_descriptor = self._buffer, self._by_descriptor
         while (now := time.perf_counter()) < until:
             for descriptor, _ in self._poll.poll(until - now, len(by_descriptor)):
-                talk, place, member = by_descriptor[descriptor]
+                room, place, member = by_descriptor[descriptor]
                 size = member.recv_into(buffer)
                 if not size:
                     raise RuntimeError("the server closed a connection")
                 count = buffer.count(MARK, 0, size) + (buffer[0] == MARK_BYTE)  # as in `fanout`
                 if not count:
                     continue
-                talk.got[place] += count
-                lowest = min(talk.got)
-                if lowest > talk.done:
+                room.got[place] += count
+                lowest = min(room.got)
+                if lowest > room.done:
                     now = time.perf_counter()
-                    self._latencies += [now - moment for moment in talk.moments[talk.done : lowest]]
-                    talk.done = lowest
+                    self._latencies += [now - moment for moment in room.moments[room.done : lowest]]
+                    room.done = lowest
                 if place == 0:
-                    self._say(talk)
+                    self._send(room)

@@ -1,4 +1,4 @@
-"""What a measurement costs while it lasts: the server's CPU, the load's own, and what others took of the two cores."""
+"""The CPU time during a measurement: of the server, of the load program, and of all other processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Usage:
 
 
 class Meter:
-    """Started when it is made; `read` gives what was used since."""
+    """Started when it is made; `read` returns what was used since then."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
@@ -39,7 +39,7 @@ class Meter:
         )
 
     def read(self) -> Usage:
-        """Give what was used, and how much of the busier core others used."""
+        """Return what was used, and how much of the busier core others used."""
         seconds, server, load, server_core, load_core = (
             after - before for after, before in zip(self._now(), self._before, strict=True)
         )
@@ -52,5 +52,5 @@ class Meter:
         )
 
     def server_bytes(self) -> int:
-        """Give how much memory the server holds now."""
+        """Return how much memory the server holds now."""
         return resident_bytes(self._pids)

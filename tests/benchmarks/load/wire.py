@@ -1,4 +1,4 @@
-"""WebSocket from the client's side, as little of it as a load needs: the upgrade, and masked text frames."""
+"""The client side of WebSocket, as far as the load needs it: the upgrade, and masked text frames."""
 
 from __future__ import annotations
 

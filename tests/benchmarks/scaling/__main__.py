@@ -1,4 +1,4 @@
-"""What several servers on one Valkey cost and do: `python -m tests.benchmarks.scaling`."""
+"""Measure several servers on one Valkey: `python -m tests.benchmarks.scaling`."""
 
 from __future__ import annotations
 

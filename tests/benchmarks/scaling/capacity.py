@@ -33,7 +33,7 @@ COLUMNS = {
 
 
 def measure(sizes: Sizes) -> list[dict[str, Any]]:
-    """Give a row for each way to place the servers and the people, and each number of servers."""
+    """Return a row for each way to place the servers and the people, and each number of servers."""
     cases = [
         (core, together, number)
         for core in (SERVER_CORE, ANY_CORE)
@@ -76,5 +76,5 @@ def _run(core: int, together: bool, servers: int, sizes: Sizes) -> dict[str, flo
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write what `measure` gave."""
+    """Return the result of `measure` as a table."""
     return written("Small rooms, one in each always talking", COLUMNS, rows)

@@ -1,4 +1,4 @@
-"""A server of three is killed under people who talk: how soon they are served again, and whether anything was lost."""
+"""Kill one of three servers under load, and measure how soon its clients are served again, and what was lost."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.benchmarks.processes import on_core
 from tests.benchmarks.scaling.fleet import Fleet, Place, fleet
 from tests.benchmarks.scaling.sizes import Sizes
 from tests.benchmarks.scaling.tables import table as written
-from tests.e2e.people import Person, ids
+from tests.e2e.clients import ChatClient, ids
 
 SERVERS = 3
 MEMBERS = 10
 PAUSE = 2.0
-"""How long somebody says nothing, on average, in seconds."""
+"""The average pause of a client between two messages, in seconds."""
 
 COLUMNS = {
     "people": ("people", ""),
@@ -36,40 +36,40 @@ COLUMNS = {
 
 
 class _Member:
-    """Somebody who talks in a room, and goes to another server at once where the connection is lost."""
+    """A client that sends to a room, and connects to another server at once when it loses its connection."""
 
-    def __init__(self, person: Person, room_id: str, places: list[Place], dice: random.Random) -> None:
-        self.person = person
+    def __init__(self, chat: ChatClient, room_id: str, places: list[Place], dice: random.Random) -> None:
+        self.chat = chat
         self.room_id = room_id
         self.places = places
         self.dice = dice
         self.acknowledged: list[str] = []
         self.back_at: list[float] = []
 
-    async def talk(self, until: float) -> None:
+    async def run(self, until: float) -> None:
         await trio.sleep(self.dice.uniform(0, PAUSE))
         while trio.current_time() < until:
             message_id = str(uuid.uuid4())
             await self.ask("send", content="x" * 200, messageId=message_id)
             self.acknowledged.append(message_id)
             with trio.move_on_after(self.dice.uniform(0, 2 * PAUSE)) as pause:
-                await self.person.hears_the_end()
+                await self.chat.wait_closed()
             if not pause.cancelled_caught:
-                await self.come_back()
+                await self.rejoin()
 
     async def ask(self, kind: str, **fields: str) -> Fields:
         while True:
             try:
-                return await self.person.ask(kind, roomId=self.room_id, **fields)
+                return await self.chat.ask(kind, roomId=self.room_id, **fields)
             except Disconnected:
-                await self.come_back()
+                await self.rejoin()
 
-    async def come_back(self) -> None:
+    async def rejoin(self) -> None:
         while True:
-            self.person.server = self.dice.choice(self.places)
+            self.chat.server = self.dice.choice(self.places)
             try:
-                await self.person.connect()
-                await self.person.join(self.room_id, self.person.cursor(self.room_id))
+                await self.chat.connect()
+                await self.chat.join(self.room_id, self.chat.cursor(self.room_id))
             except (Unreachable, Disconnected):
                 continue
             self.back_at.append(trio.current_time())
@@ -77,7 +77,7 @@ class _Member:
 
 
 def measure(sizes: Sizes) -> list[dict[str, Any]]:
-    """Kill one of three servers while all talk."""
+    """Kill one of three servers while all clients send."""
     with fleet(SERVERS) as running, on_core(LOAD_CORE):
         return [trio.run(_measure, running, sizes)]
 
@@ -89,59 +89,59 @@ async def _measure(running: Fleet, sizes: Sizes) -> dict[str, Any]:
     async with trio.open_nursery() as nursery:
         members: list[_Member] = []
         room_id = ""
-        for number in range(sizes.people):
-            person = await Person.arrive(places[number % SERVERS], nursery, f"Person {number}")
+        for number in range(sizes.clients):
+            chat = await ChatClient.open(places[number % SERVERS], nursery, f"Client {number}")
             if number % MEMBERS == 0:
-                room_id = (await person.ask("create_room"))["roomId"]
-            await person.join(room_id)
-            members.append(_Member(person, room_id, places, random.Random(dice.random())))
-        struck = [member for member in members if member.person.server is victim]
+                room_id = (await chat.ask("create_room"))["roomId"]
+            await chat.join(room_id)
+            members.append(_Member(chat, room_id, places, random.Random(dice.random())))
+        affected = [member for member in members if member.chat.server is victim]
         until = trio.current_time() + 2 * sizes.seconds
-        async with trio.open_nursery() as talking:
+        async with trio.open_nursery() as running_members:
             for member in members:
-                talking.start_soon(member.talk, until)
+                running_members.start_soon(member.run, until)
             await trio.sleep(sizes.seconds / 2)
             running.servers[-1].kill()
             killed_at = trio.current_time()
             places.remove(victim)
         for member in members:
-            await member.ask("members")  # whoever heard nothing since comes back now
-        await _all_is_heard(members)
+            await member.ask("members")  # a client that has not noticed the loss reconnects now
+        await _wait_for_all(members)
         for member in members:
-            await member.person.leave()
-    away = [member.back_at[0] - killed_at for member in struck]
-    said = {member.room_id: [] for member in members}
+            await member.chat.close()
+    away = [member.back_at[0] - killed_at for member in affected]
+    sent = {member.room_id: [] for member in members}
     for member in members:
-        said[member.room_id] += member.acknowledged
-    heard = [(member, ids(member.person.messages())) for member in members]
+        sent[member.room_id] += member.acknowledged
+    received = [(member, ids(member.chat.messages())) for member in members]
     return {
         "people": len(members),
-        "lost_connections": len(struck),
+        "lost_connections": len(affected),
         "p50_seconds": percentile(away, 0.5),
         "p99_seconds": percentile(away, 0.99),
         "largest_seconds": max(away),
-        "acknowledged": sum(len(messages) for messages in said.values()),
-        "not_heard": sum(len(set(said[member.room_id]) - set(messages)) for member, messages in heard),
-        "heard_twice": sum(len(messages) - len(set(messages)) for _, messages in heard),
-        "missed_unknown": sum(visit["missed"] is None for member in members for visit in _visits(member)),
+        "acknowledged": sum(len(messages) for messages in sent.values()),
+        "not_heard": sum(len(set(sent[member.room_id]) - set(messages)) for member, messages in received),
+        "heard_twice": sum(len(messages) - len(set(messages)) for _, messages in received),
+        "missed_unknown": sum(reply["missed"] is None for member in members for reply in _joined(member)),
     }
 
 
-def _visits(member: _Member) -> list[Fields]:
-    return [event for event in member.person.record if event["type"] == "joined"]
+def _joined(member: _Member) -> list[Fields]:
+    return [event for event in member.chat.record if event["type"] == "joined"]
 
 
-async def _all_is_heard(members: list[_Member]) -> None:
-    """Have one of each room say a last thing, and wait until all of the room have heard it."""
+async def _wait_for_all(members: list[_Member]) -> None:
+    """Send a last message to each room, and wait until all its members have received it."""
     lasts: dict[str, str] = {}
     for member in members:
         if member.room_id not in lasts:
             lasts[member.room_id] = str(uuid.uuid4())
             await member.ask("send", content="x", messageId=lasts[member.room_id])
     for member in members:
-        await member.person.hears_of("message", messageId=lasts[member.room_id])
+        await member.chat.wait_for_event("message", messageId=lasts[member.room_id])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write what `measure` gave."""
+    """Return the result of `measure` as a table."""
     return written("One server of three killed with SIGKILL, at 200 bytes every 2 s from everybody", COLUMNS, rows)

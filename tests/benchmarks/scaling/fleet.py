@@ -36,7 +36,7 @@ class Fleet:
 
     @property
     def places(self) -> list[Place]:
-        """Where people connect to each of the servers."""
+        """Where clients connect to each of the servers."""
         return [Place(f"ws://127.0.0.1:{port}/ws") for port in self.ports]
 
     @property

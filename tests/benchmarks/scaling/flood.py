@@ -1,4 +1,4 @@
-"""Somebody talks ten times as fast as anybody may, on two servers: how much is taken, and how long others wait."""
+"""One user sends ten times as fast as allowed, on two servers: how much is accepted, and how long others wait."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.benchmarks.processes import on_core
 from tests.benchmarks.scaling.fleet import Fleet, fleet
 from tests.benchmarks.scaling.sizes import Sizes
 from tests.benchmarks.scaling.tables import table as written
-from tests.e2e.people import Person
+from tests.e2e.clients import ChatClient
 
 RATE, BURST = 5, 20
 MEMBERS = 10
 PAUSE = 1.0
-"""How long one of the others says nothing, on average, in seconds."""
+"""The average pause of another client between two messages, in seconds."""
 
 COLUMNS = {
     "others": ("others", ""),
@@ -35,34 +35,34 @@ COLUMNS = {
 
 
 class _Flood:
-    """One person on three connections to two servers, who does not wait for answers."""
+    """One user with three connections to two servers, who does not wait for replies."""
 
-    def __init__(self, connections: list[Person], room_id: str) -> None:
+    def __init__(self, connections: list[ChatClient], room_id: str) -> None:
         self.connections = connections
         self.room_id = room_id
         self.sent = 0
         self.accepted = 0
 
-    async def rage(self, seconds: float) -> None:
+    async def run(self, seconds: float) -> None:
         """Send ten times as fast as allowed."""
         until = trio.current_time() + seconds
-        async with trio.open_nursery() as answers:
+        async with trio.open_nursery() as nursery:
             while trio.current_time() < until:
-                for person in self.connections:
+                for client in self.connections:
                     self.sent += 1
-                    answers.start_soon(self._send, person)
+                    nursery.start_soon(self._send, client)
                 await trio.sleep(len(self.connections) / (10 * RATE))
 
-    async def _send(self, person: Person) -> None:
+    async def _send(self, client: ChatClient) -> None:
         try:
-            await person.say(self.room_id, "x" * 200)
+            await client.say(self.room_id, "x" * 200)
         except Refused:
             return
         self.accepted += 1
 
 
 def measure(sizes: Sizes) -> list[dict[str, Any]]:
-    """Have others talk without the flood and in it, by turns."""
+    """Measure how the other clients send, without the flood and during it, by turns."""
     limits = f"limits.messages_per_second={RATE}", f"limits.burst={BURST}"
     with fleet(2, *limits) as running, on_core(LOAD_CORE):
         return [trio.run(_measure, running, sizes)]
@@ -71,30 +71,30 @@ def measure(sizes: Sizes) -> list[dict[str, Any]]:
 async def _measure(running: Fleet, sizes: Sizes) -> dict[str, Any]:
     dice = random.Random(1)
     async with trio.open_nursery() as nursery:
-        others: list[tuple[Person, str]] = []
+        others: list[tuple[ChatClient, str]] = []
         room_id = ""
-        for number in range(sizes.talkers):
-            person = await Person.arrive(running.places[number % 2], nursery, f"Person {number}")
+        for number in range(sizes.clients):
+            client = await ChatClient.open(running.places[number % 2], nursery, f"Client {number}")
             if number % MEMBERS == 0:
-                room_id = (await person.ask("create_room"))["roomId"]
-            await person.join(room_id)
-            others.append((person, room_id))
-        first = await Person.arrive(running.places[0], nursery, "Flood")
-        loud = [first, *[await first.connected_to(running.places[1]) for _ in range(2)]]
-        for person in loud:
-            await person.join(room_id)
-        flood = _Flood(loud, room_id)
+                room_id = (await client.ask("create_room"))["roomId"]
+            await client.join(room_id)
+            others.append((client, room_id))
+        first = await ChatClient.open(running.places[0], nursery, "Flood")
+        flooding = [first, *[await first.open_another(running.places[1]) for _ in range(2)]]
+        for client in flooding:
+            await client.join(room_id)
+        flood = _Flood(flooding, room_id)
         quiet, flooded = list[list[float]](), list[list[float]]()
         allowed = 0.0
         for _ in range(sizes.repeats):
-            quiet.append(await _talk(others, sizes.seconds, dice))
+            quiet.append(await _measure_waits(others, sizes.seconds, dice))
             began = trio.current_time()
             async with trio.open_nursery() as both:
-                both.start_soon(flood.rage, sizes.seconds)
-                flooded.append(await _talk(others, sizes.seconds, dice))
+                both.start_soon(flood.run, sizes.seconds)
+                flooded.append(await _measure_waits(others, sizes.seconds, dice))
             allowed += BURST + RATE * (trio.current_time() - began)
-        for person in (*(person for person, _ in others), *loud):
-            await person.leave()
+        for client in (*(client for client, _ in others), *flooding):
+            await client.close()
     return {
         "others": len(others),
         "sent": flood.sent,
@@ -107,21 +107,21 @@ async def _measure(running: Fleet, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-async def _talk(others: list[tuple[Person, str]], seconds: float, dice: random.Random) -> list[float]:
-    """Have everybody talk; gives how long each message took to be acknowledged, in ms."""
+async def _measure_waits(others: list[tuple[ChatClient, str]], seconds: float, dice: random.Random) -> list[float]:
+    """Send with all clients, and return how long each message took to be acknowledged, in ms."""
     waits: list[float] = []
     until = trio.current_time() + seconds
 
-    async def talk(person: Person, room_id: str, dice: random.Random) -> None:
+    async def send(client: ChatClient, room_id: str, dice: random.Random) -> None:
         await trio.sleep(dice.uniform(0, PAUSE))
         while (sent := trio.current_time()) < until:
-            await person.say(room_id, "x" * 200)
+            await client.say(room_id, "x" * 200)
             waits.append((trio.current_time() - sent) * 1000)
             await trio.sleep(dice.uniform(0, 2 * PAUSE))
 
-    async with trio.open_nursery() as talking:
-        for person, room_id in others:
-            talking.start_soon(talk, person, room_id, random.Random(dice.random()))
+    async with trio.open_nursery() as sending:
+        for client, room_id in others:
+            sending.start_soon(send, client, room_id, random.Random(dice.random()))
     return waits
 
 
@@ -130,5 +130,5 @@ def _of_all(runs: list[list[float]], share: float) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write what `measure` gave."""
+    """Return the result of `measure` as a table."""
     return written("Ten times the rate, over two servers", COLUMNS, rows)

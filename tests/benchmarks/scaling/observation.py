@@ -12,7 +12,7 @@ from tests.benchmarks.processes import cpu_seconds
 from tests.benchmarks.scaling.fleet import Fleet
 
 PATIENCE = 120.0
-"""How long it may take until the load talks, in seconds."""
+"""How long it may take until the load sends messages, in seconds."""
 
 _POLL_SECONDS = 0.05
 
@@ -48,7 +48,7 @@ def _look(fleet: Fleet) -> _Moment:
 
 
 def observe(fleet: Fleet, job: Mapping[str, Any], warm_up: float, seconds: float) -> dict[str, float]:
-    """Have the load do a job that talks for longer than `warm_up` and `seconds`; gives figures for each message.
+    """Run a job of the load that sends for longer than `warm_up` and `seconds`; return figures for each message.
 
     CPU is in µs. A group is what one call of a script stores together; commands are those inside scripts too. What
     the load measured itself, `p50_ms` and `p99_ms`, is of the whole job.
@@ -60,7 +60,7 @@ def observe(fleet: Fleet, job: Mapping[str, Any], warm_up: float, seconds: float
     while _look(fleet).messages < quiet + 20:
         if load.poll() is not None or time.perf_counter() > until:
             finish(load)
-            raise RuntimeError("the load did not talk")
+            raise RuntimeError("the load sent no messages")
         time.sleep(_POLL_SECONDS)
     time.sleep(warm_up)
     before = _look(fleet)

@@ -1,4 +1,4 @@
-"""How much is measured, and for how long."""
+"""The sizes and durations of the measurements."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """`repeats`: how often each is measured; times are in seconds."""
+    """The sizes of all measurements. Times are in seconds; `repeats` is how often each is measured."""
 
     servers: Sequence[int]
     rooms: int
     large_room: int
-    people: int
-    talkers: int
+    clients: int
     warm_up: float
     seconds: float
     repeats: int
 
 
-FULL = Sizes(
-    servers=(1, 2, 4), rooms=1_000, large_room=200, people=500, talkers=200, warm_up=2.0, seconds=6.0, repeats=3
-)
-TINY = Sizes(servers=(1, 2), rooms=4, large_room=8, people=10, talkers=10, warm_up=0.2, seconds=2.0, repeats=1)
+FULL = Sizes(servers=(1, 2, 4), rooms=1_000, large_room=200, clients=500, warm_up=2.0, seconds=6.0, repeats=3)
+TINY = Sizes(servers=(1, 2), rooms=4, large_room=8, clients=10, warm_up=0.2, seconds=2.0, repeats=1)

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc"),
+]
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
-    [shown] = re.findall(r"^```sh\n(.*scaling.*)\n```$", (ROOT / "docs" / "scaling.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs/explanation/scaling.md").read_text()
+    [shown] = re.findall(r"^```sh\n(.*scaling.*)\n```$", page, re.MULTILINE)
     python, *words, folder = shlex.split(shown)
     assert (python, folder) == (".venv/bin/python", "benchmark")
     command = [sys.executable, *words, str(tmp_path), "--tiny"]

@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def measure(sizes: Sizes) -> list[dict[str, Any]]:
-    """Give a row for each way to place the room, each number of servers, and one message in flight or fifty."""
+    """Return a row for each way to place the room, each number of servers, and one message in flight or fifty."""
     rows: list[dict[str, Any]] = []
     for spread in (False, True):
         for servers in sizes.servers:
@@ -45,5 +45,5 @@ def _job(sizes: Sizes, in_flight: int) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write what `measure` gave."""
+    """Return the result of `measure` as a table."""
     return written("One room, one sender: what a message costs Valkey", COLUMNS, rows)

@@ -47,7 +47,7 @@ def main(port: int, group: int) -> None:
 
 
 def _frame_size(data: bytes) -> int:
-    """Give the size of the frame that comes over and over: masked, of 126 to 65,535 bytes; 0 where it is not known."""
+    """Return the size of the frame that comes over and over: masked, of 126 to 65,535 bytes; 0 if unknown."""
     return 8 + struct.unpack_from("!H", data, 2)[0] if len(data) >= 8 else 0
 
 

@@ -10,7 +10,7 @@ const [port, redis] = process.argv.slice(2);
 async function adapter() {
   const { createAdapter } = require("@socket.io/redis-adapter");
   const { createClient } = require("redis");
-  const publisher = createClient({ socket: { path: redis } });
+  const publisher = createClient({ socket: { path: redis, tls: false } });
   const subscriber = publisher.duplicate();
   await Promise.all([publisher.connect(), subscriber.connect()]);
   return createAdapter(publisher, subscriber);

@@ -52,7 +52,7 @@ def message(number: int, content: str) -> Fields:
     }
 
 
-class Line:
+class ServerConnection:
     """The server's side of one connection."""
 
     def __init__(self, socket: WebSocketConnection) -> None:
@@ -76,16 +76,16 @@ class Line:
         return await self.answers(kind, error | fields)
 
     async def welcomes(self, **changes: object) -> Fields:
-        """Answer `hello` and `join`; gives the `join`."""
+        """Answer `hello` and `join`; return the `join`."""
         await self.answers("hello", WELCOME)
         return await self.answers("join", JOINED | changes)
 
 
 class Stage:
-    """A conversation with pipes for a terminal. `lines` gives each connection that it makes."""
+    """A conversation with pipes for a terminal. `connections` receives each connection that it makes."""
 
-    def __init__(self, lines: trio.MemoryReceiveChannel[Line], stdin: int, stdout: int) -> None:
-        self.lines = lines
+    def __init__(self, connections: trio.MemoryReceiveChannel[ServerConnection], stdin: int, stdout: int) -> None:
+        self.connections = connections
         self._stdin = stdin
         self._stdout = stdout
         self._printed = b""
@@ -106,11 +106,11 @@ class Stage:
 
 @asynccontextmanager
 async def stage() -> AsyncGenerator[Stage]:
-    announce, lines = trio.open_memory_channel[Line](10)
+    announce, connections = trio.open_memory_channel[ServerConnection](10)
 
     async def handle(request: WebSocketRequest) -> None:
         socket = await request.accept(subprotocol="evanesce.v1")
-        await announce.send(Line(socket))
+        await announce.send(ServerConnection(socket))
         await trio.sleep_forever()
 
     stdin, typed = os.pipe()
@@ -119,11 +119,11 @@ async def stage() -> AsyncGenerator[Stage]:
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_websocket, handle, "127.0.0.1", 0, None)
             link = DeepLink(f"ws://127.0.0.1:{server.port}/ws", "here", ROOM)
-            here = Stage(lines, typed, printed)
+            here = Stage(connections, typed, printed)
 
             async def hold() -> None:
                 async with trio.open_nursery() as own:
-                    here.failure = await Conversation(link, "Ana", Console(stdin, stdout), own).hold()
+                    here.failure = await Conversation(link, "Ana", Console(stdin, stdout), own).run()
                     own.cancel_scope.cancel()
                 here.over.set()
 
@@ -137,33 +137,33 @@ async def stage() -> AsyncGenerator[Stage]:
 
 async def test_a_gap_is_joined_again_and_prints_nothing_twice() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
+        connection = await here.connections.receive()
+        await connection.welcomes()
         await here.prints("you are in the room")
-        await line.says(message(1, "one"), message(2, "two"), {"type": "gap", "since": "cursor 1"})
-        join = await line.takes("join")
+        await connection.says(message(1, "one"), message(2, "two"), {"type": "gap", "since": "cursor 1"})
+        join = await connection.takes("join")
         assert join["since"] == "cursor 1"
         again = JOINED | {"messages": [message(2, "two"), message(3, "three")], "missed": None, "cursor": "cursor 3"}
-        await line.says(message(3, "three"), again | {"ref": join["ref"]}, message(4, "four"))
+        await connection.says(message(3, "three"), again | {"ref": join["ref"]}, message(4, "four"))
         for expected in ("Ben: one", "Ben: two", "Ben: three", "you may have missed", "Ben: four"):
             await here.prints(expected)
 
 
 async def test_it_comes_back_with_its_token_and_cursor() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
-        await line.says(message(1, "one"))
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await connection.says(message(1, "one"))
         await here.prints("you are in the room")
         await here.prints("Ben: one")
         goodbye = {"type": "goodbye", "code": 1001, "reason": "Away.", "reconnect": True, "reconnectAfter": 0.01}
-        await line.says(goodbye)
-        await line.socket.aclose(1001)
-        await here.prints("Away. Coming back")
-        line = await here.lines.receive()
-        hello = await line.answers("hello", WELCOME)
+        await connection.says(goodbye)
+        await connection.socket.aclose(1001)
+        await here.prints("Away. Reconnecting")
+        connection = await here.connections.receive()
+        hello = await connection.answers("hello", WELCOME)
         assert hello["token"] == "first token"
-        join = await line.answers("join", JOINED | {"missed": 3, "messages": [message(5, "five")]})
+        join = await connection.answers("join", JOINED | {"missed": 3, "messages": [message(5, "five")]})
         assert join["since"] == "cursor 1"
         for expected in ("you are in the room", "you missed 3", "Ben: five"):
             await here.prints(expected)
@@ -171,86 +171,88 @@ async def test_it_comes_back_with_its_token_and_cursor() -> None:
 
 async def test_a_sign_in_that_has_run_out_is_made_anew() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
-        await line.socket.aclose(4401)
-        line = await here.lines.receive()
-        hello = await line.answers("hello", WELCOME | {"token": "second token"})
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await connection.socket.aclose(4401)
+        connection = await here.connections.receive()
+        hello = await connection.answers("hello", WELCOME | {"token": "second token"})
         assert hello["credential"] == {"provider": "guest", "displayName": "Ana"}
-        await line.answers("join", JOINED)
-        await line.socket.aclose(1011)
-        line = await here.lines.receive()
-        await line.refuses("hello", "invalid_token")
-        line = await here.lines.receive()
-        assert "credential" in await line.takes("hello")
+        await connection.answers("join", JOINED)
+        await connection.socket.aclose(1011)
+        connection = await here.connections.receive()
+        await connection.refuses("hello", "invalid_token")
+        connection = await here.connections.receive()
+        assert "credential" in await connection.takes("hello")
 
 
 async def test_a_server_without_guests() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.refuses("hello", "unknown_provider", message="Here one signs in with: worldid.")
+        connection = await here.connections.receive()
+        await connection.refuses("hello", "unknown_provider", message="You can sign in with: worldid.")
         await here.over.wait()
         assert here.failure is not None
         assert "open the link in a browser" in here.failure
-        assert "Here one signs in with: worldid." in here.failure
+        assert "You can sign in with: worldid." in here.failure
 
 
 async def test_a_server_that_lets_nobody_in_for_the_moment() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.refuses("hello", "persistence_unavailable", message="The database does not answer.", retry=True)
+        connection = await here.connections.receive()
+        await connection.refuses(
+            "hello", "persistence_unavailable", message="The database does not answer.", retry=True
+        )
         await here.prints("* The database does not answer. Trying again.")
-        line = await here.lines.receive()
-        await line.welcomes()
+        connection = await here.connections.receive()
+        await connection.welcomes()
         await here.prints("you are in the room")
 
 
 async def test_the_token_is_renewed_when_half_of_its_time_is_over() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.answers("hello", WELCOME | {"tokenExpiresAt": timestamp(NOW + 1)})
-        await line.answers("join", JOINED)
-        await line.answers("ping", {"type": "pong", "serverTime": timestamp(NOW)})
+        connection = await here.connections.receive()
+        await connection.answers("hello", WELCOME | {"tokenExpiresAt": timestamp(NOW + 1)})
+        await connection.answers("join", JOINED)
+        await connection.answers("ping", {"type": "pong", "serverTime": timestamp(NOW)})
         renewed = {"type": "token", "token": "second token", "tokenExpiresAt": timestamp(NOW + 86_400_000)}
-        await line.answers("refresh", renewed)
-        assert (await line.takes("hello"))["token"] == "second token"
+        await connection.answers("refresh", renewed)
+        assert (await connection.takes("hello"))["token"] == "second token"
 
 
 async def test_a_message_is_asked_for_again_under_its_id() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
+        connection = await here.connections.receive()
+        await connection.welcomes()
         await here.type("hello")
-        first = await line.refuses("send", "store_unavailable", retry=True, retryAfter=0.01)
-        again = await line.takes("send")
-        await line.socket.aclose(1011)
-        line = await here.lines.receive()
-        await line.welcomes()
-        last = await line.answers("send", {"type": "sent", "messageId": first["messageId"]})
+        first = await connection.refuses("send", "store_unavailable", retry=True, retryAfter=0.01)
+        again = await connection.takes("send")
+        await connection.socket.aclose(1011)
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        last = await connection.answers("send", {"type": "sent", "messageId": first["messageId"]})
         assert {command["messageId"] for command in (first, again, last)} == {first["messageId"]}
         assert last["content"] == "hello"
         await here.type("/unsend")
-        assert (await line.answers("unsend", {"type": "ok"}))["messageId"] == first["messageId"]
+        assert (await connection.answers("unsend", {"type": "ok"}))["messageId"] == first["messageId"]
 
 
 async def test_what_is_refused_is_said() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
+        connection = await here.connections.receive()
+        await connection.welcomes()
         await here.prints("you are in the room")
         await here.type("hello")
-        await line.refuses("send", "rejected")
+        await connection.refuses("send", "rejected")
         await here.prints("* not sent: It is rejected.")
         await here.type("/unsend")
-        await here.prints("nothing to take back")
+        await here.prints("no message to take back")
 
 
 async def test_notices() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
+        connection = await here.connections.receive()
+        await connection.welcomes()
         await here.prints("you are in the room: 1 person: Ana")
-        await line.says(
+        await connection.says(
             {"type": "member_joined", "userId": "ben", "displayName": "Ben", "memberCount": 2},
             {"type": "member_updated", "userId": "ben", "displayName": "Benno"},
             {"type": "typing", "userId": "ben"},
@@ -262,10 +264,10 @@ async def test_notices() -> None:
             {"type": "room_closed", "reason": "It is over."},
         )
         for expected in (
-            "Ben came in",
+            "Ben joined",
             "Ben is now Benno",
             "Benno left",
-            "2 messages faded",
+            "2 messages expired",
             "taken back",
             "It is over.",
         ):
@@ -277,12 +279,12 @@ async def test_notices() -> None:
 @pytest.mark.parametrize("retry", [True, False])
 async def test_a_room_that_cannot_be_joined(retry: bool) -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.answers("hello", WELCOME)
-        await line.refuses("join", "room_full", retry=retry, retryAfter=0.01)
+        connection = await here.connections.receive()
+        await connection.answers("hello", WELCOME)
+        await connection.refuses("join", "room_full", retry=retry, retryAfter=0.01)
         if retry:
             await here.prints("It is room_full. Trying again")
-            await line.answers("join", JOINED)
+            await connection.answers("join", JOINED)
             await here.prints("you are in the room")
         else:
             await here.over.wait()
@@ -291,9 +293,19 @@ async def test_a_room_that_cannot_be_joined(retry: bool) -> None:
 
 async def test_a_code_that_forbids_coming_back() -> None:
     async with stage() as here:
-        line = await here.lines.receive()
-        await line.welcomes()
-        await line.says({"type": "goodbye", "code": 4403, "reason": "Not you.", "reconnect": False})
-        await line.socket.aclose(4403)
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await connection.says({"type": "goodbye", "code": 4403, "reason": "Not you.", "reconnect": False})
+        await connection.socket.aclose(4403)
         await here.over.wait()
-        assert here.failure == "the server ended the connection: Not you."
+        assert here.failure == "the server closed the connection: Not you."
+
+
+async def test_a_code_that_forbids_coming_back_in_place_of_a_welcome() -> None:
+    async with stage() as here:
+        connection = await here.connections.receive()
+        await connection.takes("hello")
+        await connection.says({"type": "goodbye", "code": 4429, "reason": "Close one of them.", "reconnect": False})
+        await connection.socket.aclose(4429)
+        await here.over.wait()
+        assert here.failure == "the server closed the connection: Close one of them."

@@ -46,6 +46,14 @@ async def refuses(stream: trio.SocketStream) -> None:
     await stream.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
+async def test_a_server_without_tls_is_told(nursery: trio.Nursery) -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, refuses, [listener])
+    port = listener.socket.getsockname()[1]
+    with trio.fail_after(30), pytest.raises(Unreachable, match=r"does not speak TLS: .* http://$"):
+        await Client.open(nursery, f"wss://127.0.0.1:{port}/ws")
+
+
 @pytest.mark.parametrize(
     ("server", "said"),
     [
@@ -54,7 +62,7 @@ async def refuses(stream: trio.SocketStream) -> None:
         (reads_and_ends, "the connection is lost"),
         (reads_and_resets, "the connection is lost"),
         (echoes, "does not speak WebSocket"),
-        (refuses, "HTTP 404"),
+        (refuses, "HTTP status 404"),
     ],
 )
 async def test_what_is_no_server_is_told_at_once(nursery: trio.Nursery, server: Server, said: str) -> None:

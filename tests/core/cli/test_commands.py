@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.checks import failure, rows
+from tests.ports import free_port
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 60.0
 SECRET = "S3CR3T-correct-horse-battery-staple-0123456789"
 
 
-def run(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path,
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    preexec_fn: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Run `evanesce` in `folder`, without anything of this environment that would configure it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVANESCE")}
     return subprocess.run(
@@ -27,6 +39,7 @@ def run(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None)
         text=True,
         timeout=SECONDS,
         check=False,
+        preexec_fn=preexec_fn,
     )
 
 
@@ -142,6 +155,15 @@ WRONG: list[tuple[str, str, Sequence[str], Mapping[str, str], str]] = [
     ),
     ("no such file", "", ("--config", "nope.toml"), {}, "nope.toml: cannot be read"),
     ("a key of two lines", '[messages]\n"a\\nb" = 5', (), {}, "messages.a\\nb: unknown key"),
+    (
+        "an option of redis.url that does not exist",
+        f'[server]\nsecret = "{SECRET}"\n[redis]\nurl = "redis://:S3CR3T@h?tiemout=1"',
+        (),
+        {},
+        "redis.url: has an option that does not exist. Known are: client_name, db",
+    ),
+    ("no folder for metrics", "", (), {"PROMETHEUS_MULTIPROC_DIR": "nope"}, "PROMETHEUS_MULTIPROC_DIR: "),
+    ("a long temporary folder", "", (), {"TMPDIR": "LONG"}, "redis.url: the temporary folder's path is too long"),
     ("guests from elsewhere", "", ("--set", "server.public_url=http://chat.example"), {}, "plugins.guest.allow_public"),
 ]
 
@@ -158,6 +180,10 @@ def test_one_clear_line_and_exit_code_2(
     told: str,
 ) -> None:
     (tmp_path / "config.toml").write_text(text)
+    if environ.get("TMPDIR"):  # a folder that is there, or Python takes another one
+        long = tmp_path / ("long" * 25)
+        long.mkdir()
+        environ = {"TMPDIR": str(long)}
     done = run(tmp_path, "serve", *options, environ={**plugin, **environ})
     assert done.returncode == 2
     assert done.stdout == ""
@@ -180,6 +206,14 @@ def test_one_clear_line_without_a_file_too(tmp_path: Path, option: str, told: st
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"evanesce: {told}")
+
+
+def test_check_refuses_what_serve_refuses(tmp_path: Path) -> None:
+    done = run(tmp_path, "check", environ={"PROMETHEUS_MULTIPROC_DIR": "nope"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "evanesce: PROMETHEUS_MULTIPROC_DIR: this environment variable does not name a folder"
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "plugins"])
@@ -230,7 +264,9 @@ def test_a_plugins_command_runs_whether_it_is_enabled_or_not(tmp_path: Path, plu
 def test_a_command_whose_arguments_fail_is_left_out(tmp_path: Path, plugin: Mapping[str, str]) -> None:
     done = run(tmp_path, "plugins", environ=plugin)
     assert done.returncode == 0
-    assert "the command broken of a plugin is left out: its arguments failed [ValueError at " in done.stderr
+    assert (
+        "the command broken is left out: plugin 'greeting': the arguments of its command broken failed: " in done.stderr
+    )
     assert "S3CR3T" not in done.stderr
 
 
@@ -238,7 +274,10 @@ def test_a_fault_is_told_on_one_line_without_its_text(tmp_path: Path, plugin: Ma
     done = run(tmp_path, "fails", environ=plugin)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert "CRITICAL evanesce.cli.faults ended by a fault [ValueError at greeting.py:" in line
+    assert (
+        "CRITICAL evanesce.cli.exit_status plugin greeting: its command fails failed: ValueError at greeting.py:"
+        in line
+    )
     assert "S3CR3T" not in done.stderr
 
 
@@ -246,23 +285,70 @@ def test_a_fault_is_told_on_one_line_without_its_text(tmp_path: Path, plugin: Ma
 
 
 def bind_of_nobody() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def test_check_says_how_each_part_is(tmp_path: Path) -> None:
     bind = bind_of_nobody()
     done = run(tmp_path, "check", "--set", f"plugins.quart.bind={bind}")
-    lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(line[:5] in ("ok   ", "warn ") for line in lines)
-    assert lines[0] == "ok   configuration: the defaults: there is no config.toml here"
-    assert "ok   secret: will be made at the first start and kept in evanesce.secret" in lines
-    for part in ("plugins", "redis", "database", "sign-in guest"):
-        assert any(line.startswith(f"ok   {part}: ") for line in lines), part
-    assert f"ok   transport quart: {bind} is free" in lines
+    found = rows(done.stdout)
+    assert {row.status for row in found} <= {"ok", "warn"}
+    assert found[0] == ("configuration", "ok", "the defaults, because there is no config.toml here", "")
+    assert ("secret", "ok", "will be generated at the first start and kept in evanesce.secret", "") in found
+    assert {"plugins", "redis", "database", "sign-in guest"} <= {row.part for row in found if row.status == "ok"}
+    assert ("expiry", "ok", "no server has erased anything in the last minute", "") in found
+    assert ("transport quart", "ok", f"{bind} is free", "") in found
     assert not (tmp_path / "evanesce.secret").exists()
+
+
+def test_check_gives_the_same_as_one_json_object(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ("--set", f"plugins.quart.bind=127.0.0.1:{taken.getsockname()[1]}")
+        table = rows(run(tmp_path, "check", *settings).stdout)
+        done = run(tmp_path, "check", "--json", *settings)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"], list(told)) == (0, True, ["ok", "checks"])
+    assert all(list(check) == ["part", "status", "detail", "advice"] for check in told["checks"])
+    found = [(check["part"], check["status"], check["advice"]) for check in told["checks"]]
+    assert found == [(row.part, row.status, row.advice) for row in table]
+    assert ("transport quart", "warn", found[-1][2]) == found[-1]
+    assert found[-1][2]
+
+
+@pytest.mark.parametrize("setting", ["messages.ttl=-4", "redis.url=http://S3CR3T@here", 'plugins.enabled=["guest"]'])
+def test_a_refused_configuration_is_json_too(tmp_path: Path, setting: str) -> None:
+    plain, done = run(tmp_path, "check", "--set", setting), run(tmp_path, "check", "--json", "--set", setting)
+    assert (plain.returncode, done.returncode) == (2, 2)
+    assert (plain.stdout, plain.stderr) == ("", done.stderr)
+    told = json.loads(done.stdout)
+    [check] = told["checks"]
+    assert not told["ok"]
+    assert (check["part"], check["status"]) == ("configuration", "fail")
+    assert check["detail"]
+    assert check["detail"] in done.stderr
+    assert check["advice"] in done.stderr
+    assert "S3CR3T" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("hard", "options", "expected"),
+    [
+        (20_000, (), "ok 20000 for each process"),
+        (1_000, (), "warn each process may open 1000, of which clients get 936"),
+        (1_000, ("--set", "rooms.capacity=900"), "ok 1000 for each process"),
+        (1_000, ("--set", "server.workers=20", "--set", f"server.secret={SECRET}"), "ok 1000"),
+    ],
+)
+def test_check_tells_of_too_few_descriptors(tmp_path: Path, hard: int, options: tuple[str, ...], expected: str) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))  # the soft limit is raised
+
+    done = run(tmp_path, "check", "--set", f"plugins.quart.bind={bind_of_nobody()}", *options, preexec_fn=limit)
+    [found] = [row for row in rows(done.stdout) if row.part == "descriptors"]
+    assert f"{found.status} {found.detail}".startswith(expected)
+    assert ("LimitNOFILE=" in found.advice) == (found.status == "warn")
+    assert done.returncode == 0
 
 
 def test_check_fails_where_redis_is_not_there(tmp_path: Path) -> None:
@@ -277,18 +363,19 @@ def test_check_fails_where_redis_is_not_there(tmp_path: Path) -> None:
         f"plugins.quart.bind={bind_of_nobody()}",
     )
     assert done.returncode == 1
-    [failure] = [line for line in done.stdout.splitlines() if line.startswith("FAIL ")]
-    assert failure.startswith("FAIL redis: ")
-    assert "ok   secret: configured" in done.stdout
-    assert "ok   database: " in done.stdout
+    assert failure(done.stdout).part == "redis"
+    assert ("secret", "ok", "configured", "") in rows(done.stdout)
+    assert "database" in {row.part for row in rows(done.stdout) if row.status == "ok"}
     assert "S3CR3T" not in done.stdout + done.stderr
 
 
 def test_check_fails_where_the_database_cannot_be_opened(tmp_path: Path) -> None:
     done = run(tmp_path, "check", "--set", "plugins.sqlite.path=nowhere/evanesce.db")
-    assert done.returncode == 1
-    [failure] = [line for line in done.stdout.splitlines() if line.startswith("FAIL ")]
-    assert failure.startswith("FAIL database: plugins.sqlite.path: ")
+    assert done.returncode == 2
+    failed = failure(done.stdout)
+    assert failed.part == "database"
+    assert failed.detail.startswith("plugins.sqlite.path: ")
+    assert failed.advice
     assert "Traceback" not in done.stderr
 
 
@@ -296,7 +383,8 @@ def test_check_tells_of_an_address_that_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         done = run(tmp_path, "check", "--set", f"plugins.quart.bind={bind}")
-    assert f"warn transport quart: {bind} is in use" in done.stdout
+    [found] = [row for row in rows(done.stdout) if row.part == "transport quart"]
+    assert (found.status, found.detail) == ("warn", f"{bind} is in use")
     assert done.returncode == 0
 
 
@@ -309,7 +397,9 @@ def test_check_fails_for_an_address_that_is_not_of_this_machine(tmp_path: Path) 
         "--set",
         "plugins.guest.allow_public=true",
     )
-    assert "FAIL transport quart: 192.0.2.1:8000 cannot be listened on (Cannot assign requested address)" in done.stdout
+    failed = failure(done.stdout)
+    assert failed.part == "transport quart"
+    assert failed.detail == "cannot listen on 192.0.2.1:8000 (Cannot assign requested address)"
     assert done.returncode == 1
 
 

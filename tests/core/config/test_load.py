@@ -76,7 +76,8 @@ class Reader:
 
 
 @pytest.fixture
-def reading(tmp_path: Path) -> Reader:
+def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    monkeypatch.chdir(tmp_path)
     return Reader(tmp_path)
 
 
@@ -103,10 +104,10 @@ def test_the_file_of_the_working_folder_is_found(tmp_path: Path, monkeypatch: py
 
 
 def test_the_shipped_file_says_what_holds_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evanesce.plugins import Plugins, installed
+    from evanesce.plugins import Plugins, discovery
 
     monkeypatch.chdir(tmp_path)
-    without = load.read(environ={}, default_plugins=installed.defaults())
+    without = load.read(environ={}, default_plugins=discovery.defaults())
     shipped = load.read(ROOT / "config.toml", environ={}, default_plugins=[])
     assert sorted(without.enabled) == sorted(shipped.enabled)
     models = Plugins.load(shipped.enabled).settings()
@@ -247,12 +248,14 @@ def test_one_line_end_is_taken_off_a_file(reading: Reader, content: bytes, value
     assert reading('[plugins.example]\nkey = { file = "key" }').plugins["example"].key == value
 
 
-def test_a_files_path_starts_from_the_configurations_folder(
+def test_a_files_path_starts_from_the_working_folder_or_is_absolute(
     reading: Reader, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (reading.folder / "key").write_text("k")
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert reading('[plugins.example]\nkey = { file = "key" }').plugins["example"].key == "k"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "key").write_text("of the working folder")
+    assert reading('[plugins.example]\nkey = { file = "key" }').plugins["example"].key == "of the working folder"
     absolute = f'[plugins.example]\nkey = {{ file = "{reading.folder / "key"}" }}'
     assert reading(absolute).plugins["example"].key == "k"
 
@@ -262,7 +265,11 @@ def test_a_files_path_starts_from_the_configurations_folder(
 WRONG: list[tuple[str, str, list[str]]] = [
     # the keys
     ("unknown key", "[messages]\ntll = 1", ["messages.tll: unknown key", "Did you mean messages.ttl?"]),
-    ("unknown key, nothing near", "[rooms]\nzzz = 1", ["rooms.zzz: unknown key", "Known here: capacity, roster_size"]),
+    (
+        "unknown key, nothing near",
+        "[rooms]\nzzz = 1",
+        ["rooms.zzz: unknown key", "The known keys are capacity, roster_size"],
+    ),
     ("unknown table", "[mesages]\nttl = 1", ["mesages: unknown key", "Did you mean messages?"]),
     ("key outside any table", "ttl = 1", ["ttl: unknown key", "limits, messages, plugins"]),
     ("unknown key of a plugin", "[plugins.example]\nkye = 1", ["plugins.example.kye", "plugins.example.key?"]),
@@ -283,7 +290,14 @@ WRONG: list[tuple[str, str, list[str]]] = [
     ("too large", "[messages]\ncontent_bytes = 99999", ["messages.content_bytes: expected a whole number <="]),
     ("not a number", "[messages]\nttl = nan", ["messages.ttl: is not a finite number"]),
     ("infinite", "[limits]\nmessages_per_second = inf", ["limits.messages_per_second: is not a finite number"]),
-    ("too short", '[server]\nsecret = "x"', ["server.secret: expected text of 32 or more characters"]),
+    ("too short", '[server]\nsecret = "x"', ["server.secret: expected 32 or more characters"]),
+    ("a secret with a space", f'[server]\nsecret = "{"x" * 40} "', ["server.secret: expected 32 or more characters"]),
+    ("a secret with CR", f'[server]\nsecret = "{"x" * 40}\\r"', ["server.secret: expected 32 or more characters"]),
+    (
+        "a secret with a BOM",
+        f'[server]\nsecret = "\ufeff{"x" * 40}"',
+        ["server.secret: expected 32 or more characters"],
+    ),
     (
         "no address",
         '[server]\npublic_url = "ftp://x"',
@@ -312,7 +326,11 @@ WRONG: list[tuple[str, str, list[str]]] = [
     # between settings
     ("Redis without a secret", '[redis]\nurl = "redis://h"', ["server.secret: must be set for an outside Redis"]),
     ("workers without a secret", "[server]\nworkers = 2", ["server.secret: must be set for more than one worker"]),
-    ("cluster", "[redis]\ncluster = true", ["redis.cluster: the embedded Valkey is no cluster", "redis://HOST:PORT"]),
+    (
+        "cluster",
+        "[redis]\ncluster = true",
+        ["redis.cluster: the embedded Valkey is not a cluster", "redis://HOST:PORT"],
+    ),
     (
         "frames too small",
         "[limits]\nframe_bytes = 4096",
@@ -341,7 +359,7 @@ def test_a_key_that_is_missing_is_told(reading: Reader) -> None:
 
 def test_a_plugin_without_settings_takes_none(reading: Reader) -> None:
     message = reading.refused("[plugins.plain]\nkey = 1", enabled=["plain"])
-    assert "plugins.plain.key: unknown key. There is nothing to set here" in message
+    assert "plugins.plain.key: unknown key. This table has no keys" in message
 
 
 def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
@@ -361,7 +379,7 @@ def test_an_option_that_names_no_setting_is_told(reading: Reader, option: str) -
 @pytest.mark.parametrize("name", ["EVANESCE__TTL", "EVANESCE__", "EVANESCE__MESSAGES__", "EVANESCE__A____B"])
 def test_a_variable_that_names_no_setting_is_told(reading: Reader, name: str) -> None:
     reading.environ[name] = "5"
-    assert f"{name}: names no setting" in reading.refused()
+    assert f"{name}: does not name a setting" in reading.refused()
 
 
 @pytest.mark.parametrize(
@@ -370,9 +388,9 @@ def test_a_variable_that_names_no_setting_is_told(reading: Reader, name: str) ->
         ("messages.tll=5", "messages.tll: unknown key. Did you mean messages.ttl?"),
         ("mesages.ttl=5", "mesages: unknown key. Did you mean messages?"),
         ("plugins.enable=5", "plugins.enable: unknown key. Did you mean plugins.enabled?"),
-        ("messages.ttl=soon", "messages.ttl: what --set messages.ttl gives is not a TOML value"),
-        ("messages.ttl=5\nhistory=1", "messages.ttl: what --set messages.ttl gives is not a TOML value"),
-        ("messages.ttl=", "messages.ttl: what --set messages.ttl gives is not a TOML value"),
+        ("messages.ttl=soon", "messages.ttl: the value from --set messages.ttl is not a TOML value"),
+        ("messages.ttl=5\nhistory=1", "messages.ttl: the value from --set messages.ttl is not a TOML value"),
+        ("messages.ttl=", "messages.ttl: the value from --set messages.ttl is not a TOML value"),
         ("messages.ttl=0", "The value comes from --set messages.ttl"),
         ("messages.ttl.x=0", "messages.ttl: expected a number, got a table"),
         ("plugins.enabled.x=0", "plugins.enabled: expected a table"),
@@ -427,3 +445,9 @@ def test_a_configuration_can_be_written_down_without_its_secrets(reading: Reader
     assert config.server.secret == SECRET
     for value in (source, config, config.server, config.redis):
         assert SECRET not in repr(value)
+
+
+@pytest.mark.parametrize("text", ["localhost", "10.0.0.0/33", ""])
+def test_an_exempt_address_has_to_be_a_network(reading: Reader, text: str) -> None:
+    refusal = reading.refused(f'[limits]\nexempt_addresses = ["{text}"]')
+    assert refusal.startswith("limits.exempt_addresses")

@@ -78,5 +78,5 @@ def test_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot be kept \(No such file or directory\)\. Set server\.secret"):
+    with pytest.raises(ConfigurationError, match=r"cannot be stored \(No such file or directory\)\. Set server"):
         secret.keep(tmp_path / "nowhere")

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give what installs a distribution with a module and an entry point for it."""
+    """Return what installs a distribution with a module and an entry point for it."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(name: str, code: str, *, module: str | None = None) -> None:

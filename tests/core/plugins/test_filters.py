@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -14,8 +14,22 @@ from trio.testing import MockClock
 from evanesce.errors import CommandError, ErrorCode, Rejected
 from evanesce.model import Draft
 from evanesce.plugins import Plugins
-from evanesce.plugins.hookcalls import SECONDS
-from tests.core.plugins.made import DRAFT, built, full, loaded, plugin
+from evanesce.plugins.manager import HOOK_SECONDS
+from evanesce.protocol import codec
+from tests.core.plugins.fixtures import DRAFT, built, full, loaded, plugin
+
+Run = Callable[[Plugins], Awaitable[Plugins]]
+
+
+@pytest.fixture
+def run(nursery: trio.Nursery) -> Run:
+    """Return what runs plugins for as long as the test."""
+
+    async def run(plugins: Plugins) -> Plugins:
+        await nursery.start(plugins.run)
+        return plugins
+
+    return run
 
 
 def appending(text: str) -> object:
@@ -25,35 +39,48 @@ def appending(text: str) -> object:
     return plugin(evanesce_filter_message=filter_message)
 
 
-async def test_without_filters_a_message_stays_as_it_is() -> None:
-    assert await loaded(a=plugin()).filter_message(DRAFT) is DRAFT
+async def test_without_filters_a_message_stays_as_it_is(run: Run) -> None:
+    assert await (await run(loaded(a=plugin()))).filter_message(DRAFT) is DRAFT
 
 
-async def test_filters_run_in_the_configured_order_and_only_content_counts() -> None:
+async def test_filters_run_in_the_configured_order_and_only_content_counts(run: Run) -> None:
     objects = {"a": appending("a"), "b": appending("b")}
-    assert await Plugins.load(["a", "b"], objects).filter_message(DRAFT) == msgspec.structs.replace(
-        DRAFT, content="helloab"
-    )
-    assert (await Plugins.load(["b", "a"], objects).filter_message(DRAFT)).content == "helloba"
+    forward, backward = await run(Plugins.load(["a", "b"], objects)), await run(Plugins.load(["b", "a"], objects))
+    assert await forward.filter_message(DRAFT) == msgspec.structs.replace(DRAFT, content="helloab")
+    assert (await backward.filter_message(DRAFT)).content == "helloba"
 
 
-async def test_a_filter_that_gives_nothing_lets_the_message_be() -> None:
+async def test_a_filter_that_gives_nothing_lets_the_message_be(run: Run) -> None:
     async def look(draft: Draft) -> None: ...
 
-    assert await loaded(a=plugin(evanesce_filter_message=look)).filter_message(DRAFT) == DRAFT
+    plugins = await run(loaded(a=plugin(evanesce_filter_message=look)))
+    assert await plugins.filter_message(DRAFT) == DRAFT
 
 
-async def test_a_filter_refuses_with_its_own_words_and_those_behind_it_are_not_asked() -> None:
+async def test_a_filter_refuses_with_its_own_words_and_those_behind_it_are_not_asked(run: Run) -> None:
     async def refuse(draft: Draft) -> None:
         raise Rejected("not here")
 
     async def never(draft: Draft) -> None:
         pytest.fail("asked")
 
-    plugins = loaded(a=plugin(evanesce_filter_message=refuse), b=plugin(evanesce_filter_message=never))
+    plugins = await run(loaded(a=plugin(evanesce_filter_message=refuse), b=plugin(evanesce_filter_message=never)))
     with pytest.raises(Rejected, match="not here"):
         await plugins.filter_message(DRAFT)
     assert plugins.statistics()["a"].failed == 0
+
+
+@pytest.mark.parametrize("wait", [0, 0.5, 30, 604_800.0])
+def test_a_refusal_may_say_when_to_try_again(wait: float) -> None:
+    assert codec.error_reply(Rejected("later", retry_after=wait)).retry_after == wait
+
+
+@pytest.mark.parametrize(
+    "wait", [None, -1, -0.001, 604_800.1, 10**400, float("nan"), float("inf"), float("-inf"), "5", 1j, object()]
+)
+def test_a_time_that_is_none_is_left_out_of_a_refusal(wait: Any) -> None:
+    refusal = codec.error_reply(Rejected("later", retry_after=wait))
+    assert (refusal.code, refusal.message, refusal.retry_after) == ("rejected", "later", msgspec.UNSET)
 
 
 async def _fails(draft: Draft) -> None:
@@ -111,33 +138,35 @@ async def _is_for_another_loop(draft: Draft) -> None:
     ],
 )
 async def test_a_filter_that_is_broken_lets_nothing_through(
-    broken: Callable[..., Any], caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+    broken: Callable[..., Any], run: Run, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async def behind(draft: Draft) -> None:
         pytest.fail("asked")
 
-    plugins = loaded(main=full(), odd=plugin(evanesce_filter_message=broken), b=plugin(evanesce_filter_message=behind))
+    plugins = await run(
+        loaded(main=full(), odd=plugin(evanesce_filter_message=broken), b=plugin(evanesce_filter_message=behind))
+    )
     built(plugins)
     began = trio.current_time()
     with pytest.raises(CommandError) as caught:
         await plugins.filter_message(DRAFT)
     assert caught.value.code is ErrorCode.INTERNAL
-    assert trio.current_time() - began <= SECONDS
+    assert trio.current_time() - began <= HOOK_SECONDS
     assert plugins.statistics()["odd"].failed == 1
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "plugin odd: evanesce_filter_message" in record.getMessage()
     assert DRAFT.content not in record.getMessage()
 
 
-async def test_a_filter_that_is_cancelled_is_not_at_fault(autojump_clock: MockClock) -> None:
-    plugins = loaded(a=plugin(evanesce_filter_message=_takes_long))
-    with trio.move_on_after(SECONDS / 2) as scope:
+async def test_a_filter_that_is_cancelled_is_not_at_fault(run: Run, autojump_clock: MockClock) -> None:
+    plugins = await run(loaded(a=plugin(evanesce_filter_message=_takes_long)))
+    with trio.move_on_after(HOOK_SECONDS / 2) as scope:
         await plugins.filter_message(DRAFT)
     assert scope.cancelled_caught
     assert plugins.statistics()["a"].failed == 0
 
 
-async def test_what_a_filter_raises_while_it_is_cancelled_stays_inside(autojump_clock: MockClock) -> None:
+async def test_what_a_filter_raises_while_it_is_cancelled_stays_inside(run: Run, autojump_clock: MockClock) -> None:
     async def raises_on_cancel() -> None:
         try:
             await trio.sleep_forever()
@@ -149,8 +178,8 @@ async def test_what_a_filter_raises_while_it_is_cancelled_stays_inside(autojump_
             nursery.start_soon(raises_on_cancel)
             nursery.start_soon(trio.sleep_forever)
 
-    plugins = loaded(a=plugin(evanesce_filter_message=messy))
-    with trio.move_on_after(SECONDS / 2) as scope:
+    plugins = await run(loaded(a=plugin(evanesce_filter_message=messy)))
+    with trio.move_on_after(HOOK_SECONDS / 2) as scope:
         await plugins.filter_message(DRAFT)
     assert scope.cancelled_caught
     assert plugins.statistics()["a"].failed == 1

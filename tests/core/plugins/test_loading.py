@@ -12,12 +12,12 @@ import pytest
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.hookspecs import Hooks, hookimpl
 from evanesce.interfaces import Setup
-from evanesce.plugins import Plugins, installed
-from tests.core.plugins.made import Part, full, loaded, plugin
+from evanesce.plugins import Plugins, discovery
+from tests.core.plugins.fixtures import Component, full, loaded, plugin
 
 
 def test_plugins_are_found_by_entry_point() -> None:
-    assert {"guest", "sqlite", "quart"} <= set(installed.names())
+    assert {"guest", "sqlite", "quart"} <= set(discovery.names())
     plugins = Plugins.load(["guest"])
     assert plugins.names == ("guest",)
     assert plugins.hooks("guest") == (
@@ -29,16 +29,16 @@ def test_plugins_are_found_by_entry_point() -> None:
 
 
 def test_the_default_plugins_are_installed() -> None:
-    assert sorted(installed.defaults()) == ["guest", "quart", "sqlite"]
-    assert set(installed.defaults()) <= set(installed.names())
+    assert sorted(discovery.defaults()) == ["guest", "quart", "sqlite"]
+    assert set(discovery.defaults()) <= set(discovery.names())
 
 
 def test_nobody_else_can_make_a_plugin_a_default(install: Callable[..., None], tmp_path: Path) -> None:
     install("extra", "")
     with (tmp_path / "plugin_extra-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("[evanesce.defaults]\nextra = plugin_extra\n")
-    assert "extra" in installed.names()
-    assert "extra" not in installed.defaults()
+    assert "extra" in discovery.names()
+    assert "extra" not in discovery.defaults()
 
 
 def test_one_that_is_not_installed_is_told_with_those_that_are() -> None:
@@ -52,7 +52,7 @@ def test_one_that_is_not_installed_is_told_with_those_that_are() -> None:
     ("code", "told"),
     [
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
-        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("raise ValueError('two\\nlines')", "ValueError at plugin_broken.py:1 <module>"),
         ("def", "SyntaxError"),
     ],
 )
@@ -127,8 +127,8 @@ def test_one_that_breaks_when_it_is_looked_at_stops_the_start() -> None:
 def test_objects_and_modules_are_plugins_and_hooks_may_leave_out_arguments() -> None:
     class Object:
         @hookimpl
-        def evanesce_repository(self) -> Part:
-            return Part()
+        def evanesce_repository(self) -> Component:
+            return Component()
 
     plugins = loaded(object=Object(), guest=full())
     assert plugins.hooks("object") == ("evanesce_repository",)

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from evanesce.hookspecs import hookimpl
 from evanesce.model import ChatRoom
 from evanesce.plugins import Plugins
-from evanesce.plugins.hookcalls import SECONDS, WAITING
-from tests.core.plugins.made import ROOM, loaded, plugin
+from evanesce.plugins.manager import HOOK_SECONDS, MOST_WAITING
+from tests.core.plugins.fixtures import ROOM, loaded, plugin
 
 
 class Watcher:
@@ -69,7 +69,7 @@ async def test_observers_are_told_everything_in_order(
 ) -> None:
     a, b = Watcher(), Watcher()
     plugins = loaded(a=a, b=b, c=plugin())
-    await nursery_of_observers.start(plugins.run_observers)
+    await nursery_of_observers.start(plugins.run)
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
     assert a.told == b.told == ALL
@@ -82,17 +82,22 @@ async def test_what_was_told_before_they_run_is_not_lost(
     plugins = loaded(a=a)
     tell_all(plugins)
     assert plugins.statistics()["a"].waiting == 4
-    await nursery_of_observers.start(plugins.run_observers)
+    await nursery_of_observers.start(plugins.run)
     await trio.testing.wait_all_tasks_blocked()
     assert a.told == ALL
 
 
-async def test_closing_tells_what_waits_and_ends(autojump_clock: MockClock) -> None:
-    a = Watcher()
-    plugins = loaded(a=a)
-    tell_all(plugins)
-    plugins.close_observers()
-    await plugins.run_observers()
+async def test_settling_tells_what_waits_and_ends(
+    nursery_of_observers: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    a, slow = Watcher(), Watcher()
+    slow.gate = trio.Event()
+    for plugins, seconds in ((loaded(a=a), 0.0), (loaded(slow=slow), 1.0)):
+        await nursery_of_observers.start(plugins.run)
+        tell_all(plugins)
+        began = trio.current_time()
+        await plugins.finish_events(1)
+        assert trio.current_time() - began == pytest.approx(seconds)
     assert a.told == ALL
 
 
@@ -102,7 +107,7 @@ async def test_one_that_raises_harms_nobody(
     a, b = Watcher(), Watcher()
     a.fails = True
     plugins = loaded(a=a, b=b)
-    await nursery_of_observers.start(plugins.run_observers)
+    await nursery_of_observers.start(plugins.run)
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
     assert b.told == ALL
@@ -120,11 +125,11 @@ async def test_one_that_hangs_is_passed_over(
     a, b = Watcher(), Watcher()
     a.gate = trio.Event()
     plugins = loaded(a=a, b=b)
-    await nursery_of_observers.start(plugins.run_observers)
+    await nursery_of_observers.start(plugins.run)
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
     assert b.told == ALL
-    await trio.sleep(4 * SECONDS + 0.1)
+    await trio.sleep(4 * HOOK_SECONDS + 0.1)
     assert plugins.statistics()["a"].failed == 4
     assert caplog.text.count("took more than 2 s") == 4
 
@@ -135,16 +140,16 @@ async def test_what_finds_the_queue_full_is_dropped_and_counted(
     a, b = Watcher(), Watcher()
     a.gate = trio.Event()
     plugins = loaded(a=a, b=b)
-    await nursery_of_observers.start(plugins.run_observers)
-    for _ in range(WAITING + 1):
+    await nursery_of_observers.start(plugins.run)
+    for _ in range(MOST_WAITING + 1):
         plugins.observe("evanesce_room_closed", room_id="r")
         await trio.testing.wait_all_tasks_blocked()
     for _ in range(100):
         plugins.observe("evanesce_room_closed", room_id="late")
-    assert plugins.statistics()["a"].waiting == WAITING
+    assert plugins.statistics()["a"].waiting == MOST_WAITING
     assert plugins.statistics()["a"].dropped == 100
     assert plugins.statistics()["b"].dropped == 0
     assert caplog.text.count("events dropped") == 7  # at 1, 2, 4, … 64: a line each would fill the log
     a.gate.set()
     await trio.testing.wait_all_tasks_blocked()
-    assert len(a.told) == WAITING + 1
+    assert len(a.told) == MOST_WAITING + 1

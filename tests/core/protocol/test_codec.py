@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,12 @@ def test_what_is_no_command(frame: str | bytes, code: ErrorCode, field: str | No
     assert "regex" not in raised.value.message
 
 
+def test_a_value_that_is_none_of_a_choice_is_not_repeated() -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert("secret" * 100, Literal["a", "b"])
+    assert codec.wording(raised.value) == "Expected one of the allowed values."
+
+
 def outcome(frame: str) -> ErrorCode | None:
     try:
         codec.decode(frame)
@@ -165,3 +172,18 @@ def test_an_error_says_what_the_table_says() -> None:
 def test_who_is_too_fast_is_never_told_to_come_back_too_soon() -> None:
     waits = 0.2, 0.0001, 0.20001
     assert [RateLimited("Wait.", wait).retry_after for wait in waits] == [0.2, 0.001, 0.201]
+
+
+@pytest.mark.parametrize("much", ["[]", "{}", "0", '""', '{"a":[1]}'])
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        ('{"type":"hello","ref":7,"credential":{"provider":"x","much":[%s]}}', "credential"),
+        ('{"type":"challenge","ref":7,"provider":"x","much":[%s]}', None),
+    ],
+)
+def test_what_a_provider_is_given_has_few_values(frame: str, field: str | None, much: str) -> None:
+    codec.decode(frame % ",".join([much] * 200))
+    with pytest.raises(codec.Undecodable) as caught:
+        codec.decode(frame % ",".join([much] * 1_100))
+    assert (caught.value.code, caught.value.field, caught.value.ref) == (ErrorCode.BAD_REQUEST, field, 7)

@@ -22,10 +22,13 @@ from evanesce.protocol.fields import NAME_CHARACTERS, display_name, email_addres
         "😀" * NAME_CHARACTERS,
         "अदिति शर्मा",
         "مریم\u200cعلوی",
-        "\u200fשרה\u200f",
+        "שרה",
+        "Nguyễn Văn Ánh",
+        "1\ufe0f\u20e3",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "葛\U000e0100城",
         "👩\u200d👩\u200d👧\u200d👦",
         "❤\ufe0f",
-        "e\u0301",
         "<b>Robert'); DROP TABLE User;--</b>",
     ],
 )
@@ -51,6 +54,46 @@ def test_every_control_character_is_refused_inside_a_name() -> None:
     for control in [*controls, "\u2028", "\u2029", "\ud800", "\udfff", "\u202e", "\u2066", "\u2069"]:
         with pytest.raises(BadRequest, match="control characters"):
             display_name(f"a{control}b")
+
+
+@pytest.mark.parametrize("code", [0x61C, *range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_every_bidirectional_control_is_refused(code: int) -> None:
+    with pytest.raises(BadRequest, match="control characters"):
+        display_name(f"a{chr(code)}b")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u200b", "\u3164", "\u2060", "\ufeff", "\u00ad", "\u2800", "\uffa0", "\u115f\u1160", "\u180e", "\U000e0001"],
+)
+def test_an_invisible_character_is_refused_alone_and_inside_a_name(name: str) -> None:
+    for text in (name, f"Ada{name}", f"A{name}da"):
+        with pytest.raises(BadRequest, match="invisible characters"):
+            display_name(text)
+
+
+@pytest.mark.parametrize("name", ["\u200d", "\u200c\u200c", "\ufe0f", "\u0301", "\u0301\u0302", "\U000e0067"])
+def test_a_name_without_a_visible_character_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match="visible character"):
+        display_name(name)
+
+
+def test_names_that_are_canonically_equal_become_the_same_name() -> None:
+    assert display_name("e\u0301") == display_name("é") == "é"
+    assert display_name("\u212bngstro\u0308m") == "Ångström"
+
+
+def test_combining_marks_are_counted_in_a_row_and_after_composition() -> None:
+    assert display_name("q\u0301\u0302x\u0301\u0302") == "q\u0301\u0302x\u0301\u0302"
+    assert len(display_name("e\u0301\u0302\u0303")) == 3  # é and two marks
+    with pytest.raises(BadRequest, match="combining marks"):
+        display_name("q\u0301\u0302\u0303")
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d", "\ufe0f", "\U000e0067"])
+def test_a_joiner_between_marks_does_not_begin_a_new_row(joiner: str) -> None:
+    with pytest.raises(BadRequest, match="combining marks"):
+        display_name("q" + f"\u0301\u0302{joiner}" * 10)
 
 
 def test_the_path_of_the_field_is_the_callers() -> None:

@@ -1,4 +1,4 @@
-"""The code's types against the protocol's tables, as docs/protocol.md has them."""
+"""The code's types against the protocol's tables, as docs/reference/protocol.md has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.protocol import commands, events
 
-PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs/reference/protocol.md").read_text()
 
 
 def section(title: str) -> str:

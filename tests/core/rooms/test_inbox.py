@@ -28,7 +28,7 @@ async def test_a_full_inbox_makes_who_puts_wait(autojump_clock: MockClock) -> No
             nursery.start_soon(put, number)
         await wait_all_tasks_blocked()
         assert len(inbox) == 2
-        inbox.put_over(9)
+        inbox.put_unbounded(9)
         assert len(inbox) == 3
         taken: list[int] = []
         while len(taken) < 6:
@@ -70,5 +70,5 @@ async def test_a_closed_inbox_takes_nothing_and_gives_what_waited(autojump_clock
         await wait_all_tasks_blocked()
         assert inbox.close() == ["last"]
     with pytest.raises(InboxClosed):
-        inbox.put_over("too late")
+        inbox.put_unbounded("too late")
     assert inbox.closed

@@ -12,16 +12,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.model import Draft
-from evanesce.rooms import attendance, seat
-from evanesce.testing.memory_store import MemoryServer
+from evanesce.rooms import joining, subscription
+from evanesce.store.memory import MemoryServer
 from evanesce.testing.server import memory_server
-from tests.core.rooms.gatherings import QUICK, contents, together
+from tests.core.rooms.clients import QUICK, contents, join_room
 
 
 async def test_resume_gives_exactly_what_was_missed(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
-        await ada.ask("send", roomId=room, content="heard")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("send", roomId=room, content="received")
         cursor = (await bob.until("message"))["cursor"]
         bob.leave()
         await bob.end()
@@ -39,7 +39,7 @@ async def test_resume_gives_exactly_what_was_missed(autojump_clock: MockClock) -
 
 async def test_missed_counts_what_expired(autojump_clock: MockClock) -> None:
     async with memory_server(messages=MessagesTable(ttl=10), limits=QUICK) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         cursor = (await bob.ask("join", roomId=room))["cursor"]
         bob.leave()
         await bob.end()
@@ -53,9 +53,9 @@ async def test_missed_counts_what_expired(autojump_clock: MockClock) -> None:
         assert joined["missed"] == 8 - len(live)
 
 
-async def test_withdrawals_since_are_named(autojump_clock: MockClock) -> None:
+async def test_messages_unsent_since_are_named(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         first = await ada.ask("send", roomId=room, content="first")
         await ada.ask("send", roomId=room, content="second")
         await bob.until("message", content="first")
@@ -69,7 +69,7 @@ async def test_withdrawals_since_are_named(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("since", ["nonsense", "e9-1767225600000-0-0"])
 async def test_a_cursor_that_is_not_of_this_room(autojump_clock: MockClock, since: str) -> None:
     async with memory_server() as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         await ada.ask("send", roomId=room, content="x")
         joined = await (await server.sign_in("Bob")).ask("join", roomId=room, since=since)
         assert joined["missed"] is None
@@ -79,9 +79,9 @@ async def test_a_cursor_that_is_not_of_this_room(autojump_clock: MockClock, sinc
 async def test_a_long_history_follows_in_pages_before_anything_newer(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attendance, "PAGE_MESSAGES", 7)
+    monkeypatch.setattr(joining, "PAGE_MESSAGES", 7)
     async with memory_server(messages=MessagesTable(history=10), limits=QUICK) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for number in range(50):
             await ada.ask("send", roomId=room, content=str(number))
         bob = await server.sign_in("Bob")
@@ -92,13 +92,13 @@ async def test_a_long_history_follows_in_pages_before_anything_newer(
         assert joined["more"]
         assert len(joined["messages"]) == 10
         await trio.sleep(1)
-        heard = [message["content"] for message in joined["messages"]] + contents(bob.waiting())
-        assert heard == [str(number) for number in range(60)]
+        received = [message["content"] for message in joined["messages"]] + contents(bob.waiting())
+        assert received == [str(number) for number in range(60)]
 
 
 async def test_no_history_is_given_at_once_where_none_is_wanted(autojump_clock: MockClock) -> None:
     async with memory_server(messages=MessagesTable(history=0)) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         await ada.ask("send", roomId=room, content="x")
         bob = await server.sign_in("Bob")
         joined = await bob.ask("join", roomId=room)
@@ -109,10 +109,10 @@ async def test_no_history_is_given_at_once_where_none_is_wanted(autojump_clock: 
 async def test_one_who_cannot_keep_up_while_catching_up_reads_on_in_the_store(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seat, "HELD", 5)
+    monkeypatch.setattr(subscription, "HELD", 5)
     memory = MemoryServer()
     async with memory_server(limits=QUICK, memory=memory) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         bob = await server.sign_in("Bob")
         memory.hold_answers()
         bob.say("join", roomId=room)
@@ -123,19 +123,19 @@ async def test_one_who_cannot_keep_up_while_catching_up_reads_on_in_the_store(
                 message_id=str(uuid.uuid4()), room_id=room, sender_id="u", sender_name="n", content=str(number)
             )
             with trio.move_on_after(0.001):
-                await other.append(room, [draft])
+                await other.messages.append(room, [draft])
         memory.release_answers()
         await trio.sleep(1)
         events = bob.waiting()
         [joined] = [event for event in events if event["type"] == "joined"]
-        heard = [message["content"] for message in joined["messages"]] + contents(events)
-        assert heard == [str(number) for number in range(20)]
-        assert contents(ada.waiting()) == heard
+        received = [message["content"] for message in joined["messages"]] + contents(events)
+        assert received == [str(number) for number in range(20)]
+        assert contents(ada.waiting()) == received
 
 
 async def test_what_expires_before_it_is_read_on_is_said(autojump_clock: MockClock) -> None:
     async with memory_server(messages=MessagesTable(history=5, ttl=10), limits=QUICK) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for number in range(50):
             await ada.ask("send", roomId=room, content=str(number))
         bob = await server.sign_in("Bob")
@@ -154,7 +154,7 @@ async def test_a_large_history_comes_in_parts_that_a_slow_network_has_taken_befo
 ) -> None:
     texts = [f"{number} {'x' * 2000}" for number in range(60)]
     async with memory_server(limits=QUICK) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for text in texts:
             await ada.ask("send", roomId=room, content=text)
         bob = await server.sign_in("Bob")
@@ -166,10 +166,10 @@ async def test_a_large_history_comes_in_parts_that_a_slow_network_has_taken_befo
         assert [message["content"] for message in joined["messages"]] + contents(bob.waiting()) == texts
 
 
-async def test_a_withdrawal_is_named_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendance, "PAGE_MESSAGES", 3)
+async def test_an_unsent_message_is_named_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "PAGE_MESSAGES", 3)
     async with memory_server(messages=MessagesTable(history=5), limits=QUICK) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         first = await ada.ask("send", roomId=room, content="first")
         cursor = (await bob.until("message"))["cursor"]
         bob.leave()
@@ -186,12 +186,14 @@ async def test_a_withdrawal_is_named_once(autojump_clock: MockClock, monkeypatch
 
 
 async def test_a_frame_with_joined_is_never_too_large(autojump_clock: MockClock) -> None:
-    limits = LimitsTable(messages_per_second=10_000, burst=10_000, sign_ins_per_minute=1_000)
+    limits = LimitsTable(
+        messages_per_second=10_000, burst=10_000, commands_per_second=10_000, sign_ins_per_minute=1_000
+    )
     async with memory_server(limits=limits) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for number in range(199):
-            person = await server.sign_in(f"{number:03d}" + "\U0001f600" * 61)
-            await person.ask("join", roomId=room)
+            client = await server.sign_in(f"{number:03d}" + "\U0001f600" * 61)
+            await client.ask("join", roomId=room)
         taken_back = [await ada.ask("send", roomId=room, content="oops") for _ in range(1_000)]
         cursor = (await ada.ask("join", roomId=room))["cursor"]
         for _ in range(100):
@@ -214,7 +216,7 @@ async def test_a_frame_with_joined_is_never_too_large(autojump_clock: MockClock)
 async def test_a_join_that_fails_takes_nothing_from_who_is_catching_up(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(messages=MessagesTable(history=5), limits=QUICK, memory=memory) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for number in range(50):
             await ada.ask("send", roomId=room, content=str(number))
         bob = await server.sign_in("Bob")
@@ -232,7 +234,7 @@ async def test_a_join_that_fails_takes_nothing_from_who_is_catching_up(autojump_
 @pytest.mark.parametrize("steps", range(12))
 async def test_leaving_or_joining_a_room_while_it_closes(autojump_clock: MockClock, steps: int) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         await ada.ask("leave", roomId=room)
         ada.say("close_room", roomId=room)
         for _ in range(steps):
@@ -248,7 +250,7 @@ async def test_leaving_or_joining_a_room_while_it_closes(autojump_clock: MockClo
 @pytest.mark.parametrize("steps", range(10))
 async def test_leave_join_send_in_one_breath(autojump_clock: MockClock, steps: int) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         bob.say("leave", roomId=room, ref=1)
         bob.say("join", roomId=room, ref=2)
         for _ in range(steps):
@@ -263,7 +265,7 @@ async def test_leave_join_send_in_one_breath(autojump_clock: MockClock, steps: i
 @pytest.mark.parametrize("steps", range(10))
 async def test_nobody_stays_who_has_gone(autojump_clock: MockClock, steps: int) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         bob.say("leave", roomId=room)
         bob.say("join", roomId=room)
         for _ in range(steps):
@@ -279,11 +281,11 @@ async def test_many_who_catch_up_are_read_for_together(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with memory_server(messages=MessagesTable(history=5), limits=QUICK) as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for number in range(1_000):
             await ada.ask("send", roomId=room, content=str(number))
-        crowd = [await server.sign_in(f"user {number}") for number in range(20)]
-        history = server.store.history
+        clients = [await server.sign_in(f"user {number}") for number in range(20)]
+        history = server.store.messages.history
         asked = 0
 
         async def counted(*arguments: Any) -> Any:
@@ -291,13 +293,13 @@ async def test_many_who_catch_up_are_read_for_together(
             asked += 1
             return await history(*arguments)
 
-        monkeypatch.setattr(server.store, "history", counted)
-        for person in crowd:
-            person.say("join", roomId=room)
+        monkeypatch.setattr(server.store.messages, "history", counted)
+        for client in clients:
+            client.say("join", roomId=room)
         await trio.sleep(1)
-        for person in crowd:
-            events = person.waiting()
+        for client in clients:
+            events = client.waiting()
             [joined] = [event for event in events if event["type"] == "joined"]
-            heard = [message["content"] for message in joined["messages"]] + contents(events)
-            assert heard == [str(number) for number in range(1_000)]
-        assert asked < 60, "20 people, 10 pages each"
+            received = [message["content"] for message in joined["messages"]] + contents(events)
+            assert received == [str(number) for number in range(1_000)]
+        assert asked < 60, "20 clients, 10 pages each"

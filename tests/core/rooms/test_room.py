@@ -13,32 +13,33 @@ from evanesce.config.model import LimitsTable, MessagesTable, RoomsTable
 from evanesce.errors import Rejected
 from evanesce.hookspecs import hookimpl
 from evanesce.model import ChatRoom, Draft, milliseconds
-from evanesce.rooms import attendance
-from evanesce.store.base import Gone, Person, Presence
-from evanesce.testing.memory_store import MemoryServer
+from evanesce.rooms import joining
+from evanesce.store.memory import MemoryServer
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.presence import Member, PresenceSnapshot
 from evanesce.testing.server import memory_server
-from tests.core.rooms.gatherings import NOWHERE, QUICK, contents, together
+from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
 
 async def test_everyone_hears_everything_in_one_order(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
-        room, people = await together(server, "Ada", "Bob", "Cyd")
+        room, clients = await join_room(server, "Ada", "Bob", "Cyd")
         for number in range(100):
-            people[number % 3].say("send", roomId=room, content=str(number), ref=number)
+            clients[number % 3].say("send", roomId=room, content=str(number), ref=number)
         await wait_all_tasks_blocked()
-        heard = [person.waiting() for person in people]
-        assert contents(heard[0]) == contents(heard[1]) == contents(heard[2])
-        assert sorted(contents(heard[0]), key=int) == [str(number) for number in range(100)]
-        for person, events in zip(people, heard, strict=True):
+        received = [client.waiting() for client in clients]
+        assert contents(received[0]) == contents(received[1]) == contents(received[2])
+        assert sorted(contents(received[0]), key=int) == [str(number) for number in range(100)]
+        for client, events in zip(clients, received, strict=True):
             assert all(event["type"] in ("message", "sent") for event in events)
             refs = [event["ref"] for event in events if event["type"] == "sent"]
-            assert refs == [number for number in range(100) if people[number % 3] is person]
+            assert refs == [number for number in range(100) if clients[number % 3] is client]
 
 
 async def test_a_burst_goes_to_the_store_in_groups_and_to_members_in_few_frames(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(limits=QUICK, memory=memory) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         await ada.ask("send", roomId=room, content="before")  # with it comes the right to say more
         await wait_all_tasks_blocked()
         bob.waiting()
@@ -57,7 +58,7 @@ async def test_a_burst_goes_to_the_store_in_groups_and_to_members_in_few_frames(
 
 async def test_a_room_that_was_busy_waits_for_what_follows_on_the_first(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
 
         async def groups_for(burst: int) -> float:
             before = groups()
@@ -77,7 +78,7 @@ async def test_a_room_that_was_busy_waits_for_what_follows_on_the_first(autojump
 
 async def test_sent_has_the_life_of_the_message(autojump_clock: MockClock) -> None:
     async with memory_server(messages=MessagesTable(ttl=2.5)) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         message_id = str(uuid.uuid4())
         sent = await ada.ask("send", roomId=room, content="  spaces stay  ", messageId=message_id)
         assert (sent["messageId"], sent["duplicate"]) == (message_id, False)
@@ -89,7 +90,7 @@ async def test_sent_has_the_life_of_the_message(autojump_clock: MockClock) -> No
 
 async def test_a_repeated_message_id_is_stored_and_told_once(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         message_id = str(uuid.uuid4())
         first = await ada.ask("send", roomId=room, content="once", messageId=message_id)
         again = await ada.ask("send", roomId=room, content="once", messageId=message_id)
@@ -107,14 +108,14 @@ async def test_a_repeated_message_id_is_stored_and_told_once(autojump_clock: Moc
 )
 async def test_content_has_bounds(autojump_clock: MockClock, content: str, code: str) -> None:
     async with memory_server() as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         assert (await ada.ask("send", roomId=room, content=content))["code"] == code
         assert (await ada.ask("send", roomId=room, content="é" * 2048))["type"] == "sent"
 
 
 async def test_outside_a_room_nothing_is_told_apart(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, _ = await together(server, "Ada")
+        room, _ = await join_room(server, "Ada")
         stranger = await server.sign_in("Eve")
         for room_id in (room, NOWHERE):
             for command, fields in [
@@ -131,7 +132,7 @@ async def test_outside_a_room_nothing_is_told_apart(autojump_clock: MockClock) -
 
 async def test_unsend(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         sent = await ada.ask("send", roomId=room, content="oops")
         message_id = sent["messageId"]
         assert (await bob.ask("unsend", roomId=room, messageId=message_id))["code"] == "forbidden"
@@ -144,7 +145,7 @@ async def test_unsend(autojump_clock: MockClock) -> None:
 
 async def test_members_come_and_go(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         bob, also_bob = await server.sign_in("Bob"), await server.sign_in("Bob")
         joined = await bob.ask("join", roomId=room)
         assert [member["displayName"] for member in joined["members"]] == ["Ada", "Bob"]
@@ -164,7 +165,7 @@ async def test_members_come_and_go(autojump_clock: MockClock) -> None:
 
 async def test_commands_of_one_connection_take_effect_in_order(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         bob = await server.sign_in("Bob")
         bob.say("join", roomId=room, ref=1)
         bob.say("send", roomId=room, content="at once", ref=2)
@@ -179,7 +180,7 @@ async def test_commands_of_one_connection_take_effect_in_order(autojump_clock: M
 
 async def test_typing_is_told_to_the_others_not_too_often(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         ada.say("typing", roomId=room)
         assert (await ada.ask("typing", roomId=room))["type"] == "ok"
         await trio.sleep(1)
@@ -193,7 +194,7 @@ async def test_typing_is_told_to_the_others_not_too_often(autojump_clock: MockCl
 
 async def test_a_full_room(autojump_clock: MockClock) -> None:
     async with memory_server(rooms=RoomsTable(capacity=2)) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         cyd, also_ada = await server.sign_in("Cyd"), await server.sign_in("Ada")
         assert (await cyd.ask("join", roomId=room))["code"] == "room_full"
         assert (await cyd.ask("send", roomId=room, content="x"))["code"] == "not_member"
@@ -218,10 +219,10 @@ async def test_too_many_rooms(autojump_clock: MockClock) -> None:
 
 async def test_large_rooms_tell_counts_once_a_second(autojump_clock: MockClock) -> None:
     async with memory_server(rooms=RoomsTable(roster_size=3)) as server:
-        room, [ada, *_] = await together(server, "Ada", "Bob", "Cyd")
-        crowd = [await server.sign_in(f"user {number}") for number in range(20)]
-        for person in crowd:
-            joined = await person.ask("join", roomId=room)
+        room, [ada, *_] = await join_room(server, "Ada", "Bob", "Cyd")
+        clients = [await server.sign_in(f"user {number}") for number in range(20)]
+        for client in clients:
+            joined = await client.ask("join", roomId=room)
             assert "members" not in joined
         assert joined["memberCount"] == 23
         await trio.sleep(0.5)
@@ -230,8 +231,8 @@ async def test_large_rooms_tell_counts_once_a_second(autojump_clock: MockClock) 
         await trio.sleep(1)
         assert ada.waiting()[-1] == {"type": "member_count", "roomId": room, "memberCount": 23}
         assert "members" not in await ada.ask("members", roomId=room)
-        for person in crowd:
-            await person.ask("leave", roomId=room)
+        for client in clients:
+            await client.ask("leave", roomId=room)
         await trio.sleep(2)
         reply = await ada.ask("members", roomId=room)
         assert sorted(member["displayName"] for member in reply["members"]) == ["Ada", "Bob", "Cyd"]
@@ -242,23 +243,23 @@ async def test_names_are_asked_for_once_and_not_at_every_join(
 ) -> None:
     async with memory_server() as server:
         asked: list[int] = []
-        enter = server.store.enter
+        join = server.store.presence.join
 
         async def noted(
-            room_id: str, people: Sequence[Person], capacity: int, roster: int
-        ) -> tuple[Presence, frozenset[str]] | Gone:
+            room_id: str, users: Sequence[Member], capacity: int, roster: int
+        ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
             asked.append(roster)
-            return await enter(room_id, people, capacity, roster)
+            return await join(room_id, users, capacity, roster)
 
-        monkeypatch.setattr(server.store, "enter", noted)
-        room, [ada, *_] = await together(server, *(f"user {number}" for number in range(5)))
+        monkeypatch.setattr(server.store.presence, "join", noted)
+        room, [ada, *_] = await join_room(server, *(f"user {number}" for number in range(5)))
         assert asked == [200, 0, 0, 0, 0]
         late = await server.sign_in("late")
         joined = await late.ask("join", roomId=room)
         assert len(joined["members"]) == joined["memberCount"] == 6
         assert [event["memberCount"] for event in ada.waiting()] == [6]
 
-        monkeypatch.setattr(attendance, "NEWS_SECONDS", 0.0)  # what was published is not heard in time
+        monkeypatch.setattr(joining, "ROSTER_SECONDS", 0.0)  # what is published does not arrive in time
         later = await server.sign_in("later")
         joined = await later.ask("join", roomId=room)
         assert len(joined["members"]) == joined["memberCount"] == 7
@@ -266,7 +267,7 @@ async def test_names_are_asked_for_once_and_not_at_every_join(
 
 async def test_closing_a_room_ends_it_for_everyone(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         await ada.ask("send", roomId=room, content="soon gone")
         assert (await ada.ask("close_room", roomId=room))["type"] == "ok"
         assert (await bob.until("room_closed"))["reason"]
@@ -280,7 +281,7 @@ async def test_closing_a_room_ends_it_for_everyone(autojump_clock: MockClock) ->
 
 
 class Watcher:
-    """Notes what it sees, and refuses or changes what it hears."""
+    """Notes what it sees, and refuses or changes messages."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, ...]] = []
@@ -320,7 +321,7 @@ def _fields(draft: Draft) -> dict[str, str]:
 async def test_plugins_may_refuse_change_and_watch(autojump_clock: MockClock) -> None:
     watcher = Watcher()
     async with memory_server(plugins={"watcher": watcher}) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         rejected = await ada.ask("send", roomId=room, content="rude")
         assert (rejected["code"], rejected["message"]) == ("rejected", "Be kind.")
         for content in ("broken", "slow"):

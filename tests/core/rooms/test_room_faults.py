@@ -8,14 +8,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable
 from evanesce.rooms.membership import Membership
-from evanesce.testing.memory_store import MemoryServer
+from evanesce.store.memory import MemoryServer
 from evanesce.testing.server import memory_server
-from tests.core.rooms.gatherings import NOWHERE, QUICK, contents, together
+from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
 
 async def test_a_slow_member_is_cut_and_nobody_else_waits(autojump_clock: MockClock) -> None:
     async with memory_server(limits=LimitsTable(messages_per_second=10_000, burst=10_000)) as server:
-        room, [ada, slow] = await together(server, "Ada", "Slow")
+        room, [ada, slow] = await join_room(server, "Ada", "Slow")
         slow.stalled = True
         for _ in range(300):
             ada.say("send", roomId=room, content="x" * 4096)
@@ -28,7 +28,7 @@ async def test_a_slow_member_is_cut_and_nobody_else_waits(autojump_clock: MockCl
 async def test_the_store_down(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(memory=memory) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         memory.go_down()
         refused = await ada.ask("send", roomId=room, content="lost")
         assert (refused["code"], refused["retry"]) == ("store_unavailable", True)
@@ -50,7 +50,7 @@ async def test_the_store_down(autojump_clock: MockClock) -> None:
 async def test_a_store_that_lost_its_memory_shows_as_a_gap_and_knows_who_is_here(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(memory=memory) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         await ada.ask("send", roomId=room, content="before")
         cursor = (await bob.until("message"))["cursor"]
         memory.go_down()
@@ -69,7 +69,7 @@ async def test_a_store_that_lost_its_memory_shows_as_a_gap_and_knows_who_is_here
 async def test_after_a_gap_nothing_is_given_twice(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(memory=memory, limits=QUICK) as server:
-        room, [ada, bob, cyd] = await together(server, "Ada", "Bob", "Cyd")
+        room, [ada, bob, cyd] = await join_room(server, "Ada", "Bob", "Cyd")
         memory.go_down()
         memory.come_back(with_memory=False)
         gap = await bob.until("gap")
@@ -88,7 +88,7 @@ async def test_after_a_gap_nothing_is_given_twice(autojump_clock: MockClock) -> 
 async def test_who_left_while_the_store_was_down_has_left(autojump_clock: MockClock) -> None:
     memory = MemoryServer()
     async with memory_server(memory=memory) as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         memory.go_down()
         assert (await bob.ask("leave", roomId=room))["type"] == "left"
         memory.come_back()
@@ -104,7 +104,7 @@ async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
         raise ZeroDivisionError
 
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         other = await server.sign_in("Cyd")
         elsewhere = await server.open_room(other)
         await other.ask("join", roomId=elsewhere)
@@ -120,7 +120,7 @@ async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
 
 async def test_a_room_that_is_left_ends_and_begins_again(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada] = await together(server, "Ada")
+        room, [ada] = await join_room(server, "Ada")
         for _ in range(3):
             await ada.ask("leave", roomId=room)
             ada.say("join", roomId=room, ref="again")
@@ -134,7 +134,7 @@ async def test_a_room_that_is_left_ends_and_begins_again(autojump_clock: MockClo
 
 async def test_sessions_are_logged_and_active_is_true_while_someone_is_in(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
-        room, [ada, bob] = await together(server, "Ada", "Bob")
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
         await trio.sleep(2)
         assert server.repository.chat_rooms[room].active
         logs = server.repository.session_logs

@@ -13,10 +13,12 @@ from evanesce.config.model import LimitsTable, ServerTable
 from evanesce.interfaces import Answered, Caller, Readiness
 from evanesce.model import Identity
 from evanesce.protocol import commands
+from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.testing.memory_store import MemoryServer
 from evanesce.testing.server import NameAuthenticator, memory_server
+
+pytestmark = pytest.mark.slow
 
 SECRET = "a secret for tests, of 32 characters"
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -37,6 +39,17 @@ async def test_welcome_says_what_the_client_needs_to_know(autojump_clock: MockCl
             "roomsPerConnection": 50,
             "messagesPerSecond": 5,
             "burst": 20,
+            "commandsPerSecond": 50,
+            "joinsPerSecond": 5,
+            "membersPerSecond": 2,
+            "renamesPerMinute": 6,
+            "roomsPerHour": 60,
+            "roomsPerUser": 100,
+            "connectionsPerUser": 10,
+            "connectionsPerAddress": 100,
+            "handshakesPerSecond": 20,
+            "commandsBeforeHello": 10,
+            "signInsPerMinute": 30,
         }
         again = server.connect()
         second = await again.ask("hello", token=welcome["token"])
@@ -141,23 +154,25 @@ async def test_pings_find_a_client_that_is_gone_within_two_heartbeats(autojump_c
 
 
 class SlowAuthenticator(NameAuthenticator):
-    """Takes 40 s to find out who somebody is."""
+    """Takes 40 s to find out who somebody is that is signed in already."""
+
+    timeout = 60.0
 
     async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
-        await trio.sleep(40)
+        if caller.user is not None:
+            await trio.sleep(40)
         return await super().authenticate(credential, caller, answered)
 
 
 async def test_who_waits_for_the_server_is_not_taken_for_silent(autojump_clock: MockClock) -> None:
     async with memory_server(authenticators={"name": SlowAuthenticator()}) as server:
-        began = trio.current_time()
         connection = server.connect()
         credential = {"provider": "name", "name": "Ada"}
         await trio.sleep(9)
         assert (await connection.ask("hello", credential=credential))["type"] == "welcome"
-        assert trio.current_time() - began == pytest.approx(49)
+        began = trio.current_time()
         assert (await connection.ask("hello", credential=credential))["type"] == "welcome"
-        assert connection.pings == 0
+        assert trio.current_time() - began == pytest.approx(40)
         await trio.sleep(100)
         assert connection.pings >= 3
         assert connection.closed is None
@@ -283,6 +298,18 @@ async def test_an_older_token_takes_nothing_back(autojump_clock: MockClock) -> N
         assert connection.closed is None
 
 
+async def test_a_session_lasts_no_longer_than_the_sign_in_that_it_has_now(autojump_clock: MockClock) -> None:
+    async with memory_server(server=ServerTable(secret=SECRET, token_hours=1)) as server:
+        earlier = (await server.connect().ask("hello", credential={"provider": "name", "name": "Ada"}))["token"]
+        await trio.sleep(1800)
+        connection = await server.sign_in("Ada")
+        await connection.ask("hello", token=earlier)
+        await trio.sleep(1799)
+        assert connection.closed is None
+        await trio.sleep(2)
+        assert (await connection.end())[0] == 4401
+
+
 async def test_a_hello_that_is_forbidden_makes_no_account(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
         connection = await server.sign_in("Ada")
@@ -305,19 +332,9 @@ async def test_only_bad_frames_in_a_row_count(autojump_clock: MockClock) -> None
                 connection.send("x")
             await connection.ask("dance")
         assert connection.closed is None
-        for _ in range(300):
+        for _ in range(900):
             connection.say("dance")
         assert (await connection.end())[0] == 4429
-
-
-async def test_requests_without_a_connection_have_their_rate_too(autojump_clock: MockClock) -> None:
-    async with memory_server(limits=LimitsTable(messages_per_second=1, burst=1)) as server:
-        signed_in = await server.gateway.sign_in({"provider": "name", "name": "Ada"}, bearer=None, address="::1")
-        token = str(signed_in.reply.token)
-        for _ in range(10):
-            await server.gateway.execute(commands.GetProfile(), bearer=token, address="::1")
-        with pytest.raises(Exception, match="too fast"):
-            await server.gateway.execute(commands.GetProfile(), bearer=token, address="::1")
 
 
 async def test_profile_and_its_rules(autojump_clock: MockClock) -> None:
@@ -365,8 +382,8 @@ async def test_too_many_connections_of_one_user(autojump_clock: MockClock) -> No
         third = server.connect()
         third.say("hello", credential={"provider": "name", "name": "Ada"})
         goodbye = await third.until("goodbye")
-        assert (goodbye["code"], goodbye["reconnect"]) == (4429, True)
-        assert goodbye["reconnectAfter"] > 0
+        assert (goodbye["code"], goodbye["reconnect"]) == (4429, False)
+        assert "reconnectAfter" not in goodbye
         assert (await third.end())[0] == 4429
         first.leave()
         await first.end()
@@ -387,8 +404,8 @@ async def test_messages_above_the_rate_are_refused_and_far_above_it_end_the_conn
         assert (refused["code"], refused["retry"]) == ("rate_limited", True)
         await trio.sleep(refused["retryAfter"])
         assert (await also_ada.ask("send", roomId=room, content="x"))["type"] == "sent"
-        for _ in range(40):
-            ada.say("ping")
+        for _ in range(900):
+            ada.say("send", roomId=room, content="x")
         assert (await ada.end())[0] == 4429
 
 
@@ -489,8 +506,8 @@ async def test_what_was_accepted_is_answered_before_the_server_goes(autojump_clo
             memory.release_answers()
         seen = [event.get("ref", event["type"]) for event in ada.waiting()]
         assert seen.index("last") < seen.index("goodbye")
-        heard = [event.get("content", event["type"]) for event in bob.waiting()]
-        assert heard.index("last words") < heard.index("goodbye")
+        received = [event.get("content", event["type"]) for event in bob.waiting()]
+        assert received.index("last words") < received.index("goodbye")
 
 
 async def test_a_restart_says_so(autojump_clock: MockClock) -> None:

@@ -23,31 +23,39 @@ import trio
 from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft
-from evanesce.store.base import Feed, Gone, Happening, MessageStore, Positioned, Stored
+from evanesce.store import Store
 from evanesce.store.embedded import embedded_valkey
+from evanesce.store.events import Feed, Left, PresenceChanged, RoomEvent
+from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
+from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.redis import open_redis_store
-from evanesce.testing.memory_store import MemoryServer, MemoryStore
 from tests.valkey_cluster import ValkeyCluster
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+PATIENCE = 60.0
+"""How long what a test waits for may take on a loaded machine, in seconds: alone it takes 3 at most."""
 
-RUNNING = Path(__file__).parents[3] / "docs" / "running.md"
+REDIS_PAGE = Path(__file__).parents[3] / "docs/how-to/use-an-outside-redis.md"
 SMALLEST_ACCESS = " ".join(
     line.strip()
-    for line in RUNNING.read_text().splitlines()
+    for line in REDIS_PAGE.read_text().splitlines()
     if line.startswith(("    ~", "    +")) and not line.startswith("    +cluster")
 )
 """What a Redis user needs, as the documentation has it."""
+
+CLUSTER_ACCESS = " ".join(
+    line.strip() for line in REDIS_PAGE.read_text().splitlines() if line.startswith("    +cluster")
+)
+"""What it needs in a cluster in addition."""
 
 
 class Backend(Protocol):
     """One Redis, or what stands in for it, and the stores of several servers on it."""
 
-    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore: ...
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> Store: ...
 
-    async def close(self, store: MessageStore) -> None: ...
+    async def close(self, store: Store) -> None: ...
 
     def forget(self) -> None:
         """Lose the memory, and be back."""
@@ -66,10 +74,10 @@ class MemoryBackend:
     def __init__(self) -> None:
         self.server = MemoryServer()
 
-    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
-        return MemoryStore(ttl=ttl, server_id=server_id, server=self.server)
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> Store:
+        return memory_store(ttl=ttl, server_id=server_id, server=self.server)
 
-    async def close(self, store: MessageStore) -> None:
+    async def close(self, store: Store) -> None:
         assert isinstance(store, MemoryStore)
         store.stop()
 
@@ -91,10 +99,10 @@ class Hosted:
         self._nursery = nursery
         self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
 
-    async def open(self, server_id: str, ttl: float) -> MessageStore:
+    async def open(self, server_id: str, ttl: float) -> Store:
         return await self._nursery.start(self._host, server_id, ttl)
 
-    async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[MessageStore]) -> None:
+    async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[Store]) -> None:
         stop, stopped = trio.Event(), trio.Event()
         async with open_redis_store(self._table, ttl=ttl, server_id=server_id) as store:
             self._stores[id(store)] = stop, stopped
@@ -102,7 +110,7 @@ class Hosted:
             await stop.wait()
         stopped.set()
 
-    async def close(self, store: MessageStore) -> None:
+    async def close(self, store: Store) -> None:
         stop, stopped = self._stores.pop(id(store))
         stop.set()
         await stopped.wait()
@@ -124,7 +132,7 @@ class RedisBackend:
         self._nursery = nursery
         self._hosted = Hosted(RedisTable(url=self.url), nursery)
 
-    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> Store:
         return await self._hosted.open(server_id, ttl)
 
     def _let_in(self) -> None:
@@ -132,7 +140,7 @@ class RedisBackend:
         self.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *self._access.split())
 
     async def _let_in_again(self) -> None:
-        """Tell the next Valkey of the user: users are not in its memory where a deployer has set it up."""
+        """Create the user in the next Valkey: a deployer has it in the configuration, and not in memory."""
         while True:
             try:
                 self._let_in()
@@ -141,7 +149,7 @@ class RedisBackend:
             else:
                 return
 
-    async def close(self, store: MessageStore) -> None:
+    async def close(self, store: Store) -> None:
         await self._hosted.close(store)
 
     @property
@@ -168,10 +176,10 @@ class ClusterBackend:
         self.cluster = cluster
         self._hosted = Hosted(RedisTable(url=cluster.url, cluster=True), nursery)
 
-    async def open(self, server_id: str = "one", ttl: float = 60.0) -> MessageStore:
+    async def open(self, server_id: str = "one", ttl: float = 60.0) -> Store:
         return await self._hosted.open(server_id, ttl)
 
-    async def close(self, store: MessageStore) -> None:
+    async def close(self, store: Store) -> None:
         await self._hosted.close(store)
 
     def forget(self) -> None:
@@ -211,17 +219,17 @@ def draft(room_id: str, content: str = "hello", *, message_id: str | None = None
     )
 
 
-async def appended(store: MessageStore, room_id: str, content: str = "hello") -> bool:
+async def appended(store: Store, room_id: str, content: str = "hello") -> bool:
     """Store a message; False where the store cannot take it."""
     try:
-        return not isinstance(await store.append(room_id, [draft(room_id, content)]), Gone)
+        return not isinstance(await store.messages.append(room_id, [draft(room_id, content)]), RoomClosed)
     except StoreUnavailable:
         return False
 
 
-async def happenings(feed: Feed, count: int) -> list[Happening]:
-    """Wait for `count` happenings, no more and no fewer so far."""
-    heard: list[Happening] = []
+async def events(feed: Feed, count: int) -> list[RoomEvent]:
+    """Wait for `count` events, no more and no fewer so far."""
+    heard: list[RoomEvent] = []
     with trio.fail_after(PATIENCE):
         while len(heard) < count:
             heard += await feed.next()
@@ -231,7 +239,7 @@ async def happenings(feed: Feed, count: int) -> list[Happening]:
 
 @asynccontextmanager
 async def python(program: str, *arguments: str) -> AsyncGenerator[tuple[trio.Process, str], None]:
-    """Run a program in another process, and give the first line that it prints; at the end it is killed."""
+    """Run a program in another process, and yield the first line that it prints; at the end it is killed."""
     process = await trio.lowlevel.open_process([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -261,40 +269,93 @@ async def eventually(condition: Callable[[], object], seconds: float = PATIENCE)
             await trio.sleep(0.005)
 
 
-async def until(feed: Feed, kind: type, count: int = 1) -> list[Happening]:
-    """Listen until `count` happenings of `kind` have come; gives all that came."""
-    heard: list[Happening] = []
+async def departures(feed: Feed, user_id: str) -> list[Left]:
+    """Listen until a user has left; return that event, after those of others who left before."""
+    left: list[Left] = []
     with trio.fail_after(PATIENCE):
-        while sum(isinstance(happening, kind) for happening in heard) < count:
+        while True:
+            for event in of_kind(await feed.next(), Left):
+                left.append(event)
+                if event.user_id == user_id:
+                    return left
+
+
+ALL = 1_000, 10_000_000
+"""Most messages, most bytes: more than any test has."""
+
+
+async def send(store: Store, room_id: str, *contents: str) -> list[str]:
+    """Store new messages, and return their ids."""
+    drafts = [draft(room_id, content) for content in contents]
+    answers = await store.messages.append(room_id, drafts)
+    assert not isinstance(answers, RoomClosed)
+    assert all(isinstance(answer, Stored) and not answer.duplicate for answer in answers)
+    return [each.message_id for each in drafts]
+
+
+async def contents(store: Store, room_id: str, since: str | None = None) -> list[str]:
+    """Return the contents of a room's messages after `since`."""
+    history = await store.messages.history(room_id, since, *ALL)
+    assert not isinstance(history, RoomClosed)
+    return [each.message.content for each in history.messages]
+
+
+async def until_gone(feed: Feed, user_id: str) -> list[RoomEvent]:
+    """Listen until a user is in the room no more, as an event or a snapshot of all members shows; return all events.
+
+    On a machine that is busy for seconds a server takes its subscription for lost, and then reads who is there.
+    """
+    heard: list[RoomEvent] = []
+    with trio.fail_after(PATIENCE):
+        while not any(_shows_gone(event, user_id) for event in heard):
             heard += await feed.next()
     return heard
 
 
-def of_kind(heard: Sequence[Happening], kind: type[T]) -> list[T]:
-    return [happening for happening in heard if isinstance(happening, kind)]
+def _shows_gone(event: RoomEvent, user_id: str) -> bool:
+    match event:
+        case Left():
+            return event.user_id == user_id
+        case PresenceChanged(presence):
+            return user_id not in {member.user_id for member in presence.members or ()}
+        case _:
+            return False
+
+
+async def until(feed: Feed, kind: type, count: int = 1) -> list[RoomEvent]:
+    """Listen until `count` events of `kind` have come; return all that came."""
+    heard: list[RoomEvent] = []
+    with trio.fail_after(PATIENCE):
+        while sum(isinstance(event, kind) for event in heard) < count:
+            heard += await feed.next()
+    return heard
+
+
+def of_kind(heard: Sequence[RoomEvent], kind: type[T]) -> list[T]:
+    return [event for event in heard if isinstance(event, kind)]
 
 
 @dataclass
 class Record:
-    """What a sender was told, and what a follower heard."""
+    """The answers to a sender, and the events that a follower received."""
 
     acknowledged: list[str] = field(default_factory=list[str])
     refused: int = 0
     slowest: float = 0.0
-    heard: list[Happening] = field(default_factory=list[Happening])
-    talking: bool = True
+    heard: list[RoomEvent] = field(default_factory=list[RoomEvent])
+    sending: bool = True
 
-    async def talk(self, store: MessageStore, room_id: str) -> None:
-        while self.talking:
+    async def send(self, store: Store, room_id: str) -> None:
+        while self.sending:
             mine = draft(room_id)
             started = trio.current_time()
             try:
-                answers = await store.append(room_id, [mine])
+                answers = await store.messages.append(room_id, [mine])
             except StoreUnavailable:
                 self.refused += 1
                 await trio.sleep(0.005)
             else:
-                assert not isinstance(answers, Gone)
+                assert not isinstance(answers, RoomClosed)
                 assert isinstance(answers[0], Stored)
                 self.acknowledged.append(mine.message_id)
             self.slowest = max(self.slowest, trio.current_time() - started)
@@ -305,16 +366,16 @@ class Record:
 
     @property
     def given(self) -> list[str]:
-        return [each.message.message_id for each in of_kind(self.heard, Positioned)]
+        return [each.message.message_id for each in of_kind(self.heard, LogEntry)]
 
-    async def settled(self, store: MessageStore, room_id: str) -> None:
-        """Stop talking, and wait until the follower has heard the last word."""
-        self.talking = False
+    async def finish(self, store: Store, room_id: str) -> None:
+        """Stop sending, and wait until the follower has received the last message."""
+        self.sending = False
         last = draft(room_id, "last")
         with trio.fail_after(10):
             while True:
                 try:
-                    await store.append(room_id, [last])
+                    await store.messages.append(room_id, [last])
                     break
                 except StoreUnavailable:
                     await trio.sleep(0.01)

@@ -35,4 +35,4 @@ def test_what_is_no_cursor_is_none(text: str) -> None:
     ],
 )
 def test_a_cursor_serves_for_a_day_in_its_own_epoch(cursor: Cursor, serves: bool) -> None:
-    assert cursor.serves(PRESENT) is serves
+    assert cursor.is_valid(PRESENT) is serves

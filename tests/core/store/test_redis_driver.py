@@ -14,6 +14,7 @@ import redis
 from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError, TimeoutError
 
 from evanesce.errors import ConfigurationError
+from evanesce.store.redis import connection as connections
 from evanesce.store.redis.connection import BROKEN, Address, Connection
 from tests.core.store.backends import RedisBackend
 
@@ -100,6 +101,70 @@ def test_a_command_that_gets_no_answer_is_sent_once(tmp_path: Path) -> None:
             connection.exchange([("SET", "a", "1")])
         assert 1.9 < time.monotonic() - started < 2.5
     assert b"".join(received).count(b"SET") == 1
+
+
+@pytest.mark.parametrize("stopped_at", range(3))
+def test_answers_that_came_while_this_process_stood_still_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
+) -> None:
+    """A process that is stopped and continued finds every deadline passed, and the answers in its socket."""
+    now = time.monotonic()
+    asked = 0
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            nonlocal asked
+            asked += 1
+            return now + (0 if asked <= stopped_at else 3600)
+
+    with server(tmp_path, b"+1\r\n+2\r\n+3\r\n") as (connection, _):
+        monkeypatch.setattr(connections, "time", Clock)
+        assert connection.exchange([("PING",)] * 3) == [b"1", b"2", b"3"]
+    assert asked >= 3
+
+
+def test_an_answer_that_came_as_its_time_ran_out_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(tmp_path, b"+1\r\n") as (connection, _):
+        read, times = connection.read, 0
+
+        def late() -> object:
+            nonlocal times
+            times += 1
+            if times == 1:
+                assert connection.readable(2)
+                raise TimeoutError("this process stood still")
+            return read()
+
+        monkeypatch.setattr(connection, "read", late)
+        assert connection.exchange([("PING",)]) == [b"1"]
+
+
+def test_answers_that_come_one_by_one_end_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer is in time, and all of them together are not: else a round trip of 256 could take minutes."""
+    monkeypatch.setattr(connections, "EXCHANGE_SECONDS", 0.5)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        left = threading.Event()
+
+        def drip() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                while not left.wait(0.2):
+                    peer.sendall(b"+OK\r\n")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        connection = Address(f"unix://{tmp_path}/socket").connection()
+        connection.connect()
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connection.exchange([("PING",)] * 100)
+        assert time.monotonic() - started < 2
+        left.set()
+        thread.join()
+        connection.close()
 
 
 def test_a_connection_asks_for_nothing_when_it_is_made(tmp_path: Path) -> None:

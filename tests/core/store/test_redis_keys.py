@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +17,21 @@ import redis
 from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
 from evanesce.model import Message
-from evanesce.store.base import CURSOR_SECONDS, Gone, Person, Positioned, Stored
+from evanesce.store.cursor import CURSOR_SECONDS
+from evanesce.store.message_log import LogEntry, RoomClosed, Stored
+from evanesce.store.presence import Member
 from evanesce.store.redis import open_redis_store
-from tests.core.store.backends import SMALLEST_ACCESS, RedisBackend, draft, eventually, happenings, redis_backend
+from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.message_log import GRACE
+from evanesce.store.redis.rights import CLUSTER_RIGHTS, RIGHTS
+from tests.core.store.backends import (
+    CLUSTER_ACCESS,
+    SMALLEST_ACCESS,
+    RedisBackend,
+    draft,
+    events,
+    eventually,
+)
 
 CANARY = "canary-1f0a8c-\u00e9\U0001f600"
 
@@ -41,8 +54,8 @@ async def test_a_message_is_its_json_under_its_ttl(valkey: RedisBackend, room_id
     pubsub = valkey.client.pubsub(ignore_subscribe_messages=True)
     pubsub.ssubscribe(f"evanesce:{{{room_id}}}:events")
     mine = draft(room_id, CANARY)
-    answers = await store.append(room_id, [mine])
-    assert not isinstance(answers, Gone)
+    answers = await store.messages.append(room_id, [mine])
+    assert not isinstance(answers, RoomClosed)
     [stored] = answers
     assert isinstance(stored, Stored)
     key = f"evanesce:{{{room_id}}}:message:{mine.message_id}"
@@ -60,7 +73,7 @@ async def test_a_message_is_its_json_under_its_ttl(valkey: RedisBackend, room_id
     assert raw == msgspec.json.encode(msgspec.json.decode(raw, type=Message))
     assert 58_000 < valkey.client.pttl(key) <= 60_000
     seconds, microseconds = valkey.client.time()
-    assert abs(store.now() - (seconds * 1000 + microseconds // 1000)) < 1_000
+    assert abs(store.clock.now() - (seconds * 1000 + microseconds // 1000)) < 1_000
     pubsub.get_message(timeout=5)  # the subscription's own acknowledgement
     published = pubsub.get_message(timeout=5)
     assert published is not None
@@ -91,77 +104,88 @@ async def test_times_are_right_on_every_kind_of_day(valkey: RedisBackend) -> Non
 async def test_content_is_in_the_messages_key_and_nowhere_else(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open(ttl=2)
     canary = CANARY.encode()
-    kept, withdrawn = draft(room_id, CANARY), draft(room_id, CANARY)
-    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
-    async with store.follow(room_id, 10) as feed:
-        await store.append(room_id, [kept, withdrawn])
-        await store.withdraw(room_id, withdrawn.message_id, "ada")
-        await happenings(feed, 3)
+    kept, unsent = draft(room_id, CANARY), draft(room_id, CANARY)
+    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    async with store.events.follow(room_id, 10) as feed:
+        await store.messages.append(room_id, [kept, unsent])
+        await store.messages.unsend(room_id, unsent.message_id, "ada")
+        await events(feed, 3)
         held = everything(valkey.client)
         message_key = f"evanesce:{{{room_id}}}:message:{kept.message_id}"
         assert [key for key, value in held.items() if b"canary" in value] == [message_key]
         assert canary in valkey.client.get(message_key)
-        assert f"evanesce:{{{room_id}}}:unsent:{withdrawn.message_id}" in held
-        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:unsent:{withdrawn.message_id}") <= 2_000
-        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:index") <= 2_000
+        assert f"evanesce:{{{room_id}}}:unsent:{unsent.message_id}" in held
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:unsent:{unsent.message_id}") <= 2_000
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:index") <= 2_000 + GRACE
         assert valkey.client.ttl(f"evanesce:{{{room_id}}}:state") > CURSOR_SECONDS
         assert all(key.startswith("evanesce:{") for key in held)
         assert valkey.client.slowlog_len() == 0
         await eventually(lambda: b"canary" not in b"".join(everything(valkey.client).values()), 5)
-    left = [key for key in everything(valkey.client) if room_id in key]
-    assert sorted(key.rpartition("}:")[2].partition(":")[0] for key in left) == ["at", "people", "state"]
+
+    def left() -> list[str]:
+        keys = [key for key in everything(valkey.client) if room_id in key]
+        return sorted(key.rpartition("}:")[2].partition(":")[0] for key in keys)
+
+    await eventually(lambda: left() == ["at", "people", "state"], 1)
 
 
 async def test_the_prefix_is_the_deployers(valkey: RedisBackend, room_id: str) -> None:
     async with open_redis_store(RedisTable(url=valkey.url, prefix="my:chat"), ttl=60, server_id="one") as store:
-        await store.append(room_id, [draft(room_id)])
-        await store.put("key", b"value", 60)
-        await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+        await store.messages.append(room_id, [draft(room_id)])
+        await store.one_time_values.put("key", b"value", 60)
+        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
         keys = everything(valkey.client)
     assert keys
     assert all(key.startswith("my:chat:") for key in keys)
 
 
-async def test_a_server_that_ends_leaves_nothing_but_until_when_it_lived(valkey: RedisBackend, room_id: str) -> None:
+async def test_a_server_that_ends_leaves_when_it_lived_and_what_has_to_be_erased(
+    valkey: RedisBackend, room_id: str
+) -> None:
     store = await valkey.open(ttl=0.1)
-    await store.enter(room_id, [Person("ada", "Ada")], 10, 10)
+    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
     await valkey.close(store)
     left = everything(valkey.client)
-    assert sorted(key.rpartition("}:")[2] for key in left) == ["heard", "lives", "since", "state"]
-    assert valkey.client.zrange("evanesce:{servers}:lives", 0, -1) == [store.server_name.encode()]
+    names = ["heard", "leases", "lives", "since", "state"]
+    assert sorted(name for key in left if not (name := key.rpartition("}:")[2]).startswith("erase:")) == names
+    [erase] = [key for key in left if key.startswith("evanesce:{servers}:erase:")]
+    assert set(valkey.client.zrange(erase, 0, -1)) == {b"-", f"evanesce:{{{room_id}}}:state".encode()}
+    assert 0 < valkey.client.ttl(erase) <= 7 * 24 * 3600
+    assert valkey.client.zrange("evanesce:{servers}:lives", 0, -1) == [store.servers.server_name.encode()]
     for name in ("heard", "lives", "since"):
         assert 0 < valkey.client.ttl(f"evanesce:{{servers}}:{name}") <= 7 * 24 * 3600
-
-
-async def test_where_settings_may_not_be_read_check_says_so() -> None:
-    async with redis_backend(SMALLEST_ACCESS) as narrow:
-        store = await narrow.open()
-        assert "CONFIG GET is refused" in (await store.check())[-1]
 
 
 def test_the_smallest_access_list_has_what_is_used_and_nothing_else() -> None:
     """The contract suite, which runs under it too, meets all but what only faults need."""
     folder = files("evanesce.store.redis")
     paths = [path for part in (folder, folder / "lua") for path in part.iterdir() if path.is_file()]
+    paths = [path for path in paths if path.name != "rights.py"]  # which tries each of them
     words = {".lua": r"call\('([A-Z]+)'", ".py": r'"([A-Z]{3,})"'}
     used: set[str] = set()
     for path in paths:
         used.update(re.findall(words[Path(path.name).suffix], path.read_text()))
-    used -= {"COUNT", "LOAD", "CONFIG"}  # words of others; and what is only asked for where it is allowed
+    used -= {"COUNT", "LIMIT", "LOAD", "MINID", "WITHSCORES", "ALERT"}  # words of others
     used -= {"CLUSTER", "SLOTS", "ASKING", "SENTINEL"}  # of a cluster, and of sentinels
     allowed = {word[1:].partition("|")[0].upper() for word in SMALLEST_ACCESS.split() if word[0] == "+"}
     assert allowed == used
 
 
-async def test_check_names_what_keeps_content(valkey: RedisBackend) -> None:
-    store = await valkey.open()
-    assert [line.split()[0] for line in await store.check()] == ["Valkey"]
-    valkey.client.config_set("save", "60 1")
-    valkey.client.config_set("maxmemory", 10_000_000)
-    valkey.client.config_set("maxmemory-policy", "allkeys-lru")
-    valkey.client.config_set("commandlog-request-larger-than", 1000)
-    told = [line.partition(":")[0] for line in await store.check()]
-    assert told[1:] == ["save", "maxmemory-policy", "commandlog-request-larger-than"]
+@pytest.mark.parametrize(("table", "rules"), [(RIGHTS, SMALLEST_ACCESS), (CLUSTER_RIGHTS, CLUSTER_ACCESS)])
+def test_check_tries_every_right_of_the_documented_list(table: Mapping[str, object], rules: str) -> None:
+    assert {f"+{right}" for right in table} == {word for word in rules.split() if word[0] == "+"}
+
+
+def test_check_tries_every_kind_of_key_and_channel() -> None:
+    keys = Keys("evanesce")
+    methods = {
+        name: made for name, made in vars(Keys).items() if getattr(made, "__annotations__", {}).get("return") == "str"
+    }
+    del methods["room_of"]
+    names = {make(keys, *["x"] * (make.__code__.co_argcount - 1)) for make in methods.values()}
+    names |= {name for name in vars(keys).values() if name.startswith("evanesce:")} - {keys.pattern}
+    assert len(names) > 15
+    assert {*keys.samples("x"), *keys.channels("x")} == names
 
 
 async def test_a_wrong_password_is_told_and_never_repeated(
@@ -169,16 +193,16 @@ async def test_a_wrong_password_is_told_and_never_repeated(
 ) -> None:
     url = valkey.url.replace("unix://", "unix://chat:hunter2@")
     async with open_redis_store(RedisTable(url=url), ttl=60, server_id="one") as store:
-        assert not store.healthy
+        assert not store.health.healthy
         with pytest.raises(StoreUnavailable):
-            await store.append(room_id, [draft(room_id)])
+            await store.messages.append(room_id, [draft(room_id)])
     assert "AuthenticationError" in caplog.text
     assert "hunter2" not in caplog.text
 
 
 async def test_the_embedded_store_starts_a_valkey(room_id: str) -> None:
     async with open_redis_store(RedisTable(url="embedded"), ttl=60, server_id="one") as store:
-        async with store.follow(room_id, 10) as feed:
-            await store.append(room_id, [draft(room_id)])
-            [given] = await happenings(feed, 1)
-        assert isinstance(given, Positioned)
+        async with store.events.follow(room_id, 10) as feed:
+            await store.messages.append(room_id, [draft(room_id)])
+            [given] = await events(feed, 1)
+        assert isinstance(given, LogEntry)

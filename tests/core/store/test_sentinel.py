@@ -17,13 +17,16 @@ import trustme
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError
-from evanesce.store.base import Lost
 from evanesce.store.embedded import valkey_binary
+from evanesce.store.events import HistoryLost
+from evanesce.store.health import Severity
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.sentinel import SentinelAddress
 from tests.core.store.backends import Record, RedisBackend, appended, eventually, of_kind
 from tests.core.store.tls import behind_tls, certified
-from tests.e2e.running import free_port
+from tests.ports import free_port
+
+pytestmark = pytest.mark.slow
 
 SERVED_AGAIN = 20.0
 """How long the sentinels may take to put the replica in the primary's place, in seconds."""
@@ -104,7 +107,7 @@ class Watched:
         return True
 
     def fail_over(self) -> bool:
-        """Have the replica take the primary's place; False where the sentinel does not know yet that it can."""
+        """Promote the replica to primary; return False where the sentinel does not know yet that it can."""
         with self.sentinel(self.sentinels[0]) as sentinel:
             try:
                 sentinel.sentinel_failover("chat")
@@ -135,11 +138,11 @@ def watched(request: pytest.FixtureRequest) -> Iterator[Watched]:
 async def test_the_primary_is_followed(watched: Watched, room_id: str, how: str) -> None:
     await eventually(watched.ready, SERVED_AGAIN)
     async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
-        await eventually(lambda: store.healthy)
+        await eventually(lambda: store.health.healthy)
         record = Record()
-        async with store.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        async with store.events.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
             nursery.start_soon(record.listen, feed)
-            nursery.start_soon(record.talk, store, room_id)
+            nursery.start_soon(record.send, store, room_id)
             await eventually(lambda: len(record.acknowledged) > 50)
             if how == "kill":
                 watched.kill(watched.ports[0])
@@ -149,10 +152,12 @@ async def test_the_primary_is_followed(watched: Watched, room_id: str, how: str)
                 await eventually(lambda: replica.info("replication")["role"] == "master", SERVED_AGAIN)
             before = len(record.acknowledged)
             await eventually(lambda: len(record.acknowledged) > before + 50, SERVED_AGAIN)
-            await record.settled(store, room_id)
+            await record.finish(store, room_id)
             nursery.cancel_scope.cancel()
     assert len(record.given) == len(set(record.given)), "none twice"
-    assert set(record.acknowledged) <= set(record.given) or of_kind(record.heard, Lost), "what may be lost is told"
+    assert set(record.acknowledged) <= set(record.given) or of_kind(record.heard, HistoryLost), (
+        "what may be lost is told"
+    )
     assert set(record.acknowledged[before:]) <= set(record.given)
 
 
@@ -160,8 +165,20 @@ async def test_without_a_sentinel_there_is_no_store(watched: Watched, room_id: s
     for port in watched.sentinels:
         watched.kill(port)
     async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
-        assert not store.healthy
+        assert not store.health.healthy
         assert not await appended(store, room_id)
+
+
+async def test_check_looks_at_the_primary_that_sentinels_name(watched: Watched) -> None:
+    await eventually(watched.ready, SERVED_AGAIN)
+    async with open_redis_store(RedisTable(url=watched.url), ttl=60, server_id="one") as store:
+        await eventually(lambda: store.health.healthy)
+        assert [finding for finding in await store.health.check() if finding.severity is Severity.FAIL] == []
+        with watched.redis(watched.ports[1]) as replica:
+            replica.config_set("save", "60 1")
+        [found] = await store.health.content_on_disk()
+        assert found.severity is Severity.FAIL
+        assert found.text.startswith(f"replica 127.0.0.1:{watched.ports[1]}: save: ")
 
 
 async def test_one_sentinel_that_knows_nothing_of_a_failover_is_outvoted(watched: Watched, room_id: str) -> None:
@@ -179,7 +196,7 @@ async def test_who_has_not_the_sentinels_password_finds_no_store(watched: Watche
 
 @contextmanager
 def sentinel_of(port: int) -> Iterator[str]:
-    """Start a sentinel that names a primary on this port, to which it cannot speak; gives its Unix socket."""
+    """Start a sentinel that names a primary on this port, to which it cannot speak; return its Unix socket."""
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
         configuration = Path(folder, "sentinel.conf")
         socket = f"{folder}/socket"

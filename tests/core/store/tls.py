@@ -5,21 +5,22 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import trio
 import trustme
 
 
-def certified(authority: trustme.CA) -> ssl.SSLContext:
-    """Give what a server needs to be trusted here by who trusts the authority."""
+def certified(authority: trustme.CA, *names: str, until: datetime | None = None) -> ssl.SSLContext:
+    """Return what a server needs to be trusted by who trusts the authority; two names unless others are given."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    authority.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=until).configure_cert(context)
     return context
 
 
 @asynccontextmanager
 async def behind_tls(socket: str, context: ssl.SSLContext) -> AsyncGenerator[int, None]:
-    """Take TLS off in front of what listens at a Unix socket; gives the port."""
+    """Remove TLS in front of what listens at a Unix socket; yield the port."""
 
     async def copy(source: trio.abc.ReceiveStream, target: trio.abc.SendStream) -> None:
         async for data in source:

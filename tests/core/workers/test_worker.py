@@ -1,4 +1,4 @@
-"""What becomes of processes that do not behave: scripts in place of servers, each told by its worker's number."""
+"""Workers and their supervisor, with scripts in place of servers: ones that crash, hang, or ignore signals."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ from pathlib import Path
 import pytest
 import trio
 
+from evanesce.config.model import RedisTable
+from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
 from evanesce.workers import worker as worker_module
-from evanesce.workers.line import Assignment
+from evanesce.workers.channel import Assignment
 from evanesce.workers.supervisor import Supervisor
 from evanesce.workers.worker import Worker
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 PREAMBLE = """
 import os, signal, socket, sys, time
-line, number = socket.socket(fileno=0), int(sys.argv[1])
-assert b"S3CR3T" in line.recv(65536) and "S3CR3T" not in "".join(sys.argv)
+channel, number = socket.socket(fileno=0), int(sys.argv[1])
+assert b"S3CR3T" in channel.recv(65536) and "S3CR3T" not in "".join(sys.argv)
 
-def tell(*words):
-    with open("told", "a") as told:
-        print(*words, file=told)
+def log(*words):
+    with open("script.log", "a") as file:
+        print(*words, file=file)
 
 def serve():
-    line.sendall(b'["http://here"]\\n')
+    channel.sendall(b'["http://here"]\\n')
 
-def last():
+def wait_forever():
     while True:
         signal.pause()
 
-tell("began", number, os.getpid())
+log("started", number, os.getpid())
 """
 
-STUBBORN = """
+IGNORES_SIGNALS = """
 for each in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(each, lambda got, frame: tell(signal.Signals(got).name))
+    signal.signal(each, lambda got, frame: log(signal.Signals(got).name))
 serve()
-last()
+wait_forever()
 """
 
-POLITE = "serve()\nlast()"
-SILENT = "last()"
-BRIEF = "serve()\nsys.exit(7)"
-SECOND_REFUSES = "if number == 2: sys.exit(2)\n" + POLITE
+SERVES = "serve()\nwait_forever()"
+NEVER_READY = "wait_forever()"
+CRASHES = "serve()\nsys.exit(7)"
+SECOND_IS_REFUSED = "if number == 2: sys.exit(2)\n" + SERVES
 
 Make = Callable[..., Worker]
 
@@ -59,31 +61,32 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "MARGIN_SECONDS", 0.0)
 
 
-def make(script: str, *, drain_seconds: float = PATIENCE, number: int = 1) -> Worker:
+def make(script: str, *, drain_seconds: float = TIMEOUT, number: int = 1) -> Worker:
     assignment = Assignment(
         number=number,
         file=None,
         settings=["a.b=S3CR3T"],
         workers=2,
         node="n",
+        lame_duck_seconds=0.0,
         drain_seconds=drain_seconds,
-        redis_url="unix://",
+        redis=RedisTable(url="unix://"),
     )
     return Worker([sys.executable, "-c", PREAMBLE + script], assignment)
 
 
-async def told(begin: str, count: int = 1) -> list[str]:
-    """Wait until the scripts have told so many lines that begin so; give what follows there."""
-    with trio.fail_after(PATIENCE):
-        while len(found := told_so_far(begin)) < count:  # noqa: ASYNC110 - another process's file tells nobody
+async def logged(prefix: str, count: int = 1) -> list[str]:
+    """Wait until the scripts have logged `count` lines with `prefix`, and return the rest of these lines."""
+    with trio.fail_after(TIMEOUT):
+        while len(found := logged_so_far(prefix)) < count:  # noqa: ASYNC110 - another process writes the file
             await trio.sleep(0.01)
     return found
 
 
-def told_so_far(begin: str) -> list[str]:
-    file = Path("told")
+def logged_so_far(prefix: str) -> list[str]:
+    file = Path("script.log")
     lines = file.read_text().splitlines() if file.exists() else []
-    return [line.removeprefix(begin).strip() for line in lines if line.startswith(begin)]
+    return [line.removeprefix(prefix).strip() for line in lines if line.startswith(prefix)]
 
 
 def alive(process: str) -> bool:
@@ -95,90 +98,91 @@ def alive(process: str) -> bool:
 
 
 async def test_signals_are_passed_on_and_the_second_one_too() -> None:
-    worker = make(STUBBORN)
+    worker = make(IGNORES_SIGNALS)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(worker.keep)
-        [process] = await told("began 1")
-        await worker.life.settled.wait()
-        worker.leave(signal.SIGTERM)
-        await told("SIGTERM")
-        worker.leave(signal.SIGINT)
-        await told("SIGINT")
+        nursery.start_soon(worker.run)
+        [process] = await logged("started 1")
+        await worker.current.ready_or_ended.wait()
+        worker.stop(signal.SIGTERM)
+        await logged("SIGTERM")
+        worker.stop(signal.SIGINT)
+        await logged("SIGINT")
         os.kill(int(process), signal.SIGKILL)
     assert not alive(process)
 
 
 async def test_a_signal_that_comes_before_the_process_is_there_reaches_it() -> None:
-    worker = make(POLITE)
-    with trio.fail_after(PATIENCE):
+    worker = make(SERVES)
+    with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(worker.keep)
-            life = worker.life
-            worker.leave(signal.SIGTERM)
-    assert life.code == -signal.SIGTERM
+            nursery.start_soon(worker.run)
+            current = worker.current
+            worker.stop(signal.SIGTERM)
+    assert current.code == -signal.SIGTERM
 
 
 async def test_one_that_does_not_end_is_killed(caplog: pytest.LogCaptureFixture) -> None:
-    worker = make(STUBBORN, drain_seconds=0.1)
-    with trio.fail_after(PATIENCE):
+    worker = make(IGNORES_SIGNALS, drain_seconds=0.1)
+    with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(worker.keep)
-            life = worker.life
-            await life.settled.wait()
-            worker.leave(signal.SIGTERM)
-    assert life.code == -signal.SIGKILL
-    assert "worker 1 did not end within 0.1 s: it is killed" in caplog.text
+            nursery.start_soon(worker.run)
+            current = worker.current
+            await current.ready_or_ended.wait()
+            worker.stop(signal.SIGTERM)
+    assert current.code == -signal.SIGKILL
+    assert "worker 1 did not stop within 0.1 s: killing it" in caplog.text
 
 
 async def test_one_that_does_not_serve_in_time_is_killed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "START_SECONDS", 0.1)
-    worker = make(SILENT)
-    life = worker.life
-    with trio.fail_after(PATIENCE):
-        await worker.keep()
-    assert (life.code, life.urls) == (-signal.SIGKILL, None)
-    assert "worker 1 did not serve within 0.1 s: it is killed" in caplog.text
+    worker = make(NEVER_READY)
+    current = worker.current
+    with trio.fail_after(TIMEOUT):
+        await worker.run()
+    assert (current.code, current.urls) == (-signal.SIGKILL, None)
+    assert "worker 1 was not ready within 0.1 s: killing it" in caplog.text
 
 
 async def test_one_that_ends_again_and_again_is_started_with_a_growing_delay(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    worker = make(BRIEF)
+    worker = make(CRASHES)
     began = time.monotonic()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(worker.keep)
-        await told("began 1", 4)
+        nursery.start_soon(worker.run)
+        await logged("started 1", 4)
         assert time.monotonic() - began > 0.1 + 0.2
-        worker.leave(signal.SIGTERM)
-    assert "worker 1 ended with 7" in caplog.text
+        worker.stop(signal.SIGTERM)
+    assert "worker 1 ended with exit code 7" in caplog.text
 
 
 async def test_one_that_names_no_address_serves_all_the_same() -> None:
-    worker = make("line.sendall(b'[]\\n')\nlast()")
+    worker = make("channel.sendall(b'[]\\n')\nwait_forever()")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(worker.keep)
-        with trio.fail_after(PATIENCE):
-            await worker.serves()
-        worker.leave(signal.SIGTERM)
+        nursery.start_soon(worker.run)
+        with trio.fail_after(TIMEOUT):
+            await worker.wait_serving()
+        worker.stop(signal.SIGTERM)
 
 
 async def test_the_end_of_the_supervisor_is_that_of_its_workers() -> None:
-    worker = make(POLITE)
+    worker = make(SERVES)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(worker.keep)
-        [process] = await told("began 1")
+        nursery.start_soon(worker.run)
+        [process] = await logged("started 1")
         nursery.cancel_scope.cancel()
     assert not alive(process)
 
 
-# All of them
+# The supervisor
 
 
 async def supervise(script: str, signals: AsyncIterator[int]) -> int:
-    with trio.fail_after(PATIENCE):
-        return await Supervisor([make(script, number=number) for number in (1, 2)]).run(signals)
+    with trio.fail_after(TIMEOUT):
+        restart_check = RestartCheck([sys.executable, "-c", ""], RestartCheckRequest(file=None, settings=[]))
+        return await Supervisor([make(script, number=number) for number in (1, 2)], restart_check).run(signals)
 
 
 async def test_the_first_one_begins_alone_and_where_they_serve_is_told_once(
@@ -188,13 +192,13 @@ async def test_the_first_one_begins_alone_and_where_they_serve_is_told_once(
     codes: list[int] = []
 
     async def run() -> None:
-        codes.append(await supervise(POLITE, signals))
+        codes.append(await supervise(SERVES, signals))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        processes = [*await told("began 1"), *await told("began 2")]
-        with trio.fail_after(PATIENCE):
-            while not (printed := capsys.readouterr().out):  # noqa: ASYNC110 - what is printed tells nobody
+        processes = [*await logged("started 1"), *await logged("started 2")]
+        with trio.fail_after(TIMEOUT):
+            while not (printed := capsys.readouterr().out):  # noqa: ASYNC110 - there is no event for printed text
                 await trio.sleep(0.01)
         send.send_nowait(signal.SIGTERM)
     assert printed == "listening on http://here\n"
@@ -202,17 +206,17 @@ async def test_the_first_one_begins_alone_and_where_they_serve_is_told_once(
     assert not any(map(alive, processes))
 
 
-@pytest.mark.parametrize(("ends", "expected"), [(2, 2), (1, 1), (0, 1)])
-async def test_where_the_first_one_cannot_start_the_others_do_not(ends: int, expected: int) -> None:
+@pytest.mark.parametrize(("code", "expected"), [(2, 2), (1, 1), (0, 1)])
+async def test_where_the_first_one_cannot_start_the_others_do_not(code: int, expected: int) -> None:
     _, signals = trio.open_memory_channel[int](0)
-    assert await supervise(f"sys.exit({ends})", signals) == expected
-    assert len(await told("began")) == 1
+    assert await supervise(f"sys.exit({code})", signals) == expected
+    assert len(await logged("started")) == 1
 
 
 async def test_where_another_one_cannot_start_all_end(capsys: pytest.CaptureFixture[str]) -> None:
     _, signals = trio.open_memory_channel[int](0)
-    assert await supervise(SECOND_REFUSES, signals) == 2
-    assert not any(map(alive, [*await told("began 1"), *await told("began 2")]))
+    assert await supervise(SECOND_IS_REFUSED, signals) == 2
+    assert not any(map(alive, [*await logged("started 1"), *await logged("started 2")]))
     assert capsys.readouterr().out == ""
 
 
@@ -221,11 +225,11 @@ async def test_a_signal_during_the_start_ends_it() -> None:
     codes: list[int] = []
 
     async def run() -> None:
-        codes.append(await supervise(SILENT, signals))
+        codes.append(await supervise(NEVER_READY, signals))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        await told("began 1")
+        await logged("started 1")
         send.send_nowait(signal.SIGTERM)
     assert codes == [0]
-    assert len(await told("began")) == 1
+    assert len(await logged("started")) == 1

@@ -15,6 +15,7 @@ from evanesce_plugins.sql.driver import Refused, Statement
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
 from evanesce_plugins.sqlite.driver import connect
+from evanesce_plugins.worldid import account_code
 
 SETTING = "plugins.sqlite.path"
 NEXT = ('ALTER TABLE "ChatRoom" ADD COLUMN colour TEXT', """UPDATE "ChatRoom" SET colour = 'blue'""")
@@ -91,6 +92,22 @@ async def test_a_database_of_every_older_version_comes_to_the_newest_with_its_ro
     assert rows(path, 'SELECT signInId FROM "RevokedSignIn"') == [("stolen",)]
 
 
+async def test_accounts_that_registered_before_there_were_codes_are_given_one_each(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING, MIGRATIONS[:4])
+        for number in range(300):
+            user = f"""INSERT INTO "User" VALUES ('{number}', '{number}', 'Ada', NULL, '', '', NULL, 0)"""
+            kept = f"""INSERT INTO "Registration" VALUES ('worldid', '{number}', 'session {number}')"""
+            await driver.execute([Statement(user), Statement(kept)])
+        await migrate(driver, SETTING)
+    found = [str(code) for (code,) in rows(path, 'SELECT accountCode FROM "Registration"')]
+    assert len(set(found)) == 300
+    assert all(account_code.parse(code) == code for code in found)
+    assert {code[0] for code in found} == set("01234567")
+    assert {digit for code in found for digit in code[1:]} == set(account_code.DIGITS)
+    assert rows(path, "SELECT count(*) FROM \"Registration\" WHERE value = 'session ' || userId") == [(300,)]
+
+
 async def test_opening_again_changes_nothing(path: Path) -> None:
     async with connect(path, SETTING) as driver:
         await migrate(driver, SETTING)
@@ -124,7 +141,9 @@ async def test_two_that_migrate_at_once_do_each_step_once(path: Path) -> None:
 async def test_a_newer_database_is_left_alone_and_the_error_says_what_to_do(path: Path) -> None:
     async with connect(path, SETTING) as driver:
         await migrate(driver, SETTING, [*MIGRATIONS, NEXT])
-    with pytest.raises(ConfigurationError, match="Run the Evanesce that wrote it, or a newer one") as refused:
+    with pytest.raises(
+        ConfigurationError, match="Run the version of Evanesce that wrote it, or a newer one"
+    ) as refused:
         async with SqlRepository(partial(connect, path, SETTING), SETTING):
             pass
     assert refused.value.path == SETTING

@@ -74,7 +74,7 @@ async def test_a_full_disk_is_told_as_such_and_nothing_is_half_written(
     await driver.execute([Statement("PRAGMA max_page_count = 10")])
     with caplog.at_level(logging.WARNING), pytest.raises(PersistenceUnavailable):
         await driver.execute([Statement(ADD, ("small",)), Statement(ADD, ("secret" * 100_000,))])
-    assert [record.getMessage() for record in caplog.records] == ["the database refused to work: SQLITE_FULL"]
+    assert [record.getMessage() for record in caplog.records] == ["the database reported an error: SQLITE_FULL"]
     await driver.execute([Statement(ADD, ("after",))])
     assert await texts(driver) == ["after"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
@@ -21,9 +23,11 @@ from evanesce_plugins.sql.driver import Refused, Statement
 from evanesce_plugins.turso import driver as driver_module
 from evanesce_plugins.turso.driver import TursoDriver, connect
 from evanesce_plugins.turso.settings import Address
-from tests.e2e.people import until
+from tests.e2e.clients import until
 from tests.plugins.worldid.scripted import scripted_portal
 from tests.sqld import Sqld
+
+pytestmark = pytest.mark.slow
 
 TABLE = "plugins.turso"
 CREATE = "CREATE TABLE notes (text TEXT NOT NULL UNIQUE)"
@@ -164,6 +168,22 @@ async def test_a_lock_on_a_file_is_waited_for_and_one_that_stays_is_told_in_time
         await driver.execute([Statement(ADD, ("after",))])
 
 
+async def test_a_purge_that_takes_too_long_is_to_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    async def hangs(client: object) -> None:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(driver_module, "purge", hangs)
+    async with opened("file:evanesce.db", folder=tmp_path, seconds=0.2) as driver:
+        with pytest.raises(PersistenceUnavailable):
+            await driver.purge()
+    assert asked.is_set()
+
+
 @pytest.mark.parametrize("spoil", ["folder", "letter", "nowhere"])
 async def test_a_file_that_cannot_be_opened_is_the_configurations_error(tmp_path: Path, spoil: str) -> None:
     path = tmp_path / "evanesce.db"
@@ -264,7 +284,7 @@ async def test_a_host_that_nobody_knows_is_told_as_such() -> None:
     async with opened("http://nowhere.invalid", seconds=10) as driver:
         cause = await refusal(driver)
     assert isinstance(cause, ConfigurationError)
-    assert "nobody knows this host" in cause.problem
+    assert "the name of its host is unknown" in cause.problem
 
 
 @pytest.mark.parametrize("scheme", SOCKETS)

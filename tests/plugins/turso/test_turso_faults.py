@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
-from evanesce_plugins.turso.faults import HttpStatus, Kind, sort
+from evanesce_plugins.turso.faults import HttpStatus, Kind, classify
 
 KEY = ConnectionKey("db.example", 443, True, True, None, None, None)
 
@@ -76,10 +76,10 @@ CASES: list[tuple[BaseException, Kind, str | None]] = [
     (LibsqlError("full", "SQLITE_FULL"), Kind.HOPELESS, None),
     (LibsqlError("reads are blocked", "BLOCKED"), Kind.HOPELESS, None),
     # ours
-    (LibsqlError("syntax error", "SQL_PARSE_ERROR"), Kind.OURS, None),
-    (LibsqlError("no such table: Usr", "SQLITE_ERROR"), Kind.OURS, None),
-    (LibsqlError("no such table: Usr", "SQL_INPUT_ERROR"), Kind.OURS, None),
-    (OverflowError("Integer exceeds the range"), Kind.OURS, None),
+    (LibsqlError("syntax error", "SQL_PARSE_ERROR"), Kind.WRONG_STATEMENT, None),
+    (LibsqlError("no such table: Usr", "SQLITE_ERROR"), Kind.WRONG_STATEMENT, None),
+    (LibsqlError("no such table: Usr", "SQL_INPUT_ERROR"), Kind.WRONG_STATEMENT, None),
+    (OverflowError("Integer exceeds the range"), Kind.WRONG_STATEMENT, None),
 ]
 
 
@@ -87,9 +87,9 @@ CASES: list[tuple[BaseException, Kind, str | None]] = [
     ("error", "kind", "about"), CASES, ids=[f"{type(case[0]).__name__} {case[0]}" for case in CASES]
 )
 def test_an_error_is_sorted(error: BaseException, kind: Kind, about: str | None) -> None:
-    fault = sort(error)
+    fault = classify(error)
     assert (fault.kind, fault.about) == (kind, about)
-    told = fault.told("plugins.turso", "db.example")
+    told = fault.for_deployer("plugins.turso", "db.example")
     assert "db.example" in str(told)
     if about is None:
         assert isinstance(told, PersistenceUnavailable)
@@ -101,16 +101,17 @@ def test_an_error_is_sorted(error: BaseException, kind: Kind, about: str | None)
 
 def test_the_three_ways_in_which_a_token_is_wrong_are_told_apart() -> None:
     texts = {
-        str(sort(HttpStatus(401, text)).told("plugins.turso", "h")) for text in ("invalid", "expired", "none given")
+        str(classify(HttpStatus(401, text)).for_deployer("plugins.turso", "h"))
+        for text in ("invalid", "expired", "none given")
     }
-    texts.add(str(sort(HttpStatus(403)).told("plugins.turso", "h")))
+    texts.add(str(classify(HttpStatus(403)).for_deployer("plugins.turso", "h")))
     assert len(texts) == 4
     codes = {"AUTH_JWT_INVALID", "AUTH_JWT_EXPIRED", "AUTH_HEADER_NOT_FOUND"}
-    assert {str(sort(LibsqlError("", code)).told("plugins.turso", "h")) for code in codes} < texts
+    assert {str(classify(LibsqlError("", code)).for_deployer("plugins.turso", "h")) for code in codes} < texts
 
 
 def test_what_a_server_says_is_never_shown() -> None:
     for error in (HttpStatus(500, "s3cr3t"), HttpStatus(401, "s3cr3t"), HttpStatus(404, "s3cr3t")):
-        assert "s3cr3t" not in f"{error} {error!r} {sort(error).told('plugins.turso', 'h')}"
+        assert "s3cr3t" not in f"{error} {error!r} {classify(error).for_deployer('plugins.turso', 'h')}"
     for code in ("SQLITE_BUSY", "SQL_PARSE_ERROR", "AUTH_JWT_INVALID", "HRANA_PROTO_ERROR"):
-        assert "s3cr3t" not in str(sort(LibsqlError("s3cr3t", code)).told("plugins.turso", "h"))
+        assert "s3cr3t" not in str(classify(LibsqlError("s3cr3t", code)).for_deployer("plugins.turso", "h"))

@@ -34,7 +34,7 @@ def test_its_hooks_are_those_of_a_repository() -> None:
 
 URLS = [
     ("libsql://name-org.turso.io", "http", "https://name-org.turso.io", "name-org.turso.io"),
-    ("https://name-org.turso.io/", "http", "https://name-org.turso.io/", "name-org.turso.io"),
+    ("https://name-org.turso.io/", "http", "https://name-org.turso.io", "name-org.turso.io"),
     ("http://127.0.0.1:8080", "http", "http://127.0.0.1:8080", "127.0.0.1:8080"),
     ("http://proxy.example/db/one", "http", "http://proxy.example/db/one", "proxy.example"),
     ("wss://db.example", "ws", "wss://db.example", "db.example"),
@@ -69,7 +69,7 @@ def test_what_is_no_address_is_no_setting(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://h:0", "http://h:99999", "http://h:x", "http://[::1", "http://:80"])
 def test_an_address_that_leads_nowhere_is_told(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no address") as refused:
+    with pytest.raises(ConfigurationError, match="Write it as http://HOST") as refused:
         turso.evanesce_repository(a_setup("turso", TursoSettings(url=url), Path()))
     assert refused.value.path == SETTING
 

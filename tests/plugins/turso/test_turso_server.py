@@ -21,6 +21,8 @@ from tests.plugins.conftest import turso_repository
 from tests.plugins.rows import a_room, a_session, a_user
 from tests.sqld import Sqld
 
+pytestmark = pytest.mark.slow
+
 BATCH = 20
 SCHEMES = ["http", "ws"]
 

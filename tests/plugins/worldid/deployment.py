@@ -13,20 +13,24 @@ import trio
 
 from evanesce.errors import CommandError
 from evanesce.interfaces import SignIn
+from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.testing.memory_store import MemoryServer
 from evanesce.testing.server import NameAuthenticator, TestServer, memory_server
 from evanesce_plugins.worldid.authenticator import WorldIdAuthenticator
+from evanesce_plugins.worldid.proof import bound_signal
 from evanesce_plugins.worldid.rp_signature import Signer
 from evanesce_plugins.worldid.settings import WorldIdSettings
-from evanesce_plugins.worldid.simulator import results
+from evanesce_plugins.worldid.simulator import idkit
 from evanesce_plugins.worldid.simulator.control import ProveRequest, asked_of
-from evanesce_plugins.worldid.simulator.forms import Forms
+from evanesce_plugins.worldid.simulator.idkit import NumberFormats
 from evanesce_plugins.worldid.simulator.server import Simulator
 from evanesce_plugins.worldid.simulator.world import RelyingParty, World
 from tests.plugins.worldid.results import KEY, settings
 
 Fields = dict[str, Any]
+
+PORTAL_SECONDS = 15.0
+"""How long World's portal may take: the most that can be configured, for a loaded machine."""
 
 ADDRESS = "192.0.2.7"
 
@@ -60,7 +64,7 @@ class Deployment:
         self.settings = deployed
         self.accounts = MemoryRepository()
         self.memory = MemoryServer()
-        self._forms = Forms()
+        self._forms = NumberFormats()
 
     @asynccontextmanager
     async def server(self, *, challenge_seconds: int = 300) -> AsyncIterator[TestServer]:
@@ -74,16 +78,26 @@ class Deployment:
                 yield server
 
     def prove(self, person: str, purpose: str, challenge: Mapping[str, Any], *, legacy: bool = False) -> Fields:
-        """Give what IDKit returns to the page when `person` has approved in World App."""
+        """Return what IDKit returns to the page when `person` has approved in World App."""
         wanted = msgspec.convert({**challenge, "person": person, "purpose": purpose, "legacy": legacy}, ProveRequest)
         asked, world = asked_of(wanted), self.simulator.world
         if legacy:
-            return results.legacy_result(asked, world.prove_legacy(person, asked), self._forms)
-        return results.result(asked, world.prove(person, asked), self._forms)
+            return idkit.legacy_result(asked, world.prove_legacy(person, asked), self._forms)
+        return idkit.result(asked, world.prove(person, asked), self._forms)
+
+    def sign_up(
+        self, person: str, challenge: Mapping[str, Any], *, legacy: bool = False, session: bool = True
+    ) -> Fields:
+        """Return `result`, and `session` where there is to be one, when `person` has approved both in World App."""
+        if not session:
+            return {"result": self.prove(person, "sign_up", challenge, legacy=legacy)}
+        made = self.prove(person, "create_session", {**challenge, "rpContext": challenge["sessionContext"]})
+        bound = {**challenge, "signal": bound_signal(challenge["signal"], made["session_id"])}
+        return {"session": made, "result": self.prove(person, "sign_up", bound, legacy=legacy)}
 
 
 class Browser:
-    """A page in somebody's browser: asks for challenges, answers them; `token` is of who is signed in."""
+    """A page in a browser, which requests and answers challenges; `token` is that of the user who is signed in."""
 
     def __init__(self, deployment: Deployment, server: TestServer) -> None:
         self.deployment = deployment
@@ -99,41 +113,48 @@ class Browser:
             raise RefusedChallenge(reply)
         return {name: value for name, value in reply.items() if name not in ("type", "ref")}
 
-    async def answer(self, purpose: str, challenge: Mapping[str, Any], result: Fields, **fields: Any) -> SignIn:
+    async def answer(self, purpose: str, challenge: Mapping[str, Any], result: Any, **fields: Any) -> SignIn:
         """Send a credential, as `POST /api/v1/session` does. Raises `Refusal`."""
-        credential = {"provider": "worldid", "purpose": purpose, "challengeId": challenge["challengeId"]}
-        return await self.send(credential | {"result": result} | fields)
+        return await self.send(credential(purpose, challenge, result=result, **fields))
 
-    async def send(self, credential: Fields) -> SignIn:
+    async def send(self, given: Fields) -> SignIn:
         try:
-            answer = await self.server.gateway.sign_in(credential, bearer=self.token, address=ADDRESS)
+            answer = await self.server.gateway.sign_in(given, bearer=self.token, address=ADDRESS)
         except CommandError as error:
             raise Refusal(error) from None
         assert isinstance(answer.reply.token, str)
         self.token = answer.reply.token
         return answer
 
-    async def sign_up(self, person: str, **fields: Any) -> SignIn:
-        legacy = bool(fields.pop("legacy", False))
+    async def sign_up(self, person: str, *, legacy: bool = False, session: bool = True, **fields: Any) -> SignIn:
+        """Sign up, by a proof of World ID 3.0 if `legacy`, and with a new session unless there is to be none."""
         challenge = await self.challenge("sign_up")
-        result = self.deployment.prove(person, "sign_up", challenge, legacy=legacy)
-        return await self.answer("sign_up", challenge, result, **({"displayName": person} | fields))
+        made = self.deployment.sign_up(person, challenge, legacy=legacy, session=session)
+        return await self.send(credential("sign_up", challenge, **({"displayName": person} | made | fields)))
 
-    async def create_session(self, person: str) -> SignIn:
-        challenge = await self.challenge("create_session")
-        result = self.deployment.prove(person, "create_session", challenge)
-        return await self.answer("create_session", challenge, result)
-
-    async def sign_in(self, person: str, user_id: str) -> SignIn:
-        challenge = await self.challenge("sign_in", userId=user_id)
+    async def sign_in(self, person: str, code: str) -> SignIn:
+        challenge = await self.challenge("sign_in", accountCode=code)
         result = self.deployment.prove(person, "sign_in", challenge)
-        return await self.answer("sign_in", challenge, result, userId=user_id)
+        return await self.answer("sign_in", challenge, result, accountCode=code)
+
+    async def profile(self) -> Fields:
+        """Ask for one's own profile."""
+        connection = self.server.connect(bearer=self.token)
+        reply: Fields = await connection.ask("profile")
+        connection.leave()
+        assert reply["type"] == "profile", reply
+        return reply
 
     async def member(self, person: str) -> str:
-        """Sign up and make a session; gives the account code."""
-        user_id = (await self.sign_up(person)).reply.user_id
-        await self.create_session(person)
-        return user_id
+        """Sign up, and return the account code."""
+        await self.sign_up(person)
+        code: str = (await self.profile())["accountCode"]
+        return code
+
+
+def credential(purpose: str, challenge: Mapping[str, Any], **fields: Any) -> Fields:
+    """Return a credential that answers `challenge`."""
+    return {"provider": "worldid", "purpose": purpose, "challengeId": challenge["challengeId"], **fields}
 
 
 class RefusedChallenge(Exception):
@@ -141,6 +162,7 @@ class RefusedChallenge(Exception):
 
     def __init__(self, reply: Fields) -> None:
         super().__init__(reply["message"])
+        self.reply = reply
         self.code = reply["code"]
         self.field = reply.get("field")
 
@@ -152,7 +174,7 @@ async def deployed(**changes: Any) -> AsyncIterator[Deployment]:
     simulator = Simulator(World(seed=secrets.token_bytes(16), clock=clock))
     async with trio.open_nursery() as nursery:
         url = await nursery.start(simulator.serve)
-        configured = settings(**({"api_url": url, "timeout": 2.0} | changes))
+        configured = settings(**({"api_url": url, "timeout": PORTAL_SECONDS} | changes))
         signer = Signer(KEY).address
         simulator.world.register(RelyingParty(rp_id=configured.rp_id, app_id=configured.app_id, signer=signer))
         yield Deployment(simulator, clock, configured)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from evanesce_plugins.worldid import encoding
-from evanesce_plugins.worldid.proof import Asked, Result
+from evanesce_plugins.worldid.proof import Result, Wanted
 from evanesce_plugins.worldid.settings import WorldIdSettings
 
 KEY = "ab" * 32
@@ -15,7 +15,6 @@ NONCE = "0x008ae1aa597fa146ebd3aa2ceddf360668dea5e526567e92b0321816a4e895bd"
 SIGNAL = "0x" + "5a" * 32
 SESSION = "session_" + "0123456789abcdef" * 8
 NULLIFIER = "0x0abc"
-USER = "00000000-0000-4000-8000-000000000001"
 
 
 def settings(**changes: Any) -> WorldIdSettings:
@@ -23,16 +22,14 @@ def settings(**changes: Any) -> WorldIdSettings:
     return msgspec.convert(fields | {"signing_key": KEY} | changes, WorldIdSettings)
 
 
-def asked(purpose: str = "sign_up", **changes: Any) -> Asked:
-    fields: dict[str, Any] = {"purpose": purpose, "nonce": NONCE, "signal": SIGNAL}
-    if purpose != "sign_up":
-        fields["user_id"] = USER
-    if purpose == "sign_in":
+def wanted(kind: str = "uniqueness", **changes: Any) -> Wanted:
+    fields: dict[str, Any] = {"kind": kind, "nonce": NONCE, "signal": SIGNAL}
+    if kind == "session":
         fields["session_id"] = SESSION
-    return msgspec.convert(fields | changes, Asked)
+    return msgspec.convert(fields | changes, Wanted)
 
 
-def item(purpose: str = "sign_up", **changes: Any) -> dict[str, Any]:
+def item(kind: str = "uniqueness", **changes: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "identifier": "proof_of_human",
         "issuer_schema_id": 1,
@@ -40,7 +37,7 @@ def item(purpose: str = "sign_up", **changes: Any) -> dict[str, Any]:
         "expires_at_min": 1_788_302_888,
         "proof": ["0x1", "0x2", "0x3", "0x4", "0x5"],
     }
-    if purpose == "sign_up":
+    if kind == "uniqueness":
         fields["nullifier"] = NULLIFIER
     else:
         fields["session_nullifier"] = [NULLIFIER, "0x7"]
@@ -58,17 +55,17 @@ def legacy_item(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
-def fields(purpose: str = "sign_up", **changes: Any) -> dict[str, Any]:
-    """Give a result as it is on the wire."""
+def fields(kind: str = "uniqueness", **changes: Any) -> dict[str, Any]:
+    """Return a result as it is on the wire."""
     given: dict[str, Any] = {
         "protocol_version": "4.0",
         "nonce": NONCE,
         "environment": "production",
-        "responses": [item(purpose)],
+        "responses": [item(kind)],
     }
-    given |= {"action": "sign-up"} if purpose == "sign_up" else {"session_id": SESSION}
+    given |= {"action": "sign-up"} if kind == "uniqueness" else {"session_id": SESSION}
     return {name: value for name, value in (given | changes).items() if value is not None}
 
 
-def result(purpose: str = "sign_up", **changes: Any) -> Result:
-    return msgspec.convert(fields(purpose, **changes), Result)
+def result(kind: str = "uniqueness", **changes: Any) -> Result:
+    return msgspec.convert(fields(kind, **changes), Result)

@@ -19,7 +19,7 @@ STATIC = Path(page.__file__).with_name("static")
 
 
 def given(folder: Path, deployed: WorldIdSettings) -> Mapping[str, HttpRoute]:
-    """Give the routes, by method and path."""
+    """Return the routes, by method and path."""
     setup = Setup(
         name="worldid",
         settings=deployed,

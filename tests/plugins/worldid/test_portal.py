@@ -11,11 +11,11 @@ import pytest
 import trio
 
 from evanesce.errors import AuthFailed, AuthUnavailable
-from evanesce_plugins.worldid import health, words
+from evanesce_plugins.worldid import health
 from evanesce_plugins.worldid.health import Health
-from evanesce_plugins.worldid.portal import ANSWER_BYTES, Portal
+from evanesce_plugins.worldid.portal import ANSWER_BYTES, Portal, refusal
 from evanesce_plugins.worldid.proof import check
-from tests.plugins.worldid.results import NULLIFIER, SESSION, asked, fields, item, result, settings
+from tests.plugins.worldid.results import NULLIFIER, SESSION, fields, item, result, settings, wanted
 from tests.plugins.worldid.scripted import ScriptedPortal, scripted_portal
 
 RP = "rp_0123456789abcdef"
@@ -47,8 +47,8 @@ async def scripted() -> AsyncIterator[ScriptedPortal]:
         yield portal
 
 
-async def verify(scripted: ScriptedPortal, purpose: str = "sign_up", seconds: float = 5.0) -> None:
-    proof = check(result(purpose), asked(purpose), settings())
+async def verify(scripted: ScriptedPortal, kind: str = "uniqueness", seconds: float = 5.0) -> None:
+    proof = check(result(kind), wanted(kind), settings())
     with trio.fail_after(10):
         async with Portal(scripted.url, RP, seconds) as portal:
             await portal.verify(proof)
@@ -65,12 +65,10 @@ async def test_what_it_is_asked(scripted: ScriptedPortal) -> None:
     assert "authorization" not in request.headers
 
 
-@pytest.mark.parametrize(
-    ("purpose", "answer"), [("sign_up", UNIQUE), ("create_session", SESSIONS), ("sign_in", SESSIONS)]
-)
-async def test_a_success(purpose: str, answer: dict[str, Any], scripted: ScriptedPortal) -> None:
+@pytest.mark.parametrize(("kind", "answer"), [("uniqueness", UNIQUE), ("new_session", SESSIONS), ("session", SESSIONS)])
+async def test_a_success(kind: str, answer: dict[str, Any], scripted: ScriptedPortal) -> None:
     scripted.say(answer)
-    await verify(scripted, purpose)
+    await verify(scripted, kind)
     assert len(scripted.asked) == 1
 
 
@@ -108,7 +106,7 @@ async def test_a_success_that_is_none(answer: dict[str, Any], scripted: Scripted
 async def test_a_success_for_another_session(session_id: str | None, scripted: ScriptedPortal) -> None:
     scripted.say({name: value for name, value in (SESSIONS | {"session_id": session_id}).items() if value})
     with pytest.raises(AuthFailed):
-        await verify(scripted, "sign_in")
+        await verify(scripted, "session")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +140,7 @@ async def test_a_refusal_says_why_in_words(
     scripted.say(body, status)
     with pytest.raises(AuthFailed) as refused:
         await verify(scripted)
-    assert refused.value.message == words.refusal(code)
+    assert refused.value.message == refusal(code)
     assert refused.value.message.endswith(f"({code}).")
 
 
@@ -226,9 +224,11 @@ def healthy(production: str | None = "registered", staging: str | None = None) -
     return {"production_status": production, "staging_status": staging}
 
 
-async def say_how(scripted: ScriptedPortal, clock: Callable[[], float] = lambda: NOW, **changes: Any) -> str:
-    deployed = settings(api_url=scripted.url, timeout=0.5, **changes)
-    async with Portal(scripted.url, RP, 0.5) as portal:
+async def say_how(
+    scripted: ScriptedPortal, clock: Callable[[], float] = lambda: NOW, *, seconds: float = 15.0, **changes: Any
+) -> str:
+    deployed = settings(api_url=scripted.url, timeout=seconds, **changes)
+    async with Portal(scripted.url, RP, seconds) as portal:
         return await Health(deployed, ADDRESS, portal, clock).check()
 
 
@@ -280,7 +280,7 @@ async def test_a_portal_that_says_no_time_or_nonsense(scripted: ScriptedPortal) 
 async def test_a_frozen_portal_is_told_as_such(scripted: ScriptedPortal) -> None:
     scripted.answer = None
     with pytest.raises(AuthUnavailable, match=r"gave no answer within 0\.5 s"):
-        await say_how(scripted)
+        await say_how(scripted, seconds=0.5)
 
 
 async def test_a_good_answer_serves_for_a_while(scripted: ScriptedPortal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,54 +14,54 @@ from tests.plugins.worldid.results import (
     NONCE,
     NULLIFIER,
     SESSION,
-    asked,
     fields,
     item,
     legacy_item,
     result,
     settings,
+    wanted,
 )
 
 STORED = f"{int(NULLIFIER, 16):064x}"
 
 
-@pytest.mark.parametrize("purpose", ["sign_up", "create_session", "sign_in"])
-def test_a_good_proof_is_passed_on_unchanged(purpose: str) -> None:
-    proof = check(result(purpose), asked(purpose), settings())
-    assert proof.request == fields(purpose)
+@pytest.mark.parametrize("kind", ["uniqueness", "new_session", "session"])
+def test_a_good_proof_is_passed_on_unchanged(kind: str) -> None:
+    proof = check(result(kind), wanted(kind), settings())
+    assert proof.request == fields(kind)
     assert proof.nullifier == STORED
-    assert proof.session_id == (None if purpose == "sign_up" else SESSION)
+    assert proof.session_id == (None if kind == "uniqueness" else SESSION)
     assert not proof.legacy
 
 
 def test_what_the_portal_does_not_need_stays_here() -> None:
     given = result(action_description="x", user_presence_completed=True, proof_type="uniqueness", unknown=[1])
-    assert check(given, asked(), settings()).request == fields()
+    assert check(given, wanted(), settings()).request == fields()
 
 
 def test_an_items_further_fields_and_the_integrity_bundle_go_along() -> None:
     bundle = {"version": 1, "signature_format": "apple_app_attest", "timestamp": 5, "signature": "00", "jwt": "x.y.z"}
     given = fields(responses=[item(credential_genesis_issued_at_min=5)], integrity_bundle=bundle)
-    assert check(msgspec.convert(given, Result), asked(), settings()).request == given
+    assert check(msgspec.convert(given, Result), wanted(), settings()).request == given
 
 
 @pytest.mark.parametrize("text", ["0xabc", "0xABC", "0x0abc", "0x" + "0" * 61 + "aBc"])
 def test_a_nullifier_is_one_number_in_whatever_form(text: str) -> None:
-    assert check(result(responses=[item(nullifier=text)]), asked(), settings()).nullifier == STORED
+    assert check(result(responses=[item(nullifier=text)]), wanted(), settings()).nullifier == STORED
 
 
 @pytest.mark.parametrize("text", ["0x0", "0x" + "0" * 64, hex(encoding.FIELD), "0x" + "f" * 64, "abc", "0x", " 0xabc"])
 def test_a_nullifier_that_nobody_can_have(text: str) -> None:
-    with pytest.raises(AuthFailed, match="no nullifier"):
-        check(result(responses=[item(nullifier=text)]), asked(), settings())
-    given = result("sign_in", responses=[item("sign_in", session_nullifier=[text, "0x7"])])
-    with pytest.raises(AuthFailed, match="no nullifier"):
-        check(given, asked("sign_in"), settings())
+    with pytest.raises(AuthFailed, match="nullifier of this proof is invalid"):
+        check(result(responses=[item(nullifier=text)]), wanted(), settings())
+    given = result("session", responses=[item("session", session_nullifier=[text, "0x7"])])
+    with pytest.raises(AuthFailed, match="nullifier of this proof is invalid"):
+        check(given, wanted("session"), settings())
 
 
 def test_a_nonce_is_compared_as_a_number() -> None:
     for text in (NONCE.upper().replace("0X", "0x"), "0x" + NONCE[4:]):
-        assert check(result(nonce=text), asked(), settings()).nullifier == STORED
+        assert check(result(nonce=text), wanted(), settings()).nullifier == STORED
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_a_nonce_is_compared_as_a_number() -> None:
 )
 def test_a_proof_of_something_else(changes: dict[str, Any]) -> None:
     with pytest.raises(AuthFailed):
-        check(result(**changes), asked(), settings())
+        check(result(**changes), wanted(), settings())
 
 
-@pytest.mark.parametrize("purpose", ["create_session", "sign_in"])
+@pytest.mark.parametrize("kind", ["new_session", "session"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -100,17 +100,17 @@ def test_a_proof_of_something_else(changes: dict[str, Any]) -> None:
         {"protocol_version": "3.0", "responses": [legacy_item()]},
     ],
 )
-def test_a_session_is_not_proved_by_something_else(purpose: str, changes: dict[str, Any]) -> None:
+def test_a_session_is_not_proved_by_something_else(kind: str, changes: dict[str, Any]) -> None:
     with pytest.raises(AuthFailed):
-        check(result(purpose, **changes), asked(purpose), settings(legacy_proofs=True))
+        check(result(kind, **changes), wanted(kind), settings(legacy_proofs=True))
 
 
 def test_another_session_than_the_accounts() -> None:
     other = SESSION[:-1] + "0"
     assert other != SESSION
     with pytest.raises(AuthFailed, match="another account"):
-        check(result("sign_in", session_id=other), asked("sign_in"), settings())
-    assert check(result("create_session", session_id=other), asked("create_session"), settings()).session_id == other
+        check(result("session", session_id=other), wanted("session"), settings())
+    assert check(result("new_session", session_id=other), wanted("new_session"), settings()).session_id == other
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_another_session_than_the_accounts() -> None:
         item(nullifier=None),
         item(nullifier=5),
         item(session_nullifier=["0x1", "0x2"]),
-        item("sign_in"),
+        item("session"),
         item(proof=["0x1"] * 4),
         item(proof=["0x1"] * 6),
         item(proof=["1" * 79, *["0x1"] * 4]),
@@ -133,14 +133,14 @@ def test_another_session_than_the_accounts() -> None:
 )
 def test_an_item_of_another_shape(changed: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
-        check(result(responses=[changed]), asked(), settings())
+        check(result(responses=[changed]), wanted(), settings())
     assert (refused.value.field or "").startswith("credential.result.responses")
     assert NULLIFIER not in refused.value.message
 
 
 def test_a_uniqueness_proof_in_a_sessions_place() -> None:
     with pytest.raises(BadRequest, match="session_nullifier"):
-        check(result("sign_in", responses=[item()]), asked("sign_in"), settings())
+        check(result("session", responses=[item()]), wanted("session"), settings())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_result_of_another_shape(changes: dict[str, Any]) -> None:
 
 def test_a_proof_that_is_too_large() -> None:
     with pytest.raises(BadRequest, match=str(REQUEST_BYTES)):
-        check(result(responses=[item(more="x" * REQUEST_BYTES)]), asked(), settings())
+        check(result(responses=[item(more="x" * REQUEST_BYTES)]), wanted(), settings())
 
 
 # World ID 3.0
@@ -174,7 +174,7 @@ def legacy_result(**changes: Any) -> Result:
 
 
 def test_a_legacy_proof_where_it_is_taken() -> None:
-    proof = check(legacy_result(), asked(), settings(legacy_proofs=True))
+    proof = check(legacy_result(), wanted(), settings(legacy_proofs=True))
     assert (proof.legacy, proof.nullifier) == (True, STORED)
 
 
@@ -190,10 +190,10 @@ def test_a_legacy_proof_where_it_is_taken() -> None:
 )
 def test_a_legacy_proof_of_something_else(changes: dict[str, Any]) -> None:
     with pytest.raises(AuthFailed):
-        check(legacy_result(**changes), asked(), settings(legacy_proofs=True))
+        check(legacy_result(**changes), wanted(), settings(legacy_proofs=True))
 
 
 def test_a_legacy_proof_of_another_shape() -> None:
     for changes in ({"proof": "0x" + "1" * 2049}, {"merkle_root": "0x" + "1" * 65}, {"nullifier": None}):
         with pytest.raises(BadRequest):
-            check(legacy_result(**changes), asked(), settings(legacy_proofs=True))
+            check(legacy_result(**changes), wanted(), settings(legacy_proofs=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import time
 
 import pytest
 import segno
@@ -22,7 +24,7 @@ def posted(body: bytes) -> HttpRequest:
 
 
 def modules(path: str) -> set[tuple[int, int]]:
-    """Give the dark modules that a path draws: relative moves, and strokes of one module's height."""
+    """Return the dark modules that a path draws: relative moves, and strokes of one module's height."""
     dark: set[tuple[int, int]] = set()
     x = y = 0.0
     for command, first, second in re.findall(r"([Mmh])(-?[\d.]+)(?: (-?[\d.]+))?", path):
@@ -35,13 +37,13 @@ def modules(path: str) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", LINK, "https://chat.example/#account=00000000-0000-4000-8000-000000000000", "é" * 512]
+    "text", ["x", LINK, "https://chat.example/#account=00000000-0000-4000-8000-000000000000", "é" * 256]
 )
 async def test_the_modules_are_those_of_the_code(text: str) -> None:
     answer = await qr.QrCodes().draw(posted(text.encode()))
     assert answer.content_type == "image/svg+xml"
     drawing = answer.body.decode()
-    code = segno.make(text, micro=False)
+    code = segno.make(text, micro=False, mask=qr.MASK)
     side = code.symbol_size(border=4)[0]
     assert f'viewBox="0 0 {side} {side}"' in drawing
     ground, dark = re.findall(r' d="([^"]+)"', drawing)
@@ -51,7 +53,7 @@ async def test_the_modules_are_those_of_the_code(text: str) -> None:
     assert not re.search(r"style|class|script|<text", drawing), "the page's policy lets nothing inline be"
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"x" * 1025, "é".encode() * 513])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"x" * 513, "é".encode() * 257])
 async def test_what_is_no_text_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
         await qr.QrCodes().draw(posted(body))
@@ -89,3 +91,24 @@ async def test_one_at_a_time_and_not_too_many_wait(monkeypatch: pytest.MonkeyPat
     assert most == 1
     assert sorted(map(int, drawn)) == list(range(1 + qr.WAITING))
     assert (await codes.draw(posted(b"again"))).body == b"again"
+
+
+async def test_drawing_rests_and_gives_the_interpreter_back_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.getswitchinterval()
+    intervals: list[float] = []
+    times: list[float] = []
+
+    def slowly(text: str) -> bytes:
+        intervals.append(sys.getswitchinterval())
+        times.append(time.monotonic())
+        time.sleep(0.05)
+        return b""
+
+    monkeypatch.setattr(qr, "svg", slowly)
+    codes = qr.QrCodes()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(codes.draw, posted(b"x"))
+    assert all(interval <= qr.SWITCH_SECONDS * 1.01 for interval in intervals)
+    assert sys.getswitchinterval() == before
+    assert times[2] - times[0] >= 2 * 0.05 * (1 + qr.RESTS) - 0.01

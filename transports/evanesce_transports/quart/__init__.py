@@ -1,26 +1,34 @@
-"""The transport `quart`: WebSocket and HTTP on one port, on Quart-Trio, Hypercorn and wsproto.
+"""The transport `quart`: WebSocket and HTTP on one port, with Quart-Trio, Hypercorn and wsproto.
 
-General layout, in the order of a client's way: `transport` listens; `request` reads the first request, strictly.
-An upgrade goes to `upgrade` (handshake, ASGI), which makes a `websocket` connection of it; any other request goes
-through `exchange` to Hypercorn. Both end in the Quart-Trio application: `app`, with the routes of `api` and `pages`.
+`transport` reads the first request of each client and passes it by `asgi` to the Quart-Trio application: `app`, with
+the routes of `api` and `pages`, and `responses` for all of them. For a WebSocket the application only accepts or
+rejects; then it is a `connection`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evanesce.hookspecs import hookimpl
+from evanesce.interfaces import Finding, Setup, Transport
 from evanesce.interfaces import Settings as Model
-from evanesce.interfaces import Setup, Transport
-from evanesce_transports.quart.settings import Settings
-from evanesce_transports.quart.transport import QuartTransport
+from evanesce_transports.quart.transport import QuartTransport, Settings
+from evanesce_transports.settings import find_problems
 
 
 @hookimpl
 def evanesce_settings() -> Model:
-    """Give the model of `[plugins.quart]`."""
+    """Return the model of `[plugins.quart]`."""
     return Settings
 
 
 @hookimpl
 def evanesce_transport(setup: Setup) -> Transport:
-    """Give the transport."""
+    """Return the transport."""
     return QuartTransport(setup)
+
+
+@hookimpl
+def evanesce_findings(setup: Setup) -> Sequence[Finding]:
+    """Check the certificate and the public URL."""
+    return find_problems(setup, setup.settings, serves_pages=True)

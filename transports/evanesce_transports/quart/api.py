@@ -1,4 +1,4 @@
-"""The protocol's operations over HTTP, for what a page needs before it has a connection."""
+"""The protocol's commands over HTTP, which a page needs before it has a connection."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from evanesce.protocol import codec
 from evanesce.protocol.commands import Challenge, Command
 from evanesce.protocol.events import Reply
 from evanesce_transports.admission import bearer
-from evanesce_transports.quart.replies import json_reply
-from evanesce_transports.quart.scope import CLIENT
-
-PREFIX = "/api/v1"
+from evanesce_transports.client import Client
+from evanesce_transports.quart.asgi import CLIENT
+from evanesce_transports.quart.responses import API_PREFIX, json_reply
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def api_blueprint(gateway: Gateway) -> Blueprint:
-    """Give the routes of the protocol's HTTP table."""
-    blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
+    """Return the routes of the API."""
+    blueprint = Blueprint("api", __name__, url_prefix=API_PREFIX)
 
     async def execute(command: Command) -> Reply:
-        return await gateway.execute(command, bearer=_bearer(), address=_address())
+        return await gateway.execute(command, bearer=_bearer(), address=_client().address, local=_client().local)
 
     async def answer(command: Command, status: int = 200) -> Response:
         return json_reply(codec.bare(await execute(command)), status)
@@ -43,9 +42,12 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
     @blueprint.post("/session")
     async def sign_in() -> Response:
         try:
-            signed_in = await gateway.sign_in(await _credential(), bearer=_bearer(), address=_address())
+            client = _client()
+            signed_in = await gateway.sign_in(
+                await _credential(), bearer=_bearer(), address=client.address, local=client.local
+            )
         except CommandError as error:
-            # Here the body is the credential itself.
+            # The body is the credential itself.
             error.field = error.field and error.field.removeprefix("credential.")
             raise
         welcome = codec.bare(signed_in.reply)
@@ -92,28 +94,28 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
 
 def _command(kind: str, fields: Mapping[str, Any] | None = None) -> Command:
-    """Make a command by the same checks as on a connection. Raises `CommandError`."""
+    """Return a command, with the same checks as on a connection. Raises `CommandError`."""
     return codec.decode(msgspec.json.encode({**(fields or {}), "type": kind}).decode())
 
 
 async def _credential() -> Mapping[str, Any]:
-    """Read the body as a credential, by the checks of a challenge, which has the same shape: {`provider`, …}.
+    """Return the body as a credential, with the checks of a challenge, which has the same form: {`provider`, …}.
 
-    Within a `hello` it would nest one level deeper than the body does.
+    In a `hello` the credential would be nested one level deeper than the body.
     """
     command = _command("challenge", await _body())
     if not isinstance(command, Challenge):
-        raise AssertionError("a challenge was read as something else")
+        raise AssertionError("a challenge was decoded as another command")
     return {"provider": command.provider, **command.request}
 
 
 async def _body() -> dict[str, msgspec.Raw]:
-    """Read the body, one JSON object, without the names that are the protocol's own."""
+    """Return the fields of the body, a JSON object, without those that the protocol defines for every command."""
     body: bytes = await request.body
     try:
         fields = _fields.decode(body.decode())
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        raise CommandError(ErrorCode.BAD_FRAME, "The body is one JSON object.") from None
+        raise CommandError(ErrorCode.BAD_FRAME, "The body has to be one JSON object.") from None
     fields.pop("type", None)
     fields.pop("ref", None)
     return fields
@@ -123,6 +125,6 @@ def _bearer() -> str | None:
     return bearer(request.headers.get("Authorization"))
 
 
-def _address() -> str:
-    address: str = request.scope["state"][CLIENT].address
-    return address
+def _client() -> Client:
+    client: Client = request.scope["state"][CLIENT]
+    return client

@@ -1,4 +1,4 @@
-"""The Quart-Trio application: the WebSocket route, probes, plugins' routes, and what every response has in common."""
+"""The Quart-Trio application: the WebSocket route, probes, routes of plugins, errors, and headers of all responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Mapping
 
-from quart import Response, request, websocket
+from quart import Response, has_websocket_context, request, websocket
 from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -14,11 +14,16 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.admission import PATH, admit, bearer
-from evanesce_transports.quart.api import PREFIX, api_blueprint
-from evanesce_transports.quart.headers import complete
+from evanesce_transports.quart.api import api_blueprint
+from evanesce_transports.quart.asgi import CLIENT
 from evanesce_transports.quart.pages import Page, pages_blueprint
-from evanesce_transports.quart.replies import error_of, error_reply, json_reply
-from evanesce_transports.quart.scope import CLIENT
+from evanesce_transports.quart.responses import (
+    API_PREFIX,
+    accept_for_error,
+    add_common_headers,
+    error_reply,
+    json_reply,
+)
 from evanesce_transports.request import Refused
 
 log = logging.getLogger(__name__)
@@ -30,35 +35,31 @@ _PREFLIGHT = {
 }
 
 
-def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool) -> QuartTrio:
-    """Make the application that serves `gateway`."""
+def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, home: str = "/") -> QuartTrio:
+    """Return the application that serves `gateway`. `home` is the path of the start page."""
     app = QuartTrio(__name__, static_folder=None)
-    app.debug = False  # whatever the environment says: a debugging Quart shows its tracebacks
-    app.url_map.merge_slashes = False  # a redirect would repeat the Host that a client made up
+    app.debug = False  # also where the environment sets it: Quart shows tracebacks in debug mode
+    app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
     app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
-    _add_talk(app, gateway)
+    _add_websocket(app, gateway)
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
         view = functools.partial(_plugin_view, gateway, route)
         app.add_url_rule(route.path, f"plugin {route.method} {route.path}", view, methods=[route.method])
-    _add_errors(app)
+    _add_errors(app, home)
     _add_headers(app, gateway)
     return app
 
 
-def _add_talk(app: QuartTrio, gateway: Gateway) -> None:
+def _add_websocket(app: QuartTrio, gateway: Gateway) -> None:
     @app.websocket(PATH)
-    async def talk() -> Response | None:
-        """Let a client in; the transport gives it to the server when this has returned."""
-        try:
-            subprotocol = admit(
-                gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
-            )
-        except Refused as refused:
-            return error_reply(refused.error, refused.status)
+    async def accept() -> None:
+        """Accept or refuse a client. The transport passes the connection to the server when this has returned."""
+        subprotocol = admit(
+            gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
+        )
         await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
-        return None
 
 
 def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> None:
@@ -76,7 +77,7 @@ def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> No
     @app.get("/metrics")
     async def metrics() -> Response:
         if not (metrics_public or request.scope["state"][CLIENT].local):
-            return error_of(ErrorCode.FORBIDDEN, "Metrics are for this machine alone.")
+            raise CommandError(ErrorCode.FORBIDDEN, "Metrics are available only on the server's own machine.")
         return Response(gateway.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -95,41 +96,51 @@ async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)
 
 
-def _add_errors(app: QuartTrio) -> None:
+def _add_errors(app: QuartTrio, home: str) -> None:
+    def reply(error: CommandError, status: int | None = None) -> Response:
+        current = websocket if has_websocket_context() else request
+        accept = accept_for_error(current.path, current.headers.getlist("Accept"))
+        return error_reply(error, status or error.code.http_status, accept, home=home)
+
     @app.errorhandler(CommandError)
-    async def refused(error: CommandError) -> Response:
-        return error_reply(error)
+    async def failed_command(error: CommandError) -> Response:
+        return reply(error)
+
+    @app.errorhandler(Refused)
+    async def refused(error: Refused) -> Response:
+        return reply(error.error, error.status)
 
     @app.errorhandler(HTTPException)
     async def not_served(error: HTTPException) -> Response:
         status = error.code or 500
         if status == 404:
-            return error_of(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address.", status)
+            return reply(CommandError(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address."), status)
         if isinstance(error, MethodNotAllowed):
-            reply = error_of(ErrorCode.UNKNOWN_TYPE, "This method is not for this address.", status)
-            reply.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return reply
-        return error_of(ErrorCode.BAD_FRAME if status < 500 else ErrorCode.INTERNAL, f"{error.name}.", status)
+            answer = reply(CommandError(ErrorCode.UNKNOWN_TYPE, "This address does not support this method."), status)
+            answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            return answer
+        code = ErrorCode.BAD_FRAME if status < 500 else ErrorCode.INTERNAL
+        return reply(CommandError(code, f"{error.name}."), status)
 
     @app.errorhandler(Exception)
     async def failed(error: Exception) -> Response:
         log.error("a request failed", exc_info=error)
-        return error_of(ErrorCode.INTERNAL, "Something went wrong here. Try again in a moment.")
+        return reply(CommandError(ErrorCode.INTERNAL, "Something went wrong here. Try again in a moment."))
 
 
 def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
     @app.before_request
     async def preflight() -> Response | None:
-        """Answer what a browser asks before a request to another origin (the Fetch standard, CORS protocol)."""
-        if request.method != "OPTIONS" or not request.path.startswith(f"{PREFIX}/"):
+        """Answer the preflight request of a browser (the Fetch standard, CORS protocol)."""
+        if request.method != "OPTIONS" or not request.path.startswith(f"{API_PREFIX}/"):
             return None
         admitted = gateway.admits_origin(request.headers.get("Origin", ""))
         return Response(b"", status=204, headers=_PREFLIGHT if admitted else None)
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        complete(response.headers, request.path, request.headers.get("Origin"), gateway)
-        if response.status_code == 204:  # nothing is in it, of which there would be a type or a length
+        add_common_headers(response.headers, request.path, request.headers.get("Origin"), gateway)
+        if response.status_code == 204:  # no content, so neither a type nor a length
             response.headers.remove("Content-Type")
             response.headers.remove("Content-Length")
         return response
@@ -137,5 +148,5 @@ def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
     @app.after_websocket
     async def finish_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
         if response is not None:
-            complete(response.headers, websocket.path, websocket.headers.get("Origin"), gateway)
+            add_common_headers(response.headers, websocket.path, websocket.headers.get("Origin"), gateway)
         return response

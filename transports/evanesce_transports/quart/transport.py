@@ -1,4 +1,4 @@
-"""The transport: reads each client's request, and gives it to the guarded WebSocket connection or to Hypercorn."""
+"""The transport: reads the request of each client, and passes it to a WebSocket connection or to the application."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ from collections.abc import Sequence
 import trio
 from quart_trio import QuartTrio
 
+from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
-from evanesce.outbox import Outbox
-from evanesce_transports.addresses import Client
-from evanesce_transports.admission import bearer_of
-from evanesce_transports.framing import WEBSOCKET
-from evanesce_transports.guarded import converse
-from evanesce_transports.handshake import asks_for_websocket
-from evanesce_transports.listening import Arrival, Listener
+from evanesce_transports.admission import PATH, asks_for_websocket, bearer_of, upgrade_required
+from evanesce_transports.client import Client, ClientStream
+from evanesce_transports.listener import Listener
 from evanesce_transports.quart.app import build
-from evanesce_transports.quart.body import read_body
-from evanesce_transports.quart.exchange import exchange
+from evanesce_transports.quart.asgi import Accepted, request_http, request_websocket
+from evanesce_transports.quart.connection import WsprotoConnection
 from evanesce_transports.quart.pages import load_pages
-from evanesce_transports.quart.refusals import refusal
-from evanesce_transports.quart.scope import CLIENT
-from evanesce_transports.quart.settings import Settings
-from evanesce_transports.quart.upgrade import ask
-from evanesce_transports.quart.websocket import WsprotoConnection
-from evanesce_transports.request import Incoming, Refused, read_head
+from evanesce_transports.quart.responses import refusal_response
+from evanesce_transports.request import Refused, Request, read_body, read_head
+from evanesce_transports.response import encode_server_options
+from evanesce_transports.settings import ListenSettings
+from evanesce_transports.websocket import WEBSOCKET, serve_connection
+
+QUEUE_SECONDS = 5.0
+"""How long a request that was read waits for a slot."""
 
 REQUEST_SECONDS = 20.0
-"""How long the application may take with an HTTP request that was read."""
+"""How long the application may take for an HTTP request that was read."""
+
+METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
+"""The methods in the response to `OPTIONS *`."""
+
+
+class Settings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[plugins.quart]`: the transport with WebSocket, HTTP and the page."""
+
+    bind: str = "127.0.0.1:8000"
+    metrics_public: bool = False
+    """Whether clients on other machines may read `/metrics`. Each request is checked as with `guest.allow_public`."""
 
 
 class QuartTransport:
@@ -38,60 +48,100 @@ class QuartTransport:
     def __init__(self, setup: Setup) -> None:
         self._settings = setup.settings if isinstance(setup.settings, Settings) else Settings()
         self._listener = Listener(setup, self._settings)
-        self._pages = load_pages()
+        self._pages = load_pages(self._listener.public_path.text)
         self._frame_bytes = setup.frame_bytes
         self._outbox_bytes = setup.outbox_bytes
 
     @property
     def binds(self) -> Sequence[str]:
-        """Where it is going to listen."""
+        """The addresses to listen on."""
         return self._listener.binds
+
+    @property
+    def reserved_paths(self) -> Sequence[str]:
+        """The paths that no route of a plugin may have. One that ends in `*` stands for all with this beginning."""
+        return ("/", "/api/*", PATH, "/r/*", "/static/*", "/healthz", "/readyz", "/metrics")
 
     async def serve(
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Listen, and serve every client, until cancelled."""
-        application = build(gateway, self._pages, metrics_public=self._settings.metrics_public)
+        home = self._listener.public_path.home
+        application = build(gateway, self._pages, metrics_public=self._settings.metrics_public, home=home)
+        handler = ClientHandler(
+            self._listener, gateway, application, frame_bytes=self._frame_bytes, outbox_bytes=self._outbox_bytes
+        )
+        await self._listener.run(gateway, "http", handler.serve, task_status)
 
-        serve = functools.partial(self._serve_client, application, gateway)
-        await self._listener.run(gateway, "http", serve, task_status)
 
-    async def _serve_client(self, application: QuartTrio, gateway: Gateway, arrival: Arrival) -> bytes:
-        """Serve the first request; give the response that is still to be sent."""
+class ClientHandler:
+    """Serves the clients that `listener` accepts, by `gateway` and the ASGI application."""
+
+    def __init__(
+        self, listener: Listener, gateway: Gateway, application: QuartTrio, *, frame_bytes: int, outbox_bytes: int
+    ) -> None:
+        self._listener = listener
+        self._gateway = gateway
+        self._application = application
+        self._frame_bytes = frame_bytes
+        self._outbox_bytes = outbox_bytes
+
+    async def serve(self, client_stream: ClientStream) -> bytes:
+        """Serve the first request of a client to its end, and return the response that is still to be sent."""
         head = bytearray()
         try:
-            request = await read_head(arrival.stream, head)
+            request = await read_head(
+                client_stream.stream,
+                head,
+                client_stream.share.reserve,
+                deadline=self._listener.deadline(client_stream),
+            )
             if request is None:
                 return b""
-            client = self._listener.client_of(arrival, request)
+            client = self._listener.admit(self._gateway, client_stream, request)
+            if request.path == b"*":
+                return encode_server_options(METHODS)
             if not asks_for_websocket(request):
-                body = await read_body(request, arrival.stream, self._frame_bytes)
-                return await self._exchange(request, body, arrival.socket, application, client)
-            outcome = await ask(application, request, client)
+                return await self._serve_http(client_stream, request, client)
+            outcome = await self._listener.slots.run(
+                functools.partial(request_websocket, self._application, request, client),
+                deadline=self._listener.deadline(client_stream),
+            )
         except Refused as refused:
-            return refusal(refused, bytes(head), gateway)
-        if isinstance(outcome, bytes):
-            return outcome
+            return refusal_response(refused, bytes(head), self._gateway, self._listener.public_path)
+        finally:
+            client_stream.share.release()
+        if not isinstance(outcome, Accepted):
+            return outcome or b""
         token = bearer_of(request)
-        del request, head  # not kept for as long as the conversation lasts
+        del request, head  # otherwise kept for the whole life of the connection
+        # Not in a method of its own: another coroutine would take memory for the whole life of the connection.
         async with trio.open_nursery() as nursery:
-            outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
-            outbox.write_raw(outcome.answer)
+            outbox = Outbox(
+                nursery, client_stream.socket, WEBSOCKET, limit=self._outbox_bytes, stream=client_stream.tls
+            )
+            outbox.write_raw(outcome.response)
             connection = WsprotoConnection(
-                arrival,
+                client_stream,
                 outbox,
                 outcome.protocol,
-                address=client.address,
+                client=client,
                 message_bytes=self._frame_bytes,
                 rest=outcome.rest,
             )
-            await converse(gateway, connection, token)
+            await serve_connection(self._gateway, connection, token)
             nursery.cancel_scope.cancel()
         return b""
 
-    async def _exchange(
-        self, request: Incoming, body: bytes, socket: trio.socket.SocketType, application: QuartTrio, client: Client
-    ) -> bytes:
+    async def _serve_http(self, client_stream: ClientStream, request: Request, client: Client) -> bytes:
+        if request.path == PATH.encode():
+            raise upgrade_required(request)
+        body = await read_body(request, client_stream.stream, self._frame_bytes, client_stream.share.reserve)
+        work = functools.partial(request_http, self._application, request, body, client_stream.socket, client)
         with trio.move_on_after(REQUEST_SECONDS):
-            return await exchange(application, request, body, socket, {CLIENT: client})
-        raise Refused(503, CommandError(ErrorCode.INTERNAL, "This took too long."))
+            response = await self._listener.slots.run(work, deadline=trio.current_time() + QUEUE_SECONDS)
+            if response is None:
+                busy = CommandError(ErrorCode.INTERNAL, "Too many requests are waiting.", retry_after=QUEUE_SECONDS)
+                raise Refused(503, busy)
+            return response
+        raise Refused(503, CommandError(ErrorCode.INTERNAL, "The request took too long."))

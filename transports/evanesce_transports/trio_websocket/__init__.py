@@ -1,26 +1,33 @@
-"""The transport `trio_websocket`: WebSocket alone, on a port of its own, on the library trio-websocket.
+"""The transport `trio_websocket`: only WebSocket, on a port of its own, with the library trio-websocket.
 
-General layout, in the order of a client's way: `transport` reads the request, strictly, and lets the client in; `wire`
-is what the library takes for the client's stream, where everything passes that comes or goes, measured by `sizes`; the
-`connection` is what the server is given.
+`transport` reads the request of each client and accepts the client. `connection` is the connection that the server
+gets, and the stream below the library, which measures what the client sends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evanesce.hookspecs import hookimpl
+from evanesce.interfaces import Finding, Setup, Transport
 from evanesce.interfaces import Settings as Model
-from evanesce.interfaces import Setup, Transport
-from evanesce_transports.trio_websocket.settings import Settings
-from evanesce_transports.trio_websocket.transport import TrioWebSocketTransport
+from evanesce_transports.settings import find_problems
+from evanesce_transports.trio_websocket.transport import Settings, TrioWebSocketTransport
 
 
 @hookimpl
 def evanesce_settings() -> Model:
-    """Give the model of `[plugins.trio_websocket]`."""
+    """Return the model of `[plugins.trio_websocket]`."""
     return Settings
 
 
 @hookimpl
 def evanesce_transport(setup: Setup) -> Transport:
-    """Give the transport."""
+    """Return the transport."""
     return TrioWebSocketTransport(setup)
+
+
+@hookimpl
+def evanesce_findings(setup: Setup) -> Sequence[Finding]:
+    """Check the certificate and the public URL."""
+    return find_problems(setup, setup.settings, serves_pages=False)

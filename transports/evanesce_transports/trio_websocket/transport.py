@@ -1,4 +1,4 @@
-"""The transport: reads each client's request, lets the client in, and gives its connection to the server."""
+"""The transport: reads the handshake of each client, accepts the client, and passes its connection to the server."""
 
 from __future__ import annotations
 
@@ -11,33 +11,50 @@ from typing import cast
 import trio
 from trio_websocket import wrap_server_stream
 
+from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
-from evanesce.outbox import Outbox
-from evanesce_transports.admission import PATH, admit, bearer_of
-from evanesce_transports.answers import refusal
-from evanesce_transports.framing import WEBSOCKET
-from evanesce_transports.guarded import converse
-from evanesce_transports.handshake import asks_for_websocket, shake
-from evanesce_transports.listening import Arrival, Listener
-from evanesce_transports.request import Incoming, Refused, read_head
-from evanesce_transports.trio_websocket.connection import LibraryConnection
-from evanesce_transports.trio_websocket.settings import Settings
-from evanesce_transports.trio_websocket.wire import Wire
+from evanesce_transports.admission import (
+    PATH,
+    admit,
+    asks_for_websocket,
+    bearer_of,
+    start_handshake,
+    upgrade_required,
+)
+from evanesce_transports.client import Client, ClientStream
+from evanesce_transports.listener import Listener
+from evanesce_transports.request import Refused, Request, read_head
+from evanesce_transports.response import encode_refusal, encode_server_options, parse_partial
+from evanesce_transports.settings import ListenSettings
+from evanesce_transports.trio_websocket.connection import LibraryConnection, LibraryStream
+from evanesce_transports.websocket import WEBSOCKET, serve_connection
 
 log = logging.getLogger(__name__)
 
 ACCEPT_SECONDS = 5.0
-"""How long the library may take with a handshake that was read and checked; it has nobody to wait for."""
+"""How long the library may take for a handshake that was read and checked. It does not wait for the client."""
+
+RECEIVE_BYTES = 2048
+"""How much the library reads at once: it processes all frames in it, up to 340, before other clients get a turn."""
 
 _HEADERS = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Guest:
-    """A client that may come in. `request` is its handshake as the library is given it, `rest` what came behind it."""
+class Settings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[plugins.trio_websocket]`: the transport with WebSocket alone."""
 
-    address: str
+    bind: str = "127.0.0.1:8001"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedClient:
+    """A client whose handshake is valid.
+
+    `request` is the handshake in the form that the library gets, `rest` the bytes that came after the handshake.
+    """
+
+    client: Client
     bearer: str | None
     subprotocol: str | None
     request: bytes
@@ -55,68 +72,102 @@ class TrioWebSocketTransport:
 
     @property
     def binds(self) -> Sequence[str]:
-        """Where it is going to listen."""
+        """The addresses to listen on."""
         return self._listener.binds
 
     async def serve(
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Listen, and serve every client, until cancelled."""
-        await self._listener.run(gateway, "ws", functools.partial(self._serve_client, gateway), task_status)
+        handler = ClientHandler(self._listener, gateway, frame_bytes=self._frame_bytes, outbox_bytes=self._outbox_bytes)
+        await self._listener.run(gateway, "ws", handler.serve, task_status)
 
-    async def _serve_client(self, gateway: Gateway, arrival: Arrival) -> bytes:
-        """Let a client in, and give its connection to the server; give the answer to one that may not come in."""
+
+class ClientHandler:
+    """Serves the clients that `listener` accepts, by `gateway`."""
+
+    def __init__(self, listener: Listener, gateway: Gateway, *, frame_bytes: int, outbox_bytes: int) -> None:
+        self._listener = listener
+        self._gateway = gateway
+        self._frame_bytes = frame_bytes
+        self._outbox_bytes = outbox_bytes
+
+    async def serve(self, client_stream: ClientStream) -> bytes:
+        """Accept a client and serve its connection to the end; return the response to one that is not accepted."""
+        head = bytearray()
         try:
-            guest = await self._receive(arrival, gateway)
+            accepted = await self._read_handshake(client_stream, head)
         except Refused as refused:
-            return refusal(refused, _HEADERS)
-        if guest is None:
-            return b""
+            return encode_refusal(refused, _HEADERS, parse_partial(head))
+        finally:
+            client_stream.share.release()
+        if isinstance(accepted, bytes):
+            return accepted
+        del head  # otherwise kept for the whole life of the connection
         async with trio.open_nursery() as nursery:
-            connection = await self._accept(arrival, guest, nursery)
-            token = guest.bearer
-            del guest  # not kept for as long as the conversation lasts
-            await converse(gateway, connection, token)
+            outbox = Outbox(
+                nursery, client_stream.socket, WEBSOCKET, limit=self._outbox_bytes, stream=client_stream.tls
+            )
+            open_connection = functools.partial(
+                _open_connection, client_stream, accepted, outbox, nursery, self._frame_bytes
+            )
+            connection = await self._listener.slots.run(
+                open_connection, deadline=self._listener.deadline(client_stream)
+            )
+            token = accepted.bearer
+            del accepted, open_connection  # otherwise kept for the whole life of the connection
+            if connection is not None:
+                await serve_connection(self._gateway, connection, token)
             nursery.cancel_scope.cancel()
         return b""
 
-    async def _receive(self, arrival: Arrival, gateway: Gateway) -> _Guest | None:
-        """Read a client's handshake, and let it in; None where it left or took too long. Raises `Refused`."""
-        request = await read_head(arrival.stream, bytearray())
+    async def _read_handshake(self, client_stream: ClientStream, head: bytearray) -> AcceptedClient | bytes:
+        """Read a client's handshake into `head`, and check it; return the response to any other valid request.
+
+        The response is empty where the client left or took too long. Raises `Refused`.
+        """
+        deadline = self._listener.deadline(client_stream)
+        request = await read_head(client_stream.stream, head, client_stream.share.reserve, deadline=deadline)
         if request is None:
-            return None
-        if request.head.target.partition(b"?")[0] != PATH.encode():
+            return b""
+        client = self._listener.admit(self._gateway, client_stream, request)
+        if request.path == b"*":
+            return encode_server_options("GET, OPTIONS")
+        if request.path != PATH.encode():
             raise Refused(404, CommandError(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address."))
         if not asks_for_websocket(request):
-            raise Refused(426, "This server speaks WebSocket, and nothing else, at this address.")
-        _, asked = shake(request)
+            raise upgrade_required(request)
+        _, offered = start_handshake(request)
         origins = [value.decode("ascii") for value in request.values(b"origin")]
-        subprotocol = admit(gateway, origins=origins, offered=asked.subprotocols)
-        return _Guest(
-            address=self._listener.client_of(arrival, request).address,
+        subprotocol = admit(self._gateway, origins=origins, offered=offered)
+        return AcceptedClient(
+            client=client,
             bearer=bearer_of(request),
             subprotocol=subprotocol,
-            request=_written(request, subprotocol),
+            request=_encode_handshake(request, subprotocol),
             rest=request.rest,
         )
 
-    async def _accept(self, arrival: Arrival, guest: _Guest, nursery: trio.Nursery) -> LibraryConnection:
-        """Let the library shake hands, and start its reader."""
-        outbox = Outbox(nursery, arrival.socket, WEBSOCKET, limit=self._outbox_bytes, stream=arrival.tls)
-        wire = Wire(arrival.stream, outbox, guest.request, guest.rest, self._frame_bytes)
-        with trio.fail_after(ACCEPT_SECONDS):
-            proposal = await wrap_server_stream(
-                cast(trio.Nursery, _ReaderNursery(nursery)),  # it asks for no more than this one can
-                wire,
-                max_message_size=self._frame_bytes,  # in characters: never less than what `wire` lets through
-            )
-            library = await proposal.accept(subprotocol=guest.subprotocol)
-        wire.open()
-        return LibraryConnection(arrival, outbox, library, wire, address=guest.address)
+
+async def _open_connection(
+    client_stream: ClientStream, accepted: AcceptedClient, outbox: Outbox, nursery: trio.Nursery, frame_bytes: int
+) -> LibraryConnection:
+    """Do the handshake by the library, and start its reader."""
+    stream = LibraryStream(client_stream.stream, outbox, accepted.request, accepted.rest, frame_bytes)
+    with trio.fail_after(ACCEPT_SECONDS):
+        proposal = await wrap_server_stream(
+            cast(trio.Nursery, _ReaderNursery(nursery)),  # the library uses only `start_soon`
+            stream,
+            receive_buffer_size=RECEIVE_BYTES,
+            max_message_size=frame_bytes,  # in characters: never less than what `stream` accepts
+        )
+        library = await proposal.accept(subprotocol=accepted.subprotocol)
+    stream.open()
+    return LibraryConnection(client_stream, outbox, library, stream, client=accepted.client)
 
 
 class _ReaderNursery:
-    """What the library starts its reader in: a fault of it ends what comes from this client, and nothing else."""
+    """The nursery for the library's reader. An error of the reader ends the input of this client, and nothing else."""
 
     __slots__ = ("_nursery",)
 
@@ -129,12 +180,12 @@ class _ReaderNursery:
     async def _read(self, reader: Callable[[], Awaitable[None]]) -> None:
         try:
             await reader()
-        except Exception:  # the border around a library; the session finds that nothing more comes
+        except Exception:  # an error of the library; the session notices the end of the input
             log.exception("trio-websocket failed")
 
 
-def _written(request: Incoming, subprotocol: str | None) -> bytes:
-    """Write a handshake anew: no more than the library needs, because it keeps it as long as the connection lasts."""
+def _encode_handshake(request: Request, subprotocol: str | None) -> bytes:
+    """Return a handshake with only what the library needs, because it keeps it as long as the connection exists."""
     lines = [
         b"GET %s HTTP/1.1" % PATH.encode(),
         b"host: x",

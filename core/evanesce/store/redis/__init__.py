@@ -1,9 +1,9 @@
 """The message store on Redis or Valkey.
 
-`store.py` puts it together. Commands go through `link.py`, what is published comes through `subscriber.py`: a thread
-each, as the driver blocks. Of a cluster, `cluster.py` and `shards.py` have one of each for every primary. On these
-stand `log.py` (messages), `presence.py`, `usage.py` (what limits need) and `feed.py` (what rooms hear). What must
-happen at one moment happens inside Redis, in the scripts of `lua/`.
+`store.py` assembles it. Each part of the `Store` is in a module with the name of its interface. Commands are sent by a
+`NodeClient`, and published messages are received by a `Subscriber`: each has a thread, as the driver blocks. For a
+cluster, `ClusterClient` and `ClusterSubscriber` have one of each for every primary. Changes that must be atomic are Lua
+scripts, in `lua/`.
 """
 
 from __future__ import annotations

@@ -1,20 +1,23 @@
-"""What happens in a room, in order and without holes, from what Redis publishes and, where that fails, from the index.
+"""The events of a room, in order and without gaps: from published messages or, if some were lost, from the index.
 
-Published are lines: first the room's epoch, then one for each happening:
+A payload consists of lines: first the room's epoch, then one line for each event:
 
-    m TIME NUMBER MESSAGES EXPIRES JSON    a message; what the index and the cursors know of it, and its JSON, verbatim
-    w TIME NUMBER MESSAGES MESSAGE-ID      a message was taken back
-    e COUNT VERSION USER-ID NAME           somebody entered; names are JSON
-    d COUNT VERSION USER-ID                somebody departed
-    r COUNT VERSION USER-ID NAME           somebody has a new name
-    t USER-ID                              somebody is typing; its epoch is `-`: any
+    m TIME NUMBER MESSAGES EXPIRES JSON    a message: its place in the index, when it expires, and its JSON, verbatim
+    w TIME NUMBER MESSAGES MESSAGE-ID      a message was unsent
+    e COUNT VERSION USER-ID NAME           a user joined; names are JSON
+    d COUNT VERSION USER-ID                a user left
+    r COUNT VERSION USER-ID NAME           a user has a new name
+    t USER-ID                              a user is typing; its epoch is `-`: any
     x REASON                               the room was closed; the reason is JSON
 
-Numbers follow one another, and so do versions: a hole shows that something was lost on the way.
+The letters are those of version 0.1.0 (`e` for enter, `d` for depart, `w` for withdraw), so that servers of both
+versions understand each other. Numbers are consecutive, and so are versions: a gap shows that something was lost. A
+line of any other form counts as lost too, as every client of Redis with the right to publish here could have sent it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -24,39 +27,38 @@ import msgspec
 import trio
 
 from evanesce.errors import StoreUnavailable
-from evanesce.store.base import (
-    Closed,
-    Departed,
-    Entered,
-    Happening,
-    Lost,
-    MessageWithdrawn,
-    Person,
-    PresenceChanged,
-    Renamed,
-    Writing,
-)
 from evanesce.store.cursor import Cursor
+from evanesce.store.events import Closed, HistoryLost, Joined, Left, PresenceChanged, Renamed, RoomEvent, Typing
+from evanesce.store.message_log import MessageUnsent
+from evanesce.store.presence import Member
+from evanesce.store.redis.client import Deadline
 from evanesce.store.redis.clock import Clock
-from evanesce.store.redis.log import BODIES, ENTRIES, Entry, Log, Reading
-from evanesce.store.redis.presence import PresenceKeeper
+from evanesce.store.redis.message_log import BODIES, ENTRIES, Entry, Reading, RedisMessageLog
+from evanesce.store.redis.presence import RedisPresence
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PAYLOADS = 4_096
-"""How many payloads wait for a follower; above that they are dropped, and fetched from the index again."""
+"""How many payloads may wait for a follower. If there are more, all are dropped and read from the index again."""
 
 PAYLOAD_BYTES = 8 * 1024 * 1024
-"""How much the payloads that wait may hold together."""
+"""The limit for the total size of the waiting payloads."""
+
+START_SECONDS = 2.0
+"""How long a new follower waits for the subscription and the room's position."""
 
 LONGEST_DELAY = 0.25
 """The longest delay between two attempts to fetch what is missing, in seconds."""
 
 _text = msgspec.json.Decoder(str)
 
+_MALFORMED = (ValueError, LookupError, RecursionError, msgspec.MsgspecError)
 
-class _Hole(Exception):
-    """Something before this is missing; with `presence`, of what happened to people."""
+
+class _Gap(Exception):
+    """Events before this one are missing. `presence`: changes of presence are among them."""
 
     def __init__(self, *, presence: bool) -> None:
         super().__init__()
@@ -64,9 +66,9 @@ class _Hole(Exception):
 
 
 class RoomFeed:
-    """A `Feed` for one follower."""
+    """A `Feed` for one follower. It is a `Listener` of the room's channel."""
 
-    def __init__(self, room_id: str, roster: int, log: Log, presence: PresenceKeeper, clock: Clock) -> None:
+    def __init__(self, room_id: str, roster: int, log: RedisMessageLog, presence: RedisPresence, clock: Clock) -> None:
         self._room_id = room_id
         self._roster = roster
         self._log = log
@@ -75,28 +77,40 @@ class RoomFeed:
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
         self._news = trio.lowlevel.ParkingLot()
-        self._quiet = False  # nothing came since it was last looked at
+        self._quiet = False  # nothing arrived since the last `look`
         self._look_due = False
-        self._acknowledged = trio.Event()
+        self._outage = 0  # the number of the last outage of the subscription
+        self._loss_due = False  # a possible loss was not reported to the follower yet
+        self._subscribed = trio.Event()
         self._gaps = 0
         self._gaps_filled = 0
-        self._ready: list[Happening] = []
+        self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
         self._seen: dict[str, float] = {}
         self._closed = False
+        self._malformed = 0  # how many payloads were malformed
 
     # From the subscriber
 
-    def acknowledged(self) -> None:
-        """Take note of a subscription: from the second on, one was lost before."""
-        if self._acknowledged.is_set():
+    def subscribed(self) -> None:
+        """See `Listener.subscribed`. From the second call on, the subscription was lost before."""
+        if self._subscribed.is_set():
             self._gaps += 1
             self._news.unpark()
-        self._acknowledged.set()
+        self._subscribed.set()
+
+    def subscription_lost(self, outage: int) -> None:
+        """Read the index, as nothing arrives. For each outage a possible loss is reported to the follower once."""
+        if outage != self._outage:
+            self._outage, self._loss_due = outage, True
+            self._gaps += 1
+            self._subscribed.set()  # so that `start` does not wait in vain
+        self._look_due = True
+        self._news.unpark()
 
     def push(self, payload: bytes) -> None:
-        """Take what was published."""
+        """Add a payload to the queue."""
         self._payloads.append(payload)
         self._payload_bytes += len(payload)
         if len(self._payloads) > PAYLOADS or self._payload_bytes > PAYLOAD_BYTES:
@@ -109,7 +123,7 @@ class RoomFeed:
     # From the store
 
     def look(self) -> None:
-        """Have the room's state looked at where it was quiet since the last time."""
+        """Read the room's state if nothing arrived since the last call."""
         self._look_due = self._quiet
         self._quiet = True
         if self._look_due:
@@ -118,15 +132,21 @@ class RoomFeed:
     # For the follower
 
     async def start(self) -> None:
-        """Wait for the subscription, and take the room's position after it as the start."""
-        await self._acknowledged.wait()
-        reading = await self._log.read(self._room_id, None, 0)
+        """Wait for the subscription, and read the room's position after it: the feed starts there.
+
+        Raises `StoreUnavailable` if this takes longer than `START_SECONDS`.
+        """
+        with Deadline(START_SECONDS):
+            await self._subscribed.wait()
+            gaps = self._gaps
+            reading = await self._log.read(self._room_id, None, 0)
         self._at, self._version = reading.position, reading.version
+        self._gaps_filled, self._loss_due = gaps, False  # what was before the start is not missing
         if reading.closed is not None:
             self._close(reading.closed)
 
-    async def next(self) -> Sequence[Happening]:
-        """Wait for what happens next."""
+    async def next(self) -> Sequence[RoomEvent]:
+        """See `Feed.next`."""
         if self._ready or self._payloads:
             await trio.lowlevel.checkpoint()
         while not self._ready:
@@ -135,19 +155,32 @@ class RoomFeed:
             if self._gaps != self._gaps_filled:
                 await self._recover()
             elif self._payloads:
-                await self._take(self._payloads[0])
+                await self._take_or_drop(self._payloads[0])
             elif self._look_due:
                 self._look_due = False
-                await self._fill()
+                await self._look()
             else:
                 await self._news.park()
-        happenings, self._ready = self._ready, []
-        return happenings
+        self._ready = await self._log.refresh_deadlines(self._ready, new=True)
+        events, self._ready = self._ready, []
+        return events
 
-    # What was published
+    # Published payloads
+
+    async def _take_or_drop(self, payload: bytes) -> None:
+        """Read payloads as `_take` does. Drop a malformed one, and fetch what may be missing from the index."""
+        try:
+            await self._take(payload)
+        except _MALFORMED:
+            if self._payloads:
+                self._drop(self._payloads[0])
+            self._gaps += 1
+            self._malformed += 1
+            if self._malformed == 1:  # once for each follower, as there may be many
+                logger.warning("a payload that was published for room %s is malformed", self._room_id)
 
     async def _take(self, payload: bytes) -> None:
-        """Read one payload, after what is missing before it, and all that wait behind it and miss nothing."""
+        """Read the waiting payloads up to a gap. Fetch what is missing there, then read the payload after the gap."""
         try:
             while True:
                 self._read(payload, lenient=False)
@@ -155,51 +188,51 @@ class RoomFeed:
                 if not self._payloads or self._closed:
                     return
                 payload = self._payloads[0]
-        except _Hole as hole:
-            missing = hole
+        except _Gap as gap:
+            missing = gap
         await self._fill()
         if missing.presence:
-            await self._look_at_people()
+            await self._read_presence()
         self._read(payload, lenient=True)
         self._drop(payload)
 
     def _drop(self, payload: bytes) -> None:
-        # While something was fetched they may all have been dropped for being too many.
+        # All payloads may have been dropped meanwhile, because there were too many.
         if self._payloads and self._payloads[0] is payload:
             self._payloads.popleft()
             self._payload_bytes -= len(payload)
 
     def _read(self, payload: bytes, *, lenient: bool) -> None:
-        """Read a payload as far as nothing is missing before. What was read already is skipped.
+        """Read a payload; skip what was read before. Raises `_Gap` where events are missing.
 
-        With `lenient` what is missing could not be had: it is of an epoch that is over, or lost.
+        With `lenient` they could not be fetched: they are lost, or of an epoch that has ended.
         """
         head, *lines = payload.split(b"\n")
         if head != b"-" and head.decode() != self._at.epoch:
             if lenient:
                 return
-            raise _Hole(presence=True)
+            raise _Gap(presence=True)
         for line in lines:
             kind = line[:1]
             if kind == b"m":
                 self._read_message(line, lenient)
             elif kind == b"w":
-                self._read_withdrawal(line, lenient)
+                self._read_unsent(line, lenient)
             elif kind == b"t":
-                self._ready.append(Writing(line[2:].decode()))
+                self._ready.append(Typing(line[2:].decode()))
             elif kind == b"x":
                 self._close(_text.decode(line[2:]))
             else:
                 self._read_person(line.decode(), lenient)
 
     def _next_number(self, time: int, number: int, lenient: bool) -> bool:
-        # A number that comes again at a later time: a replica that lagged took its primary's place.
+        # The same number at a later time: a replica without the newest data became the primary.
         if number <= self._at.number and time <= self._at.milliseconds:
             return False
         if number != self._at.number + 1:
             if not lenient:
-                raise _Hole(presence=False)
-            self._ready.append(Lost(str(self._at), self._at.number, self._version))
+                raise _Gap(presence=False)
+            self._ready.append(HistoryLost(str(self._at), self._at.number, self._version))
         return True
 
     def _read_message(self, line: bytes, lenient: bool) -> None:
@@ -209,23 +242,23 @@ class RoomFeed:
             self._give(at, body, int(expires))
 
     def _give(self, at: Cursor, body: bytes, expires_at: int | None = None) -> None:
-        """Give a message, once: after the store lost its memory a repeated one gets a new entry."""
+        """Deliver a message once: if it is sent again after the store lost its data, it gets a second entry."""
         self._at = at
-        positioned = self._log.positioned(body, at, expires_at)
+        entry = self._log.to_entry(body, at, expires_at)
         now = trio.current_time()
-        # Ids are kept in the order in which they expire, so far as all have the same TTL.
+        # Ids are in the order in which they expire, if all messages have the same TTL.
         while self._seen and next(iter(self._seen.values())) <= now:
             del self._seen[next(iter(self._seen))]
-        message_id = positioned.message.message_id
+        message_id = entry.message.message_id
         if self._seen.get(message_id, now) <= now:
-            self._seen[message_id] = positioned.deadline
-            self._ready.append(positioned)
+            self._seen[message_id] = entry.deadline
+            self._ready.append(entry)
 
-    def _read_withdrawal(self, line: bytes, lenient: bool) -> None:
+    def _read_unsent(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")
         if self._next_number(int(time), int(number), lenient):
             self._at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._ready.append(MessageWithdrawn(message_id.decode(), int(number)))
+            self._ready.append(MessageUnsent(message_id.decode(), int(number)))
 
     def _read_person(self, line: str, lenient: bool) -> None:
         kind, count_text, version_text, user_id, *name = line.split(" ", 4)
@@ -233,13 +266,13 @@ class RoomFeed:
         if version <= self._version:
             return
         if version != self._version + 1 and not lenient:
-            raise _Hole(presence=True)
+            raise _Gap(presence=True)
         self._version = version
         if kind == "d":
-            self._ready.append(Departed(user_id, count, version))
+            self._ready.append(Left(user_id, count, version))
             return
-        person = Person(user_id, _text.decode(name[0]))
-        self._ready.append(Entered(person, count, version) if kind == "e" else Renamed(person, version))
+        person = Member(user_id, _text.decode(name[0]))
+        self._ready.append(Joined(person, count, version) if kind == "e" else Renamed(person, version))
 
     def _close(self, reason: str) -> None:
         if not self._closed:
@@ -247,24 +280,30 @@ class RoomFeed:
             self._ready.append(Closed(reason))
             self._presence.forget(self._room_id)
 
-    # What was missed
+    # What is missing
 
     async def _recover(self) -> None:
-        """Fetch all that happened while nobody listened."""
+        """Fetch all events that were missed while there was no subscription."""
         gaps = self._gaps
         await self._fill()
         if not self._closed:
-            await self._patiently(lambda: self._presence.restore(self._room_id))
-            await self._look_at_people()
+            await self._retry_until_available(lambda: self._presence.restore(self._room_id))
+            await self._read_presence()
         self._gaps_filled = gaps
 
-    async def _look_at_people(self) -> None:
-        presence = await self._patiently(lambda: self._presence.presence(self._room_id, self._roster))
+    async def _look(self) -> None:
+        """Fetch events from the index, in case published payloads were lost without a sign."""
+        version = await self._fill()
+        if not self._closed and version > self._version:
+            await self._read_presence()
+
+    async def _read_presence(self) -> None:
+        presence = await self._retry_until_available(lambda: self._presence.snapshot(self._room_id, self._roster))
         if presence.version > self._version:
             self._version = presence.version
         self._ready.append(PresenceChanged(presence))
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_until_available(self, ask: Callable[[], Awaitable[T]]) -> T:
         delay = 0.01
         while True:
             try:
@@ -273,54 +312,59 @@ class RoomFeed:
                 await trio.sleep(delay)
                 delay = min(delay * 2, LONGEST_DELAY)
 
-    async def _fill(self) -> None:
-        """Fetch from the index what is behind what was given last. What is given is noted at once: may be cancelled."""
-        reading, entries, bodies, taken_back = await self._patiently(self._fetch)
+    async def _fill(self) -> int:
+        """Fetch the entries of the index after the last event. Return the room's version of presence.
+
+        It is safe to cancel this: events are added to `_ready` without a checkpoint.
+        """
+        reading, entries, bodies, missed_unsent = await self._retry_until_available(self._fetch)
         if reading.closed is not None:
             self._close(reading.closed)
-            return
+            return reading.version
         new_epoch = reading.position.epoch != self._at.epoch
         behind = self._at if not new_epoch else reading.position._replace(number=0, messages=0)
         messages = reading.position.messages - behind.messages
         had = sum(body is not None for body in bodies.values())
-        if new_epoch or had + taken_back < messages:
-            # What is given next may have numbers that were given before.
+        if self._loss_due or new_epoch or had + missed_unsent < messages:
+            self._loss_due = False
+            # The next entries may have numbers that were used before.
             number = min([reading.position.number, *(entry.number - 1 for entry in entries)])
-            self._ready.append(Lost(str(self._at), number, reading.version))
+            self._ready.append(HistoryLost(str(self._at), number, reading.version))
         if new_epoch:
             self._version = min(self._version, reading.version)
             self._presence.suspect(self._room_id)
         for entry in entries:
             at = Cursor(reading.position.epoch, entry.milliseconds, entry.number, entry.messages)
             body = bodies.get(entry.number)
-            if entry.withdrawn:
-                self._ready.append(MessageWithdrawn(entry.message_id, entry.number))
+            if entry.unsent:
+                self._ready.append(MessageUnsent(entry.message_id, entry.number))
             elif body is not None:
                 self._give(at, body)
         self._at = reading.position
+        return reading.version
 
     async def _fetch(self) -> tuple[Reading, list[Entry], dict[int, bytes | None], int]:
-        """Read the index, the messages by number, and how many of those that are missing were taken back."""
+        """Read the index and the messages by number. Also count those missing messages that were unsent."""
         reading = await self._log.read(self._room_id, self._at, ENTRIES)
-        people_are_behind = reading.position.epoch == self._at.epoch and reading.version < self._version
-        if people_are_behind or reading.is_behind(self._at):
+        presence_is_behind = reading.position.epoch == self._at.epoch and reading.version < self._version
+        if presence_is_behind or reading.is_behind(self._at):
             await self._log.renew(self._room_id, self._at.epoch)
             reading = await self._log.read(self._room_id, self._at, ENTRIES)
         entries: list[Entry] = []
         async with aclosing(self._log.entries(self._room_id, reading)) as chunks:
             async for chunk in chunks:
                 entries += chunk
-        messages = [entry for entry in entries if not entry.withdrawn]
+        messages = [entry for entry in entries if not entry.unsent]
         bodies: dict[int, bytes | None] = {}
         for start in range(0, len(messages), BODIES):
             group = messages[start : start + BODIES]
             for entry, body in zip(group, await self._log.bodies(self._room_id, group), strict=True):
                 bodies[entry.number] = body
-        withdrawn = {entry.message_id for entry in entries if entry.withdrawn}
+        unsent = {entry.message_id for entry in entries if entry.unsent}
         missing = [entry for entry in messages if bodies[entry.number] is None]
-        unexplained = [entry for entry in missing if entry.message_id not in withdrawn]
-        taken_back = len(missing) - len(unexplained)
+        unexplained = [entry for entry in missing if entry.message_id not in unsent]
+        missed_unsent = len(missing) - len(unexplained)
         if unexplained:
-            # Taken back only after the index was read, if they were not lost.
-            taken_back += await self._log.taken_back(self._room_id, unexplained)
-        return reading, entries, bodies, taken_back
+            # They were unsent after the index was read, or they are lost.
+            missed_unsent += await self._log.missed_unsent(self._room_id, unexplained)
+        return reading, entries, bodies, missed_unsent

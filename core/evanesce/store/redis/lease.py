@@ -1,7 +1,7 @@
-"""Servers' leases: a server's people are in their rooms for as long as it renews its own.
+"""The leases of servers: a server's members are in their rooms while its lease is valid.
 
-A server that dies cannot take its people out of their rooms. So each holds a lease that it keeps renewing, and whoever
-finds one that ran out does it in its place.
+A server that dies cannot remove its members from their rooms. So each server renews a lease, and another server that
+finds an expired lease removes the members.
 """
 
 from __future__ import annotations
@@ -14,100 +14,112 @@ from secrets import token_hex
 import trio
 
 from evanesce.errors import StoreUnavailable
+from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
-from evanesce.store.redis.commands import Commands
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import LEASE, SERVERS
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 9.0
-"""How long a server that is not heard of keeps its people in their rooms."""
+"""How long the members of a server stay in their rooms after its last renewal."""
 
 LONGEST_LEASE_SECONDS = 60.0
-"""How long the lease of a server may grow that has lost one by being slow."""
+"""The longest lease of a server that has lost one because it was slow."""
 
-CALM_SECONDS = 600.0
-"""How long a server must not have lost a lease until its leases are as short as those of others again."""
+SHORTEN_SECONDS = 600.0
+"""After how long without losing a lease the leases of a server are as short as before."""
 
 RENEW_SECONDS = 2.5
-"""How often a lease is renewed, and looked whose has run out: people of a server that is gone leave 12 s after that."""
+"""How often a lease is renewed and expired ones are looked for. Members of a dead server leave within 12 s."""
 
 AWAY_SECONDS = 5.0
-"""After how long without a word from any server the store itself was away. With `RENEW_SECONDS` less than a lease."""
+"""After how long without a renewal by any server the store itself was down. With `RENEW_SECONDS` less than a lease."""
 
 RETRY_SECONDS = 0.25
-"""How soon what failed is tried again."""
+"""After how long a failed call is tried again."""
 
 REMEMBER_SECONDS = 7 * 24 * 3600
-"""How long it is remembered until when a server lived."""
+"""How long it is remembered when the lease of a server expired."""
 
 
 class Lease:
-    """This server's lease, and which others ran out. `keep` must run beside it.
+    """This server's lease in one home, and the expired leases of others there. `keep` must run beside it.
 
-    It goes on while this server clears up behind others, which may take longer than a lease lasts.
+    The lease is renewed while this server removes the members of dead servers, which may take longer than a lease.
+    `name` is the name that the server has in another home already.
     """
 
-    def __init__(self, link: Commands, keys: Keys, clock: Clock, server_id: str) -> None:
-        self._link = link
+    def __init__(self, client: Client, keys: Keys, clock: Clock, server_id: str, name: str | None = None) -> None:
+        self._client = client
         self._keys = keys
         self._clock = clock
         self._server_id = server_id
         self.holder = self._new_holder()
-        """The name under which this server's people are noted, until the lease runs out."""
-        self.name = self.holder
-        """This server's name for as long as it lives, whatever becomes of its leases."""
+        """The name under which this server's members are recorded, until the lease expires."""
+        self.name = name or self.holder
+        """The name of this server process, also after a lease has expired."""
         self.dead: set[str] = set()
-        """The holders of leases that ran out, until they are `buried`."""
+        """The holders of expired leases, until `forget`."""
         self._changed: list[Callable[[], None]] = []
         self._seconds = LEASE_SECONDS
         self._renewed_at = self._lost_at = time.monotonic()
-        self._renewed_then = 0  # the same by Redis's clock
-        self._due = trio.Event()  # it has to be looked at now
-        self._known = trio.Event()  # it was, since the last connection was made
+        self._renewed_then = 0  # the same, by Redis's clock
+        self._due = trio.Event()  # it has to be renewed now
+        self._known = trio.Event()  # it was renewed since the last connection was made
+        clock.on_remeasure(self._look_again)
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever there is a new `holder`, or somebody `dead`."""
+        """Call `changed` when the `holder` has changed, or a server is `dead`."""
         self._changed.append(changed)
 
     def look(self) -> None:
-        """Have it looked at: Redis may have lost it with everything else."""
+        """Renew the lease soon, as Redis may have lost its data."""
         if self._known.is_set():
             self._known = trio.Event()
         self._due.set()
 
     async def known(self) -> None:
-        """Wait until it was looked at since the last connection was made, so that `holder` is not one of before."""
-        await self._known.wait()
+        """Wait until the lease was renewed on the present connection, so that `holder` is valid.
+
+        Raises `StoreUnavailable` if this takes longer than `CALL_SECONDS`.
+        """
+        with Deadline():
+            await self._known.wait()
+
+    async def _look_again(self) -> None:
+        self.look()
+        await self.known()
 
     async def keep(self) -> None:
-        """Take it, and renew it until cancelled."""
-        await patiently(self._begin)
+        """Acquire the lease, and renew it until cancelled."""
+        await retry_until_available(self._begin)
         while True:
             self._due = trio.Event()
-            await patiently(self._renew)
-            if not self._due.is_set():  # else it may have been asked on a connection that is no more
+            await retry_until_available(self._renew)
+            if not self._due.is_set():  # otherwise it may have been renewed on an earlier connection
                 self._known.set()
             with trio.move_on_after(RENEW_SECONDS):
                 await self._due.wait()
 
-    async def buried(self, holder: str) -> None:
-        """Forget a dead holder, whose people are out of their rooms."""
-        await self._link.run(("ZREM", self._keys.leases, holder))
+    async def forget(self, holder: str) -> None:
+        """Forget a dead holder, after its members were removed from their rooms."""
+        await self._client.run(("ZREM", self._keys.leases, holder))
         self.dead.discard(holder)
 
-    async def end(self) -> None:
-        """Give it back. Raises `StoreUnavailable`."""
-        await self._link.run(
-            ("ZREM", self._keys.leases, self.holder), ("ZADD", self._keys.lives, self._clock.now(), self.name)
-        )
+    async def end(self, *, leaves: bool) -> None:
+        """End the lease. If this server `leaves` keys to erase, the lease ends as an expired one, for others to find.
+
+        Raises `StoreUnavailable`.
+        """
+        lease = ("ZADD", self._keys.leases, 1, self.holder) if leaves else ("ZREM", self._keys.leases, self.holder)
+        await self._client.run(lease, ("ZADD", self._keys.expiries, self._clock.now(), self.name), urgent=True)
 
     async def servers(self) -> dict[str, int] | None:
-        """Say until when, in milliseconds, each server lives or lived; None while that cannot be known."""
-        [answer] = await self._link.run(
+        """Return when the lease of each server expires, or expired, in milliseconds; None while that is not known."""
+        [answer] = await self._client.run(
             SERVERS.call(
-                [self._keys.lives, self._keys.since, self._keys.heard],
+                [self._keys.expiries, self._keys.since, self._keys.heard],
                 *(round(LEASE_SECONDS * 1000), REMEMBER_SECONDS * 1000, round(AWAY_SECONDS * 1000)),
             )
         )
@@ -116,66 +128,71 @@ class Lease:
         return {name.decode(): int(float(until)) for name, until in zip(answer[::2], answer[1::2], strict=True)}
 
     def _new_holder(self) -> str:
-        # A lease that ran out is never renewed, as others may be clearing up behind it: its holder takes a new name.
+        # An expired lease is never renewed, as others may be removing its members: its holder takes a new name.
         return f"{self._server_id}.{token_hex(4)}"
 
     async def _begin(self) -> None:
-        """Take it, and find servers of the same id: there is no other of it now, or ought not to be."""
+        """Acquire the lease, and declare other servers with the same id dead: this one is their successor."""
         await self._ask("take")
-        [holders] = await self._link.run(("ZRANGE", self._keys.leases, 0, -1))
+        [holders] = await self._client.run(("ZRANGE", self._keys.leases, 0, -1), urgent=True)
         names = {holder.decode() for holder in holders} - {self.holder}
-        self._bury({name for name in names if name.rpartition(".")[0] == self._server_id})
+        self._add_dead({name for name in names if name.rpartition(".")[0] == self._server_id})
 
     async def _renew(self) -> None:
-        """Renew it, or take one under a new name."""
+        """Renew the lease, or acquire one under a new name."""
         held, forgotten = await self._ask("renew")
         if not held:
+            # Others may have removed the members of the old name, and this server may have added some since.
+            self.dead.add(self.holder)
             self.holder = self._new_holder()
             if not forgotten:
                 self._lengthen()
-            self._tell()
-            await patiently(lambda: self._ask("take"))  # or the next try would find this one's name lost, too
+            self._call_changed()
+            await retry_until_available(
+                lambda: self._ask("take")
+            )  # otherwise the next try would find this name lost too
 
     def _lengthen(self) -> None:
-        """Take longer leases after one ran out: else the people of a slow server leave and come back by turns."""
+        """Make leases longer after one expired, or the members of a slow server would leave and return by turns."""
         now = time.monotonic()
         late = now - self._renewed_at
         self._lost_at = now
         self._seconds = min(max(2 * self._seconds, 1.5 * late), LONGEST_LEASE_SECONDS)
-        logger.warning("this server did not renew its lease for %.0f s: its people had left their rooms", late)
+        logger.warning("this server did not renew its lease for %.0f s: its members had left their rooms", late)
 
     async def _ask(self, how: str) -> tuple[bool, bool]:
-        """Take or renew it; gives whether it is held, and whether Redis has lost its memory since it was renewed."""
+        """Acquire or renew the lease. Return whether it is held, and whether Redis has lost its data since."""
         sent = time.monotonic()
-        if sent - self._lost_at > CALM_SECONDS:
+        if sent - self._lost_at > SHORTEN_SECONDS:
             self._seconds = LEASE_SECONDS
-        [(held, now, dead, since)] = await self._link.run(
+        [(held, now, dead, since)] = await self._client.run(
             LEASE.call(
-                [self._keys.leases, self._keys.lives, self._keys.since, self._keys.heard],
+                [self._keys.leases, self._keys.expiries, self._keys.since, self._keys.heard],
                 *(self.holder, round(self._seconds * 1000), how, self.name, REMEMBER_SECONDS * 1000),
                 round(AWAY_SECONDS * 1000),
-            )
+            ),
+            urgent=True,
         )
         self._clock.measured(now, sent, time.monotonic())
         forgotten = since > self._renewed_then
         if held:
             self._renewed_then = now
-            self._renewed_at = sent  # the answer may have waited here, as long as this server stood still
-        self._bury({holder.decode() for holder in dead})
+            self._renewed_at = sent  # the answer may have waited while this process was stopped
+        self._add_dead({holder.decode() for holder in dead})
         return bool(held), forgotten
 
-    def _bury(self, holders: set[str]) -> None:
+    def _add_dead(self, holders: set[str]) -> None:
         if holders:
             self.dead |= holders
-            self._tell()
+            self._call_changed()
 
-    def _tell(self) -> None:
+    def _call_changed(self) -> None:
         for changed in self._changed:
             changed()
 
 
-async def patiently(act: Callable[[], Awaitable[object]]) -> None:
-    """Do something as often as it takes until Redis answers."""
+async def retry_until_available(act: Callable[[], Awaitable[object]]) -> None:
+    """Call `act` until Redis answers."""
     while True:
         try:
             await act()

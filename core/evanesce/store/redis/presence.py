@@ -1,31 +1,30 @@
-"""Who is in which room: counted in Redis over all servers, and for as long as the lease of each is renewed.
+"""The members of rooms, counted in Redis over all servers. A server's members count while its lease is valid.
 
-What this server has asked for is also kept here: after Redis lost its memory, or answered so late that nobody knows
-what it did, the rooms are settled anew from that.
+The state that this server has requested is also kept in its memory. If Redis has lost its data, or the outcome of a
+request is not known, the rooms are reconciled with that state.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import trio
 
-from evanesce.errors import StoreUnavailable
-from evanesce.store.base import Gone, Person, Presence
-from evanesce.store.redis.commands import Commands
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.redis.client import Client, Deadline
+from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.lease import Lease, patiently
-from evanesce.store.redis.log import KEEP, new_epoch
-from evanesce.store.redis.scripts import ENTER, LEAVE, PRESENCE, RENAME, SETTLE, Command
+from evanesce.store.redis.lease import retry_until_available
+from evanesce.store.redis.message_log import KEEP, new_epoch
+from evanesce.store.redis.scripts import JOIN, LEAVE, PRESENCE, RECONCILE, RENAME, Command
 
 logger = logging.getLogger(__name__)
-
-STOP_SECONDS = 1.0
-"""How long a server that stops may take to leave its rooms."""
 
 SLICE = 100
 """How many commands go into one call."""
@@ -36,226 +35,271 @@ _read_name = msgspec.json.Decoder(str)
 
 @dataclass
 class _Local:
-    """This server's people in one room, as it wants them to be.
+    """The members of one room on this server, as they should be in Redis.
 
-    `server` is the name under which they were last noted, `pending` how many calls are on their way, `settled`
-    whether Redis is known to agree.
+    `home` is where they are to be recorded, `noted` where they were recorded last, and `server` under which name.
+    `pending` counts the calls that wait for an answer; `reconciled`: Redis is known to have this state.
     """
 
+    home: Home
+    noted: Home
     server: str
-    people: dict[str, str] = field(default_factory=dict[str, str])
+    members: dict[str, str] = field(default_factory=dict[str, str])
     pending: int = 0
-    settled: bool = True
+    reconciled: bool = True
 
 
-class PresenceKeeper:
-    """Presence in all rooms. `run` must run beside it.
+class RedisPresence:
+    """The `Presence` of one server in all rooms. `run` must run beside it.
 
-    `replicated`: a new connection may be to a replica that took its primary's place and had not heard of everything.
+    Each home has a task of its own, so that a primary that is down delays no rooms of another one. `replicated`: a new
+    connection may be to a replica without the newest data that became the primary. `inherit` takes over the keys that a
+    dead server had to erase in a home.
     """
 
-    def __init__(self, link: Commands, keys: Keys, lease: Lease, *, replicated: bool) -> None:
-        self._link = link
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        homes: Homes,
+        inherit: Callable[[Home, str], Awaitable[object]],
+        *,
+        replicated: bool,
+    ) -> None:
+        self._client = client
         self._keys = keys
-        self._lease = lease
+        self._homes = homes
+        self._inherit = inherit
         self._rooms: dict[str, _Local] = {}
-        self._work = trio.Event()  # a room is in doubt, or a server is dead
+        self._work = {home: trio.Event() for home in homes}  # a room is not reconciled, or a server is dead
         self._replicated = replicated
-        link.watch(self._connected)
-        lease.on_change(self._lease_changed)
+        self._layout = -1
+        client.on_connect(self._connected)
+        for home in homes:
+            home.lease.on_change(partial(self._lease_changed, home))
 
     def _connected(self) -> None:
         if self._replicated:
-            self._doubt_all()
-        self._lease.look()
+            self._mark_all_dirty()
+        for home in self._homes:
+            home.lease.look()
 
-    def _lease_changed(self) -> None:
+    def _lease_changed(self, home: Home) -> None:
         for local in self._rooms.values():
-            if local.server != self._lease.holder:
-                local.settled = False
-        self._work.set()
+            if local.home is home and local.server != home.lease.holder:
+                local.reconciled = False
+        self._work[home].set()
 
-    # What rooms ask
+    def topology_read(self, layout: int) -> None:
+        """Move rooms to other homes if their slots have moved. `layout` changes whenever any slot has moved."""
+        if layout == self._layout:
+            return
+        self._layout = layout
+        for room_id, local in self._rooms.items():
+            if (home := self._home(room_id)) is local.home:
+                continue
+            if local.pending or not local.reconciled:  # it may be recorded twice already: it is moved next time
+                self._layout = -1
+                continue
+            local.home = home
+            self.mark_dirty(local)
 
-    async def enter(
-        self, room_id: str, people: Sequence[Person], capacity: int, roster: int
-    ) -> tuple[Presence, frozenset[str]] | Gone:
-        """Note that users came in on this server."""
-        names = {person.user_id: person.display_name for person in people}
-        local = self._rooms.setdefault(room_id, _Local(self._lease.holder))
-        keys = [*self._three(room_id), self._keys.at(room_id, self._lease.holder)]
+    # For rooms
+
+    async def join(
+        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
+    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+        """See `Presence.join`."""
+        names = {person.user_id: person.display_name for person in members}
+        local = self._local(room_id)
+        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
         with _Pending(self, local):
-            _, answer = await self._link.run(
-                self._note(room_id), ENTER.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
+            _, answer = await self._client.run(
+                _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
             )
         if answer is None:
             self.forget(room_id)
-            return Gone()
+            return RoomClosed()
         count, version, flat, refused = answer
         full = frozenset(user.decode() for user in refused)
         for user_id, name in names.items():
             if user_id not in full:
-                local.people.setdefault(user_id, name)
+                local.members.setdefault(user_id, name)
         self._tidy(room_id, local)
         return _presence(count, version, flat), full
 
     async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
-        """Note that users left on this server."""
-        local = self._rooms.setdefault(room_id, _Local(self._lease.holder))
+        """See `Presence.leave`."""
+        local = self._local(room_id)
         for user_id in user_ids:
-            local.people.pop(user_id, None)
-        keys = [*self._three(room_id), self._keys.at(room_id, self._lease.holder)]
+            local.members.pop(user_id, None)
+        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
         with _Pending(self, local):
-            [count] = await self._link.run(LEAVE.call(keys, new_epoch(), KEEP, *user_ids))
+            [count] = await self._client.run(LEAVE.call(keys, new_epoch(), KEEP, *user_ids))
         self._tidy(room_id, local)
         return int(count)
 
-    async def rename(self, room_id: str, person: Person) -> None:
-        """Change a user's name in a room."""
+    async def rename(self, room_id: str, person: Member) -> None:
+        """See `Presence.rename`."""
         local = self._rooms.get(room_id)
         keys = self._three(room_id)
         rename = RENAME.call(keys, new_epoch(), KEEP, person.user_id, _name.encode(person.display_name))
-        if local is None or person.user_id not in local.people:
-            await self._link.run(rename)
+        if local is None or person.user_id not in local.members:
+            await self._client.run(rename)
             return
-        local.people[person.user_id] = person.display_name
+        local.members[person.user_id] = person.display_name
         with _Pending(self, local):
-            await self._link.run(rename)
+            await self._client.run(rename)
 
-    async def presence(self, room_id: str, roster: int) -> Presence:
-        """Say who is in a room."""
-        [answer] = await self._link.run(PRESENCE.call(self._three(room_id), new_epoch(), KEEP, roster))
+    async def snapshot(self, room_id: str, roster: int) -> PresenceSnapshot:
+        """See `Presence.snapshot`."""
+        [answer] = await self._client.run(PRESENCE.call(self._three(room_id), new_epoch(), KEEP, roster))
         count, version, *rest = answer
         return _presence(count, version, rest[0] if rest else None)
 
     async def counts(self, room_ids: Sequence[str]) -> list[int]:
-        """Say how many are in each room."""
+        """See `Presence.counts`."""
         counts: list[int] = []
-        for start in range(0, len(room_ids), SLICE):
-            rooms = room_ids[start : start + SLICE]
-            counts += await self._link.run(*(("HLEN", self._keys.people(room_id)) for room_id in rooms))
+        with Deadline():
+            for start in range(0, len(room_ids), SLICE):
+                rooms = room_ids[start : start + SLICE]
+                counts += await self._client.run(*(("HLEN", self._keys.members(room_id)) for room_id in rooms))
         return counts
 
-    # What feeds ask
+    # For feeds
 
     async def restore(self, room_id: str) -> None:
-        """Make sure that this server's people are in a room, after Redis was away."""
-        if room_id in self._rooms:
-            await self._lease.known()
-            await self._settle([room_id])
+        """Ensure that the members of a room on this server are in Redis, after Redis was down."""
+        if (local := self._rooms.get(room_id)) is not None:
+            await local.home.lease.known()
+            await self._reconcile(local.home, [room_id])
 
     def forget(self, room_id: str) -> None:
-        """A room was closed: nobody is in it."""
+        """Forget the members of a room that was closed."""
         local = self._rooms.get(room_id)
         if local is not None:
-            local.people.clear()
-            self.doubt(local)
+            local.members.clear()
+            self.mark_dirty(local)
 
     def suspect(self, room_id: str) -> None:
-        """Settle a room anew: Redis may have forgotten who is in it."""
+        """Reconcile a room, as Redis may have lost its members."""
         if (local := self._rooms.get(room_id)) is not None:
-            self.doubt(local)
+            self.mark_dirty(local)
 
-    # The task
+    # The tasks
 
     async def run(self) -> None:
-        """Settle what is in doubt, and clear up behind servers that died, until cancelled."""
+        """Reconcile rooms, and remove the members of dead servers, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for home in self._homes:
+                nursery.start_soon(self._look_after, home)
+
+    async def _look_after(self, home: Home) -> None:
         while True:
-            await self._work.wait()
-            await self._lease.known()  # nothing is settled under a name that Redis has forgotten
-            self._work = trio.Event()
-            # First its own: who is under a name that this server has lost moves to its new one, and does not leave.
-            await patiently(lambda: self._settle(list(self._rooms)))
-            await patiently(self._clear_up_all)
+            await self._work[home].wait()
+            await retry_until_available(home.lease.known)  # nothing is recorded under a name that Redis has lost
+            self._work[home] = trio.Event()
+            # First the own members: those under a name that this server has lost move to the new name, and do not
+            # leave.
+            await retry_until_available(partial(self._reconcile, home, list(self._rooms)))
+            await retry_until_available(partial(self._clear_up_all, home))
 
-    async def stop(self) -> None:
-        """Take this server's people out of all rooms, and give its lease back, within `STOP_SECONDS`."""
-        with trio.move_on_after(STOP_SECONDS) as patience:
-            patience.shield = True
-            try:
-                for local in self._rooms.values():
-                    local.people.clear()
-                    self.doubt(local)
-                await self._settle(list(self._rooms))
-                await self._link.run(("UNLINK", self._keys.rooms(self._lease.holder)))
-                await self._lease.end()
-            except StoreUnavailable:
-                logger.warning("presence of this server stays in the store until its lease runs out")
+    async def stop(self, home: Home) -> None:
+        """Remove the members of this server from all rooms of a home. Raises `StoreUnavailable`."""
+        for local in self._rooms.values():
+            if local.home is home:
+                local.members.clear()
+                self.mark_dirty(local)
+        await self._reconcile(home, list(self._rooms))
+        await self._client.run(("UNLINK", home.keys.rooms(home.lease.holder)))
 
-    async def _clear_up_all(self) -> None:
-        while self._lease.dead:
-            await self._clear_up(next(iter(self._lease.dead)))
+    async def _clear_up_all(self, home: Home) -> None:
+        while home.lease.dead:
+            await self._clear_up(home, next(iter(home.lease.dead)))
 
-    async def _clear_up(self, server: str) -> None:
-        """Take a dead server's people out of their rooms. Others may do the same at the same time."""
-        [rooms] = await self._link.run(("SMEMBERS", self._keys.rooms(server)))
+    async def _clear_up(self, home: Home, server: str) -> None:
+        """Remove a dead server's members from their rooms. Other servers may do the same at the same time."""
+        await self._inherit(home, server)
+        [rooms] = await self._client.run(("SMEMBERS", home.keys.rooms(server)))
         for start in range(0, len(rooms), SLICE):
             room_ids = [room.decode() for room in rooms[start : start + SLICE]]
             ats = [self._keys.at(room_id, server) for room_id in room_ids]
-            await self._link.run(
+            await self._client.run(
                 *(
-                    SETTLE.call([*self._three(room_id), at, at], new_epoch(), KEEP)
+                    RECONCILE.call([*self._three(room_id), at, at], new_epoch(), KEEP)
                     for room_id, at in zip(room_ids, ats, strict=True)
                 )
             )
-        await self._link.run(("UNLINK", self._keys.rooms(server)))
-        await self._lease.buried(server)
-        logger.info("a server is gone: %d rooms were cleared of its people", len(rooms))
+        await self._client.run(("UNLINK", home.keys.rooms(server)))
+        await home.lease.forget(server)
+        if rooms:
+            logger.info("a server is gone: its members were removed from %d rooms", len(rooms))
 
-    async def _settle(self, room_ids: Sequence[str]) -> None:
-        """Make Redis agree about those rooms that are in doubt and that nothing is on its way about."""
-        doubtful = [
+    async def _reconcile(self, home: Home, room_ids: Sequence[str]) -> None:
+        """Reconcile those rooms of a home that need it and have no pending call."""
+        dirty = [
             (room_id, local)
             for room_id in room_ids
-            if (local := self._rooms.get(room_id)) is not None and not local.settled and not local.pending
+            if (local := self._rooms.get(room_id)) is not None
+            and local.home is home
+            and not local.reconciled
+            and not local.pending
         ]
-        for start in range(0, len(doubtful), SLICE):
-            await self._settle_slice(doubtful[start : start + SLICE])
+        for start in range(0, len(dirty), SLICE):
+            await self._reconcile_slice(home, dirty[start : start + SLICE])
 
-    async def _settle_slice(self, rooms: Sequence[tuple[str, _Local]]) -> None:
-        server = self._lease.holder
+    async def _reconcile_slice(self, home: Home, rooms: Sequence[tuple[str, _Local]]) -> None:
+        server = home.lease.holder
         commands: list[Command] = []
         with ExitStack() as pending:
             for room_id, local in rooms:
                 pending.enter_context(_Pending(self, local))
-                local.settled = True
+                local.reconciled = True
                 keys = [*self._three(room_id), self._keys.at(room_id, server), self._keys.at(room_id, local.server)]
-                settle = SETTLE.call(keys, new_epoch(), KEEP, *_pairs(local.people))
-                commands += self._note(room_id), settle
-            await self._link.run(*commands)
+                reconcile = RECONCILE.call(keys, new_epoch(), KEEP, *_pairs(local.members))
+                commands += _note(home, room_id), reconcile
+            await self._client.run(*commands)
         for room_id, local in rooms:
-            local.server = server
+            if local.noted is not home:
+                self._client.post(("SREM", local.noted.keys.rooms(local.server), room_id))
+            local.noted, local.server = home, server
             self._tidy(room_id, local)
 
-    # Between them
+    # Helpers
 
-    def _doubt_all(self) -> None:
+    def _mark_all_dirty(self) -> None:
         for local in self._rooms.values():
-            self.doubt(local)
+            self.mark_dirty(local)
 
-    def doubt(self, local: _Local) -> None:
-        """Note that Redis may not agree about a room."""
-        local.settled = False
-        self._work.set()
+    def mark_dirty(self, local: _Local) -> None:
+        """Record that Redis may have another state of a room."""
+        local.reconciled = False
+        self._work[local.home].set()
 
-    def _note(self, room_id: str) -> Command:
-        """Give the command that tells others where to clear up behind this server."""
-        return "SADD", self._keys.rooms(self._lease.holder), room_id
+    def _home(self, room_id: str) -> Home:
+        return self._homes.of(self._keys.members(room_id))
+
+    def _local(self, room_id: str) -> _Local:
+        local = self._rooms.get(room_id)
+        if local is None:
+            home = self._home(room_id)
+            local = self._rooms[room_id] = _Local(home, home, home.lease.holder)
+        return local
 
     def _three(self, room_id: str) -> list[str]:
-        return [self._keys.state(room_id), self._keys.people(room_id), self._keys.events(room_id)]
+        return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
 
     def _tidy(self, room_id: str, local: _Local) -> None:
-        """Forget a room that nobody here is in any more."""
-        if not local.people and not local.pending and local.settled and self._rooms.get(room_id) is local:
+        """Forget a room without members on this server."""
+        if not local.members and not local.pending and local.reconciled and self._rooms.get(room_id) is local:
             del self._rooms[room_id]
-            self._link.post(("SREM", self._keys.rooms(self._lease.holder), room_id))
+            self._client.post(("SREM", local.home.keys.rooms(local.home.lease.holder), room_id))
 
 
 class _Pending:
-    """While a call about a room is on its way, nothing is settled there; if it fails, what it did is in doubt."""
+    """While a call for a room is pending, the room is not reconciled. If the call fails, its outcome is not known."""
 
-    def __init__(self, keeper: PresenceKeeper, local: _Local) -> None:
+    def __init__(self, keeper: RedisPresence, local: _Local) -> None:
         self._keeper = keeper
         self._local = local
 
@@ -264,19 +308,24 @@ class _Pending:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._local.pending -= 1
-        if kind is not None or not self._local.settled:
-            self._keeper.doubt(self._local)
+        if kind is not None or not self._local.reconciled:
+            self._keeper.mark_dirty(self._local)
+
+
+def _note(home: Home, room_id: str) -> Command:
+    """Return the command that records for other servers that this one has members in a room."""
+    return "SADD", home.keys.rooms(home.lease.holder), room_id
 
 
 def _pairs(names: dict[str, str]) -> list[str | bytes]:
     return [part for user_id, name in names.items() for part in (user_id, _name.encode(name))]
 
 
-def _presence(count: int, version: bytes, flat: Sequence[bytes] | None) -> Presence:
+def _presence(count: int, version: bytes, flat: Sequence[bytes] | None) -> PresenceSnapshot:
     if flat is None:
-        return Presence(count, int(version), None)
-    people = [
-        Person(user_id.decode(), _read_name.decode(value.partition(b" ")[2]))
+        return PresenceSnapshot(count, int(version), None)
+    members = [
+        Member(user_id.decode(), _read_name.decode(value.partition(b" ")[2]))
         for user_id, value in zip(flat[::2], flat[1::2], strict=True)
     ]
-    return Presence(count, int(version), tuple(people))
+    return PresenceSnapshot(count, int(version), tuple(members))

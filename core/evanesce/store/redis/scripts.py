@@ -1,4 +1,4 @@
-"""The scripts that run inside Redis: each does what must happen at one moment, on the keys of one room."""
+"""The Lua scripts that run inside Redis: each makes one atomic change, mostly to the keys of one room."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from importlib.resources import files
 
 Argument = bytes | str | int
 Command = Sequence[Argument]
-"""A command of Redis, as its client packs it."""
+"""The arguments of a command of Redis."""
 
 SOURCES: dict[str, bytes] = {}
-"""Every script's text by the digest that Redis knows it by."""
+"""The source of each script by the digest that Redis uses for it."""
 
 
 class Script:
-    """A script, made of the named files of the folder `lua`, one behind the other."""
+    """A script: the named files of the directory `lua`, concatenated."""
 
     def __init__(self, *names: str) -> None:
         folder = files("evanesce.store.redis") / "lua"
@@ -24,21 +24,23 @@ class Script:
         SOURCES[self.digest] = source
 
     def call(self, keys: Sequence[str], *arguments: Argument) -> Command:
-        """Make the command that runs the script."""
+        """Return the command that runs the script."""
         return "EVALSHA", self.digest, len(keys), *keys, *arguments
 
 
 APPEND = Script("room", "append")
-WITHDRAW = Script("room", "withdraw")
+UNSEND = Script("room", "unsend")
 READ = Script("room", "read")
 CLOSE = Script("room", "close")
 RENEW = Script("room", "renew")
-ENTER = Script("room", "people", "enter")
-LEAVE = Script("room", "people", "leave")
-SETTLE = Script("room", "people", "settle")
-RENAME = Script("room", "people", "rename")
-PRESENCE = Script("room", "people", "presence")
+JOIN = Script("room", "members", "join")
+LEAVE = Script("room", "members", "leave")
+RECONCILE = Script("room", "members", "reconcile")
+RENAME = Script("room", "members", "rename")
+PRESENCE = Script("room", "members", "presence")
+DROP_INDEX = Script("drop_index")
 LEASE = Script("lease")
 SERVERS = Script("servers")
 TOKENS = Script("tokens")
 CONNECT = Script("connect")
+ANNOUNCE = Script("announce")

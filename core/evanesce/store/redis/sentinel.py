@@ -1,14 +1,15 @@
-"""Where Redis is by what its sentinels say, who are asked before every connection: the primary may be another one."""
+"""The address of a Redis that its sentinels name. They are asked before each connection, as the primary may change."""
 
 from __future__ import annotations
 
 from collections import Counter
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlunsplit
 
 from redis.exceptions import ConnectionError
 
 from evanesce.errors import ConfigurationError
-from evanesce.store.redis.connection import BROKEN, Address, Connection, read_nodes, refused
+from evanesce.store.redis.connection import BROKEN, Address, Connection, read_nodes, refused, split_url
+from evanesce.store.redis.faults import NO_SENTINEL
 from evanesce.store.redis.topology import Node
 
 DEFAULT_PORT = 26_379
@@ -20,13 +21,13 @@ class SentinelAddress(Address):
     """`redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DATABASE][?OPTIONS]`, `rediss` for TLS.
 
     User and password are for Redis, `sentinel_username` and `sentinel_password` among the options for the sentinels.
-    All other options are for both. Raises `ConfigurationError` for a URL that cannot be read.
+    All other options are for both. Raises `ConfigurationError` for an invalid URL.
     """
 
     moves = True
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        parts = split_url(url)
         who, at, hosts = parts.netloc.rpartition("@")
         self._sentinels = read_nodes(hosts, DEFAULT_PORT)
         self._service, _, database = parts.path.strip("/").partition("/")
@@ -46,10 +47,10 @@ class SentinelAddress(Address):
         self._sentinel = Address(urlunsplit((scheme, f"{own}localhost", "", query, "")))
 
     def connection(self) -> Connection:
-        """Make a connection to the primary that most sentinels name.
+        """Return a connection to the primary that most sentinels name.
 
-        They are asked one after the other, until more than half of those in the URL agree: one that is cut off from the
-        others goes on naming a primary that is gone. Raises `redis.ConnectionError` where none of them knows.
+        They are asked one after the other until more than half of those in the URL agree, as a sentinel that is cut off
+        still names the old primary. Raises `redis.ConnectionError` if none of them knows a primary.
         """
         named = Counter[Node]()
         for sentinel in self._sentinels:
@@ -58,9 +59,18 @@ class SentinelAddress(Address):
                 if 2 * named[primary] > len(self._sentinels):
                     break
         if not named:
-            raise ConnectionError("no sentinel knows the primary")
+            raise ConnectionError(NO_SENTINEL)
         [(primary, _)] = named.most_common(1)
         return self._redis.at(*primary).connection()
+
+    @property
+    def endpoint(self) -> None:
+        """None: it is not known before the sentinels are asked."""
+        return
+
+    def at(self, host: str, port: int) -> Address:
+        """Return the address of one Redis, without asking the sentinels."""
+        return self._redis.at(host, port)
 
     def _ask(self, sentinel: Node) -> Node | None:
         connection = self._sentinel.at(*sentinel).connection()

@@ -1,259 +1,170 @@
-"""The message store on Redis: its parts put together as one `MessageStore`."""
+"""Opens the message store on Redis."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from types import TracebackType
+from functools import partial
 
 import trio
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
-from evanesce.model import Draft, Timestamp, timestamp
+from evanesce.store import Store
 from evanesce.store.background import background
-from evanesce.store.base import Conflict, Feed, Gone, History, MessageStore, Notice, Person, Presence, Stored
 from evanesce.store.embedded import embedded_valkey
-from evanesce.store.redis.clock import Clock
-from evanesce.store.redis.cluster import Cluster
+from evanesce.store.lag import ExpiryLag
+from evanesce.store.redis.client import Client
+from evanesce.store.redis.clock import SharedClock
+from evanesce.store.redis.cluster_client import ClusterClient
+from evanesce.store.redis.cluster_subscriber import ClusterSubscriber
 from evanesce.store.redis.connection import Address, cluster_address
-from evanesce.store.redis.feed import RoomFeed
-from evanesce.store.redis.inspection import inspect
+from evanesce.store.redis.control_bus import RedisControlBus
+from evanesce.store.redis.eraser import Erasers
+from evanesce.store.redis.events import RedisRoomEvents
+from evanesce.store.redis.expiring import TrackingClient
+from evanesce.store.redis.health import RedisHealth
+from evanesce.store.redis.heartbeat import HEARTBEAT_SECONDS
+from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.lease import Lease
-from evanesce.store.redis.link import Link
-from evanesce.store.redis.log import Log
-from evanesce.store.redis.notices import Notices, encode
-from evanesce.store.redis.presence import PresenceKeeper
+from evanesce.store.redis.message_log import RedisMessageLog
+from evanesce.store.redis.node_client import NodeClient
+from evanesce.store.redis.one_time_values import RedisOneTimeValues
+from evanesce.store.redis.presence import RedisPresence
+from evanesce.store.redis.rate_limits import RedisRateLimits
 from evanesce.store.redis.sentinel import SentinelAddress
-from evanesce.store.redis.shards import ClusterSubscriber
+from evanesce.store.redis.server_registry import RedisServerRegistry
 from evanesce.store.redis.subscriber import Subscriber
-from evanesce.store.redis.usage import Usage
 
-CALL_SECONDS = 2.2
-"""How long a caller waits for an answer, whatever it takes: with a question before it no more than 2.5 s."""
+logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 3600.0
-"""How often the state of quiet rooms is looked at, which also keeps it from being forgotten."""
-
-FOLLOW_SECONDS = 2.0
-"""How long a follower waits for the subscription."""
+STOP_SECONDS = 1.0
+"""How long a server that stops may take to leave its rooms, and to hand the keys to erase over to others."""
 
 
 @asynccontextmanager
-async def open_redis_store(redis: RedisTable, *, ttl: float, server_id: str) -> AsyncGenerator[MessageStore, None]:
-    """Give the message store that the configuration names; messages live for `ttl` seconds.
+async def open_redis_store(
+    redis: RedisTable, *, ttl: float, server_id: str, lag: ExpiryLag | None = None, passing: bool = False
+) -> AsyncGenerator[Store, None]:
+    """Open the message store that the configuration names, for as long as the context lasts.
 
-    With the URL `embedded` a Valkey of our own is started first. A Redis that does not answer yet is no error: the
-    store is not `healthy` until it does. `server_id` tells this server from others on the same Redis; whoever comes
-    with the same one is taken for its successor. Enter it on the main thread.
+    Messages live for `ttl` seconds. If the URL is `embedded`, a Valkey server is started first. It is no error if Redis
+    does not answer yet: the store is not `healthy` until it does. `server_id` tells this server from others on the same
+    Redis; a server that starts with the same id is taken for the successor of the one before. `lag` counts how late
+    expired keys are erased. A store that is opened for a moment, by a command, is `passing`: it has no members in
+    rooms, and leaves no lease behind. Enter the context on the main thread.
     """
     async with AsyncExitStack() as stack:
-        keys, clock = Keys(redis.prefix), Clock()
-        way: Link | Cluster
+        keys, clock = Keys(redis.prefix), SharedClock()
+        client: NodeClient | ClusterClient
         subscriber: Subscriber | ClusterSubscriber
         if redis.cluster:
             address, nodes = cluster_address(redis.url)
-            way = await stack.enter_async_context(Cluster(address, nodes))
-            await stack.enter_async_context(background(way.run_forever))
-            subscriber = ClusterSubscriber(way, address, keys)
+            client = cluster = await stack.enter_async_context(ClusterClient(address, nodes))
+            await stack.enter_async_context(background(cluster.run_forever))
+            subscriber = ClusterSubscriber(cluster, address, keys)
         else:
             embedded = redis.url == "embedded"
             url = await stack.enter_async_context(embedded_valkey()) if embedded else redis.url
             address = SentinelAddress(url) if "+sentinel:" in url else Address(url)
-            link = way = await stack.enter_async_context(Link(address))
-            subscriber = Subscriber(address, keys.wake, lambda channel: link.post(("PUBLISH", channel, "")), link.look)
+            client = node = await stack.enter_async_context(NodeClient(address))
+            subscriber = Subscriber(address, keys, node, node.look)
         await stack.enter_async_context(subscriber)
-        lease = Lease(way, keys, clock, server_id)
-        presence = PresenceKeeper(way, keys, lease, replicated=redis.cluster or address.moves)
-        stack.push_async_callback(presence.stop)
-        store = _RedisStore(way, subscriber, keys, clock, lease, presence, round(ttl * 1000))
-        await stack.enter_async_context(background(lease.keep, presence.run, store.look_after_rooms))
+        homes = Homes(client, redis.prefix, clock, server_id)
+        milliseconds = round(ttl * 1000)
+        erasers = Erasers(client, homes, clock, milliseconds, lag or ExpiryLag())
+        tracked = TrackingClient(client, erasers.note)
+        replicated = redis.cluster or address.moves
+        presence = RedisPresence(tracked, keys, homes, erasers.inherit, replicated=replicated)
+        servers = RedisServerRegistry(client, tracked, homes)
+        if isinstance(client, ClusterClient):
+            client.on_change(partial(_move_rooms, client, presence))
+        stack.push_async_callback(_stop, client, homes, presence, erasers, servers, passing=passing)
+        for home in homes:
+            subscriber.add(home.keys.ended, _EndedListener(home))
+        messages = RedisMessageLog(tracked, keys, clock, milliseconds)
+        events = RedisRoomEvents(tracked, subscriber, keys, clock, messages, presence)
+        rate_limits = RedisRateLimits(tracked, keys, clock, homes)
+        store = Store(
+            messages=messages,
+            events=events,
+            presence=presence,
+            rate_limits=rate_limits,
+            servers=servers,
+            control=RedisControlBus(tracked, homes, subscriber),
+            one_time_values=RedisOneTimeValues(tracked, keys),
+            clock=clock,
+            health=RedisHealth(client, subscriber, keys, clock, erasers.reports),
+        )
+        await stack.enter_async_context(
+            background(
+                *(homes.keep, presence.run, erasers.run, events.run, rate_limits.run),
+                partial(_send_heartbeats, subscriber),
+            )
+        )
         yield store
 
 
-class _Bounded:
-    """Raises `StoreUnavailable` where what is in it takes too long. A generator would cost every call more."""
-
-    __slots__ = ("_patience",)
-
-    def __init__(self, seconds: float = CALL_SECONDS) -> None:
-        self._patience = trio.move_on_after(seconds)
-
-    def __enter__(self) -> None:
-        self._patience.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._patience.__exit__(kind, error, trace)
-        if self._patience.cancelled_caught:
-            raise StoreUnavailable()
+def _move_rooms(cluster: ClusterClient, presence: RedisPresence) -> None:
+    presence.topology_read(cluster.layout)
 
 
-class _RedisStore:
-    """A `MessageStore`; each method does what the contract says of it."""
+async def _send_heartbeats(subscriber: Subscriber | ClusterSubscriber) -> None:
+    while True:
+        await subscriber.beat()
+        await trio.sleep(HEARTBEAT_SECONDS)
 
-    def __init__(
-        self,
-        link: Link | Cluster,
-        subscriber: Subscriber | ClusterSubscriber,
-        keys: Keys,
-        clock: Clock,
-        lease: Lease,
-        presence: PresenceKeeper,
-        ttl: int,
-    ) -> None:
-        self._link = link
-        self._subscriber = subscriber
-        self._keys = keys
-        self._clock = clock
-        self._log = Log(link, keys, clock, ttl)
-        self._presence = presence
-        self._lease = lease
-        self._usage = Usage(link, keys, clock, lease)
-        self._notices = Notices()
-        self._feeds: set[RoomFeed] = set()
-        subscriber.add(keys.control, self._notices)
 
-    @property
-    def healthy(self) -> bool:
-        """Whether Redis is believed to answer."""
-        return self._link.up
+async def _stop(
+    client: Client,
+    homes: Homes,
+    presence: RedisPresence,
+    erasers: Erasers,
+    servers: RedisServerRegistry,
+    *,
+    passing: bool,
+) -> None:
+    """Remove this server's users from all rooms, and leave the keys to erase to other servers, in `STOP_SECONDS`."""
+    left = 0
 
-    @property
-    def server_name(self) -> str:
-        """The name of this server's present life."""
-        return self._lease.name
-
-    def now(self) -> int:
-        """Give Redis's time, never behind it."""
-        return self._clock.now()
-
-    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | Gone:
-        """Store messages in one call of a script."""
-        with _Bounded():
-            return await self._log.append(room_id, drafts)
-
-    async def withdraw(self, room_id: str, message_id: str, sender_id: str) -> bool | Gone | None:
-        """Take a message back."""
-        with _Bounded():
-            return await self._log.withdraw(room_id, message_id, sender_id)
-
-    async def history(self, room_id: str, since: str | None, most: int, most_bytes: int) -> History | Gone:
-        """Give a page of the live messages behind `since`."""
-        with _Bounded():
-            return await self._log.history(room_id, since, most, most_bytes)
-
-    async def enter(
-        self, room_id: str, people: Sequence[Person], capacity: int, roster: int
-    ) -> tuple[Presence, frozenset[str]] | Gone:
-        """Note that users came in on this server."""
-        with _Bounded():
-            return await self._presence.enter(room_id, people, capacity, roster)
-
-    async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
-        """Note that users left on this server."""
-        with _Bounded():
-            return await self._presence.leave(room_id, user_ids)
-
-    async def rename(self, room_id: str, person: Person) -> None:
-        """Change a user's name in a room."""
-        with _Bounded():
-            await self._presence.rename(room_id, person)
-
-    async def presence(self, room_id: str, roster: int) -> Presence:
-        """Say who is in a room."""
-        with _Bounded():
-            return await self._presence.presence(room_id, roster)
-
-    async def counts(self, room_ids: Sequence[str]) -> list[int]:
-        """Say how many are in each room."""
-        with _Bounded():
-            return await self._presence.counts(room_ids)
-
-    async def writing(self, room_id: str, user_id: str) -> None:
-        """Tell the followers that a user is typing."""
-        with _Bounded():
-            await self._link.run(("SPUBLISH", self._keys.events(room_id), f"-\nt {user_id}"))
-
-    async def close_room(self, room_id: str, reason: str) -> None:
-        """Close a room for good, and erase what it holds."""
-        with _Bounded():
-            await self._log.close(room_id, reason)
-
-    @asynccontextmanager
-    async def follow(self, room_id: str, roster: int) -> AsyncGenerator[Feed, None]:
-        """Hear of what happens in a room from now on."""
-        if not self._link.up:
-            raise StoreUnavailable()
-        feed = RoomFeed(room_id, roster, self._log, self._presence, self._clock)
-        channel = self._keys.events(room_id)
-        self._subscriber.add(channel, feed)
-        self._feeds.add(feed)
+    async def leave(home: Home) -> None:
+        nonlocal left
         try:
-            with _Bounded(FOLLOW_SECONDS):
-                await feed.start()
-            yield feed
-        finally:
-            self._feeds.discard(feed)
-            self._subscriber.remove(channel, feed)
+            await presence.stop(home)
+            leaves = await erasers.close(home)
+            await home.lease.end(leaves=leaves)
+            if passing:
+                await client.run(("ZREM", home.keys.expiries, homes.name))
+            if leaves:
+                await client.run(("SPUBLISH", home.keys.ended, ""))
+            left += 1
+        except StoreUnavailable:
+            return
 
-    async def look_after_rooms(self) -> None:
-        """Have every quiet room looked at from time to time: one task for all, as a deadline for each costs more."""
-        while True:
-            await trio.sleep(LOOK_SECONDS)
-            for feed in self._feeds:
-                feed.look()
+    with trio.move_on_after(STOP_SECONDS) as patience:
+        patience.shield = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(erasers.delete_report)
+            nursery.start_soon(servers.delete_settings)
+            for home in homes:
+                nursery.start_soon(leave, home)
+    if left < len(homes) and not passing:  # a store that is passing has no members in rooms
+        logger.warning("presence of this server stays in the store until its lease expires")
 
-    async def announce(self, notice: Notice) -> None:
-        """Tell every server on this Redis."""
-        with _Bounded():
-            await self._link.run(("SPUBLISH", self._keys.control, encode(notice)))
 
-    async def notices(self) -> Notice:
-        """Wait for the next notice."""
-        return await self._notices.next()
+class _EndedListener:
+    """A listener for servers that stopped and left something in a home: it looks for expired leases at once."""
 
-    async def put(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep `value` for a while."""
-        with _Bounded():
-            await self._link.run(("SET", self._keys.kept(key), value, "PX", max(1, round(seconds * 1000))))
+    def __init__(self, home: Home) -> None:
+        self._lease = home.lease
 
-    async def take(self, key: str) -> bytes | None:
-        """Take what was put."""
-        with _Bounded():
-            [value] = await self._link.run(("GETDEL", self._keys.kept(key)))
-        return None if value is None else bytes(value)
+    def subscribed(self) -> None:
+        """Do nothing: leases are also checked at intervals."""
 
-    async def take_tokens(self, bucket: str, wanted: int, rate: float, burst: int) -> tuple[int, float]:
-        """Take tokens out of a bucket."""
-        with _Bounded():
-            return await self._usage.take_tokens(bucket, wanted, rate, burst)
+    def push(self, payload: bytes) -> None:
+        """Check the leases."""
+        self._lease.look()
 
-    async def connect(self, user_id: str, here: int, most: int) -> bool:
-        """Note a user's connections on this server, where there are not too many."""
-        with _Bounded():
-            return await self._usage.connect(user_id, here, most)
-
-    def disconnect(self, user_id: str, here: int) -> None:
-        """Note how many connections of a user are left here."""
-        self._usage.disconnect(user_id, here)
-
-    async def servers(self) -> Mapping[str, Timestamp] | None:
-        """Say until when each server lives or lived."""
-        with _Bounded():
-            known = await self._lease.servers()
-        return None if known is None else {name: timestamp(until) for name, until in known.items()}
-
-    async def claim(self, duty: str, seconds: float) -> bool:
-        """Take on a duty, where nobody has it."""
-        claim = ("SET", self._keys.duty(duty), self.server_name, "NX", "PX", max(1, round(seconds * 1000)))
-        with _Bounded():
-            [taken] = await self._link.run(claim)
-        return taken is not None
-
-    async def check(self) -> Sequence[str]:
-        """Say how Redis is, and what in its settings would keep content."""
-        with _Bounded():
-            return await inspect(self._link)
+    def subscription_lost(self, outage: int) -> None:
+        """Do nothing: leases are also checked at intervals."""

@@ -1,5 +1,6 @@
-// How a guest signs in on the page: with a name.
+// The sign-in module of guests: a form that asks for a name.
 
+/** @type {Page.SignInModule["signIn"]} */
 function signIn(place, host) {
   const form = document.createElement("form");
   form.autocomplete = "off";
@@ -7,11 +8,17 @@ function signIn(place, host) {
   label.htmlFor = "sign-in-name";
   label.textContent = "Your name";
   const name = document.createElement("input");
-  Object.assign(name, { id: "sign-in-name", name: "name", required: true, maxLength: 64, dir: "auto" });
-  name.autocomplete = "nickname";
+  Object.assign(name, {
+    id: "sign-in-name",
+    name: "name",
+    required: true,
+    maxLength: 64,
+    dir: "auto",
+    autocomplete: "nickname",
+  });
   name.enterKeyHint = "go";
   const button = document.createElement("button");
-  button.textContent = "Come in as a guest";
+  button.textContent = "Continue as a guest";
   const problem = document.createElement("p");
   problem.className = "problem";
   problem.setAttribute("role", "alert");

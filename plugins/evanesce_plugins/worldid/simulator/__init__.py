@@ -1,8 +1,8 @@
-"""A World of one's own, for staging and tests: what it proves is true in this simulation alone.
+"""A simulator of World, for staging and tests. Its proofs are valid in this simulation alone.
 
-General layout, in the order of a proof's way: a page asks through the `bridge` (encrypted: `envelope`); a person's
-`phone` takes the request, reads it (`asked`), and has the `world` check and prove it (`proofs`, of numbers that
-`derive` makes); the `portal` verifies it, reading what it is sent by `verification`, or fails in one of the `faults`.
-`control` is what tests and staging ask of it over HTTP, `page` what a person sees; `server` serves all of it, and
-`command` is `evanesce worldid-simulator`.
+General layout, in the order of a proof's way: a page leaves an encrypted request at the `bridge`; a person's `phone`
+takes and parses it (`idkit` has the requests and results of IDKit), and has the `world` check it and make `proofs`; the
+`portal` verifies them, by `verification`, or fails on demand. `control` is an HTTP API for tests and staging, and
+`page` is the form for people; `responses` are HTTP responses; `server` serves all of it, and `command` is the command
+`evanesce worldid-simulator`.
 """

@@ -1,30 +1,69 @@
-"""The bridge, on which page and phone leave each other one sealed message each: World's Wallet Bridge, in memory.
+"""The bridge, by which page and phone exchange one encrypted message each: World's Wallet Bridge, in memory.
 
-It speaks at the root of its address, for IDKit drops any path of `bridge_url`.
+Messages are JSON under AES-256-GCM, and the bridge has no key. Its routes are at the root of its address, because IDKit
+drops any path of `bridge_url`.
 """
 
 from __future__ import annotations
 
+import binascii
 import enum
+import secrets
 import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
+from Crypto.Cipher import AES
 from quart import Blueprint, Response, request
 
-from evanesce_plugins.worldid.simulator import replies
-from evanesce_plugins.worldid.simulator.envelope import Envelope
+from evanesce_plugins.worldid.simulator import responses
 
 LIFE_SECONDS = 15 * 60
-"""How long a request lives, with its answer."""
+"""How long a request and its response are stored."""
 
 MOST = 1_000
-"""How many requests live at the same time; one more, and the oldest is dropped."""
+"""The most stored requests. For a further one the oldest is dropped."""
+
+KEY_BYTES = 32
+
+_IV_BYTES = 12
+_TAG_BYTES = 16
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """An encrypted message. Both fields are base64, and the payload ends with the tag."""
+
+    iv: str
+    payload: str
+
+
+def seal(key: bytes, message: bytes) -> Envelope:
+    """Encrypt `message` with a new random IV."""
+    iv = secrets.token_bytes(_IV_BYTES)
+    sealed, tag = AES.new(key, AES.MODE_GCM, nonce=iv).encrypt_and_digest(message)
+    return Envelope(iv=b64encode(iv).decode(), payload=b64encode(sealed + tag).decode())
+
+
+def unseal(key: bytes, envelope: Envelope) -> bytes:
+    """Decrypt an envelope. Raises `ValueError` where it is malformed, or encrypted with another key."""
+    iv, payload = read_base64(envelope.iv), read_base64(envelope.payload)
+    if len(iv) != _IV_BYTES or len(payload) < _TAG_BYTES:
+        raise ValueError("an envelope has 12 bytes of IV, and at least the tag")
+    return AES.new(key, AES.MODE_GCM, nonce=iv).decrypt_and_verify(payload[:-_TAG_BYTES], payload[-_TAG_BYTES:])
+
+
+def read_base64(text: str) -> bytes:
+    """Decode base64 with its padding. Raises `ValueError`."""
+    try:
+        return b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("this is not base64") from None
 
 
 class Status(enum.StrEnum):
-    """How far a request has come."""
+    """The state of a request."""
 
     INITIALIZED = "initialized"
     RETRIEVED = "retrieved"
@@ -45,14 +84,14 @@ class _Entry:
 
 
 class Bridge:
-    """Keeps what is on its way. `clock` gives seconds."""
+    """Stores requests and responses. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
 
     def leave(self, envelope: Envelope) -> str:
-        """Keep a page's request; gives its id."""
+        """Store a page's request, and return its id."""
         now = self._clock()
         self._entries = {key: entry for key, entry in self._entries.items() if entry.ends_at > now}
         while len(self._entries) >= MOST:
@@ -62,12 +101,12 @@ class Bridge:
         return key
 
     def waits(self, key: str) -> bool:
-        """Whether a request waits for a phone."""
+        """Return whether a request waits for a phone."""
         entry = self._entry(key)
         return entry is not None and entry.request is not None
 
     def take(self, key: str) -> Envelope | None:
-        """Give a request to a phone, once; None where there is none."""
+        """Return a request to a phone, once; None where there is none."""
         entry = self._entry(key)
         if entry is None:
             return None
@@ -75,7 +114,7 @@ class Bridge:
         return taken
 
     def answer(self, key: str, envelope: Envelope) -> int:
-        """Keep a phone's answer; gives the HTTP status that says how that went."""
+        """Store a phone's response, and return the HTTP status of the result."""
         entry = self._entry(key)
         if entry is None:
             return 400
@@ -85,7 +124,7 @@ class Bridge:
         return 201
 
     def poll(self, key: str) -> tuple[Status, Envelope | None] | None:
-        """Say how far a request has come, and give its answer, once; None where there is none any more."""
+        """Return the state of a request and, once, its response; None for an unknown or expired one."""
         entry = self._entry(key)
         if entry is None:
             return None
@@ -99,40 +138,40 @@ class Bridge:
 
 
 def bridge_blueprint(bridge: Bridge) -> Blueprint:
-    """Give the bridge's routes, for pages of any origin."""
+    """Return the bridge's routes, for pages of any origin."""
     blueprint = Blueprint("bridge", __name__)
 
     @blueprint.after_request
     async def for_any_page(response: Response) -> Response:
-        response.headers.update(replies.CORS)
+        response.headers.update(responses.CORS)
         return response
 
     @blueprint.errorhandler(msgspec.DecodeError)
     async def malformed(error: msgspec.DecodeError) -> Response:
-        return replies.empty(400)
+        return responses.empty(400)
 
     @blueprint.post("/request")
     async def leave() -> Response:
-        return replies.json({"request_id": bridge.leave(await _envelope())})
+        return responses.json({"request_id": bridge.leave(await _envelope())})
 
     @blueprint.get("/request/<key>")
     async def take(key: str) -> Response:
-        if request.method == "HEAD":  # which comes here too, and only looks
-            return replies.empty(200 if bridge.waits(key) else 404)
+        if request.method == "HEAD":  # HEAD requests come here too, and must not take the request
+            return responses.empty(200 if bridge.waits(key) else 404)
         envelope = bridge.take(key)
-        return replies.empty(404) if envelope is None else replies.json(envelope)
+        return responses.empty(404) if envelope is None else responses.json(envelope)
 
     @blueprint.put("/response/<key>")
     async def answer(key: str) -> Response:
-        return replies.empty(bridge.answer(key, await _envelope()))
+        return responses.empty(bridge.answer(key, await _envelope()))
 
     @blueprint.get("/response/<key>")
     async def poll(key: str) -> Response:
         found = bridge.poll(key)
         if found is None:
-            return replies.empty(404)
+            return responses.empty(404)
         status, response = found
-        return replies.json({"status": status, "response": response})
+        return responses.json({"status": status, "response": response})
 
     return blueprint
 

@@ -1,4 +1,4 @@
-"""`evanesce worldid-simulator`: a World of one's own, and the lines of config.toml with which a server uses it."""
+"""The command `evanesce worldid-simulator`. It prints the lines of config.toml with which a server uses it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import trio
 
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.interfaces import CliCommand
+from evanesce.webaddress import split_authority
+from evanesce_plugins.worldid.settings import PUBLIC_KEY
 
 if TYPE_CHECKING:
     from evanesce_plugins.worldid.simulator.server import Simulator
 
-PUBLIC_KEY = "ab" * 32
-"""The signing key of World ID's published test vectors, which everybody knows."""
-
 STAGING_APP = "app_staging_"
-"""How an app's id begins for which IDKit takes a bridge over http://: on this machine, a private network or .local."""
+"""The prefix of an app id with which IDKit accepts a bridge over http://, on this machine or a private network."""
 
 _WILDCARDS = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
-"""Where to listen everywhere, and where to find on this machine what does."""
+"""Addresses for listening on all interfaces, and the address by which this machine reaches them."""
 
 
 def command() -> CliCommand:
-    """Give the subcommand."""
+    """Return the subcommand."""
     return CliCommand(
         name="worldid-simulator",
         help="simulate World, to try out sign-in with World ID where World cannot be reached",
@@ -53,18 +52,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         type=_matching(r"app_[A-Za-z0-9_]{1,64}", "app_ and letters, digits, _"),
         help=f"its app, which for a bridge over http:// begins with {STAGING_APP} (default: %(default)s)",
     )
-    parser.add_argument("--action", default="sign-up", help="what people sign up for (default: %(default)s)")
+    parser.add_argument("--action", default="sign-up", help="the action of a sign-up (default: %(default)s)")
     parser.add_argument(
         "--signer",
         type=_matching(r"0x[0-9a-fA-F]{40}", "0x and 40 hexadecimal digits"),
         metavar="ADDRESS",
-        help="the address of the RP's signing key (default: that of a key which everybody knows)",
+        help="the address of the RP's signing key (default: that of a publicly known key)",
     )
     parser.add_argument(
         "--environment",
         choices=("staging", "production"),
         default="staging",
-        help="what the server is to be told that this is (default: %(default)s)",
+        help="the environment that the server is configured for (default: %(default)s)",
     )
 
 
@@ -78,12 +77,16 @@ def _matching(pattern: str, words: str) -> Callable[[str], str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Simulate until SIGINT or SIGTERM: 0. Raises `ConfigurationError`."""
-    host, colon, port = str(options.bind).rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ConfigurationError("--bind", "this is no address", 'Write "HOST:PORT", such as "127.0.0.1:8100"')
+    """Run the simulator until SIGINT or SIGTERM, and return 0. Raises `ConfigurationError`."""
+    hint = 'Write "HOST:PORT", such as "127.0.0.1:8100"'
     try:
-        # Here, because this module is imported by every command, and where the extra is not installed.
+        host, port = split_authority(str(options.bind), zones=True)
+    except ValueError as error:
+        raise ConfigurationError("--bind", str(error), hint) from None
+    if port is None:
+        raise ConfigurationError("--bind", "has no port", hint)
+    try:
+        # Here, because every command imports this module, with and without the extra.
         from evanesce_plugins.worldid.rp_signature import Signer
         from evanesce_plugins.worldid.simulator.server import Simulator
         from evanesce_plugins.worldid.simulator.world import RelyingParty, World
@@ -92,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     world = World()
     signer: str = options.signer or Signer(PUBLIC_KEY).address
     world.register(RelyingParty(rp_id=options.rp_id, app_id=options.app_id, signer=signer))
-    trio.run(_serve, Simulator(world), options, host.removeprefix("[").removesuffix("]"), int(port))
+    trio.run(_serve, Simulator(world), options, host, port)
     return 0
 
 
@@ -107,7 +110,7 @@ async def _serve(simulator: Simulator, options: argparse.Namespace, host: str, p
 
 
 def _configuration(options: argparse.Namespace, url: str) -> str:
-    """Give the lines for config.toml."""
+    """Return the lines for config.toml."""
     for everywhere, here in _WILDCARDS.items():
         url = url.replace(everywhere, here)
     settings = {
@@ -121,12 +124,12 @@ def _configuration(options: argparse.Namespace, url: str) -> str:
     }
     if options.signer is None:
         settings["signing_key"] = PUBLIC_KEY
-    # A basic string of TOML is one of JSON's.
+    # A JSON string is a basic string of TOML.
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     if options.signer is None:
-        lines[-1] += "  # PUBLIC: everybody knows this key. For trying out alone, never with World's own portal"
+        lines[-1] += "  # PUBLIC: this key is published. For trials only, never with World's own portal"
     said = ["", "For config.toml, with worldid among the enabled plugins:", "", "[plugins.worldid]", *lines, ""]
     if not str(options.app_id).startswith(STAGING_APP):
-        said.append(f"IDKit refuses this bridge: over http:// it wants an app_id that begins with {STAGING_APP}.")
-    said.append("Anybody who reaches this simulator can sign in as anybody: it is for trying out alone.")
+        said.append(f"IDKit refuses this bridge: over http:// it requires an app_id that begins with {STAGING_APP}.")
+    said.append("A client that reaches this simulator can sign in as any person: use it for trials only.")
     return "\n".join(said)

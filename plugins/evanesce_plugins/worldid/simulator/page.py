@@ -1,4 +1,4 @@
-"""What a person sees who follows a connector link to the simulator: a form that asks for a name and a decision."""
+"""The page of a connector link: a form that asks for a name and a decision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from quart import Blueprint, Response, request
 
-from evanesce_plugins.worldid.simulator import replies
+from evanesce_plugins.worldid.simulator import responses
 from evanesce_plugins.worldid.simulator.phone import BadLink, Phone
 
 NAME_LENGTH = 100
@@ -27,11 +27,11 @@ input[name=person], button {{ font: inherit; width: 100%; box-sizing: border-box
 </html>
 """
 
-_FORM = """<p>An app asks who you are. Here you are whoever you say.</p>
+_FORM = """<p>An app asks who you are. Enter any name.</p>
 <form method="post" action="/verify">
 <input type="hidden" name="uri" value="{uri}">
 <label>Your name <input name="person" required maxlength="{length}" autofocus></label>
-<label><input type="checkbox" name="legacy" value="yes"> my World ID is of version 3.0</label>
+<label><input type="checkbox" name="legacy" value="yes"> My World ID has version 3.0</label>
 <button name="decision" value="approve">Approve</button>
 <button name="decision" value="reject" formnovalidate>Reject</button>
 </form>"""
@@ -40,13 +40,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; fr
 
 
 def page_blueprint(phone: Phone) -> Blueprint:
-    """Give the routes."""
+    """Return the routes."""
     blueprint = Blueprint("page", __name__)
 
     @blueprint.after_request
     async def guard(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"  # the request's key stands in the address
+        response.headers["Referrer-Policy"] = "no-referrer"  # the address contains the key of the request
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -61,14 +61,14 @@ def page_blueprint(phone: Phone) -> Blueprint:
         person = given.get("person", "")
         reject = given.get("decision") != "approve"
         if not reject and not 0 < len(person) <= NAME_LENGTH:
-            return _told("Give a name.", 400)
+            return _told("Enter a name.", 400)
         try:
             code = phone.scan(person, given.get("uri", ""), reject=reject, legacy=given.get("legacy") == "yes")
         except BadLink as error:
-            return _told(f"This does not work: {error}.", 400)
+            return _told(f"This link cannot be used: {error}.", 400)
         if code is None:
             return _told(f"Approved as {person}. Go back to the app.")
-        return _told(f"The app was answered: {code}. Go back to it.")
+        return _told(f"The app received: {code}. Go back to the app.")
 
     return blueprint
 
@@ -78,4 +78,4 @@ def _told(text: str, status: int = 200) -> Response:
 
 
 def _page(body: str, status: int = 200) -> Response:
-    return replies.html(_PAGE.format(body), status)
+    return responses.html(_PAGE.format(body), status)

@@ -1,6 +1,6 @@
-"""The stand-in for a person's World App: takes a request from the bridge, has the World prove it, and answers.
+"""The simulated World App: takes a request from the bridge, has the simulated World prove it, and responds.
 
-It knows the simulator's own bridge alone, and has one credential, proof_of_human.
+It uses the simulator's own bridge alone, and has one credential, proof_of_human.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import msgspec
 
 from evanesce_plugins.worldid.encoding import hash_to_field, number
 from evanesce_plugins.worldid.rp_signature import RpContext
-from evanesce_plugins.worldid.simulator import envelope, results
-from evanesce_plugins.worldid.simulator.asked import Asked, Kind, SessionId
+from evanesce_plugins.worldid.simulator import bridge, idkit
 from evanesce_plugins.worldid.simulator.bridge import Bridge
-from evanesce_plugins.worldid.simulator.forms import Forms
-from evanesce_plugins.worldid.simulator.proofs import PROOF_OF_HUMAN, action_number
-from evanesce_plugins.worldid.simulator.world import Proven, Refused, World
+from evanesce_plugins.worldid.simulator.idkit import Kind, NumberFormats, ProofRequest
+from evanesce_plugins.worldid.simulator.proofs import PROOF_OF_HUMAN, LegacyProven, Proven, SessionId, action_number
+from evanesce_plugins.worldid.simulator.world import Refused, World
 
 _NEW_SESSION = "create"
 
 
 class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One credential that is asked for; `signal` is bytes, as `0x` and digits."""
+    """One requested credential; `signal` is bytes, as `0x` and digits."""
 
     identifier: str
     issuer_schema_id: int
@@ -33,7 +32,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ProofRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked by the protocol of World ID 4.0; `action` is its number."""
+    """A request in the protocol of World ID 4.0; `action` is its number."""
 
     id: str
     rp_id: str
@@ -47,18 +46,22 @@ class _ProofRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What IDKit 4.3.0 leaves at the bridge; `signal` is the hash that a proof of World ID 3.0 is to have."""
+    """A request of IDKit 4.3.0 at the bridge; `signal` is the hash for a proof of World ID 3.0.
+
+    With its preset `orbLegacy` IDKit requests only such a proof: then there is no `proof_request`.
+    """
 
     app_id: str
     signal: str
-    proof_request: _ProofRequest
+    proof_request: _ProofRequest | None = None
+    verification_level: str | None = None
     action: str = ""
     allow_legacy_proofs: bool = False
     environment: str = "production"
 
 
 class BadLink(Exception):
-    """This is no link of a request that this phone can answer."""
+    """The link is not one of a request that this phone can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,38 +73,38 @@ class _Link:
     def parse(cls, uri: str) -> _Link:
         try:
             fields = {name: values[0] for name, values in parse_qs(urlsplit(uri).query).items()}
-            secret = envelope.read_base64(fields.get("k", ""))
+            secret = bridge.read_base64(fields.get("k", ""))
         except ValueError:
-            raise BadLink("this is no link of IDKit's") from None
-        if fields.get("t") != "wld" or "i" not in fields or len(secret) != envelope.KEY_BYTES:
-            raise BadLink("this is no link of IDKit's")
-        # IDKit leaves it out where it is World's own bridge.
+            raise BadLink("this is not a link of IDKit") from None
+        if fields.get("t") != "wld" or "i" not in fields or len(secret) != bridge.KEY_BYTES:
+            raise BadLink("this is not a link of IDKit")
+        # IDKit omits it for World's own bridge.
         if "b" not in fields:
-            raise BadLink("this request lies on World's own bridge: give bridge_url to IDKit")
+            raise BadLink("this request is at World's own bridge: give bridge_url to IDKit")
         return cls(fields["i"], secret)
 
 
 class Phone:
-    """Answers in the name of whoever is said to hold it."""
+    """Responds in the name of any person."""
 
     def __init__(self, world: World, bridge: Bridge) -> None:
         self._world = world
         self._bridge = bridge
-        self._forms = Forms()
+        self._forms = NumberFormats()
 
     def scan(self, person: str, uri: str, *, reject: bool = False, legacy: bool = False) -> str | None:
-        """Answer the request of a link, by a proof (of World ID 3.0 if `legacy`), or with `reject` by a refusal.
+        """Respond to the request of a link with a proof (of World ID 3.0 if `legacy`), or, with `reject`, a refusal.
 
-        Gives None for a proof, and for an error its code, as IDKit gives it to the page. Raises `BadLink`.
+        Returns None for a proof, and the code of an error, as IDKit returns it to the page. Raises `BadLink`.
         """
         link = _Link.parse(uri)
         request = self._bridge.take(link.key)
         if request is None:
-            raise BadLink("this request is not there: it was taken before, or has run out")
+            raise BadLink("there is no such request: it was taken before, or has expired")
         try:
-            message = envelope.unseal(link.secret, request)
+            message = bridge.unseal(link.secret, request)
         except ValueError:
-            raise BadLink("the link's key does not open this request") from None
+            raise BadLink("the link's key does not decrypt this request") from None
         code: str | None = None
         try:
             if reject:
@@ -110,33 +113,46 @@ class Phone:
         except Refused as refused:
             code = refused.code
             response = {"error_code": code}
-        if self._bridge.answer(link.key, envelope.seal(link.secret, msgspec.json.encode(response))) != 201:
-            raise BadLink("this request has run out")
+        if self._bridge.answer(link.key, bridge.seal(link.secret, msgspec.json.encode(response))) != 201:
+            raise BadLink("this request has expired")
         return code
 
     def _prove(self, person: str, message: bytes, *, legacy: bool) -> dict[str, Any]:
         try:
             request = msgspec.json.decode(message, type=_Request)
-            asked = _asked(request)
+            wanted = request.proof_request
+            if wanted is None:
+                return self._prove_orb(person, request)
+            asked = _asked(request, wanted)
         except (msgspec.DecodeError, ValueError):
             raise Refused("malformed_request") from None
         if legacy:
-            made = self._world.prove_legacy(person, asked)
-            return {
-                "proof": f"0x{made.proof.hex()}",
-                "merkle_root": f"0x{made.root:064x}",
-                "nullifier_hash": self._forms.write(made.statement.nullifier),
-                "verification_level": results.LEGACY_IDENTIFIER,
-            }
-        return {"proof_response": _response(request.proof_request.id, self._world.prove(person, asked))}
+            return self._legacy_response(self._world.prove_legacy(person, asked))
+        return {"proof_response": _response(wanted.id, self._world.prove(person, asked))}
+
+    def _prove_orb(self, person: str, request: _Request) -> dict[str, Any]:
+        """Respond to a request for a proof of World ID 3.0. Raises `ValueError` for a malformed one, and `Refused`."""
+        if not request.allow_legacy_proofs or not request.action:
+            raise ValueError("a request without a proof_request is for a proof of World ID 3.0")
+        if request.verification_level != idkit.LEGACY_IDENTIFIER:
+            raise Refused("credential_unavailable")
+        about = (request.app_id, request.environment, request.action, number(request.signal))
+        return self._legacy_response(self._world.prove_orb(person, *about))
+
+    def _legacy_response(self, made: LegacyProven) -> dict[str, Any]:
+        return {
+            "proof": f"0x{made.proof.hex()}",
+            "merkle_root": f"0x{made.root:064x}",
+            "nullifier_hash": self._forms.write(made.statement.nullifier),
+            "verification_level": idkit.LEGACY_IDENTIFIER,
+        }
 
 
-def _asked(request: _Request) -> Asked:
-    """Read a request. Raises `ValueError` for a malformed one, `Refused` for what nobody here can prove."""
-    wanted = request.proof_request
-    # How several credentials are chosen from does not matter where there is one.
+def _asked(request: _Request, wanted: _ProofRequest) -> ProofRequest:
+    """Convert a request. Raises `ValueError` for a malformed one, and `Refused` for an unknown credential."""
+    # There is one credential, so the rules for choosing among several do not matter.
     if [(item.identifier, item.issuer_schema_id) for item in wanted.proof_requests] != [
-        (results.IDENTIFIER, PROOF_OF_HUMAN)
+        (idkit.IDENTIFIER, PROOF_OF_HUMAN)
     ]:
         raise Refused("credential_unavailable")
     [item] = wanted.proof_requests
@@ -149,7 +165,7 @@ def _asked(request: _Request) -> Asked:
         raise ValueError("the action and its number differ")
     number(wanted.nonce)
     signal = None if item.signal is None else bytes.fromhex(item.signal.removeprefix("0x"))
-    return Asked(
+    return ProofRequest(
         kind=kind,
         app_id=request.app_id,
         environment=request.environment,
@@ -170,10 +186,10 @@ def _asked(request: _Request) -> Asked:
 
 
 def _response(request_id: str, proven: Proven) -> dict[str, Any]:
-    """Write a proof as the protocol does, in the JSON of which IDKit makes its result."""
+    """Return a proof in the JSON of the protocol, which IDKit converts to its result."""
     statement = proven.statement
     item: dict[str, Any] = {
-        "identifier": results.IDENTIFIER,
+        "identifier": idkit.IDENTIFIER,
         "issuer_schema_id": statement.issuer_schema_id,
         "proof": "".join(f"{part:064x}" for part in proven.proof),
         "expires_at_min": statement.expires_at_min,

@@ -1,11 +1,13 @@
-"""World's developer portal, as far as servers use it: verification of proofs, and the status of an RP.
+"""The simulated developer portal, as far as servers use it: verification of proofs, the status of an RP, and faults.
 
-It keeps the real one's ways that a server has to withstand: it believes the caller on action and environment, takes
-any action, one good item of several and the same proof again, and writes a nullifier now so and now otherwise.
+It reproduces the weaknesses of the real one that a server has to handle: it trusts the caller about action and
+environment, accepts any action, one valid item among several and the same proof again, and writes nullifiers in
+different forms.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import NoReturn
 
 import msgspec
@@ -13,48 +15,89 @@ import trio
 from quart import Blueprint, Response, request
 
 from evanesce.model import timestamp
-from evanesce_plugins.worldid.simulator import forms, replies, verification
-from evanesce_plugins.worldid.simulator.faults import Fault, Faults
+from evanesce_plugins.worldid.simulator import idkit, responses, verification
 from evanesce_plugins.worldid.simulator.verification import Invalid, Outcome
 from evanesce_plugins.worldid.simulator.world import REGISTERED, World
 
 HANG_UP = "evanesce.hang_up"
-"""Under which a request's connection state has the function that closes its connection."""
+"""The key in a request's connection state of the function that closes its connection."""
+
+
+class Fault(enum.StrEnum):
+    """One kind of failure."""
+
+    DOWN = "down"
+    """The connection is closed before the request is processed."""
+    SLOW = "slow"
+    """The request is neither processed nor answered until the fault is removed."""
+    LATE = "late"
+    """The request is processed, and the connection is closed without a response."""
+    HTML = "html"
+    """A gateway in front of the portal responds with 503 and a page."""
+    ERROR = "error"
+    """The portal responds with 500, `internal_error`."""
+    REFUSE = "refuse"
+    """The portal responds with 200, and `success` is false."""
+
+
+class Faults:
+    """The present fault. `skew` is how many seconds the portal's `Date` is ahead."""
+
+    def __init__(self) -> None:
+        self.skew = 0.0
+        self._fault: Fault | None = None
+        self._changed = trio.Event()
+
+    @property
+    def fault(self) -> Fault | None:
+        """The present fault, or None."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: Fault | None) -> None:
+        self._fault = fault
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def hold(self) -> None:
+        """Wait while the fault is `SLOW`."""
+        while self._fault is Fault.SLOW:
+            await self._changed.wait()
 
 
 class Portal:
-    """Answers for `world`."""
+    """Responds to requests, from the state of `world`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._forms = forms.Forms()
+        self._forms = idkit.NumberFormats()
         self._verified: dict[int, str] = {}
 
     def status(self, rp_id: str) -> Response:
-        """Say how an RP's registration is in both environments."""
+        """Return the state of an RP's registration in both environments."""
         if not rp_id.startswith("rp_"):
-            return replies.refusal(400, "invalid_rp_id", "An RP's id begins with rp_.", "rp_id")
+            return responses.refusal(400, "invalid_rp_id", "An RP's id begins with rp_.", "rp_id")
         party = self._world.party(rp_id)
         if party is None:
-            return replies.refusal(404, "not_found", "There is no such RP.", "rp_id")
-        return replies.json(
+            return responses.refusal(404, "not_found", "There is no such RP.", "rp_id")
+        return responses.json(
             {f"{name}_status": party.statuses.get(name) for name in ("production", "staging")},
         )
 
     def verify(self, rp_id: str, body: bytes) -> Response:
-        """Verify what a server was given by its page."""
+        """Verify a proof that a server received from its page."""
         try:
             asked, items = verification.read(msgspec.json.decode(body))
         except Invalid as error:
-            return replies.refusal(400, "validation_error", error.detail, error.attribute)
+            return responses.refusal(400, "validation_error", error.detail, error.attribute)
         except (msgspec.DecodeError, RecursionError):
-            return replies.refusal(400, "invalid_request", "The body is no JSON.", app_id=rp_id)
+            return responses.refusal(400, "invalid_request", "The body is no JSON.", app_id=rp_id)
         party = self._world.party(rp_id)
         if party is None:
-            return replies.refusal(400, "app_not_migrated", "This app has no RP.", app_id=rp_id)
+            return responses.refusal(400, "app_not_migrated", "This app has no RP.", app_id=rp_id)
         # World's portal looks at production's status, whichever environment is asked for.
         if party.statuses.get("production") != REGISTERED:
-            return replies.refusal(400, "rp_not_active", "The RP's registration is not active.", app_id=rp_id)
+            return responses.refusal(400, "rp_not_active", "The RP's registration is not active.", app_id=rp_id)
         outcomes = [verification.outcome(self._world, rp_id, party.app_id, asked, item) for item in items]
         return self._answer(asked, outcomes)
 
@@ -67,13 +110,13 @@ class Portal:
                 "detail": "No proof holds.",
                 "results": outcomes,
             }
-            return replies.json(answer, 400)
+            return responses.json(answer, 400)
         answer = {"success": True, "environment": asked.environment, "results": outcomes, "message": "Verified."}
         if asked.session_id:
-            return replies.json(answer | {"session_id": asked.session_id})
-        nullifier = forms.read(verified.nullifier)
+            return responses.json(answer | {"session_id": asked.session_id})
+        nullifier = idkit.read_number(verified.nullifier)
         now = timestamp(int(self._world.clock() * 1000))
-        return replies.json(
+        return responses.json(
             answer
             | {
                 "action": asked.action,
@@ -85,33 +128,33 @@ class Portal:
 
 
 def portal_blueprint(world: World, faults: Faults) -> Blueprint:
-    """Give the portal's routes."""
+    """Return the portal's routes."""
     blueprint = Blueprint("portal", __name__, url_prefix="/api/v4")
     portal = Portal(world)
 
     @blueprint.before_request
     async def fail() -> Response | None:
-        """Fail before anything is done, where that is wanted."""
-        # Whole, whatever becomes of it: Hypercorn may go on with a connection of which a body was not read, and hang.
+        """Fail before the request is processed, if the present fault says so."""
+        # Read whole in any case: Hypercorn may continue to use a connection whose body was not read, and hang.
         await request.get_data()
         await faults.hold()
         match faults.fault:
             case Fault.DOWN:
                 await _hang_up()
             case Fault.HTML:
-                return replies.html("<h1>503 Service Temporarily Unavailable</h1>", 503)
+                return responses.html("<h1>503 Service Temporarily Unavailable</h1>", 503)
             case Fault.ERROR:
-                return replies.refusal(500, "internal_error", "Something went wrong.")
+                return responses.refusal(500, "internal_error", "Something went wrong.")
             case Fault.REFUSE:
-                return replies.json({"success": False, "code": "generic_error", "detail": "Something went wrong."})
+                return responses.json({"success": False, "code": "generic_error", "detail": "Something went wrong."})
             case _:
                 pass
         if not request.headers.get("User-Agent"):
-            return replies.html("<h1>403 Forbidden</h1>", 403)
+            return responses.html("<h1>403 Forbidden</h1>", 403)
         return None
 
     @blueprint.after_request
-    async def be_late(response: Response) -> Response:
+    async def hang_up_late(response: Response) -> Response:
         if faults.fault is Fault.LATE:
             await _hang_up()
         return response
@@ -130,4 +173,4 @@ def portal_blueprint(world: World, faults: Faults) -> Blueprint:
 
 async def _hang_up() -> NoReturn:
     request.scope["state"][HANG_UP]()
-    await trio.sleep_forever()  # until Hypercorn, which finds nobody there, cancels this
+    await trio.sleep_forever()  # until Hypercorn notices the closed connection, and cancels this

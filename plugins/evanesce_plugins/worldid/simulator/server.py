@@ -1,4 +1,4 @@
-"""The simulator's server: all parts on one port, on Quart-Trio and Hypercorn."""
+"""The simulator's server: all routes on one port, by Quart-Trio and Hypercorn."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from evanesce.errors import ConfigurationError
-from evanesce_plugins.worldid.simulator import replies
+from evanesce_plugins.worldid.simulator import responses
 from evanesce_plugins.worldid.simulator.bridge import Bridge, bridge_blueprint
 from evanesce_plugins.worldid.simulator.control import control_blueprint
-from evanesce_plugins.worldid.simulator.faults import Faults
 from evanesce_plugins.worldid.simulator.page import page_blueprint
 from evanesce_plugins.worldid.simulator.phone import Phone
-from evanesce_plugins.worldid.simulator.portal import HANG_UP, portal_blueprint
+from evanesce_plugins.worldid.simulator.portal import HANG_UP, Faults, portal_blueprint
 from evanesce_plugins.worldid.simulator.world import World
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES = 64 * 1024
-"""The longest request."""
+"""The longest body of a request."""
 
 
 class Simulator:
-    """A World and its servers. `faults` may be set, and RPs registered with `world`, while it runs."""
+    """A simulated World and its server. `faults` may be set, and RPs registered with `world`, while it runs."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -64,11 +63,11 @@ class Simulator:
 
     async def _serve_client(self, application: ASGIWrapper, stream: trio.SocketStream) -> None:
         state = {HANG_UP: functools.partial(_hang_up, stream)}
-        client: Any = stream  # not of the TLS stream's class, which Hypercorn names, but of its shape
+        client: Any = stream  # Hypercorn's annotation is the class of a TLS stream; this one has the same methods
         server = TCPServer(application, _config(), WorkerContext(None), state, client)
         try:
             await server.run()
-        except Exception:  # the border of one client: it ends no other
+        except Exception:  # the boundary of one client: its fault must not end others
             log.exception("a connection failed")
 
     def _application(self) -> QuartTrio:
@@ -84,7 +83,7 @@ class Simulator:
 
         @app.errorhandler(HTTPException)
         async def not_served(error: HTTPException) -> Response:
-            return replies.refusal(error.code or 500, "not_served", error.name)
+            return responses.refusal(error.code or 500, "not_served", error.name)
 
         @app.after_request
         async def date(response: Response) -> Response:
@@ -104,7 +103,7 @@ def _config() -> Config:
 
 
 def _hang_up(stream: trio.SocketStream) -> None:
-    with contextlib.suppress(OSError):  # the client was faster
+    with contextlib.suppress(OSError):  # the client has closed it already
         stream.socket.shutdown(socket.SHUT_RDWR)
 
 

@@ -1,4 +1,4 @@
-"""What the portal is sent to verify: its form as the portal's schema has it, and each item held against World."""
+"""Requests for verification: validated against the schema of the portal, and each item verified by World."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from evanesce_plugins.worldid.simulator import forms
-from evanesce_plugins.worldid.simulator.asked import SessionId
-from evanesce_plugins.worldid.simulator.proofs import LegacyStatement, Statement, action_number
+from evanesce_plugins.worldid.simulator import idkit
+from evanesce_plugins.worldid.simulator.proofs import LegacyStatement, SessionId, Statement, action_number
 from evanesce_plugins.worldid.simulator.world import World
 
 _Digits = Annotated[str, Meta(pattern=r"^(0x)?[0-9a-fA-F]+\Z")]
@@ -23,7 +22,7 @@ _EMPTY_SIGNAL = "0x00c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d8
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a verification; `responses` are read by the version."""
+    """The body of a verification; the version determines the schema of `responses`."""
 
     protocol_version: Literal["3.0", "4.0"]
     nonce: str
@@ -61,7 +60,7 @@ _AnyItem = _UniquenessItem | _SessionItem | _LegacyItem
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one item, as it stands in the answer's `results`."""
+    """The result of one item, in the response's `results`."""
 
     identifier: str
     success: bool
@@ -71,7 +70,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Invalid(Exception):
-    """The body has not the schema's form; `attribute` is the path of what is wrong."""
+    """The body does not fit the schema; `attribute` is the path of the error."""
 
     def __init__(self, attribute: str, detail: str) -> None:
         super().__init__(detail)
@@ -80,7 +79,7 @@ class Invalid(Exception):
 
 
 def read(value: Any) -> tuple[Request, Sequence[_AnyItem]]:
-    """Read a body that was JSON. Raises `Invalid`."""
+    """Convert the decoded JSON of a body. Raises `Invalid`."""
     request = _converted(value, Request, "")
     if request.session_id and request.action:
         raise Invalid("action", "a session proof has no action")
@@ -95,7 +94,7 @@ def read(value: Any) -> tuple[Request, Sequence[_AnyItem]]:
 
 
 def outcome(world: World, rp_id: str, app_id: str, request: Request, item: _AnyItem) -> Outcome:
-    """Verify one item for the RP and the app; believes the request on which environment and action it is about."""
+    """Verify one item for the RP and the app. Trusts the request about environment and action, as the portal does."""
     try:
         if isinstance(item, _LegacyItem):
             nullifier, code = item.nullifier, _legacy_fault(world, app_id, request, item)
@@ -111,8 +110,8 @@ def outcome(world: World, rp_id: str, app_id: str, request: Request, item: _AnyI
 def _fault(world: World, rp_id: str, request: Request, item: _UniquenessItem | _SessionItem) -> tuple[str, str | None]:
     if isinstance(item, _SessionItem):
         nullifier, written_action = item.session_nullifier
-        action = forms.read(written_action)
-        # The seed in a session's id is in no proof: the portal takes any.
+        action = idkit.read_number(written_action)
+        # The seed in a session's id is not part of a proof: the portal accepts any.
         session = SessionId.parse(request.session_id or "").commitment
     else:
         nullifier, action, session = item.nullifier, action_number(request.action or ""), 0
@@ -121,29 +120,29 @@ def _fault(world: World, rp_id: str, request: Request, item: _UniquenessItem | _
         rp_id=rp_id,
         action=action,
         session=session,
-        nullifier=forms.read(nullifier),
-        signal_hash=forms.read(item.signal_hash),
-        nonce=forms.read(request.nonce),
+        nullifier=idkit.read_number(nullifier),
+        signal_hash=idkit.read_number(item.signal_hash),
+        nonce=idkit.read_number(request.nonce),
         issuer_schema_id=item.issuer_schema_id,
         expires_at_min=item.expires_at_min,
     )
-    proof = [forms.read(number) for number in item.proof]
+    proof = [idkit.read_number(number) for number in item.proof]
     return nullifier, world.prover.fault(statement, proof, world.clock())
 
 
 def _legacy_fault(world: World, app_id: str, request: Request, item: _LegacyItem) -> str | None:
-    # Each identifier has a tree of people of its own, and everybody here is in the orb's.
+    # Each identifier has a tree of its own, and every person here is in that of the orb.
     if item.identifier != "orb":
         return "invalid_merkle_root"
     statement = LegacyStatement(
         environment=_environment(request),
         app_id=app_id,
         action=request.action or "",
-        nullifier=forms.read(item.nullifier),
-        signal_hash=forms.read(item.signal_hash),
+        nullifier=idkit.read_number(item.nullifier),
+        signal_hash=idkit.read_number(item.signal_hash),
     )
     proof = bytes.fromhex(item.proof.removeprefix("0x"))
-    return world.prover.legacy_fault(statement, forms.read(item.merkle_root), proof)
+    return world.prover.legacy_fault(statement, idkit.read_number(item.merkle_root), proof)
 
 
 def _environment(request: Request) -> str:

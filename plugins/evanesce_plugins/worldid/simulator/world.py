@@ -1,7 +1,7 @@
-"""The simulated World: who is registered, what its nodes refuse, and the proofs that people get from it.
+"""The simulated World: registered relying parties (RPs), the checks of its nodes, and the proofs that it makes.
 
-Any name is a person. All of a person's numbers are derived from the name and the World's seed, so that a session goes
-on after a restart; what the World remembers (used nonces, proofs that were made) lives in memory.
+Any name is a person. All numbers of a person are derived from the name and the World's seed, so that sessions survive
+a restart. Used nonces, and the proofs that were made, are kept in memory.
 """
 
 from __future__ import annotations
@@ -12,35 +12,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evanesce_plugins.worldid import encoding, rp_signature
-from evanesce_plugins.worldid.simulator.asked import Asked, Kind, SessionId
-from evanesce_plugins.worldid.simulator.derive import Derive
+from evanesce_plugins.worldid.simulator.idkit import Kind, ProofRequest
 from evanesce_plugins.worldid.simulator.proofs import (
     PROOF_OF_HUMAN,
+    KeyedHash,
+    LegacyProven,
     LegacyStatement,
+    Proven,
     Prover,
+    SessionId,
     Statement,
     action_number,
 )
 
 SEED = b"a World for trying out"
-"""Of which a World is made that is given no other: everybody knows it, as everybody may prove anything here."""
+"""The default seed. It is public, because any client may prove anything here."""
 
 ENVIRONMENTS = ("production", "staging")
 REGISTERED = "registered"
-"""The status of an RP that may ask. World has `pending`, `failed` and `deactivated` too."""
+"""The status of an RP that may request proofs. World has `pending`, `failed` and `deactivated` too."""
 
 SKEW_SECONDS = 5 * 60
 LIFE_SECONDS = 30 * 60
 GRACE_SECONDS = 10 * 60
 YEAR_SECONDS = 365 * 24 * 3600
 
-# World's protocol tells by its first byte what a number is for; that of an RP's action is 00.
+# In World's protocol the first byte of a number is its kind; that of an RP's action is 00.
 _SEED_PREFIX = b"\x01"
 _ACTION_PREFIX = b"\x02"
 
 
 class Refused(Exception):
-    """The nodes or the phone refuse: `code` is the error that IDKit gives the page."""
+    """The nodes or the phone refuse a request; `code` is the error that IDKit returns to the page."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -49,7 +52,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RelyingParty:
-    """Who is registered to ask for proofs. `signer` is an address (`0x`, 40 digits); `statuses` is by environment."""
+    """A registered RP. `signer` is an address (`0x`, 40 digits); `statuses` is by environment."""
 
     rp_id: str
     app_id: str
@@ -57,51 +60,33 @@ class RelyingParty:
     statuses: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(ENVIRONMENTS, REGISTERED))
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A proof of World ID 4.0; `session` is None for one of uniqueness."""
-
-    statement: Statement
-    proof: list[int]
-    session: SessionId | None
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyProven:
-    """A proof of World ID 3.0."""
-
-    statement: LegacyStatement
-    root: int
-    proof: bytes
-
-
 class World:
-    """`clock` gives seconds since 1970."""
+    """The state of the simulated World. `clock` returns seconds since 1970."""
 
     def __init__(self, *, seed: bytes = SEED, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self._derive = Derive(seed)
+        self._derive = KeyedHash(seed)
         self.prover = Prover(self._derive)
         self._parties: dict[str, RelyingParty] = {}
         self._nonces: dict[tuple[str, int], float] = {}
         self._made: dict[int, float] = {}
 
     def register(self, party: RelyingParty) -> None:
-        """Register an RP, or change what it is registered with."""
+        """Register an RP, or change its registration."""
         self._parties[party.rp_id] = party
 
     def party(self, rp_id: str) -> RelyingParty | None:
-        """Give a registered RP."""
+        """Return a registered RP, or None."""
         return self._parties.get(rp_id)
 
-    def prove(self, person: str, asked: Asked) -> Proven:
-        """Give a proof of World ID 4.0 by `person`. Raises `Refused`."""
+    def prove(self, person: str, asked: ProofRequest) -> Proven:
+        """Return a proof of World ID 4.0 by `person`. Raises `Refused`."""
         now = self.clock()
         self._admit(asked, now)
         rp_id = asked.context.rp_id
         session = asked.session
         if session is not None and session.commitment != self._commitment(person, asked, session.seed):
-            # What World App says to another person's session is not documented.
+            # The error of World App for another person's session is not documented.
             raise Refused("generic_error")
         if asked.kind is Kind.CREATE_SESSION:
             seed = _random(_SEED_PREFIX)
@@ -123,29 +108,37 @@ class World:
         )
         return Proven(statement, self.prover.prove(statement), session)
 
-    def prove_legacy(self, person: str, asked: Asked) -> LegacyProven:
-        """Give a proof of World ID 3.0, which a phone makes without World's nodes. Raises `Refused`."""
+    def prove_legacy(self, person: str, asked: ProofRequest) -> LegacyProven:
+        """Return a proof of World ID 3.0, which does not involve World's nodes. Raises `Refused`."""
         if asked.action is None or not asked.legacy_allowed:
             raise Refused("world_id_4_not_available")
         self._party_of(asked)
+        return self.prove_orb(person, asked.app_id, asked.environment, asked.action, asked.legacy_signal_hash)
+
+    def prove_orb(self, person: str, app_id: str, environment: str, action: str, signal_hash: int) -> LegacyProven:
+        """Return a proof of World ID 3.0 for a request with an app and without an RP. Raises `Refused`."""
+        if environment not in ENVIRONMENTS:
+            raise Refused("invalid_network")
+        if all(party.app_id != app_id for party in self._parties.values()):
+            raise Refused("malformed_request")
         statement = LegacyStatement(
-            environment=asked.environment,
-            app_id=asked.app_id,
-            action=asked.action,
-            nullifier=self._derive.number("legacy nullifier", person, asked.environment, asked.app_id, asked.action),
-            signal_hash=asked.legacy_signal_hash,
+            environment=environment,
+            app_id=app_id,
+            action=action,
+            nullifier=self._derive.number("legacy nullifier", person, environment, app_id, action),
+            signal_hash=signal_hash,
         )
         root, proof = self.prover.prove_legacy(statement)
         return LegacyProven(statement, root, proof)
 
-    def _commitment(self, person: str, asked: Asked, seed: int) -> int:
+    def _commitment(self, person: str, asked: ProofRequest, seed: int) -> int:
         return self._derive.number("session", person, asked.environment, asked.context.rp_id, seed)
 
-    def _party_of(self, asked: Asked) -> RelyingParty:
+    def _party_of(self, asked: ProofRequest) -> RelyingParty:
         party = self._parties.get(asked.context.rp_id)
         if party is None:
             raise Refused("unknown_rp")
-        # Not documented: World App looks the app up, so one that is not the RP's does not get far.
+        # Not documented: World App looks up the app, so the app of another RP is refused somehow.
         if party.app_id != asked.app_id:
             raise Refused("malformed_request")
         if asked.environment not in ENVIRONMENTS:
@@ -154,8 +147,8 @@ class World:
             raise Refused("inactive_rp")
         return party
 
-    def _admit(self, asked: Asked, now: float) -> None:
-        """Check the RP's signature as World's nodes do; the nonce is used up."""
+    def _admit(self, asked: ProofRequest, now: float) -> None:
+        """Check the RP's signature as World's nodes do, and store its nonce as used."""
         party, context = self._party_of(asked), asked.context
         try:
             signer = rp_signature.recover(context, asked.action)
@@ -175,7 +168,7 @@ class World:
 
     def _use_nonce(self, context: rp_signature.RpContext, now: float) -> None:
         nonce = (context.rp_id, encoding.number(context.nonce))
-        # What has expired is refused for that, so its nonce need not be remembered.
+        # Expired requests are refused anyway, so their nonces can be dropped.
         self._nonces = {used: end for used, end in self._nonces.items() if end >= now}
         if nonce in self._nonces:
             raise Refused("duplicate_nonce")

@@ -1,53 +1,66 @@
-// Elements of the page, made in one expression. What people write goes in as text alone.
+// Functions that create elements in one expression. Text is set as text, never as markup.
 
-/** Make an element with `properties` and `children`; names with a dash, and `role`, are attributes. */
-export function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
+/**
+ * The properties and attributes of a new element.
+ *
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @typedef {Omit<Partial<HTMLElementTagNameMap[Name]>, "autocomplete"> & {
+ *   autocomplete?: string,
+ *   [attribute: `aria-${string}`]: string,
+ * }} Properties
+ */
+
+/**
+ * Return a new element with `properties` and `children`. Names with a hyphen, and `role`, are attributes.
+ *
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Properties<Name>} properties
+ * @param {(Node | string)[]} children
+ */
+export function element(name, properties = /** @type {Properties<Name>} */ ({}), ...children) {
+  const created = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key.includes("-") || key === "role") made.setAttribute(key, value);
-    else made[key] = value;
+    if (key.includes("-") || key === "role") created.setAttribute(key, String(value));
+    else Object.assign(created, { [key]: value });
   }
-  made.append(...children);
-  return made;
+  created.append(...children);
+  return created;
 }
 
-/** Make a labelled field; the label is a block above it. */
+/**
+ * Return the label and the input of a new field.
+ *
+ * @param {string} label
+ * @param {Properties<"input"> & { id: string }} properties
+ * @returns {[HTMLLabelElement, HTMLInputElement]}
+ */
 export function field(label, properties) {
   return [element("label", { htmlFor: properties.id }, label), element("input", properties)];
 }
 
+/**
+ * Return a new button that calls `pressed` with itself.
+ *
+ * @param {string} label
+ * @param {(button: HTMLButtonElement) => void} pressed
+ */
 export function button(label, pressed, className = "") {
-  const made = element("button", { type: "button", className }, label);
-  made.addEventListener("click", pressed);
-  return made;
+  const created = element("button", { type: "button", className }, label);
+  created.addEventListener("click", () => pressed(created));
+  return created;
 }
 
-/** A place for what went wrong, as `attempt` of the page fills it. */
+/**
+ * Return a new paragraph with a hint.
+ *
+ * @param {string} text
+ */
+export function hint(text) {
+  return element("p", { className: "worldid-hint" }, text);
+}
+
+/** Return a new element in which `host.attempt` shows an error. */
 export function problem() {
   return element("p", { className: "problem", role: "alert", hidden: true });
-}
-
-/** Load the style sheet, once. */
-export function style() {
-  const address = new URL("worldid.css", import.meta.url).href;
-  const known = [...document.head.querySelectorAll("link")].some((link) => link.href === address);
-  if (!known) document.head.append(element("link", { rel: "stylesheet", href: address }));
-}
-
-/** Draw `text` as a QR code into `place`, or say that it cannot be drawn. */
-export async function drawQr(place, text) {
-  try {
-    const response = await fetch(new URL("qr", import.meta.url), {
-      method: "POST",
-      body: text,
-      headers: { "Content-Type": "text/plain" },
-      signal: AbortSignal.timeout(15_000),
-    });
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const drawing = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
-    place.replaceChildren(document.importNode(drawing.documentElement, true));
-  } catch (error) {
-    console.warn("A QR code cannot be drawn:", error);
-    place.textContent = "The QR code cannot be drawn at the moment.";
-  }
 }

@@ -1,60 +1,60 @@
-// Signing in with World ID on the page: the module that the page imports. See docs/plugins.md for what it is given.
+// Signing in with World ID on the page: the module that the page imports. See docs/reference/sign-in-modules.md for what it is given.
 
-import { drawAccount } from "./account.js";
-import { element, style } from "./elements.js";
-import { finished, forget } from "./memory.js";
-import { Ways } from "./ways.js";
+import { AccountMemory } from "./account-memory.js";
+import { AccountSection } from "./account-section.js";
+import { element } from "./elements.js";
+import { isReady, Resources } from "./resources.js";
+import { SignInForms } from "./sign-in-forms.js";
 
-let loading = null;
+/**
+ * Return a sign-in module, with its own state.
+ *
+ * @returns {Page.SignInModule}
+ */
+function createModule() {
+  const resources = new Resources();
+  const memory = new AccountMemory();
 
-/** Give what the server tells this module: {publicUrl, legacyProofs, idkit, bridgeUrl, connectUrl}. */
-function configuration() {
-  loading ??= load().catch((error) => {
-    loading = null;
-    throw error;
-  });
-  return loading;
+  /** @param {Page.Host} host */
+  async function isUnfinished(host) {
+    return isReady(await resources.configuration()) && (await memory.currentCode(host)) === undefined;
+  }
+
+  return {
+    async signIn(place, host) {
+      resources.addStyle();
+      const config = await resources.configuration();
+      if (isReady(config)) {
+        new SignInForms(place, host, config, resources, memory);
+        return;
+      }
+      const text =
+        "Signing in with World ID is not set up for this page. Other clients of this server can still use it.";
+      place.append(element("p", {}, text));
+    },
+
+    async account(place, host) {
+      resources.addStyle();
+      await new AccountSection(place, host, await resources.configuration(), resources, memory).draw();
+    },
+
+    async reminder(host) {
+      return (await isUnfinished(host))
+        ? "The setup of World ID is not finished. Without it you cannot sign in again with a newer World App."
+        : null;
+    },
+
+    async leaving(host) {
+      return (await isUnfinished(host))
+        ? "The setup of World ID is not finished. After you sign out, you cannot sign in again with a newer World App."
+        : null;
+    },
+
+    forgetting: () =>
+      "World proves only once a year to this server that you are a unique human. After you delete your account, you may have to wait that long to create another.",
+
+    forgotten: () => memory.clear(),
+  };
 }
 
-async function load() {
-  const response = await fetch(new URL("page.json", import.meta.url), { signal: AbortSignal.timeout(15_000) });
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
-  return response.json();
-}
-
-async function unfinished(host) {
-  return !finished(host.account().userId) && (await configuration()).idkit !== undefined;
-}
-
-export default {
-  async signIn(place, host) {
-    style();
-    const config = await configuration();
-    if (config.idkit !== undefined) {
-      new Ways(place, host, config);
-      return;
-    }
-    const text = "Signing in with World ID is not set up for this page. Other clients of this server can do it all the same.";
-    place.append(element("p", {}, text));
-  },
-
-  async account(place, host) {
-    style();
-    drawAccount(place, host, await configuration());
-  },
-
-  async reminder(host) {
-    return (await unfinished(host)) ? "Setting up World ID is not finished: without it you cannot sign in again." : null;
-  },
-
-  async leaving(host) {
-    return (await unfinished(host))
-      ? "Setting up World ID is not finished. Signed out, you could not sign in again, and World lets nobody sign up twice within a year."
-      : null;
-  },
-
-  forgetting: () =>
-    "World shows only once a year that you are one human at this place: if you are forgotten now, you may not be able to come back before that.",
-
-  forgotten: forget,
-};
+export default createModule();

@@ -31,7 +31,7 @@ class Clock:
 
 
 async def show(request: HttpRequest) -> HttpResponse:
-    """Give the delays since the last look, in milliseconds."""
+    """Return the delays since the last look, in milliseconds."""
     await trio.lowlevel.checkpoint()
     found = sorted(delays)
     delays.clear()

@@ -1,22 +1,30 @@
-// A module that uses all that a module may. It counts in `window` how often its places were taken away.
+// A sign-in module that uses everything that the page offers. It counts in `window` how often its places were removed.
 
 const DONE = "scripted.done";
 
+/**
+ * @param {HTMLElement} place
+ * @param {string} text
+ * @param {(button: HTMLButtonElement) => void} pressed
+ */
 function button(place, text, pressed) {
   const element = document.createElement("button");
   element.type = "button";
   element.textContent = text;
-  element.addEventListener("click", pressed);
+  element.addEventListener("click", () => pressed(element));
   place.append(element);
   return element;
 }
 
+/** @type {Page.SignInModule["signIn"]} */
 function signIn(place, host) {
   host.signal.addEventListener("abort", () => (window.taken = (window.taken ?? 0) + 1));
   const problem = document.createElement("p");
   problem.className = "problem scripted";
+  /** @param {string} name */
   const session = (name) => host.ask("POST", "/session", { provider: "scripted", name });
-  const add = (text, work) => button(place, text, (event) => host.attempt(event.currentTarget, problem, work));
+  /** @type {(text: string, work: () => unknown) => HTMLButtonElement} */
+  const add = (text, work) => button(place, text, (pressed) => host.attempt(pressed, problem, work));
   add("Sign in as Ada", async () => host.signedIn(await session("Ada")));
   add("Refuse", () => session(""));
   add("Fail", () => {
@@ -24,7 +32,7 @@ function signIn(place, host) {
   });
   add("Two steps", async () => {
     host.update(await session("Eve"));
-    add(`Second step of ${host.account().displayName}`, async () => host.signedIn(await session("Eve")));
+    add(`Second step of ${host.account()?.displayName}`, async () => host.signedIn(await session("Eve")));
   });
   add("Too late", async () => {
     const answer = await session("Late");
@@ -34,15 +42,20 @@ function signIn(place, host) {
   place.append(problem);
 }
 
+/**
+ * @param {HTMLElement} place
+ * @param {Page.Host} host
+ */
 function account(place, host) {
-  const { provider, displayName } = host.account();
+  const { provider, displayName } = /** @type {Page.Account} */ (host.account());
   place.append(`${displayName} of ${provider}`);
-  button(place, "The last step", (event) => {
+  button(place, "The last step", (pressed) => {
     localStorage.setItem(DONE, "yes");
-    event.currentTarget.remove();
+    pressed.remove();
   });
 }
 
+/** @type {Page.SignInModule} */
 export default {
   signIn,
   account,

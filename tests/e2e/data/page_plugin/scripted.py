@@ -26,7 +26,7 @@ class Believer:
         return Challenge({})
 
     async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
-        return Identity(subject=credential["name"], display_name=credential["name"])
+        return Identity(subject=f"name {credential['name']}", display_name=credential["name"])
 
     async def check(self) -> str:
         return "believes everybody"

@@ -11,6 +11,8 @@ import pytest
 from evanesce_plugins.worldid.rp_signature import Signer
 from tests.worldid.process import SECONDS, running, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_prints_what_to_paste_and_ends_cleanly(tmp_path: Path, number: int) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from evanesce_plugins.worldid import encoding
-from evanesce_plugins.worldid.simulator.envelope import Envelope, seal, unseal
+from evanesce_plugins.worldid.simulator.bridge import Envelope, seal, unseal
 from evanesce_plugins.worldid.simulator.proofs import action_number
 from tests.worldid.simulation import ACTION, APP_ID, Simulation
 
@@ -53,7 +53,7 @@ class Page:
         } | changes
 
     async def leave(self, message: Any) -> str:
-        """Leave a request; gives its link."""
+        """Leave a request; return its link."""
         envelope = seal(self._secret, msgspec.json.encode(message))
         response = await self._simulated.client.post("/request", json=msgspec.to_builtins(envelope))
         self._key = response.json()["request_id"]
@@ -157,6 +157,45 @@ async def test_what_it_cannot_prove_it_says_to_the_page(
     assert await page.answer() == {"error_code": code}
 
 
+LEGACY_ALONE = {"allow_legacy_proofs": True, "verification_level": "orb"}
+
+
+def legacy_request(page: Page, **changes: Any) -> dict[str, Any]:
+    """Return a request as IDKit's preset `orbLegacy` writes it: without a `proof_request`."""
+    request = page.request({}, **LEGACY_ALONE) | changes
+    del request["proof_request"]
+    return request
+
+
+async def test_a_request_for_a_legacy_proof_alone_gets_one(simulated: Simulation, page: Page) -> None:
+    given: list[str] = []
+    for request in (page.request({}, allow_legacy_proofs=True), legacy_request(page)):
+        legacy = {"legacy": True} if "proof_request" in request else {}
+        assert await scan(simulated, await page.leave(request), **legacy) == (200, {"success": True})
+        answer = await page.answer()
+        assert answer["verification_level"] == "orb"
+        given.append(encoding.nullifier(answer["nullifier_hash"]))
+    assert given[0] == given[1], "one person has one nullifier of this kind"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"allow_legacy_proofs": False}, "malformed_request"),
+        ({"action": ""}, "malformed_request"),
+        ({"signal": "none"}, "malformed_request"),
+        ({"app_id": "app_staging_another"}, "malformed_request"),
+        ({"verification_level": "device"}, "credential_unavailable"),
+        ({"environment": "sandbox"}, "invalid_network"),
+    ],
+)
+async def test_a_request_for_a_legacy_proof_that_it_cannot_make(
+    simulated: Simulation, page: Page, changes: dict[str, Any], code: str
+) -> None:
+    uri = await page.leave(legacy_request(page, **changes))
+    assert await scan(simulated, uri) == (200, {"success": False, "error": code})
+
+
 @pytest.mark.parametrize("message", [None, 1, "text", []])
 async def test_a_request_that_is_none(simulated: Simulation, page: Page, message: Any) -> None:
     uri = await page.leave(message)
@@ -167,15 +206,15 @@ async def test_a_request_that_is_none(simulated: Simulation, page: Page, message
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"t": "other"}, "no link"),
-        ({"t": None}, "no link"),
-        ({"i": None}, "no link"),
-        ({"k": None}, "no link"),
-        ({"k": "AAAA"}, "no link"),
-        ({"k": "?"}, "no link"),
+        ({"t": "other"}, "not a link"),
+        ({"t": None}, "not a link"),
+        ({"i": None}, "not a link"),
+        ({"k": None}, "not a link"),
+        ({"k": "AAAA"}, "not a link"),
+        ({"k": "?"}, "not a link"),
         ({"b": None}, "World's own bridge"),
-        ({"i": "00000000-0000-4000-8000-000000000000"}, "is not there"),
-        ({"k": b64encode(bytes(32)).decode()}, "does not open"),
+        ({"i": "00000000-0000-4000-8000-000000000000"}, "no such request"),
+        ({"k": b64encode(bytes(32)).decode()}, "does not decrypt"),
     ],
 )
 async def test_a_link_that_cannot_be_answered(
@@ -231,9 +270,9 @@ async def test_the_page_names_the_link_and_guards_itself(simulated: Simulation, 
         ({"person": "Ana", "decision": "reject"}, 200, "user_rejected"),
         ({"person": "Ana"}, 200, "user_rejected"),
         ({"person": "Ana", "decision": "approve", "legacy": "yes"}, 200, "world_id_4_not_available"),
-        ({"person": "", "decision": "approve"}, 400, "Give a name."),
-        ({"person": "A" * 101, "decision": "approve"}, 400, "Give a name."),
-        ({"person": "Ana", "decision": "approve", "uri": "nonsense"}, 400, "no link"),
+        ({"person": "", "decision": "approve"}, 400, "Enter a name."),
+        ({"person": "A" * 101, "decision": "approve"}, 400, "Enter a name."),
+        ({"person": "Ana", "decision": "approve", "uri": "nonsense"}, 400, "not a link"),
     ],
 )
 async def test_the_form_says_what_became_of_it(

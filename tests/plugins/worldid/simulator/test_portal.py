@@ -14,7 +14,7 @@ import trio.testing
 
 from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.rp_signature import Signer
-from evanesce_plugins.worldid.simulator.faults import Fault
+from evanesce_plugins.worldid.simulator.portal import Fault
 from evanesce_plugins.worldid.simulator.world import RelyingParty
 from tests.worldid.simulation import ACTION, APP_ID, KEY, RP_ID, Simulation
 

@@ -1,92 +1,142 @@
-// The dialog of one's own account: the name, what its provider adds, signing out, being forgotten.
+// The dialog of the user's account: the name, the provider's part, signing out, deleting the account; and its reminder.
 
-import { ask, current, forgetMe, keep, signOut } from "./account.js";
-import { $, confirmed, problem } from "./elements.js";
-import { call, host } from "./providers.js";
+import { showError } from "./errors.js";
 
-const FORGET = "Your name and what is kept of your visits are erased, and your rooms are closed. This cannot be undone.";
+const DELETION =
+  "Your name and the record of your visits are deleted, and your rooms are closed. You cannot undo this.";
 
 export class AccountDialog {
-  #page;
+  #elements;
+  #reminder;
+  #confirm;
+  #accounts;
+  #api;
+  #session;
+  #providers;
+  #actions;
   #drawing = new AbortController();
-  #turn = 0; // of the reminders: only the last one that was asked for is shown
-  #later = null; // the id of the user who does not want to be reminded by this page
+  #reminderRequests = 0; // only the last reminder that was requested is shown
+  /** @type {string | null} */
+  #dismissedBy = null; // the id of the user who has dismissed the reminder on this page
 
-  /** `page` is what `host` in providers.js asks for, and `left()`, called when nobody is signed in any more. */
-  constructor(page) {
-    this.#page = page;
-    $("account-open").addEventListener("click", () => this.#open());
-    $("reminder-open").addEventListener("click", () => this.#open());
-    $("reminder-later").addEventListener("click", () => {
-      this.#later = current().userId;
-      this.remind(false);
+  /**
+   * @param {Pick<import("./elements.js").Elements, "account" | "reminder">} elements
+   * @param {import("./confirm-dialog.js").ConfirmDialog} confirm
+   * @param {import("./account-store.js").AccountStore} accounts
+   * @param {import("./api.js").Api} api
+   * @param {import("./session.js").Session} session
+   * @param {import("./providers.js").Providers} providers
+   * @param {Page.Actions} actions
+   */
+  constructor({ account, reminder }, confirm, accounts, api, session, providers, actions) {
+    this.#elements = account;
+    this.#reminder = reminder;
+    this.#confirm = confirm;
+    this.#accounts = accounts;
+    this.#api = api;
+    this.#session = session;
+    this.#providers = providers;
+    this.#actions = actions;
+    account.open.addEventListener("click", () => this.#open());
+    reminder.open.addEventListener("click", () => this.#open());
+    reminder.later.addEventListener("click", () => {
+      this.#dismissedBy = this.#account().userId;
+      this.hideReminder();
     });
-    $("account").addEventListener("close", () => {
+    account.dialog.addEventListener("close", () => {
       this.#drawing.abort();
-      this.remind(true);
+      this.showReminder();
     });
-    $("account-form").addEventListener("submit", (event) => {
+    account.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#attempt(event.submitter, () => this.#rename($("account-name").value));
+      const save = /** @type {HTMLButtonElement} */ (event.submitter);
+      this.#attempt(save, () => this.#rename(account.name.value));
     });
-    $("sign-out").addEventListener("click", (event) => this.#attempt(event.currentTarget, () => this.#leave()));
-    $("forget-me").addEventListener("click", (event) => this.#attempt(event.currentTarget, () => this.#forget()));
+    account.signOut.addEventListener("click", () => this.#attempt(account.signOut, () => this.#signOut()));
+    account.delete.addEventListener("click", () => this.#attempt(account.delete, () => this.#delete()));
   }
 
-  /** With `wanted`, say what the person has still to do here, where the provider says that there is something. */
-  async remind(wanted) {
-    const turn = ++this.#turn;
-    $("reminder").hidden = true;
-    const account = current();
-    if (!wanted || account === null || account.userId === this.#later) return;
-    const words = await this.#call("reminder", this.#host());
-    if (turn !== this.#turn) return;
-    $("reminder-text").textContent = words ?? "";
-    $("reminder").hidden = !words;
+  /** Show the name of the account on the button that opens the dialog, or hide the button. */
+  update({ visible = true } = {}) {
+    const account = this.#accounts.current();
+    this.#elements.open.hidden = account === null || !visible;
+    this.#elements.label.textContent = account?.displayName ?? "";
+  }
+
+  /** Show the provider's reminder of a task in this dialog, where there is one and the user has not dismissed it. */
+  async showReminder() {
+    this.hideReminder();
+    const request = this.#reminderRequests;
+    const account = this.#accounts.current();
+    if (account === null || account.userId === this.#dismissedBy) return;
+    const text = await this.#call("reminder", this.#host());
+    if (request !== this.#reminderRequests) return;
+    this.#reminder.text.textContent = text ?? "";
+    this.#reminder.element.hidden = !text;
+  }
+
+  /** Hide the reminder, also one that is still being requested. */
+  hideReminder() {
+    this.#reminderRequests++;
+    this.#reminder.element.hidden = true;
   }
 
   #open() {
-    $("account-name").value = current().displayName;
-    problem($("account-problem"), null);
+    const { dialog, name, problem, provider } = this.#elements;
+    name.value = this.#account().displayName;
+    showError(problem, null);
     const place = document.createElement("div");
-    $("account-provider").replaceChildren(place);
-    $("account").showModal();
+    provider.replaceChildren(place);
+    dialog.showModal();
     this.#drawing = new AbortController();
     this.#call("account", place, this.#host(this.#drawing.signal));
   }
 
+  /** Return the account that is signed in. What opens the dialog is visible only while there is one. */
+  #account() {
+    return /** @type {Page.Account} */ (this.#accounts.current());
+  }
+
   #host(signal = new AbortController().signal) {
-    return host(current().provider, signal, this.#page);
+    return this.#providers.host(this.#account().provider, signal);
   }
 
-  #call(name, ...given) {
-    return call(current().provider, name, ...given);
+  /**
+   * @template {Page.OptionalFunction} Name
+   * @param {Name} name
+   * @param {Page.Arguments<Name>} args
+   */
+  #call(name, ...args) {
+    return this.#providers.call(this.#account().provider, name, ...args);
   }
 
+  /** @type {(button: HTMLButtonElement, work: () => unknown) => Promise<void>} */
   #attempt(button, work) {
-    return this.#page.attempt(button, $("account-problem"), work);
+    return this.#actions.attempt(button, this.#elements.problem, work);
   }
 
+  /** @param {string} name */
   async #rename(name) {
-    const { displayName } = await ask("PATCH", "/me", { displayName: name });
-    keep({ displayName });
-    $("account-label").textContent = displayName;
-    $("account").close();
+    const { displayName } = await this.#api.request("PATCH", "/me", { displayName: name });
+    this.#accounts.update({ displayName });
+    this.update();
+    this.#elements.dialog.close();
   }
 
-  async #leave() {
-    const words = await this.#call("leaving", this.#host());
-    if (words && !(await confirmed("Sign out?", [words], "Sign out"))) return;
-    await signOut();
-    this.#page.left();
+  async #signOut() {
+    const warning = await this.#call("leaving", this.#host());
+    if (warning && !(await this.#confirm.ask("Sign out?", [warning], "Sign out"))) return;
+    await this.#session.signOut();
+    this.#actions.signedOut();
   }
 
-  async #forget() {
-    const { provider } = current();
-    const words = await this.#call("forgetting", this.#host());
-    if (!(await confirmed("Forget you?", words ? [FORGET, words] : [FORGET], "Forget me"))) return;
-    await forgetMe();
-    await call(provider, "forgotten");
-    this.#page.left();
+  async #delete() {
+    const { provider } = this.#account();
+    const warning = await this.#call("forgetting", this.#host());
+    const paragraphs = warning ? [DELETION, warning] : [DELETION];
+    if (!(await this.#confirm.ask("Delete your account?", paragraphs, "Delete account"))) return;
+    await this.#session.deleteAccount();
+    await this.#providers.call(provider, "forgotten");
+    this.#actions.signedOut();
   }
 }

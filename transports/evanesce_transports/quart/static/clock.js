@@ -1,14 +1,21 @@
-// The server's time, as far as this page knows it. The computer's own clock may be wrong by hours and is never asked.
+// The server's time. The clock of the user's device may be wrong by hours and is never read.
 
-let base = null; // the server's time, in ms since 1970, at `heard` of the monotonic clock
-let heard = 0;
+export class ServerClock {
+  #time = NaN; // the server's time in ms since 1970, at `#receivedAt` of the monotonic clock
+  #receivedAt = 0;
 
-export function synchronise(serverTime) {
-  base = Date.parse(serverTime);
-  heard = performance.now();
-}
+  /**
+   * Set the clock to a time that the server has just sent.
+   *
+   * @param {Protocol.Timestamp} serverTime
+   */
+  synchronize(serverTime) {
+    this.#time = Date.parse(serverTime);
+    this.#receivedAt = performance.now();
+  }
 
-/** The server's time in ms since 1970; before it was heard of, NaN. */
-export function serverNow() {
-  return base === null ? NaN : base + performance.now() - heard;
+  /** Return the server's time in ms since 1970; NaN before the server has sent it. */
+  now() {
+    return this.#time + performance.now() - this.#receivedAt;
+  }
 }

@@ -1,61 +1,86 @@
-// Where one writes: Enter sends, the field grows with its text, and says when there is too much of it.
-
-import { $ } from "./elements.js";
+// The field for a new message: Enter sends, the field grows with its text, and a text that is too long is reported.
 
 export class Composer {
-  contentBytes = 4096; // of a message, at most
-  #field = $("composer-text");
-  #on;
+  #elements;
+  #listener;
+  #maxBytes = 4096;
 
-  /** `on` has `say(content)` and `typing()`. */
-  constructor(on) {
-    this.#on = on;
-    this.#field.addEventListener("input", () => {
-      this.#fit();
-      if (this.#field.value) on.typing();
+  /**
+   * @param {import("./elements.js").Elements["composer"]} elements
+   * @param {{ send(content: string): void, typing(): void }} listener
+   */
+  constructor(elements, listener) {
+    this.#elements = elements;
+    this.#listener = listener;
+    const { form, text, send } = elements;
+    text.addEventListener("input", () => {
+      this.#update();
+      if (text.value) listener.typing();
     });
-    this.#field.addEventListener("keydown", (event) => {
+    text.addEventListener("keydown", (event) => {
       // 229: Safari ends a composition before the Enter that confirms it.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
-      $("composer").requestSubmit($("composer-send").disabled ? undefined : $("composer-send"));
+      form.requestSubmit(send.disabled ? undefined : send);
     });
-    $("composer").addEventListener("submit", (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
   }
 
-  /** Put `text` into the field, in place of what is there. */
-  draft(text) {
-    this.#field.value = text;
-    this.#fit();
+  /**
+   * Set the size of the longest message that the server takes.
+   *
+   * @param {number} bytes
+   */
+  limit(bytes) {
+    this.#maxBytes = bytes;
   }
 
-  /** Give a text back that was not sent, before what was written since. */
-  giveBack(text) {
-    this.draft(this.#field.value ? `${text}\n${this.#field.value}` : text);
+  /** Remove the text. */
+  clear() {
+    this.#set("");
+  }
+
+  /**
+   * Put the text of a message that was not sent back into the field, before the text that was written since.
+   *
+   * @param {string} text
+   */
+  restore(text) {
+    const { value } = this.#elements.text;
+    this.#set(value ? `${text}\n${value}` : text);
     this.focus();
   }
 
+  /** Focus the field. */
   focus() {
-    this.#field.focus();
+    this.#elements.text.focus();
+  }
+
+  /** @param {string} text */
+  #set(text) {
+    this.#elements.text.value = text;
+    this.#update();
   }
 
   #send() {
-    const content = this.#field.value.replace(/[\uD800-\uDFFF]/gu, "\uFFFD"); // half a character is no UTF-8
-    if (!/\S/u.test(content) || $("composer-send").disabled) return;
-    this.draft("");
+    const { text, send } = this.#elements;
+    const content = text.value.replace(/[\uD800-\uDFFF]/gu, "\uFFFD"); // UTF-8 has no lone surrogates
+    if (!/\S/u.test(content) || send.disabled) return;
+    this.clear();
     this.focus();
-    this.#on.say(content);
+    this.#listener.send(content);
   }
 
-  #fit() {
-    this.#field.style.height = "auto";
-    this.#field.style.height = `${this.#field.scrollHeight + 2}px`;
-    const tooMany = new TextEncoder().encode(this.#field.value).length - this.contentBytes;
-    $("composer-problem").hidden = tooMany <= 0;
-    $("composer-problem").textContent = tooMany > 0 ? `This is ${tooMany} bytes too long.` : "";
-    $("composer-send").disabled = tooMany > 0;
+  #update() {
+    const { text, send, problem } = this.#elements;
+    text.style.height = "auto";
+    text.style.height = `${text.scrollHeight + 2}px`;
+    const excess = new TextEncoder().encode(text.value).length - this.#maxBytes;
+    problem.hidden = excess <= 0;
+    problem.textContent = excess > 0 ? `This message is ${excess} bytes too long.` : "";
+    send.disabled = excess > 0;
   }
 }

@@ -1,154 +1,220 @@
-// One WebSocket after another to the server: hello, replies to their commands, sign of life, coming back.
+// The WebSocket to the server: hello, commands and their replies, heartbeat, reconnecting.
 
-import { synchronise } from "./clock.js";
+import { webSocketAddress } from "./addresses.js";
 import { Disconnected, Refused } from "./errors.js";
 
-const PATIENCE = 15_000; // ms for an answer: the server's own bound is well below
-const LONGEST_WAIT = 30_000; // ms between two attempts
-const FINAL = new Set([1000, 1002, 1007, 1009, 4400, 4401, 4403]);
+const SUBPROTOCOL = "evanesce.v1";
+const REPLY_TIMEOUT = 15_000; // ms; the server's own limit is far shorter
+const FIRST_DELAY = 500; // ms before the second attempt to connect
+const MAX_DELAY = 30_000; // ms between two attempts
+const ABNORMAL = 1006; // the close code of a connection that was lost
+const UNAUTHENTICATED = 4401;
+const FORBIDDEN = 4403;
+/** The close codes after which the page does not reconnect. */
+const FINAL = Object.freeze([1000, 1002, 1007, 1009, 4400, UNAUTHENTICATED, FORBIDDEN]);
+
+/**
+ * A command that waits for its reply.
+ *
+ * @typedef {object} PendingCommand
+ * @property {(reply: Protocol.Frame[number]) => void} resolve
+ * @property {(error: Refused | Disconnected) => void} reject
+ * @property {number} timer
+ */
+
+/**
+ * What a connection calls.
+ *
+ * @typedef {object} ConnectionListener
+ * @property {(welcome: Protocol.Welcome) => void} welcome
+ * @property {(event: Exclude<Protocol.Frame[number], Protocol.ErrorReply>) => void} event for each event and reply, in order
+ * @property {(ms: number) => void} reconnecting the connection was lost; the next attempt is in `ms`
+ * @property {(code: number, reason: string) => void} disconnected the connection was closed, and there is no other attempt
+ */
 
 export class Connection {
   #token;
-  #on;
+  #clock;
+  #listener;
+  /** @type {WebSocket | null} */
   #socket = null;
-  #calls = new Map();
-  #ref = 0;
-  #attempt = 0;
+  /** @type {Map<string | number | undefined, PendingCommand>} */
+  #pending = new Map(); // by `ref`
+  #lastRef = 0;
+  #attempts = 0;
+  /** @type {Protocol.Goodbye | null} */
   #goodbye = null;
-  #lastHeard = 0;
-  #heartbeat = null;
-  #wait = null;
+  #receivedAt = 0; // when the last frame arrived, by the monotonic clock
+  /** @type {number | undefined} */
+  #heartbeat;
+  /** @type {number | undefined} */
+  #reconnect;
 
   /**
-   * `token()` gives the present token. `on` has `welcome(event)`, `event(event)` for each event and reply in order,
-   * `waiting(ms)` when the connection is lost and will be tried again in `ms`, `ended(code, reason)` when it will not.
+   * @param {() => string | undefined} token returns the token of the user who is signed in
+   * @param {import("./clock.js").ServerClock} clock set by the times that the server sends
+   * @param {ConnectionListener} listener
    */
-  constructor(token, on) {
+  constructor(token, clock, listener) {
     this.#token = token;
-    this.#on = on;
+    this.#clock = clock;
+    this.#listener = listener;
   }
 
-  open() {
-    clearTimeout(this.#wait);
-    this.#wait = null;
+  /** Open a WebSocket. */
+  connect() {
+    clearTimeout(this.#reconnect);
+    this.#reconnect = undefined;
     this.#goodbye = null;
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/ws`, "evanesce.v1");
+    const socket = new WebSocket(webSocketAddress(), SUBPROTOCOL);
     this.#socket = socket;
-    socket.onopen = () => this.#greet(socket);
+    socket.onopen = () => this.#signIn(socket);
     socket.onmessage = ({ data }) => this.#receive(socket, data);
     socket.onclose = ({ code, reason }) => this.#lost(socket, code, reason);
-    const giveUp = setTimeout(() => this.#lost(socket, 1006, ""), PATIENCE);
-    socket.addEventListener("open", () => clearTimeout(giveUp));
-    socket.addEventListener("close", () => clearTimeout(giveUp));
+    const timer = setTimeout(() => this.#lost(socket, ABNORMAL, ""), REPLY_TIMEOUT);
+    socket.addEventListener("open", () => clearTimeout(timer));
+    socket.addEventListener("close", () => clearTimeout(timer));
   }
 
-  /** Leave for good. */
+  /** Close the connection, and do not reconnect. */
   close() {
-    clearTimeout(this.#wait);
-    const socket = this.#forget();
+    clearTimeout(this.#reconnect);
+    const socket = this.#detach();
     socket?.close(1000);
   }
 
-  /** Do not wait any longer for the next attempt. */
-  retryNow() {
-    if (this.#wait !== null) this.open();
+  /** Reconnect now if the connection is lost. */
+  reconnectNow() {
+    if (this.#reconnect !== undefined) this.connect();
   }
 
-  /** Send `command`, give its reply. Throws `Refused` and `Disconnected`. */
+  /**
+   * Send a command and return its reply. Throws `Refused` and `Disconnected`.
+   *
+   * @template {Protocol.CommandType} Type
+   * @param {Protocol.Command<Type>} command
+   * @returns {Promise<Protocol.Replies[Type]>}
+   */
   request(command) {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return Promise.reject(new Disconnected());
-    const ref = ++this.#ref;
+    const ref = ++this.#lastRef;
     socket.send(JSON.stringify({ ...command, ref }));
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#lost(socket, 1006, ""), PATIENCE);
-      this.#calls.set(ref, { resolve, reject, timer });
+      const timer = setTimeout(() => this.#lost(socket, ABNORMAL, ""), REPLY_TIMEOUT);
+      // By the protocol, what has this `ref` and is no error is the reply to the command.
+      this.#pending.set(ref, {
+        resolve: (reply) => resolve(/** @type {Protocol.Replies[Type]} */ (reply)),
+        reject,
+        timer,
+      });
     });
   }
 
-  /** Say hello, also once more on a connection that is signed in, with a newer token. */
-  async greet() {
+  /** Send `hello`: first on a new connection, and again with a newer token. */
+  async hello() {
     return this.request({ type: "hello", token: this.#token() });
   }
 
-  /** Ask for the time, and find out whether the connection still lives. */
+  /** Send `ping`, to set the clock and to detect a lost connection. */
   ping() {
-    if (this.#heartbeat !== null) this.request({ type: "ping" }).catch(() => {});
+    if (this.#heartbeat !== undefined) this.request({ type: "ping" }).catch(() => {});
   }
 
-  async #greet(socket) {
+  /** @param {WebSocket} socket */
+  async #signIn(socket) {
     let welcome;
     try {
-      welcome = await this.greet();
+      welcome = await this.hello();
     } catch (error) {
-      // `invalid_token` and whatever else is final is followed by the close code that says so.
-      if (error instanceof Refused) this.#lost(socket, error.retry ? 1006 : error.code === "forbidden" ? 4403 : 4401, error.message);
+      // The server closes the connection after a final error such as `invalid_token`; this is the code that it uses.
+      if (error instanceof Refused) {
+        const code = error.code === "forbidden" ? FORBIDDEN : UNAUTHENTICATED;
+        this.#lost(socket, error.retry ? ABNORMAL : code, error.message);
+      }
       return;
     }
     if (this.#socket !== socket) return;
-    this.#attempt = 0;
-    const silence = welcome.heartbeat * 2000;
+    this.#attempts = 0;
+    const maxSilence = welcome.heartbeat * 2000;
     this.#heartbeat = setInterval(() => {
-      if (performance.now() - this.#lastHeard >= silence) this.ping();
-    }, silence / 4);
-    this.#on.welcome(welcome);
+      if (performance.now() - this.#receivedAt >= maxSilence) this.ping();
+    }, maxSilence / 4);
+    this.#listener.welcome(welcome);
   }
 
+  /**
+   * @param {WebSocket} socket
+   * @param {string} data
+   */
   #receive(socket, data) {
-    this.#lastHeard = performance.now();
-    for (const event of JSON.parse(data)) {
+    this.#receivedAt = performance.now();
+    /** @type {Protocol.Frame} */
+    const frame = JSON.parse(data);
+    for (const event of frame) {
       if (this.#socket !== socket) return;
-      if (event.serverTime) synchronise(event.serverTime);
+      if ("serverTime" in event) this.#clock.synchronize(event.serverTime);
       if (event.type === "goodbye") this.#goodbye = event;
-      const call = this.#calls.get(event.ref);
-      if (call) {
-        this.#calls.delete(event.ref);
-        clearTimeout(call.timer);
+      const ref = "ref" in event ? event.ref : undefined;
+      const command = this.#pending.get(ref);
+      if (command) {
+        this.#pending.delete(ref);
+        clearTimeout(command.timer);
       }
       if (event.type === "error") {
-        call?.reject(new Refused(event));
+        command?.reject(new Refused(event));
       } else {
-        // Before the promise: its continuation runs only after the events that share this frame.
-        this.#on.event(event);
-        call?.resolve(event);
+        // The listener is called first: the promise continues only after the other events of this frame.
+        this.#listener.event(event);
+        command?.resolve(event);
       }
     }
   }
 
-  #forget() {
+  /** Stop using the WebSocket, fail the commands that wait for a reply, and return the WebSocket. */
+  #detach() {
     const socket = this.#socket;
     this.#socket = null;
     clearInterval(this.#heartbeat);
-    this.#heartbeat = null;
+    this.#heartbeat = undefined;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
-    const calls = [...this.#calls.values()];
-    this.#calls.clear();
-    for (const { reject, timer } of calls) {
+    const commands = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { reject, timer } of commands) {
       clearTimeout(timer);
       reject(new Disconnected());
     }
     return socket;
   }
 
+  /**
+   * @param {WebSocket} socket
+   * @param {number} code
+   * @param {string} reason
+   */
   #lost(socket, code, reason) {
     if (this.#socket !== socket) return;
-    this.#forget();
+    this.#detach();
     socket.close();
     const goodbye = this.#goodbye;
-    if (FINAL.has(code) || goodbye?.reconnect === false) {
-      this.#on.ended(goodbye?.code ?? code, goodbye?.reason || reason);
+    if (FINAL.includes(code) || goodbye?.reconnect === false) {
+      this.#listener.disconnected(goodbye?.code ?? code, goodbye?.reason || reason);
       return;
     }
-    const wait = this.#delay(goodbye?.reconnectAfter);
-    this.#wait = setTimeout(() => this.open(), wait);
-    this.#on.waiting(wait);
+    const delay = this.#nextDelay(goodbye?.reconnectAfter);
+    this.#reconnect = setTimeout(() => this.connect(), delay);
+    this.#listener.reconnecting(delay);
   }
 
-  /** When to try again, in ms: exponential with jitter, so that a server that comes back is not overrun. */
-  #delay(reconnectAfter) {
-    const step = Math.min(LONGEST_WAIT, 500 * 2 ** Math.min(this.#attempt++, 10));
-    const jittered = step * (0.5 + Math.random() / 2);
+  /**
+   * Return the time before the next attempt, in ms: exponential backoff with jitter, so that the clients of a server that
+   * restarts do not all connect at once.
+   *
+   * @param {number | undefined} reconnectAfter seconds
+   */
+  #nextDelay(reconnectAfter) {
+    const backoff = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** Math.min(this.#attempts++, 10));
+    const jittered = backoff * (0.5 + Math.random() / 2);
     return reconnectAfter === undefined ? jittered : reconnectAfter * 1000 * (1 + Math.random() / 2) + jittered;
   }
 }

@@ -1,7 +1,8 @@
-// What can go wrong with a request, and how to say it to a person.
+// The errors of a request, and their descriptions for the user.
 
-/** The server refused: `code`, `retry` and `retryAfter` (seconds) are the protocol's `error`. */
+/** The server refused the request: `code`, `retry` and `retryAfter` (seconds) are those of the protocol's `error`. */
 export class Refused extends Error {
+  /** @param {Partial<Protocol.ErrorReply>} error */
   constructor({ code = "internal", message = "", retry = false, retryAfter } = {}) {
     super(message);
     this.code = code;
@@ -10,7 +11,7 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer: the connection is lost, or there was none. Later there may be one. */
+/** There was no reply: there is no connection, or it was lost. A later request may succeed. */
 export class Disconnected extends Error {
   retry = true;
 
@@ -19,25 +20,42 @@ export class Disconnected extends Error {
   }
 }
 
-/** Something went wrong that its own message tells a person best. */
+/** An error whose message is written for the user. */
 export class Problem extends Error {}
 
-const WORDS = {
-  room_not_found: "There is no such room, or it was closed.",
+/** @type {Readonly<Record<string, string>>} */
+const DESCRIPTIONS = Object.freeze({
+  room_not_found: "This room does not exist, or it was closed.",
   room_full: "This room is full.",
-  rate_limited: "That was a lot at once. Wait a moment.",
+  rate_limited: "Too many requests. Wait a moment and try again.",
   content_too_long: "This message is too long.",
-  content_empty: "There is nothing in this message.",
-  invalid_token: "Your sign-in has run out.",
+  content_empty: "This message is empty.",
+  invalid_token: "Your sign-in has expired.",
   unauthenticated: "You are not signed in.",
-  message_not_found: "This message is gone already.",
-  store_unavailable: "The server has lost its message store for a moment.",
-  internal: "Something went wrong in the server.",
-};
+  message_not_found: "This message no longer exists.",
+  store_unavailable: "The server cannot reach its message store at the moment.",
+  internal: "The server has failed with an internal error.",
+});
 
-/** Words for `error`; the server's own where it has the better ones. */
-export function friendly(error) {
-  if (error instanceof Refused) return WORDS[error.code] ?? error.message;
+/**
+ * Return the description of an error for the user: the page's own for codes that it knows, else the message of the error.
+ * Throws `error` where it is none of the classes above.
+ *
+ * @param {unknown} error
+ */
+export function describeError(error) {
+  if (error instanceof Refused) return DESCRIPTIONS[error.code] ?? error.message;
   if (error instanceof Disconnected || error instanceof Problem) return error.message;
   throw error;
+}
+
+/**
+ * Show the description of `error` in an element; null hides the element.
+ *
+ * @param {HTMLElement} element
+ * @param {unknown} error
+ */
+export function showError(element, error) {
+  element.hidden = error === null;
+  element.textContent = error === null ? "" : describeError(error);
 }

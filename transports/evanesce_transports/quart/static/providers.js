@@ -1,66 +1,109 @@
-// The ways to sign in that this server has. Each is a module that its provider brings along.
+// The sign-in methods of this server. Each is a JavaScript module that its provider's plugin serves.
 
-import { ask, current, keep } from "./account.js";
-import { Disconnected, friendly, Problem } from "./errors.js";
+import { basePath } from "./addresses.js";
+import { describeError, Disconnected, Problem } from "./errors.js";
 
-const PATIENCE = 15_000; // ms
+const TIMEOUT = 15_000; // ms
 
-let listed = null;
+export class Providers {
+  #accounts;
+  #api;
+  #actions;
+  /** @type {Promise<Page.SignInMethod[]> | null} */
+  #methods = null;
 
-/** Give [{provider, module}] in the server's order, `module` being an address. Throws `Disconnected`. */
-export function ways() {
-  listed ??= list().catch((error) => {
-    listed = null;
-    throw error;
-  });
-  return listed;
+  /**
+   * @param {import("./account-store.js").AccountStore} accounts
+   * @param {import("./api.js").Api} api
+   * @param {Page.Actions} actions
+   */
+  constructor(accounts, api, actions) {
+    this.#accounts = accounts;
+    this.#api = api;
+    this.#actions = actions;
+  }
+
+  /** Return the sign-in methods in the server's order. Throws `Disconnected`. */
+  methods() {
+    this.#methods ??= loadMethods().catch((error) => {
+      this.#methods = null;
+      throw error;
+    });
+    return this.#methods;
+  }
+
+  /**
+   * Import a provider's module, and return its default export; null where the provider has no module. Throws what the
+   * import throws.
+   *
+   * @param {string} provider
+   * @returns {Promise<Page.SignInModule | null>}
+   */
+  async load(provider) {
+    const method = (await this.methods()).find((one) => one.provider === provider);
+    return method === undefined ? null : (await import(basePath() + method.module)).default;
+  }
+
+  /**
+   * Call an optional function of a provider's module, and return its result; undefined where there is no such function. An
+   * error in the module is logged and not thrown, so that it does not stop the user.
+   *
+   * @template {Page.OptionalFunction} Name
+   * @param {string} provider
+   * @param {Name} name
+   * @param {Page.Arguments<Name>} args
+   * @returns {Promise<Awaited<Page.Result<Name>> | undefined>}
+   */
+  async call(provider, name, ...args) {
+    try {
+      const module = /** @type {Page.ModuleWith<Name> | null} */ (await this.load(provider));
+      return await module?.[name]?.(...args);
+    } catch (error) {
+      if (!(error instanceof Disconnected)) console.error(`${name} of the provider ${provider} failed:`, error);
+      return undefined;
+    }
+  }
+
+  /**
+   * Return the object that a provider's module gets. After `signal` is aborted, because the place where the module draws
+   * was removed, accounts from the module are ignored.
+   *
+   * @param {string} provider
+   * @param {AbortSignal} signal
+   * @returns {Page.Host}
+   */
+  host(provider, signal) {
+    const accounts = this.#accounts;
+    const api = this.#api;
+    const actions = this.#actions;
+    /** @param {Protocol.SessionAnswer} answer */
+    function update({ token, tokenExpiresAt, userId, displayName }) {
+      if (signal.aborted) return;
+      accounts.update({ provider, token, tokenExpiresAt, userId, displayName });
+      actions.keepFresh();
+    }
+    return {
+      signal,
+      ask: (method, path, body) => api.request(method, path, body),
+      friendly: describeError,
+      Problem,
+      attempt: actions.attempt,
+      account: () => accounts.current(),
+      update,
+      signedIn(answer) {
+        update(answer);
+        if (!signal.aborted) actions.open();
+      },
+    };
+  }
 }
 
-async function list() {
+/** @returns {Promise<Page.SignInMethod[]>} */
+async function loadMethods() {
   try {
-    const response = await fetch("/static/sign-in.json", { signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(`${basePath()}/static/sign-in.json`, { signal: AbortSignal.timeout(TIMEOUT) });
     return await response.json();
   } catch {
     throw new Disconnected();
   }
-}
-
-/** Give what a provider's module exports. Throws what importing it throws. */
-export async function moduleOf(provider) {
-  const way = (await ways()).find((one) => one.provider === provider);
-  return way === undefined ? null : (await import(way.module)).default;
-}
-
-/** Call a function that a provider's module may have. Whatever goes wrong in it is its own, and keeps nobody from going on. */
-export async function call(provider, name, ...given) {
-  try {
-    return await (await moduleOf(provider))?.[name]?.(...given);
-  } catch (error) {
-    if (!(error instanceof Disconnected)) console.error(`${name} of the provider ${provider} failed:`, error);
-  }
-}
-
-/**
- * What a provider's module is given. `signal` is aborted when the place that the module draws in is taken away: what
- * comes in later counts no more. `page` has `attempt(button, problem, work)`, `fresh()` and `open()`.
- */
-export function host(provider, signal, page) {
-  function update({ token, tokenExpiresAt, userId, displayName }) {
-    if (signal.aborted) return;
-    keep({ provider, token, tokenExpiresAt, userId, displayName });
-    page.fresh();
-  }
-  return {
-    signal,
-    ask,
-    friendly,
-    Problem,
-    attempt: page.attempt,
-    account: current,
-    update,
-    signedIn(answer) {
-      update(answer);
-      if (!signal.aborted) page.open();
-    },
-  };
 }

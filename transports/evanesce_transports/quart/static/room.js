@@ -1,303 +1,339 @@
-// One room as this tab is in it: joining and coming back, who is there, and own messages on their way.
+// A room as this page is a member of it: joining and joining again, its events, its members, and the commands to it.
 
-import { current, keep } from "./account.js";
 import { Connection } from "./connection.js";
-import { Disconnected, friendly, Refused } from "./errors.js";
+import { describeError, Disconnected, Refused } from "./errors.js";
+import { counted, isolate } from "./format.js";
+import { OutgoingMessages, retryDelay } from "./outgoing.js";
 
-const TYPING_EVERY = 3_200; // ms: the server passes on one in 3 s
-const RETRY_AFTER = 1_000; // ms, where the server names no time
+const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
+
+/**
+ * What a room calls.
+ *
+ * @typedef {object} RoomListener
+ * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", ms?: number) => void} stateChanged `ms`:
+ *   until the next attempt to reconnect; `unavailable`: the server cannot let the page join at the moment
+ * @property {() => void} membersChanged
+ * @property {() => void} accountChanged the server has sent another name for the user
+ * @property {(userId: string) => void} typing
+ * @property {(userId: string | null) => void} typingStopped null: of all members
+ * @property {(room: Protocol.RoomReply) => void} described
+ * @property {(welcome: Protocol.Welcome) => void} welcome
+ * @property {(content: string) => void} edit the user wants to change a message that was not sent
+ * @property {(error: unknown) => void} refused this room cannot be joined
+ * @property {(reason: string) => void} closed
+ * @property {(code: number, reason: string) => void} disconnected the connection was closed, and is not opened again
+ */
 
 export class Room {
   #roomId;
   #timeline;
-  #on;
+  #accounts;
+  #listener;
   #connection;
-  #joined = false;
+  #outgoing;
+  #isJoined = false;
+  /** @type {string | null} */
   #cursor = null;
-  #gap = false; // a cursor that newer messages must not move is being joined with
-  #sending = false;
-  #outgoing = []; // own messages without an answer yet, in order
-  #typedAt = -Infinity;
-  #typesAgain = null;
-  #rejoin = null;
-  #messageTtl = 60;
-  people = new Map(); // user id → name
-  count = 0;
+  #inGap = false; // joining after a gap: newer messages must not move the cursor
+  #typingSentAt = -Infinity;
+  /** @type {number | undefined} */
+  #typingTimer;
+  /** @type {number | undefined} */
+  #joinTimer;
+  /** @type {number | undefined} */
+  #membersTimer;
 
   /**
-   * `on` has `state(kind, ms)` (`connecting`, `waiting`, `in`, `trouble`), `people()`, `typing(userId or null)`,
-   * `room(event)`, `limits(welcome)`, `refused(error)` when this room cannot be joined, `closed(reason)` and
-   * `ended(code, reason)`.
+   * The names of the members by their ids. Empty where there are more than the server lists.
+   *
+   * @type {Map<string, string>}
    */
-  constructor(roomId, timeline, on) {
+  members = new Map();
+  memberCount = 0;
+
+  /**
+   * @param {string} roomId
+   * @param {import("./timeline.js").Timeline} timeline
+   * @param {import("./account-store.js").AccountStore} accounts
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {RoomListener} listener
+   */
+  constructor(roomId, timeline, accounts, clock, listener) {
     this.#roomId = roomId;
     this.#timeline = timeline;
-    this.#on = on;
-    this.#connection = new Connection(() => current()?.token, {
+    this.#accounts = accounts;
+    this.#listener = listener;
+    this.#connection = new Connection(() => accounts.current()?.token, clock, {
       welcome: (welcome) => this.#welcome(welcome),
       event: (event) => this.#event(event),
-      waiting: (ms) => {
-        this.#out();
-        on.state("waiting", ms);
+      reconnecting: (ms) => {
+        this.#suspend();
+        listener.stateChanged("reconnecting", ms);
       },
-      ended: (code, reason) => {
-        this.#out();
-        on.ended(code, reason);
+      disconnected: (code, reason) => {
+        this.#suspend();
+        listener.disconnected(code, reason);
       },
+    });
+    this.#outgoing = new OutgoingMessages({
+      send: (messageId, content) => this.#request({ type: "send", messageId, content }),
+      notMember: () => {
+        this.#setJoined(false);
+        this.#join();
+      },
+      failed: (messageId, content, reason) => timeline.markFailed(messageId, reason, () => listener.edit(content)),
     });
   }
 
-  enter() {
-    this.#on.state("connecting");
-    this.#connection.open();
+  /** Connect to the server and join the room. */
+  join() {
+    this.#listener.stateChanged("connecting");
+    this.#connection.connect();
   }
 
-  /** Leave for good: nothing of the room is kept. */
+  /** Leave the room, close the connection, and remove the room's messages from the page. */
   leave() {
-    this.#out();
-    this.#outgoing = [];
+    this.#suspend();
+    this.#outgoing.clear();
     this.#connection.close();
     this.#timeline.clear();
   }
 
-  retryNow() {
-    this.#connection.retryNow();
+  /** Reconnect now if the connection is lost. */
+  reconnectNow() {
+    this.#connection.reconnectNow();
   }
 
-  /** This page slept or was hidden: find out what time it is. */
+  /** Check the connection and the time after the page was hidden or the device slept. */
   wake() {
-    this.#connection.retryNow();
+    this.#connection.reconnectNow();
     this.#connection.ping();
   }
 
-  /** There is a newer token: the connection lasts as long as the newest that it was told. */
+  /** Send the newer token: a connection lives until the last token that it was given expires. */
   renew() {
-    if (this.#joined) this.#connection.greet().catch(() => {});
+    if (this.#isJoined) this.#connection.hello().catch(() => {});
   }
 
-  /** Say `content`; `again()` is called where it was not taken and the person wants the text back. */
-  say(content, again) {
-    const message = { messageId: uuid(), content, again, since: null };
-    this.#outgoing.push(message);
-    this.#timeline.await(message.messageId, content);
-    this.#clearTyping();
-    this.#flush();
+  /**
+   * Send a message, now or when the room is joined.
+   *
+   * @param {string} content
+   */
+  send(content) {
+    const messageId = this.#outgoing.add(content);
+    this.#timeline.addPending(messageId, content);
+    this.#cancelTyping();
+    this.#outgoing.flush();
   }
 
+  /** Send `typing`, at most once in `TYPING_INTERVAL`. */
   typing() {
-    if (!this.#joined || this.#typesAgain !== null) return;
-    this.#typesAgain = setTimeout(
+    if (!this.#isJoined || this.#typingTimer !== undefined) return;
+    this.#typingTimer = setTimeout(
       () => {
-        this.#typesAgain = null;
-        this.#typedAt = performance.now();
-        this.#ask({ type: "typing" }).catch(() => {});
+        this.#typingTimer = undefined;
+        this.#typingSentAt = performance.now();
+        this.#request({ type: "typing" }).catch(() => {});
       },
-      Math.max(0, this.#typedAt + TYPING_EVERY - performance.now()),
+      Math.max(0, this.#typingSentAt + TYPING_INTERVAL - performance.now()),
     );
   }
 
-  #clearTyping() {
-    clearTimeout(this.#typesAgain);
-    this.#typesAgain = null;
-  }
-
+  /**
+   * Unsend a message of the user's.
+   *
+   * @param {string} messageId
+   */
   async unsend(messageId) {
     try {
-      await this.#ask({ type: "unsend", messageId });
+      await this.#request({ type: "unsend", messageId });
     } catch (error) {
-      this.#timeline.note(friendly(error));
+      this.#timeline.addNotice(describeError(error));
     }
   }
 
+  /** Close the room for everyone. */
   close() {
-    return this.#ask({ type: "close_room" });
+    return this.#request({ type: "close_room" });
   }
 
-  /** Ask who is here, where the server has stopped telling it by itself. */
-  async look() {
-    if (this.people.size !== this.count) await this.#ask({ type: "members" }).catch(() => {});
+  /** Request the list of members, unless the page knows all of them. */
+  async requestMembers() {
+    clearTimeout(this.#membersTimer);
+    if (this.members.size === this.memberCount) return;
+    try {
+      await this.#request({ type: "members" });
+    } catch (error) {
+      if (!(error instanceof Refused) || error.code !== "rate_limited") return;
+      this.#membersTimer = setTimeout(() => this.requestMembers(), retryDelay(error));
+    }
   }
 
-  #ask(command) {
-    return this.#connection.request({ ...command, roomId: this.#roomId });
+  /**
+   * Return the name of a member, isolated for a sentence; "Someone" where it is not known.
+   *
+   * @param {string} userId
+   */
+  name(userId) {
+    const name = this.members.get(userId);
+    return name === undefined ? "Someone" : isolate(name);
   }
 
-  #out() {
-    this.#joined = false;
-    clearTimeout(this.#rejoin);
-    this.#clearTyping();
-    this.#on.typing(null);
+  /**
+   * @template {Protocol.RoomCommandType} Type
+   * @param {Protocol.RoomCommand<Type>} command
+   */
+  #request(command) {
+    // `RoomCommand` is `Command` without the id of the room, which is added here.
+    const whole = /** @type {Protocol.Command<Type>} */ (/** @type {unknown} */ ({ ...command, roomId: this.#roomId }));
+    return this.#connection.request(whole);
   }
 
+  /** @param {boolean} isJoined */
+  #setJoined(isJoined) {
+    this.#isJoined = isJoined;
+    if (isJoined) this.#outgoing.resume();
+    else this.#outgoing.pause();
+  }
+
+  /** Stop what needs the connection. */
+  #suspend() {
+    this.#setJoined(false);
+    clearTimeout(this.#joinTimer);
+    clearTimeout(this.#membersTimer);
+    this.#cancelTyping();
+    this.#listener.typingStopped(null);
+  }
+
+  #cancelTyping() {
+    clearTimeout(this.#typingTimer);
+    this.#typingTimer = undefined;
+  }
+
+  /** @param {Protocol.Welcome} welcome */
   #welcome(welcome) {
-    this.#messageTtl = welcome.messageTtl;
-    this.#on.limits(welcome);
-    this.#timeline.sync();
-    keep({ userId: welcome.userId, displayName: welcome.displayName });
+    this.#outgoing.setMessageTtl(welcome.messageTtl);
+    this.#listener.welcome(welcome);
+    this.#timeline.update();
+    this.#accounts.update({ userId: welcome.userId, displayName: welcome.displayName });
+    this.#listener.accountChanged();
     this.#join();
   }
 
   async #join() {
     const since = this.#cursor;
     try {
-      await this.#ask(since === null ? { type: "join" } : { type: "join", since });
-      const room = await this.#ask({ type: "room" });
-      this.#on.room(room);
+      await this.#request(since === null ? { type: "join" } : { type: "join", since });
+      this.#listener.described(await this.#request({ type: "room" }));
     } catch (error) {
       if (error instanceof Disconnected) return;
-      if (!error.retry) {
+      if (!(error instanceof Refused && error.retry)) {
         this.leave();
-        this.#on.refused(error);
+        this.#listener.refused(error);
         return;
       }
-      this.#on.state("trouble");
-      const wait = (error.retryAfter ?? 1) * 1000 * (1 + Math.random() / 2);
-      this.#rejoin = setTimeout(() => this.#join(), wait);
+      this.#listener.stateChanged("unavailable");
+      this.#joinTimer = setTimeout(() => this.#join(), retryDelay(error) * (1 + Math.random() / 2));
     }
   }
 
+  /** @param {Exclude<Protocol.Frame[number], Protocol.ErrorReply>} event */
   #event(event) {
-    if (event.roomId !== undefined && event.roomId !== this.#roomId) return;
+    if ("roomId" in event && event.roomId !== this.#roomId) return;
     switch (event.type) {
       case "joined":
-        this.#enter(event);
+        this.#joined(event);
         break;
       case "message":
-        if (!this.#gap) this.#cursor = event.cursor;
-        this.#on.typing(event.senderId, true);
-        this.#timeline.place(event);
+        if (!this.#inGap) this.#cursor = event.cursor;
+        this.#listener.typingStopped(event.senderId);
+        this.#timeline.add(event);
         break;
       case "sent":
-        this.#timeline.acknowledge(event.messageId, event.expiresAt);
+        this.#timeline.markSent(event.messageId, event.expiresAt);
         break;
       case "unsent":
         this.#timeline.remove(event.messageId);
         break;
       case "member_joined":
-        this.#timeline.note(`${isolate(event.displayName)} came in`);
-        this.people.set(event.userId, event.displayName);
-        this.#counted(event.memberCount);
+        this.#timeline.addNotice(`${isolate(event.displayName)} joined`);
+        this.members.set(event.userId, event.displayName);
+        this.#setMemberCount(event.memberCount);
         break;
       case "member_left":
-        this.#timeline.note(`${this.name(event.userId)} left`);
-        this.people.delete(event.userId);
-        this.#on.typing(event.userId, true);
-        this.#counted(event.memberCount);
+        this.#timeline.addNotice(`${this.name(event.userId)} left`);
+        this.members.delete(event.userId);
+        this.#listener.typingStopped(event.userId);
+        this.#setMemberCount(event.memberCount);
         break;
       case "member_updated":
-        this.#timeline.note(`${this.name(event.userId)} is now ${isolate(event.displayName)}`);
-        this.people.set(event.userId, event.displayName);
-        if (event.userId === current().userId) keep({ displayName: event.displayName });
-        this.#counted(this.count);
+        this.#memberUpdated(event);
         break;
       case "member_count":
-        this.people.clear();
-        this.#counted(event.memberCount);
+        this.members.clear();
+        this.#setMemberCount(event.memberCount);
         break;
       case "members":
-        this.#roster(event);
+        this.#setMembers(event);
         break;
       case "typing":
-        this.#on.typing(event.userId);
+        this.#listener.typing(event.userId);
         break;
       case "skipped":
-        this.#timeline.note(`${plural(event.count, "message")} faded before ${event.count === 1 ? "it" : "they"} could reach you`);
+        this.#timeline.addNotice(
+          `${counted(event.count, "message")} expired before ${event.count === 1 ? "it" : "they"} reached you`,
+        );
         break;
       case "gap":
         this.#cursor = event.since;
-        this.#gap = true;
+        this.#inGap = true;
         this.#join();
         break;
       case "pong":
-        this.#timeline.sync();
+        this.#timeline.update();
         break;
       case "room_closed":
         this.leave();
-        this.#on.closed(event.reason);
+        this.#listener.closed(event.reason);
         break;
     }
   }
 
-  #enter(joined) {
-    this.#joined = true;
-    this.#gap = false;
+  /** @param {Protocol.Joined} joined */
+  #joined(joined) {
+    this.#inGap = false;
     for (const messageId of joined.unsent) this.#timeline.remove(messageId);
-    if (joined.missed === null) this.#timeline.note("You may have missed messages that are gone by now");
-    else if (joined.missed > 0) this.#timeline.note(`You missed ${plural(joined.missed, "message")}`);
-    for (const message of joined.messages) this.#timeline.place(message);
+    if (joined.missed === null) this.#timeline.addNotice("You may have missed messages that have expired");
+    else if (joined.missed > 0) this.#timeline.addNotice(`You missed ${counted(joined.missed, "message")}`);
+    for (const message of joined.messages) this.#timeline.add(message);
     this.#cursor = joined.cursor;
-    this.#roster(joined);
-    this.#on.state("in");
-    this.#flush();
+    this.#setMembers(joined);
+    this.#listener.stateChanged("joined");
+    this.#setJoined(true);
   }
 
-  #roster({ members, memberCount }) {
-    this.people = new Map((members ?? []).map(({ userId, displayName }) => [userId, displayName]));
-    this.#counted(memberCount);
-  }
-
-  #counted(count) {
-    this.count = count;
-    this.#on.people();
-  }
-
-  name(userId) {
-    const name = this.people.get(userId);
-    return name === undefined ? "Someone" : isolate(name);
-  }
-
-  /**
-   * Send what waits, one after the other, so that it stays in order. An answer that was lost with its connection is asked
-   * for again under the same id, as long as the server would still know it: after that it might be stored twice.
-   */
-  async #flush() {
-    if (this.#sending) return;
-    this.#sending = true;
-    while (this.#joined && this.#outgoing.length > 0) {
-      const message = this.#outgoing[0];
-      message.since ??= performance.now();
-      let wait = 0;
-      try {
-        if (performance.now() - message.since >= this.#messageTtl * 1000) throw new Disconnected();
-        await this.#ask({ type: "send", messageId: message.messageId, content: message.content });
-      } catch (error) {
-        const age = performance.now() - message.since;
-        if (age < this.#messageTtl * 1000) {
-          if (error instanceof Disconnected) break;
-          if (error.code === "not_member") {
-            this.#joined = false;
-            this.#join();
-            break;
-          }
-          if (error.retry) wait = (error.retryAfter ?? RETRY_AFTER / 1000) * 1000;
-        }
-        if (wait === 0) {
-          const why = error instanceof Disconnected ? "It is not known whether this was sent." : friendly(error);
-          this.#timeline.fail(message.messageId, why, () => message.again(message.content));
-        }
-      }
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      else this.#outgoing.shift();
+  /** @param {Protocol.MemberUpdated} event */
+  #memberUpdated({ userId, displayName }) {
+    this.#timeline.addNotice(`${this.name(userId)} is now ${isolate(displayName)}`);
+    this.members.set(userId, displayName);
+    if (userId === this.#accounts.current()?.userId) {
+      this.#accounts.update({ displayName });
+      this.#listener.accountChanged();
     }
-    this.#sending = false;
+    this.#setMemberCount(this.memberCount);
   }
-}
 
-/** Keep a name's direction to itself: what stands beside it in a sentence is not turned around. */
-function isolate(name) {
-  return `\u2068${name}\u2069`;
-}
+  /** @param {Protocol.Joined | Protocol.MembersReply} event */
+  #setMembers({ members, memberCount }) {
+    this.members = new Map((members ?? []).map(({ userId, displayName }) => [userId, displayName]));
+    this.#setMemberCount(memberCount);
+  }
 
-function plural(count, noun) {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/** A UUID. `crypto.randomUUID` is there only on pages that came over TLS or from this machine. */
-function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  /** @param {number} memberCount */
+  #setMemberCount(memberCount) {
+    this.memberCount = memberCount;
+    this.#listener.membersChanged();
+  }
 }

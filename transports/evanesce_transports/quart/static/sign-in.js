@@ -1,71 +1,109 @@
-// The sign-in card: each way to sign in that the server has, in its order.
+// The sign-in section: each sign-in method of the server, in the server's order.
 
-import { friendly } from "./errors.js";
-import { host, moduleOf, ways } from "./providers.js";
+import { focusFirstField } from "./elements.js";
+import { describeError } from "./errors.js";
 
 export class SignIn {
-  #place;
-  #page;
+  #elements;
+  #providers;
   #drawing = new AbortController();
 
-  /** Draws into `place`; `page` is what `host` in providers.js asks for. */
-  constructor(place, page) {
-    this.#place = place;
-    this.#page = page;
+  /**
+   * @param {import("./elements.js").Elements["signIn"]} elements
+   * @param {import("./providers.js").Providers} providers
+   */
+  constructor(elements, providers) {
+    this.#elements = elements;
+    this.#providers = providers;
   }
 
+  /**
+   * Say why the user has to sign in.
+   *
+   * @param {string} reason
+   */
+  explain(reason) {
+    this.#elements.reason.textContent = reason;
+  }
+
+  /** Draw the sign-in methods. */
   async draw() {
     this.clear();
     const { signal } = (this.#drawing = new AbortController());
-    let found;
+    let methods;
     try {
-      found = await ways();
+      methods = await this.#providers.methods();
     } catch (error) {
-      if (!signal.aborted) this.#fail(friendly(error), () => this.draw());
+      if (!signal.aborted) this.#fail(describeError(error), () => this.draw());
       return;
     }
     if (signal.aborted) return;
-    if (found.length === 0) this.#fail("This server has no way to sign in on a page. Use another client, or ask those who run it.");
-    await Promise.all(found.map(({ provider }, index) => this.#add(provider, index > 0, signal)));
-    if (!signal.aborted && document.activeElement === document.body) this.#place.querySelector("input")?.focus();
+    if (methods.length === 0)
+      this.#fail("This server has no sign-in method for this page. Use another client, or contact its operator.");
+    await Promise.all(methods.map(({ provider }, index) => this.#add(provider, index > 0, signal)));
+    if (!signal.aborted && document.activeElement === document.body) focusFirstField(this.#elements.methods);
   }
 
-  /** Take everything away: what is under way here counts no more. */
+  /** Remove the sign-in methods, and abort what they are doing. */
   clear() {
     this.#drawing.abort();
-    this.#place.replaceChildren();
+    this.#elements.methods.replaceChildren();
   }
 
+  /**
+   * @param {string} provider
+   * @param {boolean} divided whether a divider comes before it
+   * @param {AbortSignal} signal
+   */
   async #add(provider, divided, signal) {
-    if (divided) this.#say("or", "or");
+    const { methods } = this.#elements;
+    if (divided) methods.append(paragraph("or", "or"));
     const place = document.createElement("div");
-    place.className = "way";
-    this.#place.append(place);
+    place.className = "sign-in-method";
+    methods.append(place);
     try {
-      const module = await moduleOf(provider);
-      if (!signal.aborted) await module.signIn(place, host(provider, signal, this.#page));
+      const module = /** @type {Page.SignInModule} */ (await this.#providers.load(provider)); // one of `methods()`
+      if (!signal.aborted) await module.signIn(place, this.#providers.host(provider, signal));
     } catch (error) {
       console.error(`Signing in with the provider ${provider} failed:`, error);
-      place.replaceChildren();
-      this.#say(`Signing in with “${provider}” does not work on this page at the moment. Load the page again.`, "problem", place);
+      place.replaceChildren(
+        problem(
+          `Signing in with “${provider}” does not work on this page at the moment. Reload the page to try again.`,
+        ),
+      );
     }
   }
 
-  #fail(text, again) {
-    this.#say(text, "problem");
-    if (again === undefined) return;
+  /**
+   * @param {string} text
+   * @param {() => void} [retry]
+   */
+  #fail(text, retry) {
+    const { methods } = this.#elements;
+    methods.append(problem(text));
+    if (retry === undefined) return;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Try again";
-    button.addEventListener("click", again);
-    this.#place.append(button);
+    button.addEventListener("click", retry);
+    methods.append(button);
   }
+}
 
-  #say(text, kind, place = this.#place) {
-    const element = document.createElement("p");
-    element.className = kind;
-    element.textContent = text;
-    if (kind === "problem") element.setAttribute("role", "alert");
-    place.append(element);
-  }
+/**
+ * @param {string} text
+ * @param {string} className
+ */
+function paragraph(text, className) {
+  const element = document.createElement("p");
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+/** @param {string} text */
+function problem(text) {
+  const element = paragraph(text, "problem");
+  element.setAttribute("role", "alert");
+  return element;
 }

@@ -1,118 +1,175 @@
-// The messages on the screen: each fades as it nears its end and is then gone. What others wrote becomes text, never markup.
+// The messages in the section of a room. Each fades until it expires, and is then removed. Content is set as text, never as
+// markup.
 
-import { serverNow } from "./clock.js";
+const NOTICE_TTL = 20_000; // ms
+const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
+const AT_END = 80; // px: as near to the end the list follows new messages
+const FADE = Object.freeze([
+  { opacity: 1 },
+  { opacity: 0.85, offset: 0.5 },
+  { opacity: 0.2, offset: 0.97 },
+  { opacity: 0 },
+]);
 
-const NOTICE_LIFE = 20_000; // ms
-const FADE = [{ opacity: 1 }, { opacity: 0.85, offset: 0.5 }, { opacity: 0.2, offset: 0.97 }, { opacity: 0 }];
+/**
+ * A message in the list. Times are in ms since 1970.
+ *
+ * @typedef {object} Entry
+ * @property {HTMLElement} element
+ * @property {HTMLElement} side holds its time and its buttons
+ * @property {number} [timer]
+ */
+
+/** @typedef {Entry & { expiresAt: number, createdAt: number, animation?: Animation }} MessageEntry */
+
+/** @typedef {{ element: HTMLElement, timer: number }} Notice */
 
 export class Timeline {
-  #list;
-  #pending;
-  #scroll;
-  #empty;
+  #elements;
   #userId;
+  #clock;
   #unsend;
-  #placed = new Map(); // message id → entry
-  #waiting = new Map(); // the same for own messages that are not placed yet
+  /** @type {Map<string, MessageEntry>} */
+  #messages = new Map(); // by message id
+  /** @type {Map<string, Entry>} */
+  #pending = new Map(); // the user's own messages whose `message` event has not arrived, by message id
+  /** @type {Set<Notice>} */
   #notices = new Set();
 
-  /** `unsend(messageId)` is called when somebody takes an own message back. */
-  constructor({ list, pending, scroll, empty }, userId, unsend) {
-    this.#list = list;
-    this.#pending = pending;
-    this.#scroll = scroll;
-    this.#empty = empty;
+  /**
+   * @param {import("./elements.js").Elements["timeline"]} elements
+   * @param {string} userId of the user, whose messages are shown as own
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {(messageId: string) => void} unsend called when the user unsends a message
+   */
+  constructor(elements, userId, clock, unsend) {
+    this.#elements = elements;
     this.#userId = userId;
+    this.#clock = clock;
     this.#unsend = unsend;
   }
 
-  /** Show a `message` event in its place; one that is shown already stays where it is. */
-  place(message) {
-    if (this.#placed.has(message.messageId)) return;
-    this.#drop(this.#waiting, message.messageId);
+  /**
+   * Add the message of a `message` event, unless it is in the list or has expired.
+   *
+   * @param {Protocol.MessageEvent} message
+   */
+  add(message) {
+    if (this.#messages.has(message.messageId)) return;
+    this.#drop(this.#pending, message.messageId);
     const expiresAt = Date.parse(message.expiresAt);
     const createdAt = Date.parse(message.createdAt);
-    if (expiresAt <= serverNow()) return;
+    if (expiresAt <= this.#clock.now()) return;
     const own = message.senderId === this.#userId;
-    const element = this.#element(own, message.senderName, message.content);
-    const side = element.querySelector(".side");
+    const { element, side } = this.#element(own, message.senderName, message.content);
     const time = document.createElement("time");
     time.dateTime = message.createdAt;
     time.textContent = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     side.append(time);
     if (own) side.append(button("Unsend", () => this.#unsend(message.messageId)));
-    const entry = { element, expiresAt, createdAt };
-    this.#placed.set(message.messageId, entry);
-    this.#add(this.#list, element);
+    const entry = { element, side, expiresAt, createdAt };
+    this.#messages.set(message.messageId, entry);
+    this.#append(this.#elements.messages, element);
     this.#fade(message.messageId, entry);
   }
 
-  /** Show an own message that is on its way. */
-  await(messageId, content) {
-    const element = this.#element(true, "", content);
+  /**
+   * Add a message of the user's that is being sent.
+   *
+   * @param {string} messageId
+   * @param {string} content
+   */
+  addPending(messageId, content) {
+    const { element, side } = this.#element(true, "", content);
     element.classList.add("pending");
-    element.querySelector(".side").append("Sending…");
-    this.#waiting.set(messageId, { element });
-    this.#add(this.#pending, element);
-    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    side.append("Sending…");
+    this.#pending.set(messageId, { element, side });
+    this.#append(this.#elements.pending, element);
+    this.#scrollToEnd();
   }
 
-  /** The server has an own message; its `message` event says where it belongs. */
-  acknowledge(messageId, expiresAt) {
-    const entry = this.#waiting.get(messageId);
+  /**
+   * Show that the server has stored a message of the user's. Its `message` event replaces the entry.
+   *
+   * @param {string} messageId
+   * @param {Protocol.Timestamp} expiresAt
+   */
+  markSent(messageId, expiresAt) {
+    const entry = this.#pending.get(messageId);
     if (!entry) return;
-    entry.element.querySelector(".side").textContent = "";
-    entry.timer = setTimeout(() => this.#drop(this.#waiting, messageId), Date.parse(expiresAt) - serverNow());
+    entry.side.textContent = "";
+    entry.timer = setTimeout(() => this.#drop(this.#pending, messageId), Date.parse(expiresAt) - this.#clock.now());
   }
 
-  /** An own message was not taken: say `why`; `again()` puts its text back into the composer. */
-  fail(messageId, why, again) {
-    const entry = this.#waiting.get(messageId);
+  /**
+   * Show that a message of the user's was not sent, with the reason and buttons to edit or discard it.
+   *
+   * @param {string} messageId
+   * @param {string} reason
+   * @param {() => void} edit called when the user wants to edit the message
+   */
+  markFailed(messageId, reason, edit) {
+    const entry = this.#pending.get(messageId);
     if (!entry) return;
-    const side = entry.element.querySelector(".side");
-    side.replaceChildren(
+    entry.side.replaceChildren(
       button("Edit", () => {
-        this.#drop(this.#waiting, messageId);
-        again();
+        this.#drop(this.#pending, messageId);
+        edit();
       }),
-      button("Discard", () => this.#drop(this.#waiting, messageId)),
+      button("Discard", () => this.#drop(this.#pending, messageId)),
     );
     const problem = document.createElement("p");
     problem.className = "problem why";
     problem.setAttribute("role", "alert");
-    problem.textContent = why;
+    problem.textContent = reason;
     entry.element.append(problem);
   }
 
-  /** Take a message away before its time. */
+  /**
+   * Remove a message.
+   *
+   * @param {string} messageId
+   */
   remove(messageId) {
-    this.#drop(this.#placed, messageId);
-    this.#drop(this.#waiting, messageId);
+    this.#drop(this.#messages, messageId);
+    this.#drop(this.#pending, messageId);
   }
 
-  /** Say something that is no message. It goes away too. */
-  note(text) {
+  /**
+   * Add a notice, which is removed after `NOTICE_TTL`.
+   *
+   * @param {string} text
+   */
+  addNotice(text) {
     const element = document.createElement("li");
     element.className = "notice";
     element.textContent = text;
-    const notice = { element };
-    notice.timer = setTimeout(() => this.#forget(notice), NOTICE_LIFE);
-    notice.animation = element.animate(FADE, { duration: NOTICE_LIFE, fill: "forwards" });
+    /** @type {Notice} */
+    const notice = { element, timer: setTimeout(() => this.#removeNotice(notice), NOTICE_TTL) };
+    element.animate([...FADE], { duration: NOTICE_TTL, fill: "forwards" });
     this.#notices.add(notice);
-    this.#add(this.#list, element);
+    this.#append(this.#elements.messages, element);
   }
 
-  /** The clock was set, or this page slept: put every message to where it stands in its life. */
-  sync() {
-    for (const [messageId, entry] of [...this.#placed]) this.#fade(messageId, entry);
+  /** Update how far each message has faded, after the clock was set or the page slept. */
+  update() {
+    for (const [messageId, entry] of [...this.#messages]) this.#fade(messageId, entry);
   }
 
+  /** Remove everything. */
   clear() {
-    for (const messageId of [...this.#placed.keys()]) this.#drop(this.#placed, messageId);
-    for (const messageId of [...this.#waiting.keys()]) this.#drop(this.#waiting, messageId);
-    for (const notice of [...this.#notices]) this.#forget(notice);
+    for (const messageId of [...this.#messages.keys()]) this.#drop(this.#messages, messageId);
+    for (const messageId of [...this.#pending.keys()]) this.#drop(this.#pending, messageId);
+    for (const notice of [...this.#notices]) this.#removeNotice(notice);
   }
 
+  /**
+   * Return the element of a message, and the part of it that holds the time and the buttons.
+   *
+   * @param {boolean} own
+   * @param {string} name
+   * @param {string} content
+   */
   #element(own, name, content) {
     const element = document.createElement("li");
     element.className = own ? "message own" : "message";
@@ -126,50 +183,77 @@ export class Timeline {
     const side = document.createElement("div");
     side.className = "side";
     element.append(sender, text, side);
-    return element;
+    return { element, side };
   }
 
-  #add(list, element) {
-    const atEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < 80;
+  /**
+   * @param {HTMLElement} list
+   * @param {HTMLElement} element
+   */
+  #append(list, element) {
+    const { scroll, empty } = this.#elements;
+    const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < AT_END;
     list.append(element);
-    this.#empty.hidden = true;
-    if (atEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    empty.hidden = true;
+    if (isAtEnd) this.#scrollToEnd();
   }
 
+  #scrollToEnd() {
+    const { scroll } = this.#elements;
+    scroll.scrollTop = scroll.scrollHeight;
+  }
+
+  /**
+   * Set how far a message has faded, or remove it where it has expired.
+   *
+   * @param {string} messageId
+   * @param {MessageEntry} entry
+   */
   #fade(messageId, entry) {
     clearTimeout(entry.timer);
-    const now = serverNow();
+    const now = this.#clock.now();
     if (entry.expiresAt <= now) {
-      this.#drop(this.#placed, messageId);
+      this.#drop(this.#messages, messageId);
       return;
     }
-    const life = entry.expiresAt - entry.createdAt;
-    entry.animation ??= entry.element.animate(FADE, { duration: life, fill: "forwards" });
+    const duration = entry.expiresAt - entry.createdAt;
+    entry.animation ??= entry.element.animate([...FADE], { duration, fill: "forwards" });
     entry.animation.currentTime = Math.max(0, now - entry.createdAt);
-    // A timer takes at most 2^31 - 1 ms; what lives longer is looked at again then.
-    entry.timer = setTimeout(() => this.#fade(messageId, entry), Math.min(entry.expiresAt - now, 2 ** 31 - 1));
+    entry.timer = setTimeout(() => this.#fade(messageId, entry), Math.min(entry.expiresAt - now, MAX_TIMER));
   }
 
+  /**
+   * @param {Map<string, Entry>} entries
+   * @param {string} messageId
+   */
   #drop(entries, messageId) {
     const entry = entries.get(messageId);
     if (!entry) return;
     entries.delete(messageId);
     clearTimeout(entry.timer);
-    this.#take(entry.element);
+    this.#removeElement(entry.element);
   }
 
-  #forget(notice) {
+  /** @param {Notice} notice */
+  #removeNotice(notice) {
     this.#notices.delete(notice);
     clearTimeout(notice.timer);
-    this.#take(notice.element);
+    this.#removeElement(notice.element);
   }
 
-  #take(element) {
+  /** @param {HTMLElement} element */
+  #removeElement(element) {
     element.remove();
-    this.#empty.hidden = this.#placed.size + this.#waiting.size + this.#notices.size > 0;
+    this.#elements.empty.hidden = this.#messages.size + this.#pending.size + this.#notices.size > 0;
   }
 }
 
+/**
+ * Return a button that looks like a link.
+ *
+ * @param {string} label
+ * @param {() => void} pressed
+ */
 function button(label, pressed) {
   const element = document.createElement("button");
   element.type = "button";

@@ -1,10 +1,11 @@
 -- Store messages, in order, and publish them.
 -- KEYS: state, index, channel, then for each message its key and its tombstone.
--- ARGV: epoch, keep, ttl, then for each message its id, its sender and its JSON without the times and the closing brace.
--- Answers: nil where the room is closed; else createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
--- the two times of the message that is there already.
+-- ARGV: epoch, keep, ttl, how much longer the index is kept, then for each message its id, its sender and its JSON
+-- without the times and the closing brace.
+-- Returns nil if the room is closed; otherwise createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
+-- the two times of the message that exists already.
 
--- The date from the day's number as in Howard Hinnant's civil_from_days, for 1970 and after.
+-- The date of a day number, by Howard Hinnant's civil_from_days, for 1970 and later.
 local function date(day)
   local z = day + 719468
   local era = math.floor(z / 146097)
@@ -26,16 +27,16 @@ end
 local state = room()
 if state.closed then return false end
 
-local ttl = tonumber(ARGV[3])
+local ttl, grace = tonumber(ARGV[3]), tonumber(ARGV[4])
 local created, expires = rfc3339(now), rfc3339(now + ttl)
 local times = ',"createdAt":"' .. created .. '","expiresAt":"' .. expires .. '"}'
 local answers = { created, expires }
 local lines = { state.epoch }
 
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
-  local key = KEYS[4 + (i - 4) / 3 * 2]
-  local known = redis.call('MGET', key, KEYS[5 + (i - 4) / 3 * 2])
+  local key = KEYS[4 + (i - 5) / 3 * 2]
+  local known = redis.call('MGET', key, KEYS[5 + (i - 5) / 3 * 2])
   if known[1] then
     local message = cjson.decode(known[1])
     answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
@@ -44,8 +45,8 @@ for i = 4, #ARGV, 3 do
   else
     local json = ARGV[i + 2] .. times
     state.n, state.c = state.n + 1, state.c + 1
-    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl, string.format('%.0f-%.0f', state.t, state.n), 'm', id,
-      'c', state.c)
+    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl - grace, string.format('%.0f-%.0f', state.t, state.n), 'm', id,
+      'c', state.c, 'until', now + ttl)
     redis.call('SET', key, json, 'PX', ttl)
     answers[#answers + 1] = 1
     lines[#lines + 1] = string.format('m %.0f %.0f %.0f %.0f ', state.t, state.n, state.c, now + ttl) .. json
@@ -53,7 +54,7 @@ for i = 4, #ARGV, 3 do
 end
 
 if #lines > 1 then
-  redis.call('PEXPIRE', KEYS[2], ttl)
+  redis.call('PEXPIRE', KEYS[2], ttl + grace)
   keep(state)
   redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
 end

@@ -1,5 +1,5 @@
--- Close a room: from here on nothing is stored in it. What it holds is erased by whoever asked.
--- KEYS: state, people, channel. ARGV: epoch, keep, reason, the reason as JSON.
+-- Close a room: nothing is stored in it any more. The caller erases its content.
+-- KEYS: state, members, channel. ARGV: epoch, keep, reason, the reason as JSON.
 
 local state = room()
 if not state.closed then

@@ -1,7 +1,7 @@
--- Note how many connections a user has on one server. KEYS: the user's connections, by server.
--- ARGV: the server, how many, how many the user may have on all servers, how long it is kept, in milliseconds, and
--- then the servers that are gone.
--- Answers: nil where it was noted; else the other servers that the user has connections to.
+-- Record how many connections a user has on one server. KEYS: the user's connections, by server.
+-- ARGV: the server, the number, the limit for all servers, how long the counts are kept, in milliseconds, then the
+-- servers that are gone.
+-- Returns nil if the number was recorded; otherwise the other servers to which the user is connected.
 
 for i = 5, #ARGV do
   redis.call('HDEL', KEYS[1], ARGV[i])

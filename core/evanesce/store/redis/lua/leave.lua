@@ -1,5 +1,5 @@
--- People leave on one server. KEYS: state, people, channel, at. ARGV: epoch, keep, then the users.
--- Answers how many are there on all servers.
+-- Remove users from a room on one server. KEYS: state, members, channel, at. ARGV: epoch, keep, then the users.
+-- Returns the number of users in the room on all servers.
 
 for i = 3, #ARGV do
   remove(KEYS[4], ARGV[i])

@@ -1,4 +1,5 @@
--- Say who is in a room. KEYS: state, people, channel. ARGV: epoch, keep, roster. Answers: count, version, who (or nil).
+-- Return who is in a room. KEYS: state, members, channel. ARGV: epoch, keep, roster. Returns count, version, the users
+-- (or nil).
 
 if not state.closed then keep(state) end
 return { present(ARGV[3]) }

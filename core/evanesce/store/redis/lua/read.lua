@@ -1,7 +1,7 @@
--- Say where a room stands, and, at the same moment, what its index has behind a position.
--- KEYS: state, index. ARGV: epoch, keep, ttl, how many entries, the position's epoch and its entry.
--- Answers: epoch, t, n, c, v, closed (or ''), entries: behind the position where its epoch is the room's, else all
--- that may be alive.
+-- Return the position of a room, and at the same moment the entries of its index after another position.
+-- KEYS: state, index. ARGV: epoch, keep, ttl, how many entries, the epoch and the entry of the other position.
+-- Returns epoch, t, n, c, v, closed (or ''), entries: after the position if it has the room's epoch, otherwise all that
+-- may be alive.
 
 local state = room()
 if not state.closed then keep(state) end

@@ -1,5 +1,5 @@
--- Give a room's state a new epoch, unless it has another one already: what was numbered in the old one is not all
--- there any more, as a replica that had not heard of everything took its primary's place.
+-- Start a new epoch for a room, unless it has a new one already: entries of the old one are lost, because a replica
+-- without the newest data became the primary.
 -- KEYS: state, channel. ARGV: epoch, keep, the old epoch.
 
 local state = room()

@@ -1,13 +1,15 @@
--- Before every script of a room. KEYS[1] is the room's state; ARGV[1] is an epoch in case there is no state yet,
--- ARGV[2] how long the state is kept after its last use, in milliseconds, give or take a minute.
--- Numbers here have up to 16 digits: Redis takes them as they are, but Lua's own way of writing them rounds from the
--- 15th digit on, so that what becomes a text is formatted with %.0f.
+-- The first part of each script about a room. KEYS[1] is the room's state. ARGV[1] is an epoch, for a room without
+-- state.
+-- ARGV[2] is how long the state is kept after its last use, in milliseconds, plus or minus a minute.
+-- Numbers have up to 16 digits. Redis accepts them as they are, but Lua rounds from the 15th digit on when it converts
+-- numbers to strings. So numbers in strings are formatted with %.0f.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- n counts entries (messages and withdrawals) and v changes of presence. They start at the time, so that they go on
--- growing when the state was lost. c counts messages. t is the last entry's time: it never goes back, the clock may.
+-- n counts entries (messages, and messages that were unsent), and v changes of presence. They start at the time, so
+-- that they are larger than before if the state was lost. c counts messages. t is the time of the last entry, which
+-- never decreases, even if the clock is set back.
 local function room()
   local had = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'c', 't', 'v', 'closed')
   if not had[1] then

@@ -1,8 +1,8 @@
--- Say until when each server lives or lived, and forget those of long ago. KEYS: lives, since, heard.
--- ARGV: how long, in milliseconds, every server has to be heard of after the memory was lost; how long one is
--- remembered; and after how long without a word from any server it was Redis that was away.
--- Answers: nil where the first is not over yet, or nobody has been heard of since Redis was away; else names and times
--- in milliseconds, in turn.
+-- Return when the lease of each server expires, or expired, and forget old servers. KEYS: lives, since, heard.
+-- ARGV: how long after a loss of data all servers have renewed their leases; how long a server is remembered; and after
+-- how long without a renewal by any server Redis itself was down; in milliseconds.
+-- Returns nil if the first time has not passed, or no server has renewed its lease since Redis was down; otherwise
+-- names and times in milliseconds, alternating.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

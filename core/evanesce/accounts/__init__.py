@@ -1,0 +1,1 @@
+"""Accounts: signing in and out, tokens, profiles, rooms and their creators, erasure, and notices to all servers."""

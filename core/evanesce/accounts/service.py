@@ -1,0 +1,306 @@
+"""The account service: sign-ins, profiles, and the rooms that users create.
+
+It serves connections and HTTP requests alike. It checks permissions, and asks the repository and the store.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from evanesce.accounts.cache import AccountCache, Mark
+from evanesce.accounts.control import ControlPublisher
+from evanesce.accounts.erasure import Erasure
+from evanesce.accounts.purge import Purge
+from evanesce.accounts.sign_in import Providers
+from evanesce.accounts.tokens import Claims, Tokens
+from evanesce.config.public import deep_link_base
+from evanesce.context import ServerContext
+from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
+from evanesce.limits.budgets import public_limits
+from evanesce.model import ChatRoom, Timestamp, User, timestamp
+from evanesce.protocol import commands, events, fields
+from evanesce.rooms.requests import room_not_found
+from evanesce.store.control_bus import TokenRevoked, UserRenamed
+
+PAGE = 100
+"""How many rooms the reply to `rooms` has at most."""
+
+ROOM_ATTEMPTS = 8
+"""How many ids are tried for a new room."""
+
+CLOSED = "The creator of the room has closed it."
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user who has signed in, with the claims of a valid token. `mark` was taken before the database was read."""
+
+    user: User
+    claims: Claims
+    mark: Mark
+
+    @property
+    def expires_at(self) -> Timestamp:
+        """When the token expires."""
+        return timestamp(self.claims.exp * 1000)
+
+
+class AccountService:
+    """The commands about accounts and rooms. Every method raises `CommandError` when it refuses the command."""
+
+    def __init__(
+        self,
+        context: ServerContext,
+        *,
+        tokens: Tokens,
+        providers: Providers,
+        cache: AccountCache,
+        publisher: ControlPublisher,
+        purge: Purge,
+        erasure: Erasure,
+    ) -> None:
+        self._config = context.config
+        self._repository = context.repository
+        self._plugins = context.plugins
+        self._store = context.store
+        self._tokens = tokens
+        self._providers = providers
+        self._cache = cache
+        self._publisher = publisher
+        self._purge = purge
+        self._erasure = erasure
+        self._link_base = deep_link_base(context.config)
+
+    # --- who a client is ------------------------------------------------------------------------------------------
+
+    async def authenticate(self, token: str, *, allow_cached: bool = False) -> Principal:
+        """Return the user that a token belongs to. Raises `invalid_token`.
+
+        With `allow_cached` a user whom the database confirmed lately is accepted while the database is unavailable,
+        unless the store knows that the sign-in has ended, or does not answer.
+        """
+        claims = self._tokens.read(token, self._store.clock.now())
+        mark = self._cache.mark()
+        try:
+            user = await self._repository.user(claims.sub, claims.sid)
+        except PersistenceUnavailable:
+            known = self._cache.user(claims.sub, claims.sid)
+            if known is None or not allow_cached:
+                raise
+            if await self._has_ended(claims):
+                raise _signed_out() from None
+            return Principal(known, claims, mark)
+        if user is None:
+            raise _signed_out()
+        self._cache.keep_user(user, claims.sid, mark)
+        return Principal(user, claims, mark)
+
+    async def _has_ended(self, claims: Claims) -> bool:
+        """Ask the store whether a sign-in has ended. Raises `PersistenceUnavailable` when it does not answer."""
+        try:
+            return bool(await self._store.control.revoked([claims.sub, claims.sid]))
+        except StoreUnavailable:
+            raise PersistenceUnavailable from None
+
+    def check_still_valid(self, principal: Principal) -> None:
+        """Raise `invalid_token` when a notice after the database was read said that the sign-in has ended."""
+        if self._cache.ended_since(principal.mark, principal.user.user_id, principal.claims.sid):
+            raise _signed_out()
+
+    async def sign_in(
+        self, credential: Mapping[str, Any], principal: Principal | None, address: str, *, local: bool
+    ) -> tuple[Principal, str, bool]:
+        """Exchange a credential for a token; return the user, the token, and whether the account is new."""
+        mark = self._cache.mark()
+        user, created = await self._providers.sign_in(
+            credential, None if principal is None else principal.user, address, local=local
+        )
+        token, claims = self._tokens.issue(user.user_id, self._store.clock.now())
+        self._cache.keep_user(user, claims.sid, mark)
+        return Principal(user, claims, mark), token, created
+
+    def welcome(
+        self, principal: Principal, *, token: str | None = None, ref: commands.Ref | None = None
+    ) -> events.Welcome:
+        """Return the `welcome` for a user who has signed in, with `token` where there is a new one."""
+        config = self._config
+        return events.Welcome(
+            ref=ref,
+            user_id=principal.user.user_id,
+            display_name=principal.user.display_name,
+            server_time=timestamp(self._store.clock.now()),
+            token=UNSET if token is None else token,
+            token_expires_at=UNSET if token is None else principal.expires_at,
+            message_ttl=config.messages.ttl,
+            heartbeat=config.limits.heartbeat_seconds,
+            limits=public_limits(config),
+        )
+
+    async def challenge(
+        self, command: commands.Challenge, principal: Principal | None, address: str, *, local: bool
+    ) -> events.Reply:
+        """Ask an identity provider for a challenge."""
+        user = None if principal is None else principal.user
+        given = await self._providers.challenge(command.provider, command.request, user, address, local=local)
+        return events.ChallengeReply(ref=command.ref, fields=given)
+
+    # --- sign-ins -------------------------------------------------------------------------------------------------
+
+    def refresh(self, command: commands.Refresh, principal: Principal) -> events.Reply:
+        """Return a new token of the same sign-in."""
+        token, claims = self._tokens.refresh(principal.claims, self._store.clock.now())
+        return events.TokenReply(ref=command.ref, token=token, token_expires_at=timestamp(claims.exp * 1000))
+
+    async def sign_out(self, command: commands.SignOut, principal: Principal) -> events.Reply:
+        """Revoke a sign-in, with all its tokens."""
+        await self._repository.revoke_sign_in(principal.claims.sid, self._tokens.last_use(principal.claims))
+        await self._publisher.publish(TokenRevoked(principal.claims.sid))
+        return events.Ok(ref=command.ref)
+
+    # --- rooms ----------------------------------------------------------------------------------------------------
+
+    async def room(self, room_id: str) -> ChatRoom:
+        """Return an open room. Raises `room_not_found`.
+
+        While the database is unavailable, a room that was open lately counts as open: the store knows if it is closed.
+        """
+        mark = self._cache.mark()
+        try:
+            room = await self._repository.room(room_id)
+        except PersistenceUnavailable:
+            known = self._cache.room(room_id)
+            if known is None:
+                raise
+            return known
+        if room is None:
+            self._cache.drop_room(room_id)
+            raise room_not_found()
+        self._cache.keep_room(room, mark)
+        return room
+
+    async def create_room(self, command: commands.CreateRoom, principal: Principal) -> events.Reply:
+        """Open a room whose creator is the user."""
+        room_id = await self._new_room_id()
+        room = ChatRoom(
+            room_id=room_id,
+            created_by=principal.user.user_id,
+            created_at=timestamp(self._store.clock.now()),
+            deep_link=self._link_base + room_id,
+        )
+        most = self._config.limits.rooms_per_user
+        mark = self._cache.mark()
+        if not await self._repository.create_room(room, most):
+            message = f"You have {most} open rooms already. Close one of them."
+            raise CommandError(ErrorCode.TOO_MANY_ROOMS, message)
+        self._cache.keep_room(room, mark)
+        self._plugins.observe("evanesce_room_opened", room=room)
+        return self._room(room, 0, command.ref)
+
+    async def _new_room_id(self) -> str:
+        """Return an id for a new room for which the store answers; after `ROOM_ATTEMPTS` failures, any id.
+
+        While one primary of a cluster is unavailable, a part of all ids belongs to it.
+        """
+        for _ in range(ROOM_ATTEMPTS):
+            room_id = str(uuid.uuid4())
+            with suppress(StoreUnavailable):
+                await self._store.presence.counts([room_id])
+                return room_id
+        return str(uuid.uuid4())
+
+    async def describe_room(self, command: commands.GetRoom) -> events.Reply:
+        """Return the public data of a room."""
+        room = await self.room(command.room_id)
+        [count] = await self._store.presence.counts([room.room_id])
+        return self._room(room, count, command.ref)
+
+    async def list_rooms(self, command: commands.ListRooms, principal: Principal) -> events.Reply:
+        """Return one page of the user's open rooms."""
+        rooms, after = await self._repository.rooms(principal.user.user_id, command.after, PAGE)
+        counts = await self._store.presence.counts([room.room_id for room in rooms])
+        return events.RoomsReply(
+            ref=command.ref,
+            rooms=[self._room(room, count) for room, count in zip(rooms, counts, strict=True)],
+            next=UNSET if after is None else after,
+        )
+
+    def _room(self, room: ChatRoom, count: int, ref: commands.Ref | None = None) -> events.RoomReply:
+        """Describe a room, with the deep link of today: the public address may have changed since it was opened."""
+        return events.RoomReply(
+            ref=ref,
+            room_id=room.room_id,
+            created_by=room.created_by,
+            created_at=room.created_at,
+            deep_link=self._link_base + room.room_id,
+            active=count > 0,
+            member_count=count,
+        )
+
+    async def close_room(self, command: commands.CloseRoom, principal: Principal) -> events.Reply:
+        """Close a room that the user has created."""
+        room_id = command.room_id
+        room = await self.room(room_id)
+        if room.created_by != principal.user.user_id:
+            raise CommandError(ErrorCode.FORBIDDEN, "Only the creator of a room can close it.")
+        # The store is first. If the database then fails, closing the room again does the rest. In the other order the
+        # room's messages and members would stay, and no user would be left who may close it.
+        await self._store.messages.close_room(room_id, CLOSED)
+        self._cache.drop_room(room_id)
+        await self._repository.close_room(room_id, timestamp(self._store.clock.now()))
+        self._plugins.observe("evanesce_room_closed", room_id=room_id)
+        return events.Ok(ref=command.ref)
+
+    # --- the profile ----------------------------------------------------------------------------------------------
+
+    async def profile(self, command: commands.GetProfile, principal: Principal) -> events.Reply:
+        """Return the user's profile."""
+        return await self._profile(await self._user(principal), command.ref)
+
+    async def _user(self, principal: Principal) -> User:
+        user = await self._repository.user(principal.user.user_id)
+        if user is None:
+            raise CommandError(ErrorCode.INVALID_TOKEN, "This account was erased.")
+        return user
+
+    async def update_profile(self, command: commands.UpdateProfile, principal: Principal) -> events.ProfileReply:
+        """Change the user's name or e-mail address, and announce a new name to all servers."""
+        old = await self._user(principal)
+        name = old.display_name if command.display_name is UNSET else fields.display_name(command.display_name)
+        email = old.email
+        if command.email is not UNSET:
+            email = None if command.email is None else fields.email_address(command.email)
+        new = await self._repository.update_user(msgspec.structs.replace(old, display_name=name, email=email))
+        if new is None:
+            raise CommandError(ErrorCode.INVALID_TOKEN, "This account was erased.")
+        if (new.display_name, new.email) != (old.display_name, old.email):
+            self._purge.request()
+        if new.display_name != old.display_name:
+            await self._publisher.publish(UserRenamed(new.user_id, new.display_name))
+        return await self._profile(new, command.ref)
+
+    async def _profile(self, user: User, ref: commands.Ref | None) -> events.ProfileReply:
+        account_code = await self._repository.account_code(user.user_id)
+        return events.ProfileReply(
+            ref=ref,
+            user_id=user.user_id,
+            display_name=user.display_name,
+            email=UNSET if user.email is None else user.email,
+            account_code=UNSET if account_code is None else account_code,
+            created_at=user.created_at,
+        )
+
+    async def erase(self, command: commands.ForgetMe, principal: Principal) -> events.Reply:
+        """Erase the user's account, and close its rooms."""
+        await self._erasure.erase(principal.user.user_id)
+        return events.Ok(ref=command.ref)
+
+
+def _signed_out() -> CommandError:
+    return CommandError(ErrorCode.INVALID_TOKEN, "This token was signed out. Sign in again.")

@@ -1,0 +1,85 @@
+"""Session tokens: signed, short-lived, renewable for a while after the sign-in (JWT, RFC 7519, HS256)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import jwt
+import msgspec
+
+from evanesce.errors import CommandError, ErrorCode
+from evanesce.model import Timestamp, timestamp
+
+_ALGORITHM = "HS256"
+_AUDIENCE = "evanesce"
+
+TOKEN_CHARACTERS = 4096
+"""The longest token that is decoded: a token of this server has about 300 characters."""
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """The claims of a token: `sub` is the user's id, `sid` the id of the sign-in, which all its refreshed tokens share.
+
+    `auth_time` is the time of that sign-in, `exp` when this token expires, both in seconds since 1970.
+    """
+
+    sub: str
+    sid: str
+    auth_time: int
+    exp: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Tokens:
+    """Issues and reads tokens. Times are milliseconds since 1970, of the store's clock."""
+
+    def __init__(self, secret: str, *, token_seconds: float, refresh_seconds: float) -> None:
+        self._secret = secret
+        self._token_seconds = token_seconds
+        self._refresh_seconds = refresh_seconds
+
+    def issue(self, user_id: str, now: int) -> tuple[str, Claims]:
+        """Return the first token of a new sign-in."""
+        return self._sign(user_id, str(uuid.uuid4()), now // 1000, now)
+
+    def refresh(self, claims: Claims, now: int) -> tuple[str, Claims]:
+        """Return another token of the same sign-in. Raises `unauthenticated` when the sign-in is too old."""
+        if now / 1000 > claims.auth_time + self._refresh_seconds:
+            raise CommandError(ErrorCode.UNAUTHENTICATED, "This sign-in is too old to be extended. Sign in again.")
+        return self._sign(claims.sub, claims.sid, claims.auth_time, now)
+
+    def read(self, token: str, now: int) -> Claims:
+        """Return the claims of a token. Raises `invalid_token` if it is forged, changed or expired."""
+        if len(token) > TOKEN_CHARACTERS:
+            raise _invalid("This token is not valid here.")
+        try:
+            fields = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                # The expiry is compared with the store's clock below.
+                options={"require": ["exp", "sub", "sid", "auth_time", "aud"], "verify_exp": False},
+            )
+            claims = msgspec.convert(fields, Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
+            raise _invalid("This token is not valid here.") from None
+        if claims.exp * 1000 <= now:
+            raise _invalid("This token has expired.")
+        return claims
+
+    def last_use(self, claims: Claims) -> Timestamp:
+        """Return the time after which all tokens of this sign-in have expired."""
+        last = max(claims.exp, claims.auth_time + self._refresh_seconds + self._token_seconds)
+        return timestamp(int(last * 1000))
+
+    def _sign(self, user_id: str, sign_in_id: str, auth_time: int, now: int) -> tuple[str, Claims]:
+        claims = Claims(sub=user_id, sid=sign_in_id, auth_time=auth_time, exp=int(now / 1000 + self._token_seconds))
+        # `jti` makes each token unique, even within the same second.
+        fields = msgspec.structs.asdict(claims) | {"aud": _AUDIENCE, "jti": uuid.uuid4().hex}
+        token = jwt.encode(fields, self._secret, algorithm=_ALGORITHM)
+        return token, claims
+
+
+def _invalid(message: str) -> CommandError:
+    return CommandError(ErrorCode.INVALID_TOKEN, f"{message} Sign in again.")

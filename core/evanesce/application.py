@@ -1,0 +1,89 @@
+"""All components of one server put together, from the gateway that transports talk to down to the rooms."""
+
+from __future__ import annotations
+
+import trio
+
+from evanesce.accounts.cache import AccountCache
+from evanesce.accounts.control import ControlPublisher
+from evanesce.accounts.erasure import Erasure
+from evanesce.accounts.purge import Purge
+from evanesce.accounts.service import AccountService
+from evanesce.accounts.sign_in import Providers
+from evanesce.accounts.tokens import Tokens
+from evanesce.config.model import Config
+from evanesce.context import ServerContext
+from evanesce.limits.budgets import Budgets
+from evanesce.limits.distributed import DistributedRateLimit
+from evanesce.maintenance.activity import Activity
+from evanesce.maintenance.binding import RedisGuard
+from evanesce.maintenance.cleanup import Cleanup
+from evanesce.maintenance.reconciliation import Reconciliation
+from evanesce.plugins import Components
+from evanesce.rooms.hub import Hub
+from evanesce.sessions.gateway import Gateway
+
+
+class Application:
+    """The gateway, the Hub and the background jobs of one server.
+
+    `run` runs all of them but two, which the caller runs: `context.records`, which outlives the rest, and `cleanup`,
+    which tests run when they need it.
+    """
+
+    def __init__(self, context: ServerContext, components: Components, guard: RedisGuard) -> None:
+        limits = context.config.limits
+        self.hub = Hub(context)
+        cache = AccountCache()
+        publisher = ControlPublisher(context.store, self.hub.handle_notice)
+        purge = Purge(context.repository, context.metrics)
+        erasure = Erasure(context, publisher, purge)
+        reconciliation = Reconciliation(context, self.hub, cache, publisher)
+        self.hub.listen(cache.handle_notice)
+        self.hub.listen(reconciliation.handle_notice)
+        activity = Activity(context, self.hub)
+        shared, clock = context.store.rate_limits, trio.current_time
+        sign_ins = DistributedRateLimit(
+            "sign_ins", limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, shared, clock
+        )
+        accounts = AccountService(
+            context,
+            tokens=_tokens(context.config),
+            providers=Providers(components.authenticators, context.repository, context.store, sign_ins),
+            cache=cache,
+            publisher=publisher,
+            purge=purge,
+            erasure=erasure,
+        )
+        self.gateway = Gateway(
+            context,
+            components,
+            hub=self.hub,
+            accounts=accounts,
+            budgets=Budgets(limits, shared, clock),
+            activity=activity,
+            reconciliation=reconciliation,
+        )
+        self.cleanup = Cleanup(context, erasure, guard, lambda: self.hub.room_ids_with_members)
+        self._jobs = (publisher, reconciliation, activity, purge)
+        pending = "Announcements to other servers that Redis has not accepted yet"
+        context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the Hub, the gateway and the jobs, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for job in self._jobs:
+                nursery.start_soon(job.run)
+            await nursery.start(self.hub.run)
+            nursery.start_soon(self.gateway.watch)
+            task_status.started()
+
+
+def _tokens(config: Config) -> Tokens:
+    if config.server.secret is None:
+        raise AssertionError("the secret is made before the server")
+    return Tokens(
+        config.server.secret,
+        token_seconds=config.server.token_hours * 3600,
+        refresh_seconds=config.server.refresh_days * 86_400,
+    )

@@ -1,0 +1,68 @@
+"""The settings that must be the same on all servers on one Redis, as texts that servers can compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from evanesce.config.model import Config
+
+SHARED = (
+    "server.secret",
+    "server.session_log",
+    "messages.ttl",
+    "messages.content_bytes",
+    "rooms.capacity",
+    "limits.messages_per_second",
+    "limits.burst",
+    "limits.renames_per_minute",
+    "limits.rooms_per_hour",
+    "limits.connections_per_user",
+    "limits.rooms_per_user",
+    "limits.sign_ins_per_minute",
+    "retention.session_log_days",
+    "retention.closed_room_days",
+    "retention.guest_days",
+)
+"""Settings that apply over all servers: they accept each other's tokens, and count each other's commands."""
+
+SECRET = "server.secret"
+PROVIDERS = "the ways to sign in"
+DATABASE = "the database"
+
+_DOMAIN = b"evanesce: fingerprints of what servers on one Redis share, version 1"
+
+
+def shared_settings(config: Config, providers: Iterable[str], database: str | None) -> dict[str, str]:
+    """Return each shared setting by its name, as a text that anyone with access to Redis may read.
+
+    The secret and the database are represented by fingerprints. A value that is not known yet (None) is left out. This
+    blocks for about 50 ms and takes 16 MiB, because a slow fingerprint makes it hard to guess the secret.
+    """
+    settings: dict[str, str] = {}
+    for name in SHARED:
+        table, _, key = name.partition(".")
+        value: object = getattr(getattr(config, table), key)
+        if isinstance(value, float):
+            settings[name] = f"{value:.15g}"
+        elif value is not None:
+            settings[name] = str(value).lower()
+    settings[PROVIDERS] = ", ".join(sorted(providers))
+    if config.server.secret is None:
+        settings.pop(SECRET, None)
+    else:
+        settings[SECRET] = hashlib.scrypt(
+            config.server.secret.encode(), salt=_DOMAIN, n=2**14, r=8, p=1, dklen=16
+        ).hex()
+    if database is not None:
+        settings[DATABASE] = hashlib.sha256(_DOMAIN + database.encode()).hexdigest()[:32]
+    return settings
+
+
+def differences(own: Mapping[str, str], other: Mapping[str, str]) -> Sequence[str]:
+    """Return the settings that two servers have both published with different values, with the readable values."""
+    return [
+        name if name in (SECRET, DATABASE) else f"{name} ({own[name]} here, {other[name]} there)"
+        for name in own
+        if name in other and own[name] != other[name]
+    ]

@@ -1,0 +1,1 @@
+"""Outgoing frames, and the queue of each connection that sends them."""

@@ -1,0 +1,337 @@
+"""Joining and leaving a room, and the history that brings a subscription up to date."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+import trio
+from msgspec import UNSET
+
+from evanesce.context import ServerContext
+from evanesce.delivery.frame import Frame, Outgoing, frames
+from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
+from evanesce.model import RoomActivity, SessionEnded, SessionStarted, timestamp
+from evanesce.protocol import events
+from evanesce.rooms.membership import Membership, fill, outgoing
+from evanesce.rooms.presence import RoomPresence
+from evanesce.rooms.requests import JoinRequest, LeaveRequest, room_not_found
+from evanesce.rooms.subscription import Subscription
+from evanesce.store.message_log import History, LogEntry, RoomClosed
+from evanesce.store.presence import Member
+
+PAGE_BYTES = 32 * 1024
+"""How much history is sent at once, in bytes of JSON.
+
+It is as much as the socket of a new connection takes whole. A frame that is half sent when its first message expires
+ends the connection, so with larger frames a client with a slow network could never join a busy room.
+"""
+
+PAGE_MESSAGES = 100
+"""How many messages are read at once for subscriptions that catch up after their `joined`."""
+
+HISTORIES = 16
+"""How many histories are read at the same time: the bound of their memory when many clients come back at once."""
+
+ROSTER_SECONDS = 0.5
+"""How long to wait for the published roster to arrive before the store is asked for it."""
+
+_RETRY_SECONDS = 1.0
+_BACKLOG_SECONDS = 0.02
+
+
+class Joining:
+    """Joins, leaves and histories of one room. Only the task that handles the room's inbox calls what is async."""
+
+    def __init__(self, room_id: str, members: Membership, presence: RoomPresence, context: ServerContext) -> None:
+        self._room_id = room_id
+        self._members = members
+        self._context = context
+        self._store = context.store
+        self._config = context.config
+        self._presence = presence
+        self._behind: list[Subscription] = []
+        self._active = False
+        self._closed = False
+        self._stalled = False  # the store could not be read when it was last tried
+
+    @property
+    def pause(self) -> float:
+        """For how many seconds there is nothing to do for `read_on`."""
+        if not self._behind:
+            return math.inf
+        if self._stalled:
+            return _RETRY_SECONDS
+        return (
+            _BACKLOG_SECONDS
+            if all(subscription.subscriber.connection.backlogged for subscription in self._behind)
+            else 0.0
+        )
+
+    async def read_on(self) -> None:
+        """Send one page of history to the subscription that has waited longest, and to all at the same cursor.
+
+        It is one page at a time so that requests to the room do not wait longer.
+        """
+        ready = [subscription for subscription in self._behind if not subscription.subscriber.connection.backlogged]
+        if ready:
+            await self._read_on([subscription for subscription in ready if subscription.cursor == ready[0].cursor])
+
+    def catch_up_later(self, subscriptions: Sequence[Subscription]) -> None:
+        """Queue subscriptions that fell behind, for `read_on`."""
+        for subscription in subscriptions:
+            self._note(subscription, caught_up=False)
+
+    async def join(self, requests: Sequence[JoinRequest]) -> None:
+        """Join users as one group, and answer each request with the history after its cursor."""
+        for request in requests:
+            subscription = self._members.subscribe(request.subscriber)
+            subscription.begin(self._members.delivered)
+        users = {r.subscriber.user_id: Member(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
+        try:
+            refused = await self._join_store(list(users.values()))
+        except StoreUnavailable as error:
+            for request in requests:
+                self._refuse(request, error)
+            return
+        if self._closed or isinstance(refused, RoomClosed):
+            for request in requests:
+                self._refuse(request, room_not_found())
+            return
+        alike: dict[tuple[str | None, int], list[JoinRequest]] = {}
+        for request in requests:
+            if request.subscriber.user_id in refused:
+                self._refuse(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
+            else:
+                # A backlogged client gets no messages yet: it reads on when its outbox has room for them.
+                most = 0 if request.subscriber.connection.backlogged else self._config.messages.history
+                alike.setdefault((request.since, most), []).append(request)
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(HISTORIES)
+            for (since, most), same in alike.items():
+                nursery.start_soon(self._catch_up, since, most, same, limit)
+        await self._leave([user_id for user_id in users if not self._members.connections(user_id)])
+
+    async def _join_store(self, users: Sequence[Member]) -> frozenset[str] | RoomClosed:
+        """Join users in the store, and wait for the roster with them; return the ids that found the room full.
+
+        Where the names are known already, the store is not asked for them at every join: the events up to the join
+        arrive anyhow.
+        """
+        rooms, followed = self._config.rooms, self._members.roster.followed
+        roster_size = 0 if followed else rooms.roster_size
+        joined = await self._store.presence.join(self._room_id, users, rooms.capacity, roster_size)
+        if isinstance(joined, RoomClosed):
+            return joined
+        presence, refused = joined
+        if not followed:
+            self._presence.replace(presence)
+        elif not await self._members.roster.reaches(presence.version, ROSTER_SECONDS):
+            with suppress(StoreUnavailable):  # then the feed brings it when the store is back
+                self._presence.replace(await self._store.presence.snapshot(self._room_id, rooms.roster_size))
+        return refused
+
+    async def _catch_up(
+        self, since: str | None, most: int, requests: list[JoinRequest], limit: trio.CapacityLimiter
+    ) -> None:
+        async with limit:
+            late = await self._answer(since, most, requests)
+            if late:
+                await self._answer(since, 0, late)
+
+    async def _answer(self, since: str | None, most: int, requests: list[JoinRequest]) -> list[JoinRequest]:
+        """Answer joins from the same cursor with up to `most` messages each; return those that get none for now.
+
+        A client that joins many rooms at once may be backlogged by then, so that more would not fit.
+        """
+        try:
+            history = await self._history(since, most)
+        except StoreUnavailable as error:
+            for request in requests:
+                self._refuse(request, error)
+            return []
+        late: list[JoinRequest] = []
+        for request in requests:
+            if self._closed or isinstance(history, RoomClosed):
+                self._refuse(request, room_not_found())
+            elif history.messages and request.subscriber.connection.backlogged:
+                late.append(request)
+            else:
+                self._welcome(request, history)
+                await trio.lowlevel.checkpoint()  # a reply with a history costs much: other rooms run in between
+        return late
+
+    async def _history(self, since: str | None, most: int) -> History | RoomClosed:
+        return await self._store.messages.history(self._room_id, since, most, PAGE_BYTES)
+
+    def _welcome(self, request: JoinRequest, history: History) -> None:
+        subscription = self._members.of(request.subscriber)
+        if subscription is None:  # refused with the request before this one
+            request.subscriber.refuse(request.ref, StoreUnavailable())
+            return
+        unseen = history.messages if request.since is None else subscription.unseen(history.messages)
+        messages = [message for message in unseen if message.deadline > trio.current_time()]
+        missed = history.missed
+        if request.since is not None and missed is not None:
+            missed += len(unseen) - len(messages)  # they expired on the way from the store
+        roster = self._members.roster
+        members = roster.members
+        joined = events.Joined(
+            ref=request.ref,
+            room_id=self._room_id,
+            session_id=subscription.session_id,
+            members=UNSET if members is None else members,
+            member_count=roster.count,
+            messages=[],
+            more=history.more,
+            cursor=history.cursor,
+            missed=missed,
+            unsent=[],
+        )
+        subscription.begin_rejoin()
+        unsent = subscription.unseen_unsent(history.unsent)
+        reply, given, named = fill(joined, messages, unsent)
+        cursor, number, more = history.cursor, history.number, history.more
+        if given < len(messages):
+            last = messages[given - 1]
+            cursor, number, more = last.cursor, last.number, True
+            reply = Outgoing(msgspec.structs.replace(reply.event, cursor=cursor), reply.deadlines)
+        request.subscriber.answer([reply, *(self._unsent(message_id) for message_id in unsent[named:])])
+        if not subscription.welcomed:
+            subscription.welcomed = True
+            self._begin_session(subscription)
+        self._note(subscription, caught_up=subscription.caught_up(cursor, number, more=more))
+
+    def _note(self, subscription: Subscription, *, caught_up: bool) -> None:
+        if caught_up and subscription in self._behind:
+            self._behind.remove(subscription)
+        elif not caught_up and subscription not in self._behind:
+            self._behind.append(subscription)
+
+    def _begin_session(self, subscription: Subscription) -> None:
+        subscriber = subscription.subscriber
+        if self._config.server.session_log:
+            self._context.records.record(
+                SessionStarted(
+                    session_id=subscription.session_id,
+                    user_id=subscriber.user_id,
+                    room_id=self._room_id,
+                    join_time=timestamp(self._store.clock.now()),
+                    server=self._store.servers.server_name,
+                )
+            )
+        if not self._active:
+            self._active = True
+            self._context.records.record(RoomActivity(room_id=self._room_id, active=True))
+        if self._members.connections(subscriber.user_id) == 1:
+            self._context.plugins.observe(
+                "evanesce_member_joined",
+                room_id=self._room_id,
+                user_id=subscriber.user_id,
+                display_name=subscriber.display_name,
+            )
+
+    async def _read_on(self, subscriptions: Sequence[Subscription]) -> None:
+        """Send a page to subscriptions that are behind at the same cursor."""
+        try:
+            # Not the whole history: after this page a slow client in a busy room may have very much to read.
+            history = await self._store.messages.history(
+                self._room_id, subscriptions[0].cursor, PAGE_MESSAGES, PAGE_BYTES, False
+            )
+        except StoreUnavailable:
+            self._stalled = True  # it is tried again when the store is back
+            return
+        self._stalled = isinstance(history, RoomClosed)
+        if isinstance(history, RoomClosed):
+            return
+        whole = self._page(history.messages)
+        expired = (history.missed or 0) - history.missed_unsent
+        for subscription in subscriptions:
+            if subscription not in self._behind or subscription.subscriber.connection.backlogged:
+                continue  # it has left meanwhile, or other rooms have filled its outbox: it reads on later
+            notes = [self._unsent(message_id) for message_id in subscription.unseen_unsent(history.unsent)]
+            if expired > 0:
+                notes.append(Outgoing(events.Skipped(room_id=self._room_id, count=expired)))
+            unseen = subscription.unseen(history.messages)
+            page = whole if len(unseen) == len(history.messages) else self._page(unseen)
+            for frame in (*frames(notes), *page):
+                subscription.subscriber.connection.write(frame)
+            self._behind.remove(subscription)
+            self._note(
+                subscription, caught_up=subscription.caught_up(history.cursor, history.number, more=history.more)
+            )
+
+    def close(self, reason: str) -> None:
+        """Remove all subscriptions, as the room was closed."""
+        self._closed = True
+        self._members.announce([events.RoomClosed(room_id=self._room_id, reason=reason)])
+        self.clear()
+        self._mark_empty()
+
+    def clear(self) -> None:
+        """Remove all subscriptions but those of joins that are not answered yet: `join` refuses them."""
+        for subscription in self._members.subscriptions:
+            if subscription.welcomed:
+                self._dismiss(subscription)
+                subscription.subscriber.dismissed(self._room_id)
+
+    async def leave(self, requests: Sequence[LeaveRequest]) -> None:
+        """Remove subscriptions as one group, and answer each request."""
+        left: list[str] = []
+        for request in requests:
+            subscription = self._members.of(request.subscriber)
+            if subscription is not None and self._dismiss(subscription):
+                left.append(request.subscriber.user_id)
+        await self._leave(left)
+        for request in requests:
+            request.subscriber.answer([Outgoing(events.Left(ref=request.ref, room_id=self._room_id))])
+
+    async def _leave(self, user_ids: Sequence[str]) -> None:
+        if not user_ids:
+            return
+        try:
+            left = await self._store.presence.leave(self._room_id, user_ids)
+        except StoreUnavailable:
+            # It is no error of the request: the store removes them when it is back.
+            left = self._members.roster.count - len(user_ids)
+        if left <= 0:
+            self._mark_empty()
+
+    def _mark_empty(self) -> None:
+        if self._active:
+            self._active = False
+            self._context.records.record(RoomActivity(room_id=self._room_id, active=False))
+
+    def _dismiss(self, subscription: Subscription) -> bool:
+        """Remove a subscription; return whether it was the last one of its user on this server."""
+        subscriber = subscription.subscriber
+        last = self._members.remove(subscription)
+        if subscription in self._behind:
+            self._behind.remove(subscription)
+        if subscription.welcomed and self._config.server.session_log:
+            ended = SessionEnded(session_id=subscription.session_id, leave_time=timestamp(self._store.clock.now()))
+            self._context.records.record(ended)
+        if last and subscription.welcomed:
+            observe = self._context.plugins.observe
+            observe("evanesce_member_left", room_id=self._room_id, user_id=subscriber.user_id)
+        return last
+
+    def _refuse(self, request: JoinRequest, error: CommandError) -> None:
+        """Refuse a join. A subscription that existed before stays."""
+        subscription = self._members.of(request.subscriber)
+        request.subscriber.refuse(request.ref, error)
+        if subscription is None:
+            return
+        if not subscription.welcomed:
+            self._dismiss(subscription)
+            request.subscriber.dismissed(self._room_id, request)
+        elif subscription not in self._behind:
+            self._note(subscription, caught_up=subscription.resume())
+
+    def _page(self, messages: Sequence[LogEntry]) -> list[Frame]:
+        return frames(outgoing(message, self._room_id) for message in messages)
+
+    def _unsent(self, message_id: str) -> Outgoing:
+        return Outgoing(events.Unsent(room_id=self._room_id, message_id=message_id))

@@ -1,0 +1,83 @@
+"""What the store publishes about a room, on its way to the members on this server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from evanesce.metrics import Metrics
+from evanesce.protocol import events
+from evanesce.rooms.inbox import Inbox
+from evanesce.rooms.joining import Joining
+from evanesce.rooms.membership import Membership
+from evanesce.rooms.messages import Messages
+from evanesce.rooms.presence import RoomPresence
+from evanesce.rooms.requests import RoomRequest, Wake
+from evanesce.rooms.subscription import Deliverable
+from evanesce.store.events import Closed, Feed, HistoryLost, PresenceChanged, RoomEvent, Typing
+from evanesce.store.message_log import LogEntry, MessageUnsent
+
+
+class RoomListener:
+    """Handles the events of one room in the order of the store. `progress` is unparked after each delivery."""
+
+    def __init__(
+        self,
+        room_id: str,
+        *,
+        members: Membership,
+        presence: RoomPresence,
+        joining: Joining,
+        messages: Messages,
+        inbox: Inbox[RoomRequest],
+        progress: trio.lowlevel.ParkingLot,
+        metrics: Metrics,
+    ) -> None:
+        self._room_id = room_id
+        self._members = members
+        self._presence = presence
+        self._joining = joining
+        self._messages = messages
+        self._inbox = inbox
+        self._progress = progress
+        self._metrics = metrics
+
+    async def run(self, feed: Feed) -> None:
+        """Handle what the feed brings, until cancelled."""
+        while True:
+            self._handle(await feed.next())
+
+    def _handle(self, batch: Sequence[RoomEvent]) -> None:
+        entries: list[Deliverable] = []
+        for event in batch:
+            if isinstance(event, LogEntry | MessageUnsent):
+                entries.append(event)
+                continue
+            self._deliver(entries)
+            entries = []
+            match event:
+                case Typing(user_id):
+                    self._members.announce([events.TypingEvent(room_id=self._room_id, user_id=user_id)])
+                case HistoryLost():
+                    self._messages.unpublished.clear()
+                    self._members.announce_gap(event)
+                    self._members.roster.reset(event)
+                case PresenceChanged(presence):
+                    self._presence.replace(presence)
+                case Closed(reason):
+                    self._joining.close(reason)
+                    self._inbox.put_unless_closed(Wake())
+                    return
+                case _:
+                    self._presence.apply(event)
+        self._deliver(entries)
+
+    def _deliver(self, entries: list[Deliverable]) -> None:
+        deliveries, fell_behind = self._members.deliver(entries)
+        self._metrics.delivered.inc(deliveries)
+        if fell_behind and not self._inbox.closed:
+            self._joining.catch_up_later(fell_behind)
+            self._inbox.put_unbounded(Wake())  # the task that reads history for them may be waiting for a request
+        self._messages.published(entries)
+        self._progress.unpark_all()

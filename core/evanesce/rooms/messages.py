@@ -1,0 +1,149 @@
+"""The messages of a room on their way to the store: sent, unsent, and notices of typing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from evanesce.context import ServerContext
+from evanesce.delivery.frame import Outgoing
+from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
+from evanesce.protocol import events
+from evanesce.protocol.commands import Ref
+from evanesce.rooms.membership import Membership
+from evanesce.rooms.requests import (
+    Request,
+    ResendRequest,
+    SendRequest,
+    Subscriber,
+    TypingRequest,
+    UnsendRequest,
+    not_member,
+)
+from evanesce.rooms.subscription import Deliverable
+from evanesce.store.message_log import Conflict, LogEntry, RoomClosed, Stored
+
+TYPING_SECONDS = 3.0
+"""How often it is published that the same user is typing."""
+
+
+class Messages:
+    """The writes of one room. Only the task that handles the room's inbox calls its handlers of requests."""
+
+    def __init__(self, room_id: str, members: Membership, context: ServerContext) -> None:
+        self._room_id = room_id
+        self._members = members
+        self._store = context.store
+        self._metrics = context.metrics
+        self._typed_at: dict[str, float] = {}
+        self.unpublished: set[str] = set()
+        """The ids of messages that went to the store and have not been delivered to the members yet."""
+
+    def published(self, entries: Iterable[Deliverable]) -> None:
+        """Note that messages were delivered to the members."""
+        self.unpublished.difference_update(e.message.message_id for e in entries if isinstance(e, LogEntry))
+
+    async def send(self, requests: Sequence[SendRequest]) -> None:
+        """Store messages in one call, and answer each request."""
+        present = [request for request in requests if self._is_member(request)]
+        if not present:
+            return
+        ids = [request.draft.message_id for request in present]
+        self.unpublished.update(ids)
+        try:
+            outcomes = await self._store.messages.append(self._room_id, [request.draft for request in present])
+        except StoreUnavailable as error:
+            self._refuse_all(present, error)
+            return
+        if isinstance(outcomes, RoomClosed):
+            self._refuse_all(present, not_member())
+            return
+        self._metrics.groups.inc()
+        replies: dict[Subscriber, list[Outgoing]] = {}
+        accepted = 0
+        for request, outcome in zip(present, outcomes, strict=True):
+            if isinstance(outcome, Conflict) or outcome.duplicate:
+                self.unpublished.discard(request.draft.message_id)
+            if isinstance(outcome, Conflict):
+                taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
+                request.subscriber.refuse(request.ref, taken)
+                continue
+            accepted += not outcome.duplicate
+            sent = self._sent(request.ref, request.draft.message_id, outcome)
+            replies.setdefault(request.subscriber, []).append(Outgoing(sent))
+        self._metrics.accepted.inc(accepted)
+        for subscriber, answers in replies.items():
+            subscriber.answer(answers, requests=len(answers))
+
+    def _refuse_all(self, requests: Sequence[SendRequest], error: CommandError) -> None:
+        self.unpublished.difference_update(request.draft.message_id for request in requests)
+        for request in requests:
+            request.subscriber.refuse(request.ref, error)
+
+    def resend(self, requests: Sequence[ResendRequest]) -> None:
+        """Answer messages that are stored already."""
+        for request in requests:
+            if self._is_member(request):
+                sent = self._sent(request.ref, request.message_id, request.stored)
+                request.subscriber.answer([Outgoing(sent)])
+
+    def _sent(self, ref: Ref | None, message_id: str, stored: Stored) -> events.Sent:
+        return events.Sent(
+            ref=ref,
+            room_id=self._room_id,
+            message_id=message_id,
+            created_at=stored.created_at,
+            expires_at=stored.expires_at,
+            duplicate=stored.duplicate,
+        )
+
+    async def unsend(self, requests: Sequence[UnsendRequest]) -> None:
+        """Take messages back, each for its sender only."""
+        for request in requests:
+            if self._is_member(request):
+                await self._unsend(request)
+
+    async def _unsend(self, request: UnsendRequest) -> None:
+        subscriber = request.subscriber
+        try:
+            done = await self._store.messages.unsend(self._room_id, request.message_id, subscriber.user_id)
+        except StoreUnavailable as error:
+            subscriber.refuse(request.ref, error)
+            return
+        if isinstance(done, RoomClosed):
+            subscriber.refuse(request.ref, not_member())
+        elif done is None:
+            message = "This message does not exist any more."
+            subscriber.refuse(request.ref, CommandError(ErrorCode.MESSAGE_NOT_FOUND, message))
+        elif not done:
+            message = "Only the sender of a message can take it back."
+            subscriber.refuse(request.ref, CommandError(ErrorCode.FORBIDDEN, message))
+        else:
+            subscriber.answer([Outgoing(events.Ok(ref=request.ref))])
+
+    async def typing(self, requests: Sequence[TypingRequest]) -> None:
+        """Publish that users are typing, each at most once in `TYPING_SECONDS`."""
+        for request in requests:
+            if self._is_member(request):
+                await self._typing(request)
+
+    async def _typing(self, request: TypingRequest) -> None:
+        subscriber = request.subscriber
+        now = trio.current_time()
+        if now - self._typed_at.get(subscriber.user_id, -TYPING_SECONDS) >= TYPING_SECONDS:
+            self._typed_at = {user: at for user, at in self._typed_at.items() if now - at < TYPING_SECONDS}
+            self._typed_at[subscriber.user_id] = now
+            try:
+                await self._store.events.typing(self._room_id, subscriber.user_id)
+            except StoreUnavailable as error:
+                subscriber.refuse(request.ref, error)
+                return
+        subscriber.answer([] if request.ref is None else [Outgoing(events.Ok(ref=request.ref))])
+
+    def _is_member(self, request: Request) -> bool:
+        """Return whether the subscriber is in the room; refuse the request where it is not."""
+        if self._members.of(request.subscriber) is not None:
+            return True
+        request.subscriber.refuse(request.ref, not_member())
+        return False

@@ -1,0 +1,165 @@
+"""A subscription: one client in one room, what was delivered to it, and what is held back while it catches up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from evanesce.delivery.frame import Frame, Outgoing, frames
+from evanesce.protocol.events import MessageEvent
+from evanesce.rooms.requests import Subscriber
+from evanesce.store.events import HistoryLost
+from evanesce.store.message_log import LogEntry, MessageUnsent
+
+HELD = 1_000
+"""How many messages are held back for one subscription; past that it reads them in the store later."""
+
+Deliverable = LogEntry | MessageUnsent
+
+
+class Position(NamedTuple):
+    """How far a room was delivered to its members: up to the entry `number`.
+
+    `cursor` is that of the entry `cursor_number`, the last message up to there (0: there is none).
+    """
+
+    number: int
+    cursor_number: int
+    cursor: str
+
+
+_OWN_POSITION = Position(0, 0, "")  # for a subscription that was behind until now: it knows its own position
+
+
+class Subscription:
+    """A subscriber in a room.
+
+    While it is *behind*, the room's messages are held back for it until the history before them has been delivered.
+    So it gets every message after its history, in order, each once. It is behind after a join, and when its connection
+    does not take a message: then it reads on in the store, from the last message that was written to it.
+    """
+
+    def __init__(self, subscriber: Subscriber, session_id: str) -> None:
+        self.subscriber = subscriber
+        self.session_id = session_id
+        self.welcomed = False
+        self.cursor = ""
+        self.fell_behind = False
+        """Whether it has just fallen behind, and must read on in the store; the caller of `deliver` resets it."""
+        self._number = 0  # the last entry of the room that its history covers so far
+        self._unsent_number = 0  # the last entry about an unsent message that was delivered from a history
+        self._held: list[tuple[int, Outgoing]] | None = None  # None: it is not behind
+        self._overrun = False  # more than `HELD` messages came while it was behind
+        self._gapped = False  # it was told of a gap, and the history after it was not delivered yet
+        self._rejoining = False  # its next history answers a join
+        self._delivered_number = 0  # while it is behind: the number of the last entry that was delivered to it
+
+    def begin(self, delivered: Position) -> None:
+        """Hold back messages from now on, where that is not done already: a history is about to be read.
+
+        `delivered` is the position of the room's other members.
+        """
+        if self._held is None:
+            self._held = []
+            if self.welcomed:
+                self._set_position(delivered)
+
+    def _set_position(self, delivered: Position) -> None:
+        """Set where it reads on: it was not behind when the room was at `delivered`."""
+        if delivered.cursor_number > self._number:  # else its history has reached past that message
+            self.cursor = delivered.cursor
+        self._number = self._delivered_number = max(self._number, delivered.number)
+
+    def unseen(self, messages: Sequence[LogEntry]) -> Sequence[LogEntry]:
+        """Return the messages of a history without those that were delivered before a gap."""
+        if not self._gapped:
+            return messages
+        return [message for message in messages if message.number > self._delivered_number]
+
+    def begin_rejoin(self) -> None:
+        """Name all unsent messages in the next history: it answers a join, and so has to be complete."""
+        self._unsent_number = 0
+        self._rejoining = True
+
+    def unseen_unsent(self, unsent: Sequence[MessageUnsent]) -> list[str]:
+        """Return the ids of unsent messages in a history without those that an earlier history has named."""
+        unseen = [entry for entry in unsent if entry.number > self._unsent_number]
+        self._unsent_number = max([self._unsent_number, *(entry.number for entry in unseen)])
+        return [entry.message_id for entry in unseen]
+
+    def resume(self) -> bool:
+        """Go on as before, as the history could not be read. Return False where the subscription is still behind.
+
+        Where too much came to hold it back, it reads that in the store, from its position at `begin`.
+        """
+        if self._overrun:
+            return False
+        return self._deliver_held()
+
+    def deliver(self, items: list[tuple[int, Outgoing]], packed: list[Frame], delivered: Position) -> int:
+        """Deliver entries of the room, with their numbers; return how many were written to the connection.
+
+        `packed` has the same items as frames. `delivered` is the position of the room's members before. Where the
+        connection does not take all of it, the subscription falls behind, and sets `fell_behind`.
+        """
+        if self._held is not None:
+            if len(self._held) + len(items) > HELD:
+                self._held = []
+                self._overrun = True
+            if not self._overrun:
+                self._held.extend(items)
+            return 0
+        if items[0][0] <= self._number:
+            # Its history reaches past what the room has delivered until now.
+            items = [item for item in items if item[0] > self._number]
+            packed = frames(item for _, item in items)
+        offer = self.subscriber.connection.offer
+        for frame in packed:
+            if not offer(frame):
+                written = sum(len(frame) for frame in packed[: packed.index(frame)])
+                self._fall_behind(items[:written], delivered)
+                return written
+        return len(items)
+
+    def _deliver_held(self) -> bool:
+        """Deliver what was held back; return False where the subscription falls behind again."""
+        held, self._held = self._held, None
+        if held:
+            self.deliver(held, frames(item for _, item in held), _OWN_POSITION)
+        self.fell_behind = False  # the caller gets it as the result
+        return self._held is None
+
+    def _fall_behind(self, written: list[tuple[int, Outgoing]], delivered: Position) -> None:
+        """Read on in the store, after `delivered` and `written`. Until then nothing is held back."""
+        self._held = []
+        self._overrun = self.fell_behind = True
+        self._set_position(delivered)
+        for number, (event, _) in written:
+            self._number = self._delivered_number = number
+            if isinstance(event, MessageEvent):
+                self.cursor = event.cursor
+        self._unsent_number = max(self._unsent_number, self._number)
+
+    def lose(self, lost: HistoryLost) -> str:
+        """Note that messages may have been lost; return the cursor from which this client has to join again."""
+        if self._number > lost.number:  # the store gives the same numbers again
+            self._number = 0
+        self._unsent_number = min(self._unsent_number, lost.number)
+        self._delivered_number = min(self._delivered_number, lost.number)
+        self._gapped = True
+        return lost.cursor if self._held is None else self.cursor
+
+    def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:
+        """Note that the history up to `cursor` was delivered; deliver what was held back, unless there is `more`.
+
+        Return False where the subscription is still behind.
+        """
+        self.cursor = cursor
+        self._number = number
+        self._delivered_number = max(self._delivered_number, number)
+        if more or self._overrun:
+            self._overrun = False
+            return False
+        if self._rejoining:
+            self._rejoining = self._gapped = False
+        return self._deliver_held()

@@ -1,0 +1,133 @@
+"""The reading side of a connection: frames become commands, within the limits, and are executed one after the other."""
+
+from __future__ import annotations
+
+import trio
+
+from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited
+from evanesce.interfaces import Connection
+from evanesce.metrics import Metrics
+from evanesce.plugins.faults import is_cancellation
+from evanesce.protocol import codec, commands
+from evanesce.sessions.dispatch import Dispatcher, internal_error
+from evanesce.sessions.read_ahead import ReadAhead, asks_provider, is_ping
+from evanesce.sessions.session import Session
+
+BAD_FRAMES = 20
+"""How many bad frames in a row end a connection."""
+
+
+class FrameReader:
+    """Reads the frames of one connection for its session. `frame_bytes` bounds what is read ahead."""
+
+    __slots__ = ("_ahead", "_bad_frames", "_connection", "_dispatcher", "_metrics", "_session", "waiting")
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        *,
+        frame_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._ahead = ReadAhead(frame_bytes)
+        self._bad_frames = 0  # in a row
+        self.waiting = False
+        """Whether it waits for a frame."""
+
+    async def next_frame(self) -> str | bytes | None:
+        """Return the next frame; None when the client has left."""
+        return self._ahead.take() if self._ahead else await self._receive()
+
+    async def _receive(self) -> str | bytes | None:
+        self.waiting = True
+        try:
+            return await self._connection.receive()
+        finally:
+            self.waiting = False
+
+    async def read(self, frame: str | bytes) -> None:
+        """Decode a frame and execute its command, or refuse it."""
+        try:
+            command = codec.decode(frame)
+        except codec.Undecodable as error:
+            try:
+                await self._session.budget.take(None)
+            except RateLimited as limited:
+                self._refuse_fast(error.ref, limited)
+            else:
+                self._refuse_frame(error)
+            return
+        self._bad_frames = 0
+        if asks_provider(command):
+            await self._execute_and_read(command)
+        else:
+            await self.execute(command)
+
+    async def execute(self, command: commands.AnyCommand, *, greet: bool = True) -> None:
+        """Count a command and dispatch it; refuse it where that fails. `greet`: see `Dispatcher.dispatch`."""
+        session = self._session
+        try:
+            if session.principal is None or not isinstance(command, commands.Send):  # the dispatcher counts messages
+                await session.budget.take(command)
+            await self._dispatcher.dispatch(command, session, greet=greet)
+        except RateLimited as error:
+            self._refuse_fast(command.ref, error)
+        except CommandError as error:
+            session.refuse_command(command.ref, error)
+            if error.code is ErrorCode.INVALID_TOKEN:
+                session.end(CloseCode.SIGN_IN_AGAIN, error.message)
+            elif (
+                error.code is ErrorCode.FORBIDDEN and isinstance(command, commands.Hello) and session.principal is None
+            ):
+                session.end(CloseCode.NOT_ALLOWED, error.message)
+        except Exception as error:  # a fault of one command must not end the connection
+            session.refuse_command(command.ref, internal_error(command, error, self._metrics))
+
+    async def _execute_and_read(self, command: commands.AnyCommand) -> None:
+        """Execute a command that needs an identity provider, and go on reading meanwhile.
+
+        So pings are answered, and the command is cancelled when the client leaves.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_ahead, nursery.cancel_scope)
+                await self.execute(command)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if is_cancellation(group):
+                await trio.lowlevel.checkpoint_if_cancelled()  # as one exception, not as a group
+            raise
+
+    async def _read_ahead(self, work: trio.CancelScope) -> None:
+        """Read ahead while there is room; cancel `work` when the client has left."""
+        while self._ahead.has_room:
+            frame = await self._receive()
+            if frame is None:
+                self._ahead.close()
+                work.cancel()
+                return
+            if is_ping(frame):
+                await self.read(frame)
+            else:
+                self._ahead.put(frame)
+
+    def _refuse_fast(self, ref: commands.Ref | None, error: RateLimited) -> None:
+        """Refuse a command above the rate, and end the connection of a client that is far above it."""
+        self._session.refuse_command(ref, error)
+        if self._session.budget.is_far_above():
+            self._session.end(CloseCode.RATE_LIMITED, "Far above the rate limit.")
+
+    def _refuse_frame(self, error: codec.Undecodable) -> None:
+        self._session.refuse_command(error.ref, error)
+        if error.code is ErrorCode.BAD_FRAME:
+            self._bad_frames += 1
+            if self._bad_frames >= BAD_FRAMES:
+                self._session.end(CloseCode.BAD_CLIENT, f"{BAD_FRAMES} bad frames in a row.")
+        else:
+            self._bad_frames = 0

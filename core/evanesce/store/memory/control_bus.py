@@ -1,0 +1,71 @@
+"""Notices and revocations in memory."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Sequence
+
+import trio
+
+from evanesce.store.control_bus import (
+    REVOCATION_SECONDS,
+    Notice,
+    NoticesLost,
+    TokenRevoked,
+    UserErased,
+    UserRenamed,
+)
+from evanesce.store.memory.server import MemoryServer
+
+WAITING = 1_000
+"""How many notices may wait until they are read. While so many wait, new ones are dropped."""
+
+
+class MemoryControlBus:
+    """The `ControlBus` of one server."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._waiting: deque[Notice | NoticesLost] = deque([NoticesLost()])
+        self._news = trio.Event()
+        self._news.set()
+        server.listeners.append(self._receive)
+
+    async def announce(self, notice: Notice) -> None:
+        """See `ControlBus.announce`."""
+
+        def act() -> None:
+            match notice:
+                case TokenRevoked(ended) | UserErased(ended):
+                    self._server.revoked[ended] = trio.current_time() + REVOCATION_SECONDS
+                case UserRenamed():
+                    pass
+            for listener in self._server.listeners:
+                listener(notice)
+
+        await self._server.ask(act)
+
+    async def next_notice(self) -> Notice | NoticesLost:
+        """See `ControlBus.next_notice`."""
+        await self._news.wait()
+        notice = self._waiting.popleft()
+        if not self._waiting:
+            self._news = trio.Event()
+        return notice
+
+    async def revoked(self, ids: Sequence[str]) -> Collection[str]:
+        """See `ControlBus.revoked`."""
+
+        def act() -> Collection[str]:
+            now = trio.current_time()
+            return {one for one in ids if self._server.revoked.get(one, -math.inf) > now}
+
+        return await self._server.ask(act)
+
+    def _receive(self, notice: Notice | NoticesLost) -> None:
+        if isinstance(notice, NoticesLost) or len(self._waiting) < WAITING:
+            self._waiting.append(notice)
+        elif self._waiting[-1] != NoticesLost():
+            self._waiting.append(NoticesLost())
+        self._news.set()

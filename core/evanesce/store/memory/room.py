@@ -1,0 +1,113 @@
+"""The state of one room in memory, and the feeds of those who follow it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from evanesce.store.cursor import Cursor, parse
+from evanesce.store.events import HistoryLost, RoomEvent
+from evanesce.store.message_log import LogEntry, MessageUnsent
+from evanesce.store.presence import Member, PresenceSnapshot
+
+
+@dataclass
+class StoredEntry:
+    """A live message of the log, with its cursor, and its size as JSON."""
+
+    entry: LogEntry
+    cursor: Cursor
+    size: int
+
+
+@dataclass
+class UnsentEntry:
+    """An entry of the log which says that the message with the number `of_number` was unsent.
+
+    `deadline` is when the message would have expired.
+    """
+
+    message_id: str
+    number: int
+    of_number: int
+    deadline: float
+
+
+@dataclass
+class Room:
+    """The messages, the members (`names`, and on which `servers` each is) and the feeds of a room."""
+
+    epoch: str
+    number: int = 0
+    count: int = 0
+    version: int = 0
+    closed: str | None = None
+    live: OrderedDict[str, StoredEntry] = field(default_factory=OrderedDict[str, StoredEntry])
+    unsent: dict[str, UnsentEntry] = field(default_factory=dict[str, UnsentEntry])
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    servers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    feeds: list[MemoryFeed] = field(default_factory=list["MemoryFeed"])
+
+    def position(self, now: int) -> Cursor:
+        """Return the cursor of the room's end at `now`, in milliseconds of the store's clock."""
+        return Cursor(self.epoch, now, self.number, self.count)
+
+    def presence(self, roster: int) -> PresenceSnapshot:
+        """Return who is in the room, with the names of at most `roster` users."""
+        members = tuple(Member(user_id, name) for user_id, name in self.names.items())
+        return PresenceSnapshot(len(members), self.version, members if len(members) <= roster else None)
+
+    def publish(self, events: Sequence[RoomEvent]) -> None:
+        """Add events to all feeds."""
+        for feed in self.feeds:
+            feed.give(events)
+
+    def purge(self, now: float) -> None:
+        """Delete what has expired."""
+        for message_id in [key for key, stored in self.live.items() if stored.entry.deadline <= now]:
+            del self.live[message_id]
+        for message_id in [key for key, unsent in self.unsent.items() if unsent.deadline <= now]:
+            del self.unsent[message_id]
+
+
+class MemoryFeed:
+    """The events that wait for one follower. The queue has no bound: a test that does not read its feed keeps it."""
+
+    def __init__(self, roster: int, start: Cursor) -> None:
+        self.roster = roster
+        self._waiting: list[RoomEvent] = []
+        self._last = start
+        self._seen: dict[str, float] = {}
+        self._news = trio.Event()
+
+    def give(self, events: Sequence[RoomEvent]) -> None:
+        """Add events, each message once."""
+        for event in events:
+            if isinstance(event, LogEntry):
+                cursor = parse(event.cursor)
+                assert cursor is not None, "a cursor of this store's own"
+                self._last = cursor
+                message_id = event.message.message_id
+                if self._seen.get(message_id, -math.inf) > trio.current_time():
+                    continue
+                self._seen[message_id] = event.deadline
+            elif isinstance(event, MessageUnsent):
+                self._last = self._last._replace(number=event.number)
+            self._waiting.append(event)
+        if self._waiting:
+            self._news.set()
+
+    def lose(self, number: int, version: int) -> None:
+        """Report that messages may have been lost."""
+        self.give([HistoryLost(str(self._last), number, version)])
+
+    async def next(self) -> Sequence[RoomEvent]:
+        """See `Feed.next`."""
+        await self._news.wait()
+        self._news = trio.Event()
+        events, self._waiting = self._waiting, []
+        return events

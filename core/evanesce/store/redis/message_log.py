@@ -1,0 +1,388 @@
+"""The messages of rooms in Redis. An index names the messages of a room; each message is a key with a TTL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+import trio
+
+from evanesce.model import Draft, Message, Timestamp, milliseconds
+from evanesce.store.cursor import CURSOR_SECONDS, Cursor, parse
+from evanesce.store.events import RoomEvent
+from evanesce.store.message_log import Conflict, History, LogEntry, MessageUnsent, RoomClosed, Stored
+from evanesce.store.redis.client import Client, Deadline
+from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, UNSEND
+
+KEEP = (CURSOR_SECONDS + 3600) * 1000
+"""How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
+
+GRACE = 300_000
+"""How much longer an index is kept than its last message if no server erases it, in milliseconds.
+
+It tells the server that takes over from a dead one which messages to erase.
+"""
+
+ENTRIES = 500
+"""How many entries of an index are read in one call."""
+
+BODIES = 64
+"""How many messages are read in one call."""
+
+_random = Random()  # an epoch is no secret, and every call needs one: the system's source would be slow
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Message)
+
+
+def new_epoch() -> str:
+    """Return a random name for the state of a room that has none yet."""
+    return f"{_random.getrandbits(64):016x}"
+
+
+class Entry(NamedTuple):
+    """An entry of a room's index: a message, or that a message was unsent (`unsent`).
+
+    `messages` counts the room's messages up to this one; `until` is when the unsent message would have expired, in
+    milliseconds of the store's clock. Each is 0 in an entry of the other kind.
+    """
+
+    message_id: str
+    milliseconds: int
+    number: int
+    messages: int
+    unsent: bool
+    until: int
+
+
+def _entry(raw: Any) -> Entry:
+    (at, number), fields = raw[0].split(b"-"), raw[1]
+    message_id = fields[1].decode()
+    if fields[0] == b"m":
+        return Entry(message_id, int(at), int(number), int(fields[3]), False, 0)
+    return Entry(message_id, int(at), int(number), 0, True, int(fields[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The position of a room at one moment, and the first entries of its index after another position."""
+
+    position: Cursor
+    version: int
+    closed: str | None
+    entries: list[Entry]
+
+    def is_behind(self, position: Cursor) -> bool:
+        """Return whether the room has lost entries up to `position`, and may have other ones in their place.
+
+        Numbers decrease within an epoch only if a replica without the newest data became the primary.
+        """
+        return self.position.epoch == position.epoch and (
+            self.position.number < position.number or bool(self.entries and self.entries[0].number <= position.number)
+        )
+
+
+class RedisMessageLog:
+    """A `MessageLog`. `ttl`, and `keep` (how long the state of an unused room is kept), are in milliseconds."""
+
+    def __init__(self, client: Client, keys: Keys, clock: Clock, ttl: int, *, keep: int = KEEP) -> None:
+        self._client = client
+        self._keys = keys
+        self._clock = clock
+        self._ttl = ttl
+        self._keep = keep
+
+    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
+        """Store messages in one call of a script; see `MessageLog.append`."""
+        keys = self._room(room_id)
+        arguments: list[str | bytes] = []
+        for draft in drafts:
+            keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
+            # Its JSON without the closing brace: the script adds the times and the brace.
+            arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
+        [answers] = await self._client.run(APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, *arguments))
+        if answers is None:
+            return RoomClosed()
+        created_at, expires_at = _timestamp(answers[0]), _timestamp(answers[1])
+        self._clock.witnessed(milliseconds(created_at))
+        stored = Stored(created_at, expires_at, duplicate=False)
+        return [_outcome(answer, stored) for answer in answers[2:]]
+
+    async def find(self, room_id: str, message_id: str, sender_id: str) -> Stored | None:
+        """See `MessageLog.find`."""
+        [[body]] = await self._client.run(("MGET", self._keys.message(room_id, message_id)))
+        if body is None:
+            return None
+        message = _decoder.decode(body)
+        if message.sender_id != sender_id:
+            return None
+        return Stored(message.created_at, message.expires_at, duplicate=True)
+
+    async def unsend(self, room_id: str, message_id: str, sender_id: str) -> bool | RoomClosed | None:
+        """See `MessageLog.unsend`."""
+        keys = [
+            *self._room(room_id),
+            self._keys.message(room_id, message_id),
+            self._keys.unsent(room_id, message_id),
+        ]
+        [answer] = await self._client.run(
+            UNSEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, message_id, sender_id)
+        )
+        outcomes: dict[bytes, bool | RoomClosed | None] = {
+            b"closed": RoomClosed(),
+            b"none": None,
+            b"other": False,
+            b"done": True,
+        }
+        return outcomes[answer]
+
+    async def close_room(self, room_id: str, reason: str) -> None:
+        """Mark a room as closed, then erase its content. It is safe to repeat this if it failed half-way."""
+        with Deadline():
+            await self._close(room_id, reason)
+
+    async def _close(self, room_id: str, reason: str) -> None:
+        keys = [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
+        await self._client.run(CLOSE.call(keys, new_epoch(), self._keep, reason, _encoder.encode(reason)))
+        index = self._keys.index(room_id)
+        start = "-"
+        while True:
+            [raw] = await self._client.run(("XRANGE", index, start, "+", "COUNT", ENTRIES))
+            ids = [_entry(entry).message_id for entry in raw]
+            bodies = [key(room_id, id_) for id_ in ids for key in (self._keys.message, self._keys.unsent)]
+            if len(raw) < ENTRIES:
+                # The index is erased with its last messages: until then it tells what is left to erase.
+                await self._client.run(("UNLINK", *bodies, index))
+                return
+            await self._client.run(("UNLINK", *bodies))
+            start = f"({raw[-1][0].decode()}"
+
+    async def read(self, room_id: str, behind: Cursor | None, entries: int) -> Reading:
+        """Read a room's position, and up to `entries` of its index: after `behind` in the same epoch, else all."""
+        epoch, entry = (behind.epoch, f"{behind.milliseconds}-{behind.number}") if behind is not None else ("", "")
+        keys = [self._keys.state(room_id), self._keys.index(room_id)]
+        [answer] = await self._client.run(READ.call(keys, new_epoch(), self._keep, self._ttl, entries, epoch, entry))
+        return Reading(
+            position=Cursor(answer[0].decode(), int(answer[1]), int(answer[2]), int(answer[3])),
+            version=int(answer[4]),
+            closed=answer[5].decode() or None,
+            entries=[_entry(raw) for raw in answer[6]],
+        )
+
+    async def renew(self, room_id: str, epoch: str) -> None:
+        """Start a new epoch for a room whose numbers have decreased, unless it has a new one already."""
+        keys = [self._keys.state(room_id), self._keys.events(room_id)]
+        await self._client.run(RENEW.call(keys, new_epoch(), self._keep, epoch))
+
+    async def entries(self, room_id: str, reading: Reading) -> AsyncGenerator[list[Entry], None]:
+        """Yield the entries of the index up to the position of `reading`, which has the first `ENTRIES` of them."""
+        entries = reading.entries
+        yield entries
+        end = reading.position
+        while len(entries) == ENTRIES:
+            start = f"({entries[-1].milliseconds}-{entries[-1].number}"
+            [raw] = await self._client.run(
+                ("XRANGE", self._keys.index(room_id), start, f"{end.milliseconds}-{end.number}", "COUNT", ENTRIES)
+            )
+            entries = [_entry(entry) for entry in raw]
+            yield entries
+
+    async def bodies(self, room_id: str, entries: Sequence[Entry]) -> list[bytes | None]:
+        """Return messages as JSON: None for one that has expired or was unsent."""
+        [bodies] = await self._client.run(
+            ("MGET", *(self._keys.message(room_id, entry.message_id) for entry in entries))
+        )
+        return list(bodies)
+
+    async def live(self, room_id: str, entries: Sequence[Entry]) -> int:
+        """Count the messages that still exist."""
+        [count] = await self._client.run(
+            ("EXISTS", *(self._keys.message(room_id, entry.message_id) for entry in entries))
+        )
+        return int(count)
+
+    async def missed_unsent(self, room_id: str, entries: Sequence[Entry]) -> int:
+        """Count the messages that were unsent and would still be alive."""
+        [count] = await self._client.run(
+            ("EXISTS", *(self._keys.unsent(room_id, entry.message_id) for entry in entries))
+        )
+        return int(count)
+
+    def to_entry(self, body: bytes, cursor: Cursor, expires_at: int | None = None) -> LogEntry:
+        """Decode the JSON of a message. `expires_at` is given if the message was published a moment ago."""
+        message = _decoder.decode(body)
+        if expires_at is not None:  # otherwise the clock may have been set back since
+            self._clock.witnessed(milliseconds(message.created_at))
+        return LogEntry(message, str(cursor), cursor.number, self._deadline(message))
+
+    async def refresh_deadlines(self, events: Sequence[RoomEvent], *, new: bool = False) -> list[RoomEvent]:
+        """Return the same events; measure the clock and compute the deadlines again if a message seems to have expired.
+
+        A message that Redis had a moment ago cannot have expired, and a `new` one has most of its TTL left. If it seems
+        otherwise, the message arrived late, or Redis's clock was set back and this server does not know it yet.
+        """
+        now = trio.current_time()
+        least = self._ttl / 2000 if new else 0.0
+        if not any(isinstance(item, LogEntry) and item.deadline <= now + least for item in events):
+            return list(events)
+        await self._clock.remeasure()
+        return [
+            item._replace(deadline=self._deadline(item.message)) if isinstance(item, LogEntry) else item
+            for item in events
+        ]
+
+    def _deadline(self, message: Message) -> float:
+        """Return when a message expires: at the latest after its whole TTL from now, however the clocks were set."""
+        created, expires = milliseconds(message.created_at), milliseconds(message.expires_at)
+        return min(self._clock.deadline(expires), trio.current_time() + (expires - created) / 1000)
+
+    async def history(
+        self, room_id: str, since: str | None, most: int, most_bytes: int, whole: bool = True
+    ) -> History | RoomClosed:
+        """See `MessageLog.history`."""
+        with Deadline():
+            return await self._history(room_id, since, most, most_bytes, whole)
+
+    async def _history(
+        self, room_id: str, since: str | None, most: int, most_bytes: int, whole: bool
+    ) -> History | RoomClosed:
+        cursor = parse(since) if since is not None else None
+        reading = await self.read(room_id, cursor, ENTRIES)
+        if cursor is not None and (not cursor.is_valid(reading.position) or reading.is_behind(cursor)):
+            if cursor.epoch == reading.position.epoch:
+                # The entries were read from the cursor, which is of this room, but too old or in the future.
+                reading = await self.read(room_id, None, ENTRIES)
+            cursor = None
+        if reading.closed is not None:
+            return RoomClosed()
+        page = _Page(self, room_id, reading.position.epoch, most, most_bytes)
+        unsent: list[MessageUnsent] = []
+        behind: dict[str, Entry] = {}
+        explained: set[str] = set()
+        now = self._clock.now()
+        async with aclosing(self.entries(room_id, reading)) as chunks:
+            async for entries in chunks:
+                await page.take([entry for entry in entries if not entry.unsent])
+                cut = page.more and (cursor is None or not whole)
+                if cursor is not None:
+                    last = page.last_number if cut else reading.position.number
+                    behind.update(
+                        (entry.message_id, entry) for entry in entries if not entry.unsent and entry.number <= last
+                    )
+                    for entry in entries:
+                        if entry.unsent and entry.message_id in behind:
+                            explained.add(entry.message_id)
+                        elif entry.unsent and entry.number <= last and entry.until > now:
+                            unsent.append(MessageUnsent(entry.message_id, entry.number))  # the client may have it
+                if cut:
+                    break
+        missed_unsent = len(explained)
+        if cursor is not None and not whole and page.more:
+            # The entries that say that these were unsent may be after the part that was read.
+            there = page.message_ids
+            missing = [entry for id_, entry in behind.items() if id_ not in there and id_ not in explained]
+            missed_unsent += await self.missed_unsent(room_id, missing) if missing else 0
+        history = page.history(reading.position, since, cursor, missed_unsent, tuple(unsent), whole=whole)
+        messages = [item for item in await self.refresh_deadlines(history.messages) if isinstance(item, LogEntry)]
+        return replace(history, messages=tuple(messages))
+
+    def _room(self, room_id: str) -> list[str]:
+        return [self._keys.state(room_id), self._keys.index(room_id), self._keys.events(room_id)]
+
+
+class _Page:
+    """A page of history that is being filled: the first live messages, and the number of all live messages."""
+
+    def __init__(self, log: RedisMessageLog, room_id: str, epoch: str, most: int, most_bytes: int) -> None:
+        self._log = log
+        self._room_id = room_id
+        self._epoch = epoch
+        self._most = most
+        self._bytes_left = most_bytes
+        self._messages: list[LogEntry] = []
+        self._end: Cursor | None = None
+        self._live = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether there are live messages after this page."""
+        return self._live > len(self._messages)
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last entry of this page, if there is `more`."""
+        return self._end.number if self._messages and self._end is not None else 0
+
+    @property
+    def message_ids(self) -> set[str]:
+        """The ids of the messages of this page."""
+        return {entry.message.message_id for entry in self._messages}
+
+    async def take(self, entries: Sequence[Entry]) -> None:
+        """Add the next messages of the index to the page; when it is full, only count them."""
+        start = 0
+        while start < len(entries) and not self.more:
+            group = entries[start : start + BODIES]
+            start += BODIES
+            for entry, body in zip(group, await self._log.bodies(self._room_id, group), strict=True):
+                if body is not None:
+                    self._add(entry, body)
+        if start < len(entries):
+            self._live += await self._log.live(self._room_id, entries[start:])
+
+    def _add(self, entry: Entry, body: bytes) -> None:
+        full = self.more or len(self._messages) >= self._most
+        self._live += 1
+        self._bytes_left -= len(body)
+        if full or (self._bytes_left < 0 and self._messages):
+            if self._end is None:
+                self._end = Cursor(self._epoch, entry.milliseconds, entry.number - 1, entry.messages - 1)
+            return
+        self._end = Cursor(self._epoch, entry.milliseconds, entry.number, entry.messages)
+        self._messages.append(self._log.to_entry(body, self._end))
+
+    def history(
+        self,
+        present: Cursor,
+        since: str | None,
+        cursor: Cursor | None,
+        missed_unsent: int,
+        unsent: tuple[MessageUnsent, ...],
+        *,
+        whole: bool,
+    ) -> History:
+        """Return the page of a room whose position was `present`. `cursor` is `since`, or None if that is not valid."""
+        end = present if self._end is None else self._end
+        if self.more and not self._messages and cursor is not None:
+            end = cursor
+        if cursor is not None:
+            up_to, live = (present, self._live) if whole or not self.more else (end, len(self._messages))
+            missed: int | None = max(0, up_to.messages - cursor.messages - live)
+        else:
+            missed = 0 if since is None else None
+        return History(
+            messages=tuple(self._messages),
+            cursor=str(end),
+            number=end.number if self.more else present.number,
+            more=self.more,
+            missed=missed,
+            missed_unsent=missed_unsent,
+            unsent=unsent,
+        )
+
+
+def _timestamp(raw: bytes) -> Timestamp:
+    return Timestamp(raw.decode())
+
+
+def _outcome(answer: Any, stored: Stored) -> Stored | Conflict:
+    if answer == 1:
+        return stored
+    if answer == 0:
+        return Conflict()
+    return Stored(_timestamp(answer[0]), _timestamp(answer[1]), duplicate=True)

@@ -1,0 +1,194 @@
+"""The keys that one server has to erase, and when: single keys, and the messages of rooms by their indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from evanesce.store.redis.client import Client
+from evanesce.store.redis.clock import Step
+from evanesce.store.redis.expiring import Expiring
+from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.register import Register
+from evanesce.store.redis.schedule import Schedule
+from evanesce.store.redis.walk import UNKNOWN, Ending, Walk
+
+LATE = 15
+"""How long after its end a key is accessed, in milliseconds, so that it has ended by the store's clock too."""
+
+LEAD = 200
+"""How long before the first end in it an index is read, in milliseconds."""
+
+RETRY = 250
+"""After how long a failed access is tried again, in milliseconds."""
+
+AHEAD = 100_000
+"""How many entries of indices are held in memory. Beyond that, they are read one at a time."""
+
+ON_ITS_WAY = 5_000
+"""How long a write may be under way, while Redis answers, in milliseconds."""
+
+
+class Plan:
+    """The keys and rooms of one server. All times are in milliseconds of the store's clock; `ttl` is that of messages.
+
+    `earlier` is called when a key is due before all others. The plan uses one of `share` equal parts of the memory that
+    a server may use.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        register: Register,
+        ttl: int,
+        now: int,
+        earlier: Callable[[], None],
+        *,
+        share: int = 1,
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._register = register
+        self._ttl = ttl
+        self._walks: dict[str, Walk] = {}
+        self._ahead = 0
+        self._share = share
+        self.schedule = Schedule(now, earlier, share)
+
+    # Keys
+
+    def note(self, keys: Sequence[Expiring], now: int) -> None:
+        """Record keys that are about to be written."""
+        for key, after in keys:
+            if (walk := self._walks.get(key)) is not None:
+                walk.latest = now + ON_ITS_WAY
+            self._expect(key, now + after if after else UNKNOWN, now)
+
+    def _expect(self, key: str, end: int, now: int) -> None:
+        if not self.schedule.ends_by(key, end):
+            self._register.add(key, end or now)
+            self.add(key, end, now)
+
+    def add(self, key: str, end: int, now: int) -> None:
+        """Plan a key that is in the register already."""
+        is_index = self._keys.is_index(key)
+        look = end - LEAD if is_index else max(end, now) + LATE
+        if self.schedule.add(key, end, now, look) and is_index and key not in self._walks:
+            # A little earlier, as the store's clock may be behind the estimate.
+            self._walks[key] = Walk(self._keys, key, counted_from=end - 1_000, latest=now + ON_ITS_WAY)
+
+    def postpone(self, key: str, end: int, now: int) -> None:
+        """Plan a key for later, as it still exists."""
+        if not self.schedule.ends_by(key, end):
+            self._register.move(key, end)
+            self.add(key, end, now)
+
+    def retry(self, endings: Iterable[Ending], now: int) -> None:
+        """Plan keys that could not be accessed for another try soon."""
+        for key, end in endings:
+            if not self.schedule.ends_by(key, end):
+                self.schedule.push(key, end, now + RETRY)
+
+    def strike_out(self, keys: Iterable[str]) -> None:
+        """Remove keys that are gone from the register, except those that were written again meanwhile."""
+        gone = [key for key in keys if key not in self.schedule]
+        if gone:
+            self._register.remove(gone)
+
+    def connected(self, now: int) -> None:
+        """Handle a new connection: Redis may have lost the register, and may only now run earlier commands."""
+        self.schedule.mark_later_unconfirmed()
+        for walk in self._walks.values():
+            walk.latest = max(walk.latest, now + ON_ITS_WAY)
+
+    async def inherit(self, found: Sequence[Ending], since: int, now: int) -> None:
+        """Take over keys of a server that ended at `since` at the earliest. Raises `StoreUnavailable`."""
+        # It is not known how far a room is erased, so its index is read at once.
+        planned = [(key, now if self._keys.is_index(key) else at) for key, at in found]
+        await self._register.add_all(planned)
+        for key, at in planned:
+            if self._keys.is_index(key):
+                self.add(key, at, now)
+                if (walk := self._walks.get(key)) is not None:
+                    walk.counted_from = min(walk.counted_from, since)
+            elif not self.schedule.ends_by(key, at):
+                self.add(key, at if at >= since else UNKNOWN, now)
+
+    # Rooms
+
+    def indices(self) -> list[str]:
+        """Return the indices of all planned rooms."""
+        return [key for key in self.schedule.known() if self._keys.is_index(key)]
+
+    def written_before(self, index: str, entries: Sequence[Any], step: Step, now: int) -> list[Ending]:
+        """Return the keys of a room, with their ends by the old clock, that were certainly written before the step.
+
+        The times of a room's entries never decrease. So the time of an entry from after the step is not that of its
+        message if the room had entries before, and otherwise it is between `step.began` and now.
+        """
+        room_id = self._keys.room_of(index)
+        found: list[Ending] = []
+        for position, fields in entries:
+            at = int(position.partition(b"-")[0])
+            if len(fields) < 6 or int(fields[5]) - self._ttl != at or step.began <= at <= now:
+                continue
+            name, end = (self._keys.message, fields[5]) if fields[0] == b"m" else (self._keys.unsent, fields[3])
+            found.append((name(room_id, fields[1].decode()), int(end)))
+        return found
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many entries are held in memory that only one of each index is to be read."""
+        return self._ahead > AHEAD // self._share
+
+    def walk(self, key: str) -> Walk | None:
+        """Return the walk of a room if `key` is its index and the room is due soon."""
+        return self._walks.get(key)
+
+    def erased(self, walk: Walk, entries: Sequence[Ending], now: int) -> None:
+        """Record that messages of a room are gone, and plan the room for its next ones."""
+        before = len(walk)
+        walk.erased(entries)
+        self._ahead += len(walk) - before
+        # Messages that have not been read end no earlier than those that were erased.
+        self._go_on(walk, now, entries[-1][1] + LATE if entries else now)
+
+    def read(self, walk: Walk, entries: Sequence[Any], now: int) -> None:
+        """Add entries that were read of a room's index."""
+        before = len(walk)
+        for key, end in walk.take(entries):
+            self._expect(key, end, now)
+        self._ahead += len(walk) - before
+        self._go_on(walk, now, now)
+
+    def drained(self, walk: Walk, last: bytes | None, read_at: int, now: int) -> None:
+        """Forget a room whose index was empty at `read_at`, unless it is in use. `last` is the answer of its `drop`."""
+        if walk.starts_again(last):
+            self._plan_room(walk, now, now, now)
+        elif last is None and walk.latest < read_at and walk.index not in self.schedule:
+            del self._walks[walk.index]
+            self.strike_out([walk.index])
+        else:  # messages that were stored since end no earlier than this
+            self._plan_room(walk, read_at + self._ttl, read_at + self._ttl - LEAD, now)
+
+    def _go_on(self, walk: Walk, now: int, read_on: int) -> None:
+        """Plan a room for the end of its next message, or for `read_on` if more of its index has to be read."""
+        if (trim := walk.trim()) is not None:
+            self._client.post(trim)
+        end = walk.next_end
+        if end is None:
+            self._plan_room(walk, now, min(read_on, now), now)
+        else:
+            self._plan_room(walk, end, end + LATE, now)
+
+    def _plan_room(self, walk: Walk, end: int, look: int, now: int) -> None:
+        if self.schedule.ends_by(walk.index, end):
+            return
+        if self.schedule.is_later(end, now):  # its index is read again when this time is near
+            self._ahead -= len(walk)
+            del self._walks[walk.index]
+            self._register.move(walk.index, end)
+            self.add(walk.index, end, now)
+        else:
+            self.schedule.push(walk.index, end, look)

@@ -1,0 +1,65 @@
+# What contributors and the continuous integration run. CONTRIBUTING.md says how to set up.
+
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+# Show what there is
+default:
+    @just --list
+
+# Run the tests that take under two minutes together; arguments go to pytest
+quick *arguments:
+    pytest -n 3 --dist loadfile -m "not slow" {{ arguments }}
+
+# Run tests: `just test tests/core/delivery/test_outbox.py -k expiry`; without arguments all of them
+test *arguments:
+    pytest {{ arguments }}
+
+# Run all tests on three processes
+test-all:
+    pytest -n 3 --dist loadfile
+
+# Measure what the quick tests cover; fail below the figure in pyproject.toml, and show the lines that are missing
+coverage *arguments:
+    coverage erase
+    coverage run -m pytest -n 3 --dist loadfile -m "not slow" {{ arguments }}
+    coverage combine --quiet
+    coverage report
+
+# Check style and format
+lint:
+    ruff check .
+    ruff format --check .
+    lint-imports
+
+# Check types
+types:
+    mypy
+    pyright
+
+# Check the JavaScript: style, format and types
+js:
+    npm ci --prefix tests/javascript --ignore-scripts --prefer-offline --silent
+    tests/javascript/node_modules/.bin/eslint --config tests/javascript/eslint.config.js --max-warnings 0 plugins tests transports
+    tests/javascript/node_modules/.bin/prettier --config tests/javascript/.prettierrc.json --check "{plugins,tests,transports}/**/*.js" "tests/javascript/**/*.{ts,json}"
+    tests/javascript/node_modules/.bin/tsc --project tests/javascript
+    tests/javascript/node_modules/.bin/tsc --project tests/javascript/tsconfig.node.json
+
+# Build the documentation as a site in build/docs; a warning, such as for a broken link, is an error
+docs:
+    sphinx-build -W --keep-going -n -q -b html docs build/docs
+
+# Write the generated parts of the reference from the code
+docs-generate:
+    python -m docs.generate
+
+# Build the wheel, install it into an empty environment, and talk through it
+wheel:
+    bash .ci/wheel
+
+# Run the benchmarks of docs/explanation/benchmarks.md
+bench *arguments:
+    python -m tests.benchmarks {{ arguments }}
+
+# Run the attacks and outages of docs/explanation/resilience.md and docs/explanation/data-lifetime.md
+chaos *arguments:
+    python -m tests.chaos {{ arguments }}

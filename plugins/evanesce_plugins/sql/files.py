@@ -1,0 +1,67 @@
+"""The files of a database on this machine: access for their owner alone, and a name that identifies them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_COMPANIONS = ("", "-wal", "-shm", "-journal")  # https://www.sqlite.org/tempfiles.html
+
+
+def keep_private(path: Path) -> None:
+    """Create the database file at `path` if it does not exist, and remove the access of other users to its files.
+
+    SQLite gives the files that it creates later the permissions of the database. The permissions of a file of another
+    owner cannot be changed; a warning is logged. SQLite reports every other problem with the path.
+    """
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)  # the umask may have removed the owner's own access
+        os.close(descriptor)
+    with suppress(OSError):
+        real = path.resolve(strict=True)  # where the companions are, if `path` is a link
+        for suffix in _COMPANIONS:
+            _tighten(real.with_name(real.name + suffix))
+
+
+def _tighten(file: Path) -> None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o077:
+        return
+    try:
+        file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
+    except OSError as error:
+        logger.warning(
+            "other users of this machine may read %s, and its permissions cannot be changed (%s)", file, error.strerror
+        )
+    else:
+        logger.warning("other users of this machine could read %s: its permissions are now for its owner alone", file)
+
+
+def name_of(path: Path) -> str:
+    """Return a name for the file at `path` that is the same in every container of this machine.
+
+    The name is made of the folder's device and inode: paths differ between containers, and the file may not exist yet.
+    """
+    try:
+        real = path.resolve()
+        folder = real.parent.stat()
+    except (OSError, RuntimeError):  # a path that is invalid, such as a link to itself, is reported when it is opened
+        return str(path.absolute())
+    return f"{_machine()}:{folder.st_dev}:{folder.st_ino}:{real.name}"
+
+
+def _machine() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:  # this file exists on Linux alone
+        return str(uuid.getnode())

@@ -1,0 +1,68 @@
+"""Copying of whole tables: all rows, in the order of their keys, as `evanesce db copy` reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+
+from evanesce.interfaces import Rows, Value
+from evanesce_plugins.sql.driver import SqlTables, Statement
+from evanesce_plugins.sql.schema import BINDING, MIGRATIONS, VERSIONS, empty_database
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the newest schema version: all its columns, and how many of the first ones are its key."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: int
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Return the tables by name, in the order in which the migrations create them: each after those it refers to.
+
+    Tables about the database itself are left out: its schema version, and its Redis. The schema is read from a
+    database in memory, because not every server lets a client read it.
+    """
+    found: dict[str, Table] = {}
+    with empty_database(MIGRATIONS) as database:
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchall()
+        for (name,) in names:
+            columns = database.execute("SELECT name, pk FROM pragma_table_info(?) ORDER BY pk = 0, pk, cid", (name,))
+            described = columns.fetchall()
+            found[name] = Table(name, tuple(column for column, _ in described), sum(pk > 0 for _, pk in described))
+    return {name: table for name, table in found.items() if name not in (VERSIONS, BINDING)}
+
+
+class SqlTableCopy(SqlTables):
+    """The methods of `evanesce.interfaces.TableCopy`, but for `versions`."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """See `TableCopy.tables`."""
+        return list(tables())
+
+    async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
+        """See `TableCopy.read`."""
+        columns, width = tables()[table].columns, tables()[table].key
+        key = ", ".join(columns[:width])
+        condition = f"WHERE ({key}) > ({', '.join('?' * width)})" if after else ""
+        sql = f'SELECT {", ".join(columns)} FROM "{table}" {condition} ORDER BY {key} LIMIT ?'
+        [rows] = await self._driver.execute([Statement(sql, (*after[:width], count))], patient=True)
+        return Rows(table, width, [tuple(row) for row in rows])
+
+    async def write(self, rows: Rows) -> None:
+        """See `TableCopy.write`."""
+        table = tables()[rows.table]
+        values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(table.columns)))
+        sql = (
+            f'INSERT INTO "{table.name}" ({", ".join(table.columns)}) SELECT {values} FROM json_each(?) '
+            f"WHERE true ON CONFLICT ({', '.join(table.columns[: table.key])}) DO NOTHING"
+        )
+        given = msgspec.json.encode(list(rows.rows)).decode()
+        await self._driver.execute([Statement(sql, (given,))], patient=True)

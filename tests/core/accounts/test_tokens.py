@@ -1,0 +1,75 @@
+"""Tokens: ours alone, for their time alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from evanesce.accounts.tokens import Tokens
+from evanesce.errors import CommandError
+
+SECRET = "a secret for tests, of 32 characters"
+NOW = 1_800_000_000_000
+TOKENS = Tokens(SECRET, token_seconds=3600, refresh_seconds=86_400)
+
+
+def forged(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
+    claims = {"sub": "u", "sid": "s", "auth_time": NOW // 1000, "exp": NOW // 1000 + 60, "aud": "evanesce"} | changes
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, algorithm)
+
+
+def unsigned() -> str:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    claims = {"sub": "u", "sid": "s", "auth_time": NOW // 1000, "exp": NOW // 1000 + 60, "aud": "evanesce"}
+    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}."
+
+
+def test_a_token_is_read_until_it_runs_out() -> None:
+    token, claims = TOKENS.issue("user", NOW)
+    assert TOKENS.read(token, NOW) == claims
+    assert TOKENS.read(token, NOW + 3_599_000) == claims
+    with pytest.raises(CommandError, match="expired"):
+        TOKENS.read(token, NOW + 3_600_000)
+
+
+def test_refreshed_tokens_share_their_sign_in() -> None:
+    _, claims = TOKENS.issue("user", NOW)
+    token, later = TOKENS.refresh(claims, NOW + 86_000_000)
+    assert token != TOKENS.refresh(claims, NOW + 86_000_000)[0]
+    assert (later.sid, later.auth_time, later.sub) == (claims.sid, claims.auth_time, "user")
+    assert TOKENS.read(token, NOW + 86_000_000) == later
+    with pytest.raises(CommandError, match="too old"):
+        TOKENS.refresh(later, NOW + 86_401_000)
+    assert TOKENS.last_use(claims) >= TOKENS.last_use(later)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "nonsense",
+        "a.b.c",
+        unsigned(),
+        forged(secret="another secret, also of 32 characters"),
+        forged(algorithm="HS512", secret=SECRET * 2),
+        forged(aud="someone else"),
+        forged(aud=None),
+        forged(sub=None),
+        forged(sid=None),
+        forged(exp=None),
+        forged(exp="soon"),
+        forged(sub=7),
+        forged()[:-1],
+        forged() + "x",
+    ],
+)
+def test_nothing_else_is_let_in(token: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        TOKENS.read(token, NOW)
+    assert raised.value.code == "invalid_token"

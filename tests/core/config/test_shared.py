@@ -1,0 +1,140 @@
+"""What all servers on one Redis must have in common: which settings, and what they tell each other of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from evanesce.config.model import (
+    Config,
+    LimitsTable,
+    MessagesTable,
+    RedisTable,
+    RetentionTable,
+    RoomsTable,
+    ServerTable,
+)
+from evanesce.config.shared import DATABASE, PROVIDERS, SHARED, differences, shared_settings
+
+pytestmark = pytest.mark.slow
+
+SECRET = "a secret of the deployer that is long enough".replace(" ", "-")
+
+OWN = {
+    "server.public_url",
+    "server.lame_duck_seconds",
+    "server.origins",
+    "server.node",
+    "server.workers",
+    "server.drain_seconds",
+    "server.token_hours",
+    "server.refresh_days",
+    "redis.url",
+    "redis.cluster",
+    "redis.prefix",
+    "messages.history",
+    "rooms.roster_size",
+    "limits.commands_per_second",
+    "limits.joins_per_second",
+    "limits.members_per_second",
+    "limits.rooms_per_connection",
+    "limits.connections_per_address",
+    "limits.handshakes_per_second",
+    "limits.commands_before_hello",
+    "limits.exempt_addresses",
+    "limits.frame_bytes",
+    "limits.outbox_bytes",
+    "limits.hello_seconds",
+    "limits.heartbeat_seconds",
+}
+"""What each server may have of its own: it is about this server alone, or names where the others are found."""
+
+
+def config_with(**changed: Any) -> Config:
+    tables: dict[str, Any] = {
+        "server": ServerTable(secret=SECRET),
+        "redis": RedisTable(),
+        "messages": MessagesTable(),
+        "rooms": RoomsTable(),
+        "limits": LimitsTable(),
+        "retention": RetentionTable(),
+    }
+    for path, value in changed.items():
+        table, _, key = path.partition(".")
+        tables[table] = msgspec.structs.replace(tables[table], **{key: value})
+    return Config(plugins={}, **tables)
+
+
+def told(config: Config, providers: tuple[str, ...] = ("guest",), database: str | None = "one") -> dict[str, str]:
+    return shared_settings(config, providers, database)
+
+
+def another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return SECRET[::-1] if isinstance(value, str) else value + 1
+
+
+def test_every_setting_is_either_shared_or_a_servers_own() -> None:
+    config = config_with()
+    every = {
+        f"{table}.{field.name}"
+        for table in Config.__struct_fields__
+        if table != "plugins"
+        for field in msgspec.structs.fields(type(getattr(config, table)))
+    }
+    assert not set(SHARED) & OWN
+    assert every == set(SHARED) | OWN, "say of a new setting whether servers on one Redis have to share it"
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_setting_that_differs_is_named(name: str) -> None:
+    table, _, key = name.partition(".")
+    default = getattr(getattr(config_with(), table), key)
+    [named] = differences(told(config_with()), told(config_with(**{name: another(default)})))
+    assert named.startswith(name)
+    assert ("here" in named) == (name != "server.secret")
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_setting_of_a_servers_own_is_not_compared(name: str) -> None:
+    table, _, key = name.partition(".")
+    default = getattr(getattr(config_with(), table), key)
+    changed = config_with(
+        **{name: ("another",) if default is None or isinstance(default, tuple | str) else another(default)}
+    )
+    assert told(changed) == told(config_with())
+
+
+def test_the_database_and_the_ways_to_sign_in_are_compared() -> None:
+    assert differences(told(config_with()), told(config_with(), database="two")) == [DATABASE]
+    assert differences(told(config_with()), told(config_with(), ("worldid", "guest"))) == [
+        f"{PROVIDERS} (guest here, guest, worldid there)"
+    ]
+    assert told(config_with(), ("a", "b")) == told(config_with(), ("b", "a"))
+
+
+def test_what_only_one_of_two_servers_tells_is_not_compared() -> None:
+    older = told(config_with(), database=None)
+    del older["rooms.capacity"]
+    assert differences(told(config_with()), {**older, "server.invented_later": "1"}) == []
+    assert "server.secret" not in told(config_with(**{"server.secret": None}))
+
+
+def test_neither_the_secret_nor_the_database_can_be_read_from_it() -> None:
+    texts = told(config_with(), database="libsql.example/mine")
+    assert SECRET not in repr(texts)
+    assert "libsql" not in repr(texts)
+    assert len(texts["server.secret"]) == len(texts[DATABASE]) == 32
+    assert told(config_with(**{"server.secret": SECRET + "x"}))["server.secret"] != texts["server.secret"]
+
+
+def test_the_documentation_names_every_shared_setting() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/use-an-outside-redis.md").read_text()
+    section = page.split("\n## What all servers share\n", 1)[1].split("\n## ", 1)[0]
+    for name in SHARED:
+        table, _, key = name.partition(".")
+        assert f"`{name}`" in section or (f"`{key}`" in section and f"`[{table}]`" in section), name

@@ -1,0 +1,30 @@
+"""Clients in a room of a server in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trio.testing import wait_all_tasks_blocked
+
+from evanesce.config.model import LimitsTable
+from evanesce.testing.connection import MemoryConnection
+from evanesce.testing.server import TestServer
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+QUICK = LimitsTable(messages_per_second=10_000, burst=10_000, commands_per_second=10_000)
+
+
+async def join_room(server: TestServer, *names: str) -> tuple[str, list[MemoryConnection]]:
+    """Sign users in, and join them to a room that the first one has created."""
+    connections = [await server.sign_in(name) for name in names]
+    room = await server.open_room(connections[0])
+    for connection in connections:
+        assert (await connection.ask("join", roomId=room))["type"] == "joined"
+    await wait_all_tasks_blocked()
+    for connection in connections:
+        connection.waiting()
+    return room, connections
+
+
+def contents(events: list[dict[str, Any]]) -> list[str]:
+    return [event["content"] for event in events if event["type"] == "message"]

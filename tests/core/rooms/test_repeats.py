@@ -1,0 +1,131 @@
+"""A message that is sent again: filters are not asked about what is stored already."""
+
+from __future__ import annotations
+
+import uuid
+
+import msgspec
+import pytest
+from trio.testing import MockClock
+
+from evanesce.config.model import MessagesTable
+from evanesce.errors import Rejected
+from evanesce.hookspecs import hookimpl
+from evanesce.model import Draft
+from evanesce.store.memory import MemoryServer
+from evanesce.testing.memory_repository import MemoryRepository
+from evanesce.testing.server import memory_server
+from tests.core.rooms.clients import QUICK, contents, join_room
+
+
+class Once:
+    """Counts what it sees, changes it, and refuses whatever it has seen before."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @hookimpl
+    async def evanesce_filter_message(self, draft: Draft) -> Draft:
+        if draft.content in self.seen:
+            raise Rejected("You have said that already.", retry_after=2.5)
+        self.seen.append(draft.content)
+        return msgspec.structs.replace(draft, content=f"{draft.content}, filtered")
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+async def test_a_filter_does_not_see_a_message_that_is_stored_already(autojump_clock: MockClock) -> None:
+    once = Once()
+    async with memory_server(plugins={"once": once}, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        mine = {"roomId": room, "messageId": new_id(), "content": "hello"}
+        first = await ada.ask("send", **mine)
+        assert first["duplicate"] is False
+        assert (await bob.until("message"))["content"] == "hello, filtered"
+        for _ in range(3):
+            again = await ada.ask("send", **mine)
+            assert {key: value for key, value in again.items() if key != "ref"} == {
+                **{key: value for key, value in first.items() if key != "ref"},
+                "duplicate": True,
+            }
+        assert once.seen == ["hello"]
+        assert contents(bob.waiting()) == []
+
+
+async def test_nor_on_another_server(autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    here, there = Once(), Once()
+    there.seen.append("hello")  # it would refuse
+    async with (
+        memory_server(plugins={"once": here}, memory=memory, repository=repository) as one,
+        memory_server(plugins={"once": there}, memory=memory, repository=repository) as two,
+    ):
+        room, [ada] = await join_room(one, "Ada")
+        mine = {"roomId": room, "messageId": new_id(), "content": "hello"}
+        sent = await ada.ask("send", **mine)
+        elsewhere = await two.sign_in("Ada")
+        await elsewhere.ask("join", roomId=room)
+        again = await elsewhere.ask("send", **mine)
+        assert (again["type"], again["duplicate"], again["createdAt"]) == ("sent", True, sent["createdAt"])
+
+
+async def test_what_is_no_repeat_is_filtered(autojump_clock: MockClock) -> None:
+    """Another's id, one that has expired or was taken back, one of another room, and one without an id."""
+    once = Once()
+    async with memory_server(plugins={"once": once}, messages=MessagesTable(ttl=5), limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        other = await server.open_room(ada)
+        await ada.ask("join", roomId=other)
+        name = new_id()
+        await ada.ask("send", roomId=room, messageId=name, content="first")
+        assert (await bob.ask("send", roomId=room, messageId=name, content="of bob's"))["code"] == "conflict"
+        assert (await ada.ask("send", roomId=other, messageId=name, content="elsewhere"))["duplicate"] is False
+        assert (await ada.ask("send", roomId=room, content="no id"))["duplicate"] is False
+        await ada.ask("unsend", roomId=room, messageId=name)
+        assert (await ada.ask("send", roomId=room, messageId=name, content="taken back"))["code"] == "conflict"
+        assert once.seen == ["first", "of bob's", "elsewhere", "no id", "taken back"]
+        refused = await ada.ask("send", roomId=room, messageId=new_id(), content="first")
+        assert (refused["code"], refused["retryAfter"]) == ("rejected", 2.5)
+
+
+async def test_a_repeat_is_answered_in_its_turn(autojump_clock: MockClock) -> None:
+    once = Once()
+    memory = MemoryServer()
+    async with memory_server(plugins={"once": once}, memory=memory, limits=QUICK) as server:
+        room, [ada] = await join_room(server, "Ada")
+        name = new_id()
+        await ada.ask("send", roomId=room, messageId=name, content="hello")
+        ada.waiting()
+        for ref in range(20):
+            ada.say("send", roomId=room, messageId=name if ref % 2 else new_id(), content=f"{ref}", ref=ref)
+        answers = [await ada.until("sent") for _ in range(20)]
+        assert [answer["ref"] for answer in answers] == list(range(20))
+        assert [answer["duplicate"] for answer in answers] == [bool(ref % 2) for ref in range(20)]
+
+
+async def test_a_member_who_has_left_gets_no_answer_about_the_room(autojump_clock: MockClock) -> None:
+    async with memory_server(plugins={"once": Once()}, limits=QUICK) as server:
+        room, [ada] = await join_room(server, "Ada")
+        mine = {"roomId": room, "messageId": new_id(), "content": "hello"}
+        await ada.ask("send", **mine)
+        await ada.ask("leave", roomId=room)
+        assert (await ada.ask("send", **mine))["code"] == "not_member"
+
+
+@pytest.mark.parametrize(("filters", "named"), [(False, True), (True, False)])
+async def test_nobody_else_asks_the_store_twice(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, filters: bool, named: bool
+) -> None:
+    """Without a filter, or without an id of the client's, sending costs no further round trip."""
+    async with memory_server(plugins={"once": Once()} if filters else {}, limits=QUICK) as server:
+        room, [ada] = await join_room(server, "Ada")
+
+        async def asked(*arguments: object) -> None:
+            pytest.fail("the store was asked")
+
+        monkeypatch.setattr(server.store.messages, "find", asked)
+        mine = {"messageId": new_id()} if named else {}
+        assert (await ada.ask("send", roomId=room, content="hello", **mine))["type"] == "sent"
+        assert (await ada.ask("send", roomId=room, content="again", **mine))["duplicate"] is named

@@ -1,0 +1,48 @@
+"""Clients in a real browser. Playwright blocks, so tests with them cannot be Trio tests."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+class BrowserClient:
+    """A client with a browser context of its own. `problems` are its errors, which the fixture checks."""
+
+    def __init__(self, browser: Browser, *, phone: bool = False) -> None:
+        size = {"width": 390, "height": 780} if phone else {"width": 1100, "height": 760}
+        self.context = browser.new_context(viewport=size, has_touch=phone)  # type: ignore[arg-type]  # a ViewportSize
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+
+    def sign_in(self, url: str, name: str) -> None:
+        self.page.goto(url)
+        self.page.fill("#sign-in-name", name)
+        self.page.click("text=Continue as a guest")
+
+    def say(self, text: str) -> None:
+        self.page.fill("#composer-text", text)
+        self.page.press("#composer-text", "Enter")
+
+    def sees(self, text: str) -> None:
+        """Wait for a message with exactly this text."""
+        self.page.locator("#messages .text").get_by_text(text, exact=True).first.wait_for()
+        assert text in self.messages()
+
+    def messages(self) -> list[str]:
+        return self.page.locator("#messages .text").evaluate_all("all => all.map(one => one.textContent)")  # type: ignore[no-any-return]
+
+    def sees_no(self, text: str) -> None:
+        self.page.locator("#messages .text").get_by_text(text, exact=True).first.wait_for(state="detached")
+
+    def shows(self, selector: str) -> None:
+        self.page.locator(selector).wait_for()
+
+    def in_room(self, members: int) -> None:
+        self.page.locator("#members-count", has_text=re.compile(rf"^{members} (person|people)$")).wait_for()

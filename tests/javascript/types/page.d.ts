@@ -1,0 +1,66 @@
+// What the parts of the page and the modules for signing in give each other. docs/reference/sign-in-modules.md describes the modules.
+
+declare namespace Page {
+  /** The account that is signed in, as stored in the browser. */
+  interface Account extends Protocol.SessionAnswer {
+    provider: string;
+  }
+
+  type Ask = <Method extends Protocol.Method, Path extends string>(
+    method: Method,
+    path: Path,
+    body?: object,
+  ) => Promise<Protocol.Answer<`${Method} ${Path}`>>;
+
+  /** Do `work` with `button` disabled, and show an error of it in `problem`. */
+  type Attempt = (button: HTMLButtonElement, problem: HTMLElement, work: () => unknown) => Promise<void>;
+
+  /** What the parts of the page call. */
+  interface Actions {
+    attempt: Attempt;
+    /** Go to a path of this server. */
+    go(path: string): void;
+    /** Show the section of the address. */
+    open(): void;
+    /** Renew the token, now and later. */
+    keepFresh(): void;
+    /** Show that the user is signed out. */
+    signedOut(): void;
+  }
+
+  /** What the page passes to a sign-in module. */
+  interface Host {
+    signal: AbortSignal;
+    ask: Ask;
+    friendly(error: unknown): string;
+    Problem: new (message: string) => Error;
+    attempt: Attempt;
+    account(): Account | null;
+    update(answer: Protocol.SessionAnswer): void;
+    signedIn(answer: Protocol.SessionAnswer): void;
+  }
+
+  type Text = string | null | undefined;
+
+  /** The default export of a sign-in module. */
+  interface SignInModule {
+    signIn(place: HTMLElement, host: Host): void | Promise<void>;
+    account?(place: HTMLElement, host: Host): void | Promise<void>;
+    reminder?(host: Host): Text | Promise<Text>;
+    leaving?(host: Host): Text | Promise<Text>;
+    forgetting?(host: Host): Text | Promise<Text>;
+    forgotten?(): void | Promise<void>;
+  }
+
+  /** The name, the arguments and the result of a function that a sign-in module may have. */
+  type OptionalFunction = Exclude<keyof SignInModule, "signIn">;
+  type Arguments<Name extends OptionalFunction> = Parameters<Required<SignInModule>[Name]>;
+  type Result<Name extends OptionalFunction> = ReturnType<Required<SignInModule>[Name]>;
+  type ModuleWith<Name extends OptionalFunction> = { [name in Name]?: (...args: Arguments<Name>) => Result<Name> };
+
+  /** A sign-in method; `module` is a path below the server's own. */
+  interface SignInMethod {
+    provider: string;
+    module: string;
+  }
+}

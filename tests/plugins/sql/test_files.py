@@ -1,0 +1,77 @@
+"""The database's files: for their owner alone, whoever made them and whatever the umask."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evanesce_plugins.sql.driver import Statement
+from evanesce_plugins.sql.files import keep_private
+from evanesce_plugins.sqlite.driver import connect as connect_sqlite
+from evanesce_plugins.turso.driver import connect as connect_turso
+from evanesce_plugins.turso.settings import Address
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("plugin", ["sqlite", "turso"])
+async def test_all_files_of_a_database_are_its_owners(tmp_path: Path, plugin: str) -> None:
+    file = tmp_path / "e.db"
+    if plugin == "sqlite":
+        opening = connect_sqlite(file, "plugins.sqlite.path")
+    else:
+        opening = connect_turso(Address("file", str(file), str(file), str(file)), None, 5.0, "plugins.turso")
+    async with opening as driver:
+        await driver.execute([Statement("CREATE TABLE notes (text TEXT)")])
+        await driver.execute([Statement("INSERT INTO notes VALUES ('a')")])
+        found = modes(tmp_path)
+        assert set(found.values()) == {0o600}
+        assert found.keys() == ({"e.db", "e.db-wal", "e.db-shm"} if plugin == "sqlite" else {"e.db"})
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o640, 0o604, 0o777])
+async def test_files_that_are_there_are_tightened_and_that_is_told(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("e.db", "e.db-wal", "e.db-shm", "e.db-journal", "e.db.backup"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    keep_private(tmp_path / "e.db")
+    expected = mode & 0o700
+    found = modes(tmp_path)
+    assert found.pop("e.db.backup") == mode, "this is none of the database's"
+    assert set(found.values()) == {expected}
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 4
+    caplog.clear()
+    keep_private(tmp_path / "e.db")
+    assert not caplog.records
+
+
+def test_a_link_is_followed_to_the_database(tmp_path: Path) -> None:
+    (tmp_path / "real.db").touch(0o666)
+    (tmp_path / "real.db").chmod(0o666)
+    (tmp_path / "link.db").symlink_to("real.db")
+    keep_private(tmp_path / "link.db")
+    assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["nowhere/e.db", "", "a" * 300])
+def test_what_is_no_file_is_left_to_sqlite(tmp_path: Path, name: str) -> None:
+    before = modes(tmp_path)
+    keep_private(tmp_path / name)
+    assert modes(tmp_path) == before

@@ -1,0 +1,217 @@
+"""Limits of what clients may use: memory of requests, time of the event loop, descriptors, and small frames."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from evanesce.errors import CommandError, ErrorCode
+from evanesce_transports.request import Refused
+
+log = logging.getLogger(__name__)
+
+REQUEST_BYTES = 16 * 1024 * 1024
+"""The most that the unfinished heads and bodies on one transport take, or two of the largest where that is more."""
+
+WAIT_SECONDS = 1.0
+"""How long a request waits for memory before it is refused."""
+
+SLOTS = 4
+"""How many handshakes and requests are processed at once: each takes 1 to 3 ms of the event loop."""
+
+SLOT_SECONDS = 0.05
+"""After how long a slot is released: work that takes longer waits for something, and does not use the event loop."""
+
+SUMMARY_SECONDS = 60.0
+"""The period of one log line about missing descriptors."""
+
+FRAMES_PER_SECOND = 50.0
+"""How many control frames and fragments a client may send in a second."""
+
+FRAMES_AT_ONCE = 64
+"""How many of them a client may send at once. A library takes about 2 to 5 ms for them."""
+
+_LEAST_FRAGMENTS = 256
+_BYTES_OF_A_FRAGMENT = 256
+
+T = TypeVar("T")
+
+
+class ByteBudget:
+    """Limits the memory of all unfinished requests together to `total` bytes. Requests wait for it in order."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._waiting: deque[_Waiting] = deque()
+
+    @property
+    def free(self) -> int:
+        """How many bytes are not reserved."""
+        return self._free
+
+    async def reserve(self, size: int) -> None:
+        """Wait for `size` bytes, after earlier callers. Raises `Refused` where they do not become free in time.
+
+        Nothing is reserved where it is cancelled or raises.
+        """
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return
+        waiting = _Waiting(size)
+        self._waiting.append(waiting)
+        try:
+            with trio.move_on_after(WAIT_SECONDS):
+                await waiting.served.wait()
+                return
+        except trio.Cancelled:
+            if waiting.served.is_set():
+                self._free += size
+            raise
+        finally:
+            if not waiting.served.is_set():
+                self._waiting.remove(waiting)
+            self._serve()
+        if not waiting.served.is_set():
+            busy = CommandError(ErrorCode.INTERNAL, "The server has too many requests.", retry_after=WAIT_SECONDS)
+            raise Refused(503, busy)
+
+    def release(self, size: int) -> None:
+        """Release bytes that were reserved."""
+        self._free += size
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting and self._waiting[0].size <= self._free:
+            waiting = self._waiting.popleft()
+            self._free -= waiting.size
+            waiting.served.set()
+
+
+class Share:
+    """The bytes of a budget that one request has reserved. Its owner calls `release` in the end."""
+
+    __slots__ = ("_budget", "_held")
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    async def reserve(self, size: int) -> None:
+        """Reserve `size` further bytes. Raises `Refused` where they do not become free in time."""
+        await self._budget.reserve(size)
+        self._held += size
+
+    def release(self) -> None:
+        """Release all bytes. May be called again."""
+        held, self._held = self._held, 0
+        if held:
+            self._budget.release(held)
+
+
+class _Waiting:
+    __slots__ = ("served", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.served = trio.Event()
+
+
+class WorkSlots:
+    """Limits how many handshakes and requests are processed at once, so that many new clients do not delay others."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(SLOTS)
+
+    async def run(self, work: Callable[[], Awaitable[T]], *, deadline: float) -> T | None:
+        """Wait for a slot, call `work` and return its result; None where no slot is free before `deadline`.
+
+        After `SLOT_SECONDS` the slot is free again, even where `work` goes on.
+        """
+        slot = object()
+        with trio.move_on_at(deadline) as waiting:
+            await self._limiter.acquire_on_behalf_of(slot)
+        if waiting.cancelled_caught:
+            return None
+        try:
+            return await self._run_in(slot, work)
+        finally:
+            if slot in self._limiter.statistics().borrowers:
+                self._limiter.release_on_behalf_of(slot)
+
+    async def _run_in(self, slot: object, work: Callable[[], Awaitable[T]]) -> T:
+        result: T | Exception
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._release_later, slot)
+            try:
+                result = await work()
+            except Exception as error:  # raised below: the nursery would wrap it in a group
+                result = error
+            nursery.cancel_scope.cancel()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def _release_later(self, slot: object) -> None:
+        await trio.sleep(SLOT_SECONDS)
+        self._limiter.release_on_behalf_of(slot)
+
+
+class DescriptorShortage:
+    """Reports in the log how long new clients had to wait for descriptors, once a minute.
+
+    `report` has to run in one task.
+    """
+
+    def __init__(self) -> None:
+        self._began = trio.Event()
+        self._waited = 0.0
+
+    async def wait(self, seconds: float) -> None:
+        """Wait `seconds` for a free descriptor."""
+        self._began.set()
+        self._waited += seconds
+        await trio.sleep(seconds)
+
+    async def report(self) -> None:
+        """Log the beginning of a shortage, and then its length in each minute, until cancelled."""
+        while True:
+            await self._began.wait()
+            log.warning(
+                "no descriptors are left for clients: new clients wait until others leave."
+                " Raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
+            )
+            self._waited = 0.0
+            await trio.sleep(SUMMARY_SECONDS)
+            while self._waited:
+                log.warning(
+                    "no descriptors were left for clients: new clients waited for %.0f s of the last %.0f s",
+                    self._waited,
+                    SUMMARY_SECONDS,
+                )
+                self._waited = 0.0
+                await trio.sleep(SUMMARY_SECONDS)
+            self._began = trio.Event()
+
+
+def most_fragments(message_bytes: int) -> int:
+    """Return how many fragments a message of up to `message_bytes` may have: each costs as much time as a message."""
+    return max(_LEAST_FRAGMENTS, message_bytes // _BYTES_OF_A_FRAGMENT)
+
+
+class Pace:
+    """Limits the rate of one client's frames. Its caller delays reading, so that TCP slows down the client."""
+
+    __slots__ = ("_full_at",)
+
+    def __init__(self) -> None:
+        self._full_at = 0.0  # when the client may send FRAMES_AT_ONCE again, in seconds of Trio's clock
+
+    def count(self, frames: int = 1) -> float:
+        """Count `frames`, and return how many seconds to wait before more are read: 0 within the limit."""
+        now = trio.current_time()
+        self._full_at = max(self._full_at, now) + frames / FRAMES_PER_SECOND
+        return max(0.0, self._full_at - now - FRAMES_AT_ONCE / FRAMES_PER_SECOND)

@@ -1,0 +1,193 @@
+// The page as a whole: the section that belongs to its address, and the connections between its parts.
+
+import { AccountDialog } from "./account-dialog.js";
+import { AccountStore } from "./account-store.js";
+import { absolutePath, homePath, roomIdIn } from "./addresses.js";
+import { Api } from "./api.js";
+import { ServerClock } from "./clock.js";
+import { ConfirmDialog } from "./confirm-dialog.js";
+import { Refused, showError } from "./errors.js";
+import { Home } from "./home.js";
+import { Providers } from "./providers.js";
+import { RoomView } from "./room-view.js";
+import { Sections } from "./sections.js";
+import { Session } from "./session.js";
+import { SignIn } from "./sign-in.js";
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export class App {
+  #elements;
+  #accounts = new AccountStore();
+  #sections;
+  #session;
+  #signIn;
+  #accountDialog;
+  #home;
+  #room;
+
+  /** @param {import("./elements.js").Elements} elements */
+  constructor(elements) {
+    this.#elements = elements;
+    const api = new Api(() => this.#accounts.current()?.token);
+    const confirm = new ConfirmDialog(elements.confirm);
+    /** @type {Page.Actions} */
+    const actions = {
+      attempt: (button, problem, work) => this.#attempt(button, problem, work),
+      go: (path) => this.#go(path),
+      open: () => this.#open(),
+      keepFresh: () => this.#session.keepFresh(),
+      signedOut: () => this.#signedOut(),
+    };
+    const providers = new Providers(this.#accounts, api, actions);
+    this.#sections = new Sections(elements, {
+      retryConnection: () => this.#room.reconnectNow(),
+      reopen: () => this.#open(),
+    });
+    this.#session = new Session(this.#accounts, api, () => this.#room.renew());
+    this.#signIn = new SignIn(elements.signIn, providers);
+    this.#accountDialog = new AccountDialog(elements, confirm, this.#accounts, api, this.#session, providers, actions);
+    this.#home = new Home(elements.home, api, actions);
+    this.#room = new RoomView(elements, confirm, this.#accounts, new ServerClock(), {
+      banner: (text, retry) => this.#sections.showBanner(text, retry),
+      accountChanged: () => this.#accountDialog.update(),
+      left: () => this.#go(homePath()),
+      signedOut: () => this.#signInAgain(),
+      stopped: (title, text, retry) => this.#stop(title, text, retry),
+    });
+  }
+
+  /** Show the section of the address, and follow the events of the browser. */
+  start() {
+    document.addEventListener("click", (event) => this.#followLink(event));
+    addEventListener("popstate", () => this.#open());
+    addEventListener("online", () => this.#room.wake());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#room.wake();
+    });
+    // A page that the browser keeps for the back button must hold no messages either.
+    addEventListener("pagehide", () => this.#room.leave());
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) this.#open();
+    });
+    this.#accounts.watch((before, now) => {
+      if (before?.userId !== now?.userId) this.#open();
+      else if (before?.token !== now?.token) this.#room.renew();
+    });
+    this.#session.keepFresh();
+    this.#open();
+  }
+
+  /** Show the section of the address. */
+  #open() {
+    this.#leaveRoom();
+    const account = this.#accounts.current();
+    const roomId = roomIdIn(location.pathname);
+    if (roomId && !UUID.test(roomId)) this.#stop("This room does not exist", "The link may be incomplete.");
+    else if (account === null)
+      this.#showSignIn(
+        roomId && "Somebody shared a room with you. Sign in to join it. Messages fade out and are then gone.",
+      );
+    else if (roomId) this.#joinRoom(roomId, account.userId);
+    else this.#showHome();
+  }
+
+  /** @param {string} path */
+  #go(path) {
+    history.pushState(null, "", path);
+    this.#open();
+  }
+
+  /** @param {MouseEvent} event */
+  #followLink(event) {
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    if (!link || link.origin !== location.origin || event.button !== 0) return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    this.#go(absolutePath(link.pathname));
+  }
+
+  /** @param {import("./sections.js").Section} section */
+  #show(section) {
+    this.#sections.show(section);
+    this.#accountDialog.update({ visible: section !== "signIn" });
+    if (section !== "signIn") this.#signIn.clear();
+    if (section === "home" || section === "room") this.#accountDialog.showReminder();
+    else this.#accountDialog.hideReminder();
+  }
+
+  /** @param {string} [reason] */
+  #showSignIn(reason) {
+    if (reason) this.#signIn.explain(reason);
+    this.#show("signIn");
+    this.#signIn.draw();
+  }
+
+  #showHome() {
+    this.#room.clearDraft();
+    document.title = "Evanesce";
+    this.#show("home");
+    this.#home.load();
+  }
+
+  /**
+   * @param {string} roomId
+   * @param {string} userId
+   */
+  #joinRoom(roomId, userId) {
+    document.title = "Room – Evanesce";
+    this.#show("room");
+    this.#room.join(roomId, userId);
+  }
+
+  /** Leave the room, and close the dialogs. */
+  #leaveRoom() {
+    this.#room.leave();
+    const { account, confirm, members, share } = this.#elements;
+    for (const { dialog } of [account, confirm, members, share]) dialog.close();
+  }
+
+  /**
+   * Leave the room, and say why.
+   *
+   * @param {string} title
+   * @param {string} text
+   * @param {boolean} retry whether there is a button to try again
+   */
+  #stop(title, text, retry = false) {
+    this.#leaveRoom();
+    this.#sections.describeStop(title, text, retry);
+    this.#show("stopped");
+  }
+
+  #signInAgain() {
+    this.#leaveRoom();
+    this.#accounts.remove();
+    this.#showSignIn("Your sign-in has expired. Sign in again.");
+  }
+
+  #signedOut() {
+    history.pushState(null, "", homePath());
+    this.#room.clearDraft();
+    this.#signIn.explain("You are signed out.");
+    this.#open();
+  }
+
+  /**
+   * Do the work of a form or a button with the button disabled, and show an error of it in `problem`.
+   *
+   * @type {Page.Attempt}
+   */
+  async #attempt(button, problem, work) {
+    button.disabled = true;
+    showError(problem, null);
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof Refused && ["invalid_token", "unauthenticated"].includes(error.code)) this.#signInAgain();
+      else showError(problem, error);
+    } finally {
+      button.disabled = false;
+    }
+  }
+}

@@ -1,0 +1,200 @@
+// The section of the room that is open: its messages, members, typing indicator and composer, and its buttons.
+
+import { Composer } from "./composer.js";
+import { describeError, Refused } from "./errors.js";
+import { counted, duration } from "./format.js";
+import { Room } from "./room.js";
+import { Timeline } from "./timeline.js";
+import { TypingIndicator } from "./typing-indicator.js";
+
+const COPIED_FOR = 2_000; // ms for which the button says that the link is copied
+const CLOSING = "The room closes for everyone, and its link stops working.";
+
+/**
+ * What the view calls.
+ *
+ * @typedef {object} RoomViewListener
+ * @property {(text: string | null, retry?: boolean) => void} banner
+ * @property {() => void} accountChanged
+ * @property {() => void} left the user wants to leave the room
+ * @property {() => void} signedOut the server does not accept the token
+ * @property {(title: string, text: string, retry?: boolean) => void} stopped the page is not in the room any more
+ */
+
+export class RoomView {
+  #elements;
+  #confirm;
+  #accounts;
+  #clock;
+  #listener;
+  #composer;
+  /** @type {Room | null} */
+  #room = null;
+  /** @type {Protocol.RoomReply | null} */
+  #description = null;
+
+  /**
+   * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "composer" | "members" | "share">} elements
+   * @param {import("./confirm-dialog.js").ConfirmDialog} confirm
+   * @param {import("./account-store.js").AccountStore} accounts
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {RoomViewListener} listener
+   */
+  constructor(elements, confirm, accounts, clock, listener) {
+    this.#elements = elements;
+    this.#confirm = confirm;
+    this.#accounts = accounts;
+    this.#clock = clock;
+    this.#listener = listener;
+    this.#composer = new Composer(elements.composer, {
+      send: (content) => this.#room?.send(content),
+      typing: () => this.#room?.typing(),
+    });
+    const { room, members } = elements;
+    room.share.addEventListener("click", () => this.#copyLink());
+    room.leave.addEventListener("click", () => listener.left());
+    room.close.addEventListener("click", () => this.#close());
+    members.open.addEventListener("click", () => {
+      this.#room?.requestMembers();
+      members.dialog.showModal();
+    });
+  }
+
+  /**
+   * Join a room.
+   *
+   * @param {string} roomId
+   * @param {string} userId of the user who is signed in
+   */
+  join(roomId, userId) {
+    const timeline = new Timeline(this.#elements.timeline, userId, this.#clock, (messageId) => room.unsend(messageId));
+    const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
+    /** @type {Room} */
+    const room = new Room(roomId, timeline, this.#accounts, this.#clock, {
+      stateChanged: (state, ms) => this.#showState(state, ms),
+      membersChanged: () => this.#showMembers(room),
+      accountChanged: () => this.#listener.accountChanged(),
+      typing: (member) => typing.add(member),
+      typingStopped: (member) => (member === null ? typing.clear() : typing.remove(member)),
+      described: (description) => this.#describe(description),
+      welcome: ({ limits, messageTtl }) => {
+        this.#composer.limit(limits.contentBytes);
+        this.#elements.room.messageTtl.textContent = duration(messageTtl);
+      },
+      edit: (content) => this.#composer.restore(content),
+      refused: (error) => this.#refused(error),
+      closed: (reason) => this.#listener.stopped("This room is closed", reason),
+      disconnected: (code, reason) => this.#disconnected(code, reason),
+    });
+    this.#room = room;
+    this.#description = null;
+    this.#elements.room.close.hidden = true;
+    this.#elements.members.count.textContent = "–";
+    room.join();
+    this.#composer.focus();
+  }
+
+  /** Leave the room, if there is one. */
+  leave() {
+    this.#room?.leave();
+    this.#room = null;
+  }
+
+  /** Remove the text of a message that was not sent. */
+  clearDraft() {
+    this.#composer.clear();
+  }
+
+  /** Reconnect now if the connection is lost. */
+  reconnectNow() {
+    this.#room?.reconnectNow();
+  }
+
+  /** Check the connection and the time after the page was hidden or the device slept. */
+  wake() {
+    this.#room?.wake();
+  }
+
+  /** Send the newer token to the server. */
+  renew() {
+    this.#room?.renew();
+  }
+
+  /** @type {import("./room.js").RoomListener["stateChanged"]} */
+  #showState(state, ms = 0) {
+    const { banner } = this.#listener;
+    if (state === "joined") banner(null);
+    else if (state === "connecting") banner("Connecting…");
+    else if (state === "unavailable") banner("The server cannot reach its message store at the moment. Trying again…");
+    else banner(`No connection. Trying again in ${Math.max(1, Math.round(ms / 1000))} s.`, true);
+  }
+
+  /** @param {Room} room */
+  #showMembers({ members, memberCount }) {
+    const { count, list } = this.#elements.members;
+    count.textContent = counted(memberCount, "person", "people");
+    const own = this.#accounts.current()?.userId;
+    const items = [...members].map(([userId, name]) => {
+      const label = document.createElement("bdi");
+      label.textContent = name;
+      return listItem(label, userId === own ? " (you)" : "");
+    });
+    const more = memberCount - members.size;
+    if (more > 0) items.push(listItem(members.size ? `and ${more} more` : `${more} people: too many to list`));
+    list.replaceChildren(...items);
+  }
+
+  /** @param {Protocol.RoomReply} description */
+  #describe(description) {
+    this.#description = description;
+    this.#elements.room.close.hidden = description.createdBy !== this.#accounts.current()?.userId;
+  }
+
+  /** @param {unknown} error */
+  #refused(error) {
+    const retry = !(error instanceof Refused && error.code === "room_not_found");
+    this.#listener.stopped("You cannot join this room", describeError(error), retry);
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  #disconnected(code, reason) {
+    if (code === 4401) this.#listener.signedOut();
+    else this.#listener.stopped("The connection is closed", reason || "The server has closed it.", true);
+  }
+
+  async #copyLink() {
+    const { dialog, link } = this.#elements.share;
+    const { share } = this.#elements.room;
+    const address = this.#description?.deepLink ?? location.href;
+    try {
+      await navigator.clipboard.writeText(address);
+    } catch {
+      // The page is not from a secure origin, or the user has not allowed it.
+      link.value = address;
+      dialog.showModal();
+      link.select();
+      return;
+    }
+    share.textContent = "Copied";
+    setTimeout(() => (share.textContent = "Copy link"), COPIED_FOR);
+  }
+
+  async #close() {
+    if (!(await this.#confirm.ask("Close this room?", [CLOSING], "Close room"))) return;
+    try {
+      await this.#room?.close();
+    } catch (error) {
+      this.#listener.banner(describeError(error));
+    }
+  }
+}
+
+/** @param {(Node | string)[]} children */
+function listItem(...children) {
+  const item = document.createElement("li");
+  item.append(...children);
+  return item;
+}

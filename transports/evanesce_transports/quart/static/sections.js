@@ -1,0 +1,56 @@
+// The sections of the page, of which one is shown, and the banner above them.
+
+/** @typedef {keyof import("./elements.js").Elements["sections"]} Section */
+
+export class Sections {
+  #sections;
+  #stopped;
+  #banner;
+
+  /**
+   * @param {Pick<import("./elements.js").Elements, "sections" | "stopped" | "banner">} elements
+   * @param {{ retryConnection(): void, reopen(): void }} actions of the banner's button, and of the one of `stopped`
+   */
+  constructor({ sections, stopped, banner }, { retryConnection, reopen }) {
+    this.#sections = sections;
+    this.#stopped = stopped;
+    this.#banner = banner;
+    banner.retry.addEventListener("click", retryConnection);
+    stopped.retry.addEventListener("click", reopen);
+  }
+
+  /**
+   * Show this section in place of the one that was shown, without a banner.
+   *
+   * @param {Section} section
+   */
+  show(section) {
+    for (const [name, element] of Object.entries(this.#sections)) element.hidden = name !== section;
+    this.showBanner(null);
+  }
+
+  /**
+   * Set the text of the section `stopped`.
+   *
+   * @param {string} title
+   * @param {string} text
+   * @param {boolean} retry whether it has a button to try again
+   */
+  describeStop(title, text, retry) {
+    this.#stopped.title.textContent = title;
+    this.#stopped.text.textContent = text;
+    this.#stopped.retry.hidden = !retry;
+  }
+
+  /**
+   * Show the banner with this text; null hides it.
+   *
+   * @param {string | null} text
+   * @param {boolean} retry whether it has a button to try again
+   */
+  showBanner(text, retry = false) {
+    this.#banner.element.hidden = text === null;
+    this.#banner.text.textContent = text ?? "";
+    this.#banner.retry.hidden = !retry;
+  }
+}
