@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 
 import trio
+
+
+class Tasks:
+    """A context that runs tasks which are started while it lasts, and cancels them at its end."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> Self:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        await self._stack.aclose()
+
+    def start(self, task: Callable[[], Awaitable[object]]) -> None:
+        """Start a task. The context must have been entered, and not left."""
+        if self._nursery is None:
+            raise AssertionError("the context was not entered")
+        self._nursery.start_soon(task)
 
 
 @asynccontextmanager

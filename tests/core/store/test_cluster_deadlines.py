@@ -90,7 +90,7 @@ async def test_a_command_that_no_node_does_ends(shape: str) -> None:
         assert trio.current_time() - started < PROMISE
 
 
-async def test_a_cluster_whose_start_is_cancelled_ends_its_threads() -> None:
+async def test_a_cluster_whose_start_is_cancelled_ends_its_clients() -> None:
     node = StubbornNode(ANSWERS["silent"])
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(node.serve)
@@ -102,5 +102,5 @@ async def test_a_cluster_whose_start_is_cancelled_ends_its_threads() -> None:
                 pytest.fail("it was cancelled before it was entered")
         [node_client] = client.clients.values()
         with trio.fail_after(5):
-            await node_client._ended.wait()
+            await node_client.ended.wait()
         nursery.cancel_scope.cancel()

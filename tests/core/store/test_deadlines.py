@@ -25,7 +25,7 @@ from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.rate_limits import RedisRateLimits
 from evanesce.store.redis.register import Register
-from evanesce.store.redis.subscriber import BATCHES, Subscriber
+from evanesce.store.redis.subscriber import Subscriber
 from tests.core.store.backends import RedisBackend, draft
 from tests.core.store.gate import Gate, gated
 
@@ -125,10 +125,11 @@ async def test_never_connected(tmp_path: Path, room_id: str) -> None:
 async def test_connecting(gate: Gate, room_id: str) -> None:
     gate.hold()
     client = NodeClient(Address(gate.url))
-    client.start()
-    await gate.held.wait()  # it has asked for the scripts
-    await all_end(client, room_id, AT_ONCE)
-    await client.__aexit__()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.serve)
+        await gate.held.wait()  # it has asked for the scripts
+        await all_end(client, room_id, AT_ONCE)
+        client.stop()
     gate.release()
 
 
@@ -152,9 +153,7 @@ async def test_what_was_not_sent_is_not_said_to_be_in_doubt(gate: Gate) -> None:
         gate.hold()
         with pytest.raises(StoreUnavailable, match="the request may have been carried out, or not"):
             await client.run(("PING",))
-        with trio.fail_after(10):
-            while client.up:  # noqa: ASYNC110
-                await trio.sleep(0.01)  # its thread tells nobody when it gives the connection up
+        assert not client.up
         with pytest.raises(StoreUnavailable) as refusal:
             await client.run(("PING",))
         assert refusal.value.message == StoreUnavailable().message
@@ -184,7 +183,7 @@ async def test_cut_off_in_an_answer(gate: Gate, room_id: str) -> None:
 
 
 async def test_stopping(gate: Gate, room_id: str) -> None:
-    """What waits in a link that is stopped fails at once, also what its thread has not even taken."""
+    """What waits in a client that is stopped fails at once, also what was not even sent."""
     async with connected(gate) as client:
         gate.hold()
         async with trio.open_nursery() as nursery:
@@ -205,30 +204,44 @@ async def test_stopped_while_it_connects(gate: Gate, room_id: str) -> None:
     """A connection that comes about after the end is not believed to work."""
     gate.hold()
     client = NodeClient(Address(gate.url))
-    client.start()
-    await gate.held.wait()
-    client.stop()
-    gate.release()
-    await client.__aexit__()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.serve)
+        await gate.held.wait()
+        client.stop()
+        gate.release()
     assert not client.up
     await all_end(client, room_id, AT_ONCE)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_thread_that_ends_by_itself_leaves_nobody_waiting(
+class Defective(Address):
+    """An address whose connections cannot even be made, for a reason that is none of Redis's."""
+
+    def __init__(self, url: str, defect: BaseException) -> None:
+        super().__init__(url)
+        self._defect = defect
+
+    def connection(self) -> Connection:
+        raise self._defect
+
+
+async def test_a_defect_at_connecting_leaves_nobody_waiting(
     room_id: str, valkey: RedisBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Address):
-        def connection(self) -> Connection:
-            raise SystemExit
-
-    async with NodeClient(Broken(valkey.url)) as client:
+    async with NodeClient(Defective(valkey.url, ValueError())) as client:
         await all_end(client, room_id, AT_ONCE)
-        await client._ended.wait()
-    assert "has ended" in caplog.text
+        assert not client.ended.is_set()
+    assert "the client of the message store failed" in caplog.text
 
 
-async def test_a_link_whose_start_is_cancelled_ends_its_thread(gate: Gate) -> None:
+async def test_a_client_that_ends_by_itself_leaves_nobody_waiting(room_id: str, valkey: RedisBackend) -> None:
+    client = NodeClient(Defective(valkey.url, KeyboardInterrupt()))
+    with pytest.raises(BaseExceptionGroup) as ended:
+        await client.serve()
+    assert ended.value.split(KeyboardInterrupt)[1] is None
+    await all_end(client, room_id, AT_ONCE)
+
+
+async def test_a_client_whose_start_is_cancelled_ends_its_thread(gate: Gate) -> None:
     gate.hold()
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -241,17 +254,11 @@ async def silent(subscriber: Subscriber, gate: Gate, valkey: RedisBackend) -> No
     await gate.held.wait()
 
 
-async def behind(subscriber: Subscriber, gate: Gate, valkey: RedisBackend) -> None:
-    """The thread waits for the Trio thread to take its messages."""
-    for _ in range(BATCHES):
-        assert subscriber._batches.acquire(blocking=False)
-
-
 async def stopped(subscriber: Subscriber, gate: Gate, valkey: RedisBackend) -> None:
     valkey.away()
 
 
-@pytest.mark.parametrize("state", [silent, behind, stopped])
+@pytest.mark.parametrize("state", [silent, stopped])
 @pytest.mark.parametrize("half", [False, True])
 async def test_a_subscriber_ends_in_every_state(
     state: Callable[[Subscriber, Gate, RedisBackend], Awaitable[None]],
@@ -266,7 +273,7 @@ async def test_a_subscriber_ends_in_every_state(
         homes = Homes(client, "evanesce:", clock, "one")
         feed = RoomFeed(room_id, 10, log, RedisPresence(client, keys, homes, nothing_left, replicated=False), clock)
         gate.hold(half=half)
-        async with Subscriber(Address(gate.url), keys, client, client.look) as subscriber:
+        async with Subscriber(Address(gate.url), keys, client) as subscriber:
             subscriber.add(keys.events(room_id), feed)
             await state(subscriber, gate, valkey)
             started = trio.current_time()

@@ -102,7 +102,8 @@ class Watched:
     async def take(self, servers: int = 1) -> None:
         """Read what is there now. Nothing has expired yet, so that looking erases nothing.
 
-        It waits until the servers have written what each writes once, when it has begun, in every home.
+        It waits until the servers have written what each writes once, when it has begun, in every home, and have noted
+        that they are in no room any more.
         """
         homes = HOMES if len(self.clients) > 1 else 1
         await eventually(
@@ -110,6 +111,7 @@ class Watched:
                 self._count(":erase:*") == servers * homes
                 and all(self._count(f":{name}") == homes for name in ("leases", "lives", "since", "heard"))
                 and self._count(":lag") == 1
+                and self._count(":rooms:*") == 0
             )
         )
         self.total = sum(client.dbsize() for client in self.clients)

@@ -191,8 +191,8 @@ async def test_each_reason_is_told_apart(
 
 async def test_attempts_that_fail_at_once_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     client = NodeClient(Address(f"redis://127.0.0.1:{free_port()}"))
-    for _ in range(3):  # as its thread does, before the event loop has heard of the first
-        client._connect()
+    for _ in range(3):
+        assert await client._connect() is None
     assert caplog.text.count("does not answer") == 1
 
 

@@ -1,75 +1,57 @@
-"""The queue of calls for the thread that writes to Redis. Urgent calls are sent first."""
+"""The calls that wait to be sent to Redis. Urgent calls are sent first."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import trio
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.redis.scripts import Command
 
-ROUND_TRIP = 256
-"""How many calls go into one round trip."""
-
 
 class Call:
-    """The commands of one caller, in order. `answers` has the answer of each, or one error for all."""
+    """The commands of one caller, in order. `answers` has the answer of each, or one error for all.
 
-    __slots__ = ("answers", "commands", "size", "task")
+    `done` is called with the call when it has its answers; None where nobody waits for them. `submitted_at` and
+    `sent_at` are in seconds of Trio's clock.
+    """
 
-    def __init__(self, commands: Sequence[Command], task: trio.lowlevel.Task | None) -> None:
+    __slots__ = ("answers", "commands", "done", "received", "sent_at", "size", "submitted_at")
+
+    def __init__(self, commands: Sequence[Command], done: Callable[[Call], None] | None, submitted_at: float) -> None:
         self.commands = commands
-        self.task = task
+        self.done = done
+        self.submitted_at = self.sent_at = submitted_at
         # Messages are bytes; all other arguments are small.
         self.size = sum([len(argument) for command in commands for argument in command if type(argument) is bytes])
+        self.received: list[Any] = []
+        """The answers that have arrived so far."""
         self.answers: list[Any] | StoreUnavailable | None = None
 
 
 class CallQueue:
-    """Calls that wait to be sent. Any thread may add calls; one thread takes them. The caller limits their number."""
+    """Calls that wait to be sent. The caller limits their number."""
 
     def __init__(self) -> None:
-        self._ordinary: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        """The calls in order. None wakes the thread that takes them."""
-        self._urgent: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self._ordinary: deque[Call] = deque()
+        self._urgent: deque[Call] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ordinary) + len(self._urgent)
 
     def put(self, call: Call, *, urgent: bool) -> None:
         """Add a call. An urgent call is taken before all others."""
-        if urgent:
-            self._urgent.put(call)
-            self._ordinary.put(None)
-        else:
-            self._ordinary.put(call)
+        (self._urgent if urgent else self._ordinary).append(call)
 
-    def wake(self) -> None:
-        """Make the next `take` return, even if there is no call."""
-        self._ordinary.put(None)
+    def put_first(self, call: Call) -> None:
+        """Add a call that is taken before all that wait."""
+        self._urgent.appendleft(call)
 
-    def take(self, timeout: float | None = None) -> list[Call] | None:
-        """Wait for calls, and return those for one round trip: [] after `wake`, None after `timeout` seconds."""
-        try:
-            call = self._ordinary.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        calls = self._take_urgent()
-        while call is not None:
-            calls.append(call)
-            if len(calls) >= ROUND_TRIP:
-                break
-            try:
-                call = self._ordinary.get_nowait()
-            except queue.Empty:
-                break
-        return calls
-
-    def _take_urgent(self) -> list[Call]:
+    def take(self, most: int) -> list[Call]:
+        """Take up to `most` calls."""
         calls: list[Call] = []
-        while len(calls) < ROUND_TRIP:
-            try:
-                calls.append(self._urgent.get_nowait())
-            except queue.Empty:
-                break
+        for queue in (self._urgent, self._ordinary):
+            while queue and len(calls) < most:
+                calls.append(queue.popleft())
         return calls

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AsyncExitStack
 from typing import Any
 
 import trio
 from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
 from evanesce.errors import StoreUnavailable
+from evanesce.store.background import Tasks
 from evanesce.store.redis.client import Deadline
 from evanesce.store.redis.connection import Address, refused
-from evanesce.store.redis.connection_thread import end_all
 from evanesce.store.redis.faults import UNKNOWN, Fault, unavailable
 from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.scripts import Command
@@ -51,23 +52,24 @@ class ClusterClient:
         self._read = trio.Event()
         self._on_connect: list[Callable[[], None]] = []
         self._changed: list[Callable[[], None]] = []
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> ClusterClient:
         """Read the topology, and wait until each client has tried to connect once, but at most 1 s."""
-        try:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._tasks)
             with trio.move_on_after(1):
                 await self._look()
                 for client in list(self._clients.values()):
                     await client.tried()
-        except BaseException:  # cancelled: there will be no `__aexit__`
-            for client in self._clients.values():
-                client.stop()
-            raise
+            stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Stop all threads."""
-        await end_all(self._clients.values())
+        """Stop all clients."""
+        for client in self._clients.values():
+            client.stop()
+        await self._tasks.__aexit__(*error)
 
     # Commands
 
@@ -241,7 +243,7 @@ class ClusterClient:
         client = self._clients[node] = NodeClient(self._address.at(*node))
         for connected in self._on_connect:
             client.on_connect(connected)
-        client.start()
+        self._tasks.start(client.serve)
         return client
 
     def _take(self, topology: Topology) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import trio
 
+from evanesce.store.background import Tasks
 from evanesce.store.redis.cluster_client import ClusterClient
 from evanesce.store.redis.connection import Address
-from evanesce.store.redis.connection_thread import end_all
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.subscriber import Listener, Subscriber
@@ -34,17 +34,18 @@ class ClusterSubscriber:
         self._subscribers: dict[Node, Subscriber] = {}
         self._lost: set[str] = set()
         """Channels that their primary has dropped or refused, until the new primary is known."""
-        self._token = trio.lowlevel.current_trio_token()
-        cluster.on_change(self._place_all)
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> ClusterSubscriber:
         """Start a subscriber for each known primary."""
+        await self._tasks.__aenter__()
+        self._cluster.on_change(self._place_all)
         self._place_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Stop all threads."""
-        await end_all(self._subscribers.values())
+        """Stop all subscribers."""
+        await self._tasks.__aexit__(*error)
 
     def add(self, channel: str, listener: Listener) -> None:
         """Add a listener to a channel; see `Subscriber.add`."""
@@ -100,16 +101,9 @@ class ClusterSubscriber:
             subscriber.stop()
 
     def _connected(self, node: Node, client: NodeClient) -> Subscriber:
-        subscriber = Subscriber(self._address.at(*node), self._keys, client, self._disconnected, self._moved)
-        subscriber.start()
+        subscriber = Subscriber(self._address.at(*node), self._keys, client, self._cluster.suspect, self._moved)
+        self._tasks.start(subscriber.serve)
         return subscriber
-
-    def _disconnected(self) -> None:
-        """Request that the topology is read again. This is called on the thread of a subscriber."""
-        try:
-            self._token.run_sync_soon(self._cluster.suspect)
-        except trio.RunFinishedError:
-            return  # the program is ending
 
     def _moved(self, channel: str | None, slot: int | None) -> None:
         """Subscribe again to a channel, or to all channels of a slot, when their new primary is known."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from redis._parsers import BaseParser
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import (
@@ -59,6 +61,12 @@ class Connection:
     def close(self) -> None:
         """Close it. It is safe to call this again."""
         self._driver.disconnect()
+
+    def detach(self) -> socket.socket:
+        """Return the socket, which the caller closes, and use this connection no more. All answers must be read."""
+        connected: socket.socket = self._driver._sock
+        self._driver._sock = None
+        return connected
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands together and read the answers. The answer of a refused command is the `RedisError`."""
@@ -189,6 +197,13 @@ def read_nodes(hosts: str, default_port: int) -> list[Node]:
         except ValueError:
             return []
     return nodes
+
+
+def reply_error(text: str) -> RedisError:
+    """Return the exception for an error that Redis answers."""
+    parser: Any = BaseParser  # without types
+    error: RedisError = parser.parse_error(text)
+    return error
 
 
 def refused(answers: Iterable[Any]) -> RedisError | None:

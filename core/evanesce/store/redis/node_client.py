@@ -1,23 +1,24 @@
-"""The client of one Redis server: a thread that sends all waiting commands in one round trip."""
+"""The client of one Redis server: all commands of a turn of the event loop go out together, on one connection."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, RedisError, TimeoutError
 
 from evanesce.errors import StoreUnavailable
 from evanesce.logs import folded
 from evanesce.store.redis.calls import Call, CallQueue
-from evanesce.store.redis.client import Deadline
+from evanesce.store.redis.client import CALL_SECONDS
 from evanesce.store.redis.connection import BROKEN, Address, Connection, refused
-from evanesce.store.redis.connection_thread import ConnectionThread
+from evanesce.store.redis.connection_task import ConnectionTask
 from evanesce.store.redis.faults import TIMED_OUT, UNKNOWN, classify, code, unavailable
 from evanesce.store.redis.scripts import SOURCES, Command
+from evanesce.store.redis.stream import Stream, connect
 
 logger = logging.getLogger(__name__)
 
@@ -30,61 +31,70 @@ RESERVED = 64
 OUTSTANDING_BYTES = 64 * 1024 * 1024
 """The limit for the total size of the messages in waiting calls."""
 
+SENT = 256
+"""How many calls may be sent before the first of them is answered. Urgent calls overtake those that are not sent."""
+
+SILENT_SECONDS = 2.0
+"""How long nothing may arrive while calls are sent and not answered. Then the connection counts as dead."""
+
+ANSWER_SECONDS = 4.0
+"""After how long a call that was sent must have its answer. Then the connection counts as dead."""
+
+LOOK_SECONDS = 0.1
+"""How often these times are looked at."""
+
 IDLE_SECONDS = 0.01
 """After how long without an answer the connection is checked before anything is sent."""
 
 LONGEST_DELAY = 0.2
 """The longest delay between two attempts to connect, in seconds."""
 
+_SCRIPTS: Sequence[Command] = tuple(("SCRIPT", "LOAD", source) for source in SOURCES.values())
 
-class NodeClient(ConnectionThread):
-    """One connection to Redis and the thread that owns it. Use it as a context, from the Trio thread alone.
+
+class NodeClient(ConnectionTask):
+    """One connection to Redis. Use it as a context, or run `serve`, and use it from the Trio thread alone.
 
     Every call ends within `CALL_SECONDS`: with its answers or with `StoreUnavailable`, whatever happens to the
     connection, and at once when the client is stopped.
     """
 
     def __init__(self, address: Address) -> None:
-        super().__init__("evanesce-redis-writer")
+        super().__init__()
         self._address = address
         self._answers = False  # the connection is believed to work
-        self._logged = False  # that it does not work was logged since it last worked; used on the thread only
-        self._queue = CallQueue()
-        self._outstanding: set[Call] = set()
-        """Calls that were accepted and have no answer yet. Changed on the Trio thread only."""
+        self._logged = False  # that it does not work was logged since it last worked
+        self._waiting = CallQueue()  # to be sent
+        self._sent: deque[Call] = deque()  # and not answered
+        self._outstanding: dict[Call, None] = {}
+        """Calls that were accepted and have no answer yet, the oldest first."""
         self._outstanding_bytes = 0
+        self._writer = trio.lowlevel.ParkingLot()  # the task that sends, while there is nothing to send
+        self._watch = trio.lowlevel.ParkingLot()  # the task that watches the deadlines, while there is no call
+        self._received_at = 0.0
         self._on_connect: list[Callable[[], None]] = []
-        self._reconnecting = False  # this server accepts no messages, but another one may
+        self._connecting = trio.CapacityLimiter(1)
+        self._connection = trio.CancelScope()  # of the work on the present connection
         self._fault = UNKNOWN
+        self._broken: Exception | None = None  # why the present connection is discarded
+        self._refusing = False  # this server accepts no messages, but another one may
         self._tried = trio.Event()
 
-    # On the Trio thread
-
-    async def __aenter__(self) -> NodeClient:
-        """Start the thread, and wait until it has tried to connect once, but at most 1 s."""
-        self.start()
-        try:
-            with trio.move_on_after(1):
-                await self.tried()
-        except BaseException:  # cancelled: there will be no `__aexit__`
-            self.stop()
-            raise
-        return self
+    async def _started(self) -> None:
+        """Wait until it was tried once to connect, but at most 1 s."""
+        with trio.move_on_after(1):
+            await self.tried()
 
     def stop(self) -> None:
-        """Make the thread end, fail all waiting calls, and refuse new ones. It is safe to call this again."""
-        self._stopping.set()
+        """End, fail all waiting calls, and refuse new ones. It is safe to call this again."""
+        super().stop()
         self._tried.set()
-        self._queue.wake()
-        waiting = list(self._outstanding)
-        for call in waiting:
-            call.answers = StoreUnavailable()
-        self._deliver(waiting)
+        self._fail(list(self._outstanding), StoreUnavailable())
 
     @property
     def up(self) -> bool:
         """Whether the connection is believed to work. If not, calls are refused at once."""
-        return self._answers and not self._stopping.is_set()
+        return self._answers and not self.stopping
 
     @property
     def address(self) -> Address:
@@ -92,32 +102,31 @@ class NodeClient(ConnectionThread):
         return self._address
 
     async def tried(self) -> None:
-        """Wait until the thread has tried to connect once."""
+        """Wait until it was tried once to connect."""
         await self._tried.wait()
 
+    # Calls
+
     async def run(self, *commands: Command, urgent: bool = False) -> list[Any]:
-        """Run commands in one round trip, in order; see `Client.run`.
+        """Run commands together, in order; see `Client.run`.
 
         If a call is cancelled, its answer is dropped, but its commands are still run.
         """
         answers = await self.exchange(*commands, urgent=urgent)
         if (refusal := refused(answers)) is not None:
-            if isinstance(refusal, ReadOnlyError) and self._address.moves:
-                self._reconnecting = True
-                self.look()
-            raise unavailable(refusal)
+            raise self._refused(refusal)
         return answers
 
     async def exchange(self, *commands: Command, urgent: bool = False) -> list[Any]:
         """Run commands as `run` does, but return a `RedisError` as the answer of a command that Redis refuses."""
-        call = self._submit(commands, trio.lowlevel.current_task(), urgent=urgent)
+        task = trio.lowlevel.current_task()
+        call = self._submit(commands, lambda _: trio.lowlevel.reschedule(task), urgent=urgent)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            call.task = None
+            call.done = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        with Deadline():
-            await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(abort)
         answers = call.answers
         if isinstance(answers, StoreUnavailable):
             raise answers
@@ -135,89 +144,88 @@ class NodeClient(ConnectionThread):
         """See `Client.on_connect`."""
         self._on_connect.append(connected)
 
-    def _connected(self) -> None:
-        for connected in self._on_connect:
-            connected()
-
-    def _submit(self, commands: Sequence[Command], task: trio.lowlevel.Task | None, *, urgent: bool) -> Call:
-        if not self.up:
+    def _submit(self, commands: Sequence[Command], done: Callable[[Call], None] | None, *, urgent: bool) -> Call:
+        if not self.up or self._refusing:
             raise self._fault.error()
-        call = Call(commands, task)
+        call = Call(commands, done, trio.current_time())
         most = OUTSTANDING + RESERVED if urgent else OUTSTANDING
         if len(self._outstanding) >= most or self._outstanding_bytes + call.size > OUTSTANDING_BYTES:
             raise StoreUnavailable("The message store is too busy. Try again in a moment.")
-        self._outstanding.add(call)
+        self._outstanding[call] = None
         self._outstanding_bytes += call.size
-        self._queue.put(call, urgent=urgent)
+        self._waiting.put(call, urgent=urgent)
+        if self._writer:
+            self._writer.unpark()
+        if self._watch:
+            self._watch.unpark()
         return call
 
-    def _deliver(self, calls: Sequence[Call]) -> None:
+    def _deliver(self, call: Call, answers: list[Any] | StoreUnavailable) -> None:
+        if call not in self._outstanding:
+            return  # its time was over, or the client was stopped
+        del self._outstanding[call]
+        self._outstanding_bytes -= call.size
+        call.answers = answers
+        if call.done is not None:
+            call.done(call)
+
+    def _fail(self, calls: Iterable[Call], error: StoreUnavailable) -> None:
         for call in calls:
-            if call not in self._outstanding:
-                continue  # it failed when the client was stopped
-            self._outstanding.remove(call)
-            self._outstanding_bytes -= call.size
-            if call.task is not None:
-                trio.lowlevel.reschedule(call.task)
+            # One exception for each call, because raising it writes a traceback into it.
+            self._deliver(call, StoreUnavailable(error.message, advice=error.advice))
 
-    def _thread_ended(self) -> None:
-        if not self._stopping.is_set():
-            logger.error("the thread that writes to the message store has ended: nothing is stored until a restart")
-        self.stop()
-        self._ended.set()
+    def _refused(self, refusal: RedisError) -> StoreUnavailable:
+        """Return the exception for a refused command. Connect anew where another server may accept it."""
+        if isinstance(refusal, ReadOnlyError) and self._address.moves and not self._refusing:
+            self._refusing = True
+            self._fault = UNKNOWN
+            self._connection.cancel()
+        return unavailable(refusal)
 
-    # From any thread
+    # The connection
 
-    def look(self) -> None:
-        """Make the thread check its connection."""
-        self._queue.wake()
-
-    # On the own thread
-
-    def _work(self) -> None:
-        try:
-            self._connect_and_serve()
-        finally:  # also after a defect: no caller may wait for a thread that has ended
-            self._call_soon(self._thread_ended)
-
-    def _connect_and_serve(self) -> None:
-        delay = 0.0
-        calls: list[Call] = []
-        while not self._stopping.is_set():
-            try:
-                connection = self._connect()
-                if connection is not None:
-                    delay = 0.0
-                    calls = self._serve(connection, calls)
-                    connection.close()
+    async def _serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_deadlines)
+            delay = 0.0
+            while True:
+                stream = await self._connect()
+                if stream is None:
+                    self._fail(list(self._outstanding), StoreUnavailable())
+                    await trio.sleep(delay)
+                    delay = min(max(0.01, delay * 2), LONGEST_DELAY)
                     continue
-            except Exception as error:  # a defect, in this code or in the driver: the thread must go on
-                logger.error("the client of the message store failed: %s", folded(error))
-                self._answers = False
-            self._fail(calls, StoreUnavailable())
-            calls = []
-            self._refuse(delay)
-            delay = min(max(0.01, delay * 2), LONGEST_DELAY)
+                delay, self._broken = 0.0, None
+                try:
+                    await self._use(stream)
+                finally:
+                    stream.close()
+                if self._refusing:
+                    self._fail(list(self._outstanding), StoreUnavailable())
+                    await trio.sleep(LONGEST_DELAY)  # connecting earlier is of no use
+                    self._refusing = False
 
-    def _connect(self) -> Connection | None:
-        connection: Connection | None = None
+    async def _connect(self) -> Stream | None:
         try:
-            connection = self._address.connection()
-            connection.connect()
-            connection.greet()
-            _load_scripts(connection)
+            stream = await connect(
+                self._address, _load_scripts, limiter=self._connecting, name="evanesce-redis-connecting"
+            )
         except BROKEN as error:
-            if connection is not None:
-                connection.close()
             self._down(error)
+            return None
+        except Exception as error:  # a defect, in this code or in the driver: the client must go on
+            logger.error("the client of the message store failed: %s", folded(error))
+            self._answers = False
+            self._tried.set()
             return None
         if not self._answers:
             logger.info("the message store answers")
         self._answers = True
         self._logged = False
-        self._call_soon(self._tried.set)
-        self._call_soon(self._connected)
-        return connection
+        self._tried.set()
+        for connected in self._on_connect:
+            connected()
+        return stream
 
     def _down(self, error: Exception) -> None:
         fault = classify(error)
@@ -227,79 +235,128 @@ class NodeClient(ConnectionThread):
         self._fault = UNKNOWN if fault is TIMED_OUT else fault
         self._answers = False
         self._logged = True
-        self._call_soon(self._tried.set)
+        self._tried.set()
 
-    def _serve(self, connection: Connection, calls: list[Call]) -> list[Call]:
-        """Send calls, `calls` first, until the connection breaks or the client stops. Return the calls not sent yet."""
-        heard_at = time.monotonic()
-        while not self._stopping.is_set():
-            if self._reconnecting:
-                self._reconnecting = False
-                self._refuse(LONGEST_DELAY)  # reconnecting earlier is of no use
-                return calls
-            if (not calls or time.monotonic() - heard_at > IDLE_SECONDS) and _ended(connection):
-                return calls
-            try:
-                if calls:
-                    _round_trip(connection, calls)
-                    self._answer(calls)
-                    heard_at = time.monotonic()
-            except BROKEN as error:
-                self._down(error)
-                self._fail(calls, unavailable(error))
-                return []
-            except Exception as error:
-                # A defect, in this code or in the driver: the callers must get an answer, and the thread must go on.
-                logger.error("a round trip failed: %s", code(error))
-                self._fail(calls, StoreUnavailable())
-                return []
-            calls = self._queue.take() or []
-        return calls
+    async def _use(self, stream: Stream) -> None:
+        """Send calls and receive their answers until the connection breaks. Calls that were not sent go on waiting."""
+        self._received_at = trio.current_time()
+        with trio.CancelScope() as self._connection:
+            if self._refusing:  # it was noticed when there was no connection
+                self._connection.cancel()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_broken, self._send, stream)
+                await self._until_broken(self._receive, stream)
+        sent, self._sent = self._sent, deque()
+        if self._broken is None or not sent:
+            self._fail(sent, StoreUnavailable())  # none, unless this server accepts no messages
+            return
+        fault = StoreUnavailable()
+        if isinstance(self._broken, BROKEN):
+            self._down(self._broken)
+            fault = unavailable(self._broken)
+        else:  # a defect, in this code or in the driver: the callers must get an answer, and the client must go on
+            logger.error("an exchange with the message store failed: %s", code(self._broken))
+        self._fail(sent, fault)
 
-    def _refuse(self, delay: float) -> None:
-        """Refuse the calls that are waiting, and those of the next `delay` seconds."""
-        until = time.monotonic() + delay
-        while not self._stopping.is_set():
-            calls = self._queue.take(timeout=max(0.0, until - time.monotonic()))
-            if calls is None:
+    async def _until_broken(self, work: Callable[[Stream], Any], stream: Stream) -> None:
+        try:
+            await work(stream)
+        except Exception as error:  # `_use` reports it
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        self._broken = self._broken or error
+        self._connection.cancel()
+
+    async def _send(self, stream: Stream) -> None:
+        while True:
+            while not self._waiting or len(self._sent) >= SENT:
+                await self._writer.park()
+            idle = not self._sent and trio.current_time() - self._received_at > IDLE_SECONDS
+            if idle and stream.readable():  # nothing else can arrive: Redis has closed the connection
+                raise ConnectionResetError
+            calls = self._waiting.take(SENT - len(self._sent))
+            now = trio.current_time()
+            if not self._sent:
+                self._received_at = now  # until now there was nothing to wait for
+            for call in calls:
+                call.sent_at = now
+            self._sent.extend(calls)
+            await stream.send(*[command for call in calls for command in call.commands])
+
+    async def _receive(self, stream: Stream) -> None:
+        while True:
+            answers = await stream.receive()
+            self._received_at = trio.current_time()
+            for answer in answers:
+                if not self._sent:
+                    raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
+                call = self._sent[0]
+                call.received.append(answer)
+                if len(call.received) == len(call.commands):
+                    self._sent.popleft()
+                    self._answered(call)
+            if self._waiting:
+                self._writer.unpark()
+
+    def _answered(self, call: Call) -> None:
+        """Deliver the answers. Where a script was unknown, because the script cache was emptied, send that again.
+
+        A script that is not known has not run, so it is safe to send it again.
+        """
+        unknown = [place for place, answer in enumerate(call.received) if isinstance(answer, NoScriptError)]
+        if not unknown or call not in self._outstanding:
+            self._deliver(call, call.received)
+            return
+
+        def done(again: Call) -> None:
+            if isinstance(again.answers, StoreUnavailable):
+                self._deliver(call, again.answers)
                 return
-            self._fail(calls, StoreUnavailable())
+            assert again.answers is not None
+            for place, answer in zip(unknown, again.answers[len(_SCRIPTS) :], strict=True):
+                call.received[place] = answer
+            self._deliver(call, call.received)
 
-    def _fail(self, calls: Sequence[Call], error: StoreUnavailable) -> None:
-        for call in calls:
-            # One exception for each call, because raising it writes a traceback into it.
-            call.answers = StoreUnavailable(error.message, advice=error.advice)
-        self._answer(calls)
+        again = Call((*_SCRIPTS, *(call.commands[place] for place in unknown)), done, trio.current_time())
+        self._outstanding[again] = None
+        self._outstanding_bytes += again.size
+        self._waiting.put_first(again)
 
-    def _answer(self, calls: Sequence[Call]) -> None:
-        if calls:
-            self._call_soon(self._deliver, calls)
+    async def _watch_deadlines(self) -> None:
+        """Fail calls whose time is over, and discard a connection that is silent while calls wait for answers."""
+        while True:
+            while not self._outstanding:
+                await self._watch.park()
+            await trio.sleep(LOOK_SECONDS)
+            if self._is_late():
+                # This process may have been stopped, and the answers may be here: they are received first.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                self._end_late_calls()
 
+    def _is_late(self) -> bool:
+        now = trio.current_time()
+        oldest = next(iter(self._outstanding), None)
+        return (oldest is not None and now - oldest.submitted_at > CALL_SECONDS) or self._is_silent(now)
 
-def _ended(connection: Connection) -> bool:
-    """Return whether Redis has closed the connection. Nothing else can arrive between round trips."""
-    try:
-        return connection.readable(0)
-    except BROKEN:
-        return True
+    def _is_silent(self, now: float) -> bool:
+        return bool(self._sent) and (
+            now - self._received_at > SILENT_SECONDS or now - self._sent[0].sent_at > ANSWER_SECONDS
+        )
 
-
-def _round_trip(connection: Connection, calls: Sequence[Call]) -> None:
-    commands = [command for call in calls for command in call.commands]
-    answers = connection.exchange(commands)
-    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if unknown:
-        # The script cache was emptied. A script that is not known has not run, so it is safe to send it again.
-        _load_scripts(connection)
-        for place, answer in zip(unknown, connection.exchange([commands[p] for p in unknown]), strict=True):
-            answers[place] = answer
-    end = 0
-    for call in calls:
-        start, end = end, end + len(call.commands)
-        call.answers = answers[start:end]
+    def _end_late_calls(self) -> None:
+        now = trio.current_time()
+        if self._is_silent(now):
+            self._break(TimeoutError("no answer arrived in time"))
+        late: list[Call] = []
+        for call in self._outstanding:
+            if now - call.submitted_at <= CALL_SECONDS:
+                break
+            late.append(call)
+        self._fail(late, TIMED_OUT.error())
 
 
 def _load_scripts(connection: Connection) -> None:
-    answers = connection.exchange([("SCRIPT", "LOAD", source) for source in SOURCES.values()])
-    if (refusal := refused(answers)) is not None:
+    if (refusal := refused(connection.exchange(_SCRIPTS))) is not None:
         raise refusal

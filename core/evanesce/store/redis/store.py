@@ -69,7 +69,7 @@ async def open_redis_store(
             url = await stack.enter_async_context(embedded_valkey()) if embedded else redis.url
             address = SentinelAddress(url) if "+sentinel:" in url else Address(url)
             client = node = await stack.enter_async_context(NodeClient(address))
-            subscriber = Subscriber(address, keys, node, node.look)
+            subscriber = Subscriber(address, keys, node)
         await stack.enter_async_context(subscriber)
         homes = Homes(client, redis.prefix, clock, server_id)
         milliseconds = round(ttl * 1000)

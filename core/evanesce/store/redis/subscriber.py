@@ -1,42 +1,36 @@
-"""Subscriptions to Redis: one thread reads all channels and hands the messages over in batches."""
+"""Subscriptions to Redis: one task reads all channels, and hands each message to its listeners at once."""
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Protocol
 from uuid import uuid4
 
-from redis.exceptions import MovedError
+import trio
+from redis.exceptions import MovedError, RedisError
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.redis.connection import BROKEN, Address, Connection, refused
-from evanesce.store.redis.connection_thread import ConnectionThread
+from evanesce.store.redis.connection_task import ConnectionTask
 from evanesce.store.redis.faults import code, unavailable
 from evanesce.store.redis.heartbeat import SILENCE, Heartbeat
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.node_client import NodeClient
+from evanesce.store.redis.scripts import Command
+from evanesce.store.redis.stream import Stream, connect
 
 logger = logging.getLogger(__name__)
 
-BATCH = 512
-"""How many replies are handed to the Trio thread at once."""
-
-BATCHES = 4
-"""How many batches may wait for the Trio thread. Beyond that, messages wait in Redis's buffer, not in this process."""
-
-POLL_SECONDS = 0.5
-"""How long the thread waits for messages before it looks for other work, if nothing wakes it."""
-
 PING_SECONDS = 2.0
-"""How long nothing may arrive before the thread sends a PING. After twice this time the connection counts as dead."""
+"""How long nothing may arrive before a PING is sent. After twice this time the connection counts as dead."""
 
 LONGEST_DELAY = 0.2
 """The longest delay between two attempts to connect, in seconds."""
+
+LASTED_SECONDS = 1.0
+"""A connection that lasted longer is replaced at once."""
 
 POLLED = 500
 """How many listeners are told at each heartbeat to poll the store while the subscription is lost. They take turns."""
@@ -62,13 +56,13 @@ class Listener(Protocol):
         ...
 
 
-class Subscriber(ConnectionThread):
-    """One connection to Redis and the thread that owns it. Use it as a context, from the Trio thread alone.
+class Subscriber(ConnectionTask):
+    """One connection to Redis. Use it as a context, or run `serve`, and use it from the Trio thread alone.
 
     Channels are sharded ones (Redis 7), each with a command of its own: in a cluster, one command can only name
-    channels of one slot. The thread wakes itself by a message to a plain channel, which `client` publishes on the same
-    node. `on_disconnect` is called on the thread when the connection breaks. `on_move` is called on the Trio thread,
-    with a channel or a slot, when a cluster has moved that to another node.
+    channels of one slot. Heartbeats come by a plain channel, on which `client` publishes at the same node.
+    `on_disconnect` is called when the connection breaks, and `on_move` with a channel or a slot when a cluster has
+    moved that to another node.
     """
 
     def __init__(
@@ -76,40 +70,30 @@ class Subscriber(ConnectionThread):
         address: Address,
         keys: Keys,
         client: NodeClient,
-        on_disconnect: Callable[[], None],
+        on_disconnect: Callable[[], None] | None = None,
         on_move: Callable[[str | None, int | None], None] | None = None,
     ) -> None:
-        super().__init__("evanesce-redis-subscriber")
+        super().__init__()
         self._address = address
-        self._wake_channel = keys.wake(uuid4().hex)
+        self._heartbeat_channel = keys.wake(uuid4().hex)
         self._client = client
         self._on_disconnect = on_disconnect
         self._on_move = on_move
         self._listeners: dict[bytes, list[Listener]] = {}
-        self._orders: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._wanted: set[str] = set()
+        self._orders: list[Command] = []  # to be sent; without a connection none: the next subscribes to all channels
+        self._ordered = trio.lowlevel.ParkingLot()
         self._heartbeat = Heartbeat()
         self._polled = 0  # how many listeners were told to poll in this round
-        self._reconnect = threading.Event()
-        self._batches = threading.Semaphore(BATCHES)
-
-    # On the Trio thread
-
-    async def __aenter__(self) -> Subscriber:
-        """Start the thread."""
-        self.start()
-        return self
-
-    def stop(self) -> None:
-        """Make the thread end."""
-        self._stopping.set()
-        self._wake()
+        self._connecting = trio.CapacityLimiter(1)
+        self._connection = trio.CancelScope()  # of the work on the present connection
+        self._broken: Exception | None = None  # why the present connection is discarded
+        self._open = False  # there is a connection, so that orders are sent
+        self._received_at = 0.0
 
     def add(self, channel: str, listener: Listener) -> None:
         """Add a listener to a channel. After `subscribed` it gets every message, or another `subscribed`."""
-        listeners = self._listeners.setdefault(channel.encode(), [])
-        listeners.append(listener)
-        self._order("SSUBSCRIBE", channel)
+        self._listeners.setdefault(channel.encode(), []).append(listener)
+        self.ask_again(channel)
         if not self.up:
             listener.subscription_lost(self._heartbeat.outage)
 
@@ -119,11 +103,16 @@ class Subscriber(ConnectionThread):
         listeners.remove(listener)
         if not listeners:
             del self._listeners[channel.encode()]
-            self._order("SUNSUBSCRIBE", channel)
+            self._order(("SUNSUBSCRIBE", channel))
 
     def ask_again(self, channel: str) -> None:
         """Subscribe again to a channel that Redis has dropped or refused."""
-        self._order("SSUBSCRIBE", channel)
+        self._order(("SSUBSCRIBE", channel))
+
+    def _order(self, command: Command) -> None:
+        if self._open:
+            self._orders.append(command)
+            self._ordered.unpark()
 
     @property
     def up(self) -> bool:
@@ -133,20 +122,28 @@ class Subscriber(ConnectionThread):
     async def beat(self) -> None:
         """Publish a heartbeat, and evaluate the last one. Call it every `HEARTBEAT_SECONDS`.
 
-        While no heartbeat arrives, the thread reconnects again and again, and listeners are told to poll the store.
+        While no heartbeat arrives, it connects anew again and again, and listeners are told to poll the store.
         Ends within `CALL_SECONDS`.
         """
         if self._heartbeat.begin():
-            self._reconnect.set()
+            self._break(_Silent())
+        self._look_for_silence()
         if not self.up:
             self._make_listeners_poll()
         try:
-            answers = await self._client.exchange(("PUBLISH", self._wake_channel, ""), urgent=True)
+            answers = await self._client.exchange(("PUBLISH", self._heartbeat_channel, ""), urgent=True)
         except StoreUnavailable:
             return  # Redis does not answer: those who send commands notice it
         if (refusal := refused(answers)) is not None:
             self._heartbeat.failed(unavailable(refusal).message)
         self._heartbeat.published()
+
+    def _look_for_silence(self) -> None:
+        silence = trio.current_time() - self._received_at
+        if silence > 2 * PING_SECONDS:
+            self._break(_Silent())
+        elif silence > PING_SECONDS:
+            self._order(("PING",))
 
     def _make_listeners_poll(self) -> None:
         listeners = list(chain.from_iterable(self._listeners.values()))
@@ -156,109 +153,92 @@ class Subscriber(ConnectionThread):
             listener.subscription_lost(self._heartbeat.outage)
         self._polled += POLLED
 
-    def _wake(self) -> None:
-        self._client.post(("PUBLISH", self._wake_channel, ""))
+    # The connection
 
-    def _order(self, command: str, channel: str) -> None:
-        self._orders.put((command, channel))
-        self._wake()
-
-    def _deliver(self, batch: Sequence[Any]) -> None:
-        self._batches.release()
-        for reply in batch:
-            if isinstance(reply, MovedError):
-                if self._on_move is not None:
-                    self._on_move(None, reply.slot_id)
-                continue
-            kind, channel = reply[0], reply[1]
-            if kind in (b"message", b"smessage"):
-                self._heartbeat.received()
-            if kind == b"sunsubscribe" and channel in self._listeners and self._on_move is not None:
-                self._on_move(channel.decode(), None)
-            # A copy: listeners may be added or removed meanwhile.
-            for listener in tuple(self._listeners.get(channel, ())):
-                if kind == b"smessage":
-                    listener.push(reply[2])
-                elif kind == b"ssubscribe":
-                    listener.subscribed()
-
-    # On the own thread
-
-    def _work(self) -> None:
+    async def _serve(self) -> None:
         delay = 0.0
-        while not self._stopping.wait(delay):
-            connection: Connection | None = None
-            started = time.monotonic()
+        while True:
+            await trio.sleep(delay)
+            started, self._broken = trio.current_time(), None
             try:
-                connection = self._address.connection()
-                connection.connect()
-                connection.greet()
-                self._listen(connection)
+                stream = await connect(
+                    self._address, _nothing_more, limiter=self._connecting, name="evanesce-redis-subscribing"
+                )
+                try:
+                    await self._listen(stream)
+                finally:
+                    stream.close()
             except BROKEN as error:
                 logger.debug("the subscriber's connection broke: %s", code(error))
-                self._call_soon(
-                    self._heartbeat.failed, SILENCE if isinstance(error, _Silent) else unavailable(error).message
-                )
+                self._heartbeat.failed(SILENCE if isinstance(error, _Silent) else unavailable(error).message)
             except Exception as error:
-                # A defect, in this code or in the driver: the thread must go on.
+                # A defect, in this code or in the driver: the subscriber must go on.
                 logger.error("the subscriber failed: %s", code(error))
-            if connection is not None:
-                connection.close()
-            self._on_disconnect()
-            lasted = time.monotonic() - started > 1
+            if self._on_disconnect is not None:
+                self._on_disconnect()
+            lasted = trio.current_time() - started > LASTED_SECONDS
             delay = 0.01 if lasted else min(max(0.01, delay * 2), LONGEST_DELAY)
-        self._call_soon(self._ended.set)
 
-    def _listen(self, connection: Connection) -> None:
-        self._reconnect.clear()
-        self._take_orders(connection, send=False)
-        connection.send(("SUBSCRIBE", self._wake_channel), *(("SSUBSCRIBE", channel) for channel in self._wanted))
-        received_at = time.monotonic()
-        asked = False
-        while not self._stopping.is_set():
-            self._take_orders(connection, send=True)
-            if self._reconnect.is_set():
-                raise _Silent()
-            if connection.readable(POLL_SECONDS):
-                self._hand_over(self._batch(connection))
-                received_at, asked = time.monotonic(), False
-                continue
-            silence = time.monotonic() - received_at
-            if silence > 2 * PING_SECONDS:
-                raise _Silent()
-            if silence > PING_SECONDS and not asked:
-                connection.send(("PING",))
-                asked = True
+    async def _listen(self, stream: Stream) -> None:
+        """Subscribe to all channels, and hand messages over. Raises what the connection is discarded for."""
+        self._received_at = trio.current_time()
+        self._orders = [("SSUBSCRIBE", channel) for channel in self._listeners]
+        self._open = True
+        try:
+            with trio.CancelScope() as self._connection:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_broken, self._send, stream)
+                    await self._until_broken(self._receive, stream)
+        finally:
+            self._open = False
+        if self._broken is not None:
+            raise self._broken
 
-    def _take_orders(self, connection: Connection, *, send: bool) -> None:
-        orders: list[tuple[str, str]] = []
-        while not self._orders.empty():
-            orders.append(self._orders.get())
-        for command, channel in orders:
-            if command == "SSUBSCRIBE":
-                self._wanted.add(channel)
-            else:
-                self._wanted.discard(channel)
-        if send and orders:
-            connection.send(*orders)
+    async def _until_broken(self, work: Callable[[Stream], Any], stream: Stream) -> None:
+        try:
+            await work(stream)
+        except Exception as error:  # `_listen` raises it
+            self._break(error)
 
-    def _batch(self, connection: Connection) -> list[Any]:
-        # The driver waits for the rest of an incomplete reply. If that does not arrive, it raises, and the connection
-        # is discarded.
-        batch = [_read(connection)]
-        while len(batch) < BATCH and connection.readable(0):
-            batch.append(_read(connection))
-        return batch
+    def _break(self, error: Exception) -> None:
+        self._broken = self._broken or error
+        self._connection.cancel()
 
-    def _hand_over(self, batch: Sequence[Any]) -> None:
-        while not self._batches.acquire(timeout=POLL_SECONDS):
-            if self._stopping.is_set():
-                return
-        self._call_soon(self._deliver, batch)
+    async def _send(self, stream: Stream) -> None:
+        await stream.send(("SUBSCRIBE", self._heartbeat_channel))
+        while True:
+            orders, self._orders = self._orders, []
+            await stream.send(*orders)
+            if not self._orders:
+                await self._ordered.park()
+
+    async def _receive(self, stream: Stream) -> None:
+        while True:
+            answers = await stream.receive()
+            self._received_at = trio.current_time()
+            for answer in answers:
+                self._handle(answer)
+
+    def _handle(self, answer: Any) -> None:
+        if isinstance(answer, MovedError):  # this is about one subscription: the connection still works
+            told: Any = answer  # the driver has no complete types
+            if self._on_move is not None:
+                self._on_move(None, told.slot_id)
+            return
+        if isinstance(answer, RedisError):
+            raise answer
+        kind, channel = answer[0], answer[1]
+        if kind in (b"message", b"smessage"):
+            self._heartbeat.received()
+        if kind == b"sunsubscribe" and channel in self._listeners and self._on_move is not None:
+            self._on_move(channel.decode(), None)
+        # A copy: listeners may be added or removed meanwhile.
+        for listener in tuple(self._listeners.get(channel, ())):
+            if kind == b"smessage":
+                listener.push(answer[2])
+            elif kind == b"ssubscribe":
+                listener.subscribed()
 
 
-def _read(connection: Connection) -> Any:
-    try:
-        return connection.read()
-    except MovedError as moved:  # this is about one subscription: the connection still works
-        return moved
+def _nothing_more(connection: Connection) -> None:
+    """Prepare nothing: the subscriptions follow when the connection is open."""
