@@ -159,6 +159,8 @@ async def places(valkey: RedisBackend, cluster: ValkeyCluster, folder: Path, url
         yield url.format(**where)
 
 
+# CPython leaves a TLS socket to the garbage collector whose peer has reset it before the handshake began.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", CASES)
 async def test_each_reason_is_told_apart(
     name: str,
@@ -192,7 +194,7 @@ async def test_each_reason_is_told_apart(
 async def test_attempts_that_fail_at_once_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     client = NodeClient(Address(f"redis://127.0.0.1:{free_port()}"))
     for _ in range(3):
-        assert await client._connect() is None
+        assert await client._open() is None
     assert caplog.text.count("does not answer") == 1
 
 

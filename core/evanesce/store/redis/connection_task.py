@@ -1,22 +1,29 @@
-"""A task that owns a connection to Redis. Its owner runs `serve`, or uses the object as a context."""
+"""A task that owns a connection to Redis, and makes it anew when it breaks. Its owner runs `serve`, or enters it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
 import trio
 
 from evanesce.store.background import background
+from evanesce.store.redis.connection import Address, Connection
+from evanesce.store.redis.stream import Stream, connect
 
 
 class ConnectionTask(ABC):
-    """The start and the end of the task. A subclass does its work in `_serve`."""
+    """The start and the end of the task, and its work on one connection. A subclass connects in `_serve`."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._scope = trio.CancelScope()
         self._background = AsyncExitStack()
+        self._connecting = trio.CapacityLimiter(1)
+        self._connection = trio.CancelScope()  # of the work on the present connection
+        self._broken: Exception | None = None  # why the present connection is discarded
         self.ended = trio.Event()
         """Set when `serve` has ended."""
 
@@ -57,4 +64,42 @@ class ConnectionTask(ABC):
 
     @abstractmethod
     async def _serve(self) -> None:
-        """Work until cancelled."""
+        """Connect, and use the connection, again and again until cancelled."""
+
+    async def _connect(self, prepare: Callable[[Connection], None]) -> Stream:
+        """Connect; see `stream.connect`."""
+        self._broken = None
+        name = f"evanesce-redis-{type(self).__name__}"
+        return await connect(self._address, prepare, limiter=self._connecting, name=name)
+
+    async def _use(self, stream: Stream) -> Exception | None:
+        """Run `_send` and `_receive` until one of them fails, or `_break`. Close the stream, and return the reason."""
+        try:
+            with trio.CancelScope() as self._connection:
+                if self._broken is not None:  # it was noticed while there was no connection
+                    self._connection.cancel()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_broken, self._send, stream)
+                    await self._until_broken(self._receive, stream)
+        finally:
+            stream.close()
+        return self._broken
+
+    async def _until_broken(self, work: Callable[[Stream], Awaitable[None]], stream: Stream) -> None:
+        try:
+            await work(stream)
+        except Exception as error:  # `_use` returns it
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """Discard the present connection, or the next one if there is none, for this reason."""
+        self._broken = self._broken or error
+        self._connection.cancel()
+
+    @abstractmethod
+    async def _send(self, stream: Stream) -> None:
+        """Send what there is to send until cancelled. Raises what the connection is to be discarded for."""
+
+    @abstractmethod
+    async def _receive(self, stream: Stream) -> None:
+        """Handle what arrives until cancelled. Raises what the connection is to be discarded for."""

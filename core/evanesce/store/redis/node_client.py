@@ -18,7 +18,7 @@ from evanesce.store.redis.connection import BROKEN, Address, Connection, refused
 from evanesce.store.redis.connection_task import ConnectionTask
 from evanesce.store.redis.faults import TIMED_OUT, UNKNOWN, classify, code, unavailable
 from evanesce.store.redis.scripts import SOURCES, Command
-from evanesce.store.redis.stream import Stream, connect
+from evanesce.store.redis.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class NodeClient(ConnectionTask):
     """
 
     def __init__(self, address: Address) -> None:
-        super().__init__()
-        self._address = address
+        super().__init__(address)
         self._answers = False  # the connection is believed to work
         self._logged = False  # that it does not work was logged since it last worked
         self._waiting = CallQueue()  # to be sent
@@ -73,10 +72,7 @@ class NodeClient(ConnectionTask):
         self._watch = trio.lowlevel.ParkingLot()  # the task that watches the deadlines, while there is no call
         self._received_at = 0.0
         self._on_connect: list[Callable[[], None]] = []
-        self._connecting = trio.CapacityLimiter(1)
-        self._connection = trio.CancelScope()  # of the work on the present connection
         self._fault = UNKNOWN
-        self._broken: Exception | None = None  # why the present connection is discarded
         self._refusing = False  # this server accepts no messages, but another one may
         self._tried = trio.Event()
 
@@ -179,7 +175,7 @@ class NodeClient(ConnectionTask):
         if isinstance(refusal, ReadOnlyError) and self._address.moves and not self._refusing:
             self._refusing = True
             self._fault = UNKNOWN
-            self._connection.cancel()
+            self._break(refusal)
         return unavailable(refusal)
 
     # The connection
@@ -189,27 +185,25 @@ class NodeClient(ConnectionTask):
             nursery.start_soon(self._watch_deadlines)
             delay = 0.0
             while True:
-                stream = await self._connect()
+                stream = await self._open()
                 if stream is None:
                     self._fail(list(self._outstanding), StoreUnavailable())
                     await trio.sleep(delay)
                     delay = min(max(0.01, delay * 2), LONGEST_DELAY)
                     continue
-                delay, self._broken = 0.0, None
-                try:
-                    await self._use(stream)
-                finally:
-                    stream.close()
+                delay = 0.0
+                broken = await self._use(stream)
                 if self._refusing:
+                    self._sent.clear()
                     self._fail(list(self._outstanding), StoreUnavailable())
                     await trio.sleep(LONGEST_DELAY)  # connecting earlier is of no use
                     self._refusing = False
+                elif broken is not None:
+                    self._lost(broken)
 
-    async def _connect(self) -> Stream | None:
+    async def _open(self) -> Stream | None:
         try:
-            stream = await connect(
-                self._address, _load_scripts, limiter=self._connecting, name="evanesce-redis-connecting"
-            )
+            stream = await self._connect(_load_scripts)
         except BROKEN as error:
             self._down(error)
             return None
@@ -237,36 +231,18 @@ class NodeClient(ConnectionTask):
         self._logged = True
         self._tried.set()
 
-    async def _use(self, stream: Stream) -> None:
-        """Send calls and receive their answers until the connection breaks. Calls that were not sent go on waiting."""
-        self._received_at = trio.current_time()
-        with trio.CancelScope() as self._connection:
-            if self._refusing:  # it was noticed when there was no connection
-                self._connection.cancel()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_broken, self._send, stream)
-                await self._until_broken(self._receive, stream)
+    def _lost(self, broken: Exception) -> None:
+        """Fail the calls that were sent. Those that were not go on waiting for the next connection."""
         sent, self._sent = self._sent, deque()
-        if self._broken is None or not sent:
-            self._fail(sent, StoreUnavailable())  # none, unless this server accepts no messages
+        if not sent:
             return
         fault = StoreUnavailable()
-        if isinstance(self._broken, BROKEN):
-            self._down(self._broken)
-            fault = unavailable(self._broken)
+        if isinstance(broken, BROKEN):
+            self._down(broken)
+            fault = unavailable(broken)
         else:  # a defect, in this code or in the driver: the callers must get an answer, and the client must go on
-            logger.error("an exchange with the message store failed: %s", code(self._broken))
+            logger.error("an exchange with the message store failed: %s", code(broken))
         self._fail(sent, fault)
-
-    async def _until_broken(self, work: Callable[[Stream], Any], stream: Stream) -> None:
-        try:
-            await work(stream)
-        except Exception as error:  # `_use` reports it
-            self._break(error)
-
-    def _break(self, error: Exception) -> None:
-        self._broken = self._broken or error
-        self._connection.cancel()
 
     async def _send(self, stream: Stream) -> None:
         while True:

@@ -19,7 +19,7 @@ from evanesce.store.redis.heartbeat import SILENCE, Heartbeat
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.scripts import Command
-from evanesce.store.redis.stream import Stream, connect
+from evanesce.store.redis.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,7 @@ class Subscriber(ConnectionTask):
         on_disconnect: Callable[[], None] | None = None,
         on_move: Callable[[str | None, int | None], None] | None = None,
     ) -> None:
-        super().__init__()
-        self._address = address
+        super().__init__(address)
         self._heartbeat_channel = keys.wake(uuid4().hex)
         self._client = client
         self._on_disconnect = on_disconnect
@@ -84,9 +83,6 @@ class Subscriber(ConnectionTask):
         self._ordered = trio.lowlevel.ParkingLot()
         self._heartbeat = Heartbeat()
         self._polled = 0  # how many listeners were told to poll in this round
-        self._connecting = trio.CapacityLimiter(1)
-        self._connection = trio.CancelScope()  # of the work on the present connection
-        self._broken: Exception | None = None  # why the present connection is discarded
         self._open = False  # there is a connection, so that orders are sent
         self._received_at = 0.0
 
@@ -159,50 +155,33 @@ class Subscriber(ConnectionTask):
         delay = 0.0
         while True:
             await trio.sleep(delay)
-            started, self._broken = trio.current_time(), None
+            started = trio.current_time()
             try:
-                stream = await connect(
-                    self._address, _nothing_more, limiter=self._connecting, name="evanesce-redis-subscribing"
-                )
-                try:
-                    await self._listen(stream)
-                finally:
-                    stream.close()
-            except BROKEN as error:
-                logger.debug("the subscriber's connection broke: %s", code(error))
-                self._heartbeat.failed(SILENCE if isinstance(error, _Silent) else unavailable(error).message)
+                broken = await self._listen(await self._connect(_nothing_more))
             except Exception as error:
-                # A defect, in this code or in the driver: the subscriber must go on.
-                logger.error("the subscriber failed: %s", code(error))
+                broken = error
+            self._report(broken)
             if self._on_disconnect is not None:
                 self._on_disconnect()
             lasted = trio.current_time() - started > LASTED_SECONDS
             delay = 0.01 if lasted else min(max(0.01, delay * 2), LONGEST_DELAY)
 
-    async def _listen(self, stream: Stream) -> None:
-        """Subscribe to all channels, and hand messages over. Raises what the connection is discarded for."""
+    async def _listen(self, stream: Stream) -> Exception | None:
+        """Subscribe to all channels, and hand messages over; see `_use`."""
         self._received_at = trio.current_time()
         self._orders = [("SSUBSCRIBE", channel) for channel in self._listeners]
         self._open = True
         try:
-            with trio.CancelScope() as self._connection:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._until_broken, self._send, stream)
-                    await self._until_broken(self._receive, stream)
+            return await self._use(stream)
         finally:
             self._open = False
-        if self._broken is not None:
-            raise self._broken
 
-    async def _until_broken(self, work: Callable[[Stream], Any], stream: Stream) -> None:
-        try:
-            await work(stream)
-        except Exception as error:  # `_listen` raises it
-            self._break(error)
-
-    def _break(self, error: Exception) -> None:
-        self._broken = self._broken or error
-        self._connection.cancel()
+    def _report(self, broken: Exception | None) -> None:
+        if isinstance(broken, BROKEN):
+            logger.debug("the subscriber's connection broke: %s", code(broken))
+            self._heartbeat.failed(SILENCE if isinstance(broken, _Silent) else unavailable(broken).message)
+        elif broken is not None:  # a defect, in this code or in the driver: the subscriber must go on
+            logger.error("the subscriber failed: %s", code(broken))
 
     async def _send(self, stream: Stream) -> None:
         await stream.send(("SUBSCRIBE", self._heartbeat_channel))
