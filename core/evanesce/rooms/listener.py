@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -43,8 +43,9 @@ class RoomListener:
         self._progress = progress
         self._metrics = metrics
 
-    async def run(self, feed: Feed) -> None:
-        """Handle what the feed brings, until cancelled."""
+    async def run(self, feed: Feed, guard: Callable[[Callable[[], None]], None]) -> None:
+        """Handle what the feed brings, until cancelled. `guard` calls what handles events as they arrive."""
+        feed.deliver_to(lambda batch: guard(lambda: self._handle(batch)))
         while True:
             self._handle(await feed.next())
 

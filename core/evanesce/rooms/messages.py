@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -29,20 +29,57 @@ TYPING_SECONDS = 3.0
 
 
 class Messages:
-    """The writes of one room. Only the task that handles the room's inbox calls its handlers of requests."""
+    """The writes of one room. Only the task that handles the room's inbox calls its handlers of requests.
 
-    def __init__(self, room_id: str, members: Membership, context: ServerContext) -> None:
+    `progress` is unparked when a message that was sent at once has its answer.
+    """
+
+    def __init__(
+        self, room_id: str, members: Membership, progress: trio.lowlevel.ParkingLot, context: ServerContext
+    ) -> None:
         self._room_id = room_id
         self._members = members
         self._store = context.store
         self._metrics = context.metrics
         self._typed_at: dict[str, float] = {}
+        self._progress = progress
+        self.direct: SendRequest | None = None
+        """The message that was sent by `send_at_once` and has no answer yet."""
         self.unpublished: set[str] = set()
         """The ids of messages that went to the store and have not been delivered to the members yet."""
 
     def published(self, entries: Iterable[Deliverable]) -> None:
         """Note that messages were delivered to the members."""
         self.unpublished.difference_update(e.message.message_id for e in entries if isinstance(e, LogEntry))
+
+    def send_at_once(self, request: SendRequest, guard: Callable[[Callable[[], None]], None]) -> None:
+        """Store a message of a member without waiting; one at a time. `guard` calls what handles the answer."""
+        self.direct = request
+        self.unpublished.add(request.draft.message_id)
+
+        def done(outcome: Stored | Conflict | RoomClosed | StoreUnavailable) -> None:
+            if self.direct is request:  # else the room has been abandoned
+                guard(lambda: self._answer_direct(request, outcome))
+
+        try:
+            self._store.messages.append_one(self._room_id, request.draft, done)
+        except StoreUnavailable as error:
+            done(error)
+
+    async def direct_answered(self) -> None:
+        """Wait for the answer to the message that was sent at once. The store bounds the wait."""
+        while self.direct is not None:
+            await self._progress.park()
+
+    def _answer_direct(self, request: SendRequest, outcome: Stored | Conflict | RoomClosed | StoreUnavailable) -> None:
+        self.direct = None
+        if isinstance(outcome, StoreUnavailable):
+            self._refuse_all([request], outcome)
+        elif isinstance(outcome, RoomClosed):
+            self._refuse_all([request], not_member())
+        else:
+            self._answer([request], [outcome])
+        self._progress.unpark_all()
 
     async def send(self, requests: Sequence[SendRequest]) -> None:
         """Store messages in one call, and answer each request."""
@@ -59,6 +96,9 @@ class Messages:
         if isinstance(outcomes, RoomClosed):
             self._refuse_all(present, not_member())
             return
+        self._answer(present, outcomes)
+
+    def _answer(self, present: Sequence[SendRequest], outcomes: Sequence[Stored | Conflict]) -> None:
         self._metrics.groups.inc()
         replies: dict[Subscriber, list[Outgoing]] = {}
         accepted = 0

@@ -1,13 +1,15 @@
 """A room: the actor that owns its subscriptions on this server and what it writes to the store.
 
 Two tasks are the actor. This one handles the requests in the inbox, in groups, and asks the store. The other one, the
-`RoomListener`, delivers what the store publishes. The state that they share changes only between two checkpoints.
+`RoomListener`, delivers what the store publishes, where something had to be fetched first. Most messages need neither:
+a single one goes to the store at once, and what is published is delivered as it arrives. The state changes only in the
+actor's own methods, between two checkpoints.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -58,7 +60,7 @@ class Room:
         self._members = Membership(room_id, self._roster_size)
         self._presence = RoomPresence(room_id, self._members, self.inbox, context)
         self._joining = Joining(room_id, self._members, self._presence, context)
-        self._messages = Messages(room_id, self._members, context)
+        self._messages = Messages(room_id, self._members, self._progress, context)
         self._listener = RoomListener(
             room_id,
             members=self._members,
@@ -71,6 +73,8 @@ class Room:
         )
         self._handling: Sequence[RoomRequest] = ()  # the requests that are being handled
         self._busy = False  # the last requests came as a group
+        self._scope = trio.CancelScope()
+        self._fault: Exception | None = None
 
     @property
     def has_members(self) -> bool:
@@ -79,14 +83,37 @@ class Room:
 
     async def run(self) -> None:
         """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
-        async with (
-            self._store.events.follow(self.room_id, self._roster_size) as feed,
-            trio.open_nursery() as nursery,
-        ):
-            self._presence.start(nursery)
-            nursery.start_soon(self._listener.run, feed)
-            await self._work()
-            nursery.cancel_scope.cancel()
+        with self._scope:
+            async with (
+                self._store.events.follow(self.room_id, self._roster_size) as feed,
+                trio.open_nursery() as nursery,
+            ):
+                self._presence.start(nursery)
+                nursery.start_soon(self._listener.run, feed, self._guarded)
+                await self._work()
+                nursery.cancel_scope.cancel()
+        if self._fault is not None:
+            raise self._fault
+
+    def send_at_once(self, request: SendRequest) -> bool:
+        """Store a message where nothing is before it, and no other message goes with it; return whether that is so.
+
+        Else the request has to be put into the inbox. So a message in a quiet room wakes no task on its way to the
+        store, and the messages of a busy room go there in groups.
+        """
+        quiet = not (self._busy or self._handling or self.inbox or self._messages.direct)
+        if not quiet or self.inbox.closed or self._members.of(request.subscriber) is None:
+            return False
+        self._messages.send_at_once(request, self._guarded)
+        return True
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Call what handles an answer or an event in a task that is not the room's. A fault ends the room alone."""
+        try:
+            act()
+        except Exception as error:  # `run` raises it
+            self._fault = self._fault or error
+            self._scope.cancel()
 
     async def wait_idle(self) -> None:
         """Wait until all requests are done and all stored messages are delivered. The caller bounds the wait."""
@@ -104,7 +131,8 @@ class Room:
     def abandon(self, error: CommandError | None) -> None:
         """Dismiss all subscribers after `run` has raised: refuse their requests with `error`; without one, end them."""
         subscribers = {subscription.subscriber: None for subscription in self._members.subscriptions}
-        waiting = [*self._handling, *self.inbox.close()]
+        direct, self._messages.direct = self._messages.direct, None
+        waiting = [*([direct] if direct else []), *self._handling, *self.inbox.close()]
         self._progress.unpark_all()
         for request in waiting:
             if isinstance(request, Request):
@@ -119,11 +147,15 @@ class Room:
 
     async def _work(self) -> None:
         while True:
-            self._handling = await self._requests()
+            self._handling = requests = await self._requests()
+            if self._messages.direct is not None:  # it came before
+                await self._messages.direct_answered()
+                requests += self.inbox.drain_nowait()
+                self._busy = len(requests) > 1
             for _, alike in groupby(self._handling, type):
-                requests = list(alike)
-                for start in range(0, len(requests), GROUP):
-                    await self._handle(requests[start : start + GROUP])
+                same = list(alike)
+                for start in range(0, len(same), GROUP):
+                    await self._handle(same[start : start + GROUP])
             self._handling = ()
             self._progress.unpark_all()
             await self._joining.read_on()

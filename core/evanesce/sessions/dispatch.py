@@ -224,7 +224,7 @@ class Dispatcher:
             content=command.content,
         )
         draft = await self._plugins.filter_message(draft)
-        await session.ask(command.room_id, SendRequest(session, command.ref, draft))
+        await session.send(command.room_id, SendRequest(session, command.ref, draft))
 
     def _flaw(self, command: commands.Send, session: Session) -> CommandError | None:
         """Return why a message is refused before any plugin sees it; None where it is not."""

@@ -18,7 +18,7 @@ from evanesce.limits.budgets import TOO_FAST, Budget
 from evanesce.metrics import Metrics
 from evanesce.protocol import codec, commands
 from evanesce.rooms.inbox import InboxClosed
-from evanesce.rooms.requests import JoinRequest, LeaveRequest, RoomRequest, not_member
+from evanesce.rooms.requests import JoinRequest, LeaveRequest, RoomRequest, SendRequest, not_member
 from evanesce.rooms.room import Room
 from evanesce.sessions.connection import ClientConnection
 
@@ -119,6 +119,14 @@ class Session:
         except InboxClosed:
             self.forget(room_id)
             raise not_member() from None
+
+    async def send(self, room_id: str, request: SendRequest) -> None:
+        """Send a room a message as `ask` does, at once where nothing is before it."""
+        room = self._rooms.get(room_id)
+        if room is not None and room.send_at_once(request):
+            self._pending_replies += 1
+        else:
+            await self.ask(room_id, request)
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
         if room.inbox.full:

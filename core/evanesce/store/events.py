@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -77,6 +77,14 @@ RoomEvent = LogEntry | MessageUnsent | Joined | Left | Renamed | Typing | Closed
 
 class Feed(Protocol):
     """The events of one room, from the moment `follow` was entered."""
+
+    def deliver_to(self, handle: Callable[[Sequence[RoomEvent]], None]) -> None:
+        """Call `handle` with events as they arrive, where none before them is missing: no task has to be woken.
+
+        `next` returns only the others from now on, and has to be called all the same. `handle` must not raise. It is
+        not called any more once `follow` has been left.
+        """
+        ...
 
     async def next(self) -> Sequence[RoomEvent]:
         """Wait for the next events: one or more, in the room's order, each message once.

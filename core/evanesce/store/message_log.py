@@ -7,10 +7,11 @@ room is recognized, and one from before the store lost its data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft, Message, Timestamp
 
 
@@ -80,6 +81,16 @@ class MessageLog(Protocol):
 
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
         """Store messages under their TTL, in order, in one round trip, and publish them to every follower at once."""
+        ...
+
+    def append_one(
+        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
+    ) -> None:
+        """Store one message as `append` does, without waiting: `done` is called with the outcome.
+
+        It is called once, on the Trio thread, after this has returned and within the time that `append` may take, and
+        must not raise. Raises `StoreUnavailable` where the message is refused before it is sent.
+        """
         ...
 
     async def find(self, room_id: str, message_id: str, sender_id: str) -> Stored | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -131,9 +132,9 @@ class _Muted:
         self.muted = False
         self._push = feed.push
 
-    def push(self, payload: bytes) -> None:
+    def push(self, payloads: Sequence[bytes]) -> None:
         if not self.muted:
-            self._push(payload)
+            self._push(payloads)
 
 
 def _channel_listener(feed: Feed) -> _Muted:

@@ -32,7 +32,7 @@ class MemoryRoomEvents:
         try:
             yield feed
         finally:
-            room.feeds.remove(feed)
+            room.feeds.remove(feed)  # nothing is given to it any more
 
     async def typing(self, room_id: str, user_id: str) -> None:
         """See `RoomEvents.typing`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft, Message, timestamp
 from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import Closed
@@ -24,18 +25,29 @@ class MemoryMessageLog:
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
         """See `MessageLog.append`."""
 
-        def act() -> Sequence[Stored | Conflict] | RoomClosed:
-            room = self._server.room(room_id)
-            if room.closed is not None:
-                return RoomClosed()
-            stored: list[LogEntry] = []
-            answers = [self._append_one(room, draft, stored) for draft in drafts]
-            room.publish(stored)
-            return answers
+        return await self._server.ask(lambda: self._append(room_id, drafts))
 
-        return await self._server.ask(act)
+    def append_one(
+        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
+    ) -> None:
+        """See `MessageLog.append_one`."""
 
-    def _append_one(self, room: Room, draft: Draft, stored: list[LogEntry]) -> Stored | Conflict:
+        def act() -> Stored | Conflict | RoomClosed:
+            outcomes = self._append(room_id, [draft])
+            return outcomes if isinstance(outcomes, RoomClosed) else outcomes[0]
+
+        self._server.call(act, done)
+
+    def _append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
+        room = self._server.room(room_id)
+        if room.closed is not None:
+            return RoomClosed()
+        stored: list[LogEntry] = []
+        answers = [self._append_to(room, draft, stored) for draft in drafts]
+        room.publish(stored)
+        return answers
+
+    def _append_to(self, room: Room, draft: Draft, stored: list[LogEntry]) -> Stored | Conflict:
         if draft.message_id in room.unsent:
             return Conflict()
         if (known := room.live.get(draft.message_id)) is not None:

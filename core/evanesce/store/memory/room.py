@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -83,6 +83,11 @@ class MemoryFeed:
         self._last = start
         self._seen: dict[str, float] = {}
         self._news = trio.Event()
+        self._handle: Callable[[Sequence[RoomEvent]], None] | None = None
+
+    def deliver_to(self, handle: Callable[[Sequence[RoomEvent]], None]) -> None:
+        """See `Feed.deliver_to`."""
+        self._handle = handle
 
     def give(self, events: Sequence[RoomEvent]) -> None:
         """Add events, each message once."""
@@ -98,7 +103,10 @@ class MemoryFeed:
             elif isinstance(event, MessageUnsent):
                 self._last = self._last._replace(number=event.number)
             self._waiting.append(event)
-        if self._waiting:
+        if self._waiting and self._handle is not None and not self._news.is_set():
+            new, self._waiting = self._waiting, []
+            self._handle(new)
+        elif self._waiting:
             self._news.set()
 
     def lose(self, number: int, version: int) -> None:

@@ -133,6 +133,21 @@ class MemoryServer:
                 raise StoreUnavailable()
         return answer
 
+    def call(self, act: Callable[[], T], done: Callable[[T | StoreUnavailable], None]) -> None:
+        """Carry out one request as `ask` does, without waiting: `done` is called with its answer."""
+        if not self.up:
+            raise StoreUnavailable()
+        answer = act()
+        if self._released is None:
+            trio.lowlevel.current_trio_token().run_sync_soon(done, answer)
+        else:
+            trio.lowlevel.spawn_system_task(self._answer_late, self._released, answer, done)
+
+    async def _answer_late(self, released: trio.Event, answer: T, done: Callable[[T | StoreUnavailable], None]) -> None:
+        with trio.move_on_after(ANSWER_SECONDS) as patience:
+            await released.wait()
+        done(StoreUnavailable() if patience.cancelled_caught else answer)
+
     def room(self, room_id: str) -> Room:
         """Return the present state of a room. It is created on first use."""
         room = self.rooms.get(room_id)

@@ -33,6 +33,14 @@ class Client(Protocol):
         """
         ...
 
+    def call(self, command: Command, done: Callable[[Any], None]) -> None:
+        """Run one command without waiting: `done` is called with its answer, or with a `StoreUnavailable`.
+
+        It is called once, on the Trio thread, within the time that `run` may take. Raises `StoreUnavailable` where the
+        command is refused before it is sent.
+        """
+        ...
+
     def post(self, *commands: Command) -> None:
         """Run commands without waiting for their answers. They are dropped if Redis does not answer."""
         ...

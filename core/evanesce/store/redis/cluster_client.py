@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import trio
-from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.background import Tasks
@@ -86,10 +87,13 @@ class ClusterClient:
         with Deadline():
             answers = await self._run(commands, urgent)
         if (refusal := refused(answers)) is not None:
-            if isinstance(refusal, ClusterDownError):
-                self.suspect()
-            raise unavailable(refusal)
+            raise self._refused(refusal)
         return answers
+
+    def _refused(self, refusal: RedisError) -> StoreUnavailable:
+        if isinstance(refusal, ClusterDownError):
+            self.suspect()
+        return unavailable(refusal)
 
     async def _run(self, commands: Sequence[Command], urgent: bool) -> list[Any]:
         answers: list[Any] = [None] * len(commands)
@@ -106,6 +110,28 @@ class ClusterClient:
                 answers[place] = await self._redirected(commands[place], answers[place], urgent)
             places = [place for place in again if isinstance(answers[place], AskError | TryAgainError)]
         return answers
+
+    def call(self, command: Command, done: Callable[[Any], None]) -> None:
+        """See `Client.call`."""
+
+        def answered(answer: Any) -> None:
+            if isinstance(answer, StoreUnavailable):
+                self.suspect()
+            elif isinstance(answer, MovedError | AskError | TryAgainError):  # it did not run
+                self._tasks.start(partial(self._call_again, command, done))
+                return
+            elif isinstance(answer, RedisError):
+                answer = self._refused(answer)
+            done(answer)
+
+        self._client(self._topology.node(_slot_of(command))).ask(command, answered)
+
+    async def _call_again(self, command: Command, done: Callable[[Any], None]) -> None:
+        try:
+            [answer] = await self.run(command)
+        except StoreUnavailable as error:
+            answer = error
+        done(answer)
 
     def post(self, *commands: Command) -> None:
         """See `Client.post`."""
@@ -127,16 +153,17 @@ class ClusterClient:
     def _by_node(self, commands: Sequence[Command], places: Iterable[int]) -> Mapping[Node | None, list[int]]:
         found: dict[Node | None, list[int]] = {}
         for place in places:
-            slot = slot_of(commands[place])
-            if slot is None:
-                raise AssertionError("a command without keys has no node")
-            found.setdefault(self._topology.node(slot), []).append(place)
+            found.setdefault(self._topology.node(_slot_of(commands[place])), []).append(place)
         return found
 
-    async def _exchange(self, node: Node | None, commands: Sequence[Command], urgent: bool) -> list[Any]:
+    def _client(self, node: Node | None) -> NodeClient:
         client = None if node is None else self._clients.get(node)
         if client is None:
             raise UNKNOWN.error() if self._clients else self._fault.error()
+        return client
+
+    async def _exchange(self, node: Node | None, commands: Sequence[Command], urgent: bool) -> list[Any]:
+        client = self._client(node)
         was_up = client.up
         try:
             return await client.exchange(*commands, urgent=urgent)
@@ -258,3 +285,10 @@ class ClusterClient:
         read.set()
         for changed in self._changed:
             changed()
+
+
+def _slot_of(command: Command) -> int:
+    slot = slot_of(command)
+    if slot is None:
+        raise AssertionError("a command without keys has no node")
+    return slot

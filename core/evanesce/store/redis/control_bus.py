@@ -83,8 +83,12 @@ class NoticeQueue:
             self._loss_reported_at = now
             self._lose()
 
-    def push(self, payload: bytes) -> None:
-        """Take a published notice. Notices that this version of the server does not know are skipped."""
+    def push(self, payloads: Sequence[bytes]) -> None:
+        """Take published notices. Notices that this version of the server does not know are skipped."""
+        for payload in payloads:
+            self._take(payload)
+
+    def _take(self, payload: bytes) -> None:
         if len(payload) > NOTICE_BYTES:
             logger.warning("a notice was skipped: it has %d bytes", len(payload))
             return

@@ -57,6 +57,7 @@ class RedisRoomEvents:
         finally:
             self._feeds.discard(feed)
             self._subscriber.remove(channel, feed)
+            feed.deliver_to(None)  # it may have been told of messages that are being handed over
 
     async def typing(self, room_id: str, user_id: str) -> None:
         """See `RoomEvents.typing`."""

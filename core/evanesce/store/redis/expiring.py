@@ -109,6 +109,11 @@ class TrackingClient:
         self._note_all(commands)
         return await self._client.run(*commands, urgent=urgent)
 
+    def call(self, command: Command, done: Callable[[Any], None]) -> None:
+        """See `Client.call`."""
+        self._note_all((command,))
+        self._client.call(command, done)
+
     def post(self, *commands: Command) -> None:
         """See `Client.post`."""
         self._note_all(commands)

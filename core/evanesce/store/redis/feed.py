@@ -77,6 +77,8 @@ class RoomFeed:
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
         self._news = trio.lowlevel.ParkingLot()
+        self._parked = False  # `next` waits for news
+        self._handle: Callable[[Sequence[RoomEvent]], None] | None = None
         self._quiet = False  # nothing arrived since the last `look`
         self._look_due = False
         self._outage = 0  # the number of the last outage of the subscription
@@ -109,16 +111,45 @@ class RoomFeed:
         self._look_due = True
         self._news.unpark()
 
-    def push(self, payload: bytes) -> None:
-        """Add a payload to the queue."""
-        self._payloads.append(payload)
-        self._payload_bytes += len(payload)
+    def push(self, payloads: Sequence[bytes]) -> None:
+        """Hand over what was published, or add it to the queue where something has to be fetched first."""
+        self._quiet = False
+        waiting = bool(self._payloads)
+        self._payloads.extend(payloads)
+        self._payload_bytes += sum([len(payload) for payload in payloads])
+        if not waiting and self._is_current and self._hand_over():
+            return
         if len(self._payloads) > PAYLOADS or self._payload_bytes > PAYLOAD_BYTES:
             self._payloads.clear()
             self._payload_bytes = 0
             self._gaps += 1
-        self._quiet = False
         self._news.unpark()
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether the follower waits for news, and has got everything that was published before."""
+        return (
+            self._handle is not None
+            and self._parked
+            and not (self._ready or self._look_due or self._closed)
+            and self._gaps == self._gaps_filled
+        )
+
+    def _hand_over(self) -> bool:
+        """Read the payloads that wait, and hand their events over; return False where `next` has to do that."""
+        try:
+            while self._payloads and not self._closed:
+                payload = self._payloads[0]
+                self._read(payload, lenient=False)
+                self._drop(payload)
+        except (_Gap, *_MALFORMED):
+            return False  # `next` reads it again, fetches what is missing, and tells what is malformed
+        if self._handle is None or self._log.seems_expired(self._ready, new=True):
+            return False
+        events, self._ready = self._ready, []
+        if events:
+            self._handle(events)
+        return True
 
     # From the store
 
@@ -145,6 +176,10 @@ class RoomFeed:
         if reading.closed is not None:
             self._close(reading.closed)
 
+    def deliver_to(self, handle: Callable[[Sequence[RoomEvent]], None] | None) -> None:
+        """See `Feed.deliver_to`; None ends it."""
+        self._handle = handle
+
     async def next(self) -> Sequence[RoomEvent]:
         """See `Feed.next`."""
         if self._ready or self._payloads:
@@ -160,7 +195,11 @@ class RoomFeed:
                 self._look_due = False
                 await self._look()
             else:
-                await self._news.park()
+                self._parked = True
+                try:
+                    await self._news.park()
+                finally:
+                    self._parked = False
         self._ready = await self._log.refresh_deadlines(self._ready, new=True)
         events, self._ready = self._ready, []
         return events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from random import Random
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
+from evanesce.errors import StoreUnavailable
 from evanesce.model import Draft, Message, Timestamp, milliseconds
 from evanesce.store.cursor import CURSOR_SECONDS, Cursor, parse
 from evanesce.store.events import RoomEvent
@@ -18,7 +19,7 @@ from evanesce.store.message_log import Conflict, History, LogEntry, MessageUnsen
 from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, UNSEND
+from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, UNSEND, Command
 
 KEEP = (CURSOR_SECONDS + 3600) * 1000
 """How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
@@ -99,13 +100,33 @@ class RedisMessageLog:
 
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
         """Store messages in one call of a script; see `MessageLog.append`."""
+        [answers] = await self._client.run(self._append(room_id, drafts))
+        return self._outcomes(answers)
+
+    def append_one(
+        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
+    ) -> None:
+        """See `MessageLog.append_one`."""
+
+        def answered(answer: Any) -> None:
+            if isinstance(answer, StoreUnavailable):
+                done(answer)
+                return
+            outcomes = self._outcomes(answer)
+            done(outcomes if isinstance(outcomes, RoomClosed) else outcomes[0])
+
+        self._client.call(self._append(room_id, [draft]), answered)
+
+    def _append(self, room_id: str, drafts: Sequence[Draft]) -> Command:
         keys = self._room(room_id)
         arguments: list[str | bytes] = []
         for draft in drafts:
             keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
             # Its JSON without the closing brace: the script adds the times and the brace.
             arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
-        [answers] = await self._client.run(APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, *arguments))
+        return APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, *arguments)
+
+    def _outcomes(self, answers: Any) -> Sequence[Stored | Conflict] | RoomClosed:
         if answers is None:
             return RoomClosed()
         created_at, expires_at = _timestamp(answers[0]), _timestamp(answers[1])
@@ -226,15 +247,18 @@ class RedisMessageLog:
         A message that Redis had a moment ago cannot have expired, and a `new` one has most of its TTL left. If it seems
         otherwise, the message arrived late, or Redis's clock was set back and this server does not know it yet.
         """
-        now = trio.current_time()
-        least = self._ttl / 2000 if new else 0.0
-        if not any(isinstance(item, LogEntry) and item.deadline <= now + least for item in events):
+        if not self.seems_expired(events, new=new):
             return list(events)
         await self._clock.remeasure()
         return [
             item._replace(deadline=self._deadline(item.message)) if isinstance(item, LogEntry) else item
             for item in events
         ]
+
+    def seems_expired(self, events: Sequence[RoomEvent], *, new: bool) -> bool:
+        """Return whether `refresh_deadlines` would measure the clock again."""
+        least = trio.current_time() + (self._ttl / 2000 if new else 0.0)
+        return any(isinstance(item, LogEntry) and item.deadline <= least for item in events)
 
     def _deadline(self, message: Message) -> float:
         """Return when a message expires: at the latest after its whole TTL from now, however the clocks were set."""

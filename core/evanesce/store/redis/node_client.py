@@ -129,6 +129,23 @@ class NodeClient(ConnectionTask):
         assert answers is not None, "a call is delivered with its answers"
         return answers
 
+    def call(self, command: Command, done: Callable[[Any], None]) -> None:
+        """See `Client.call`."""
+
+        def answered(answer: Any) -> None:
+            done(self._refused(answer) if isinstance(answer, RedisError) else answer)
+
+        self.ask(command, answered)
+
+    def ask(self, command: Command, done: Callable[[Any], None]) -> None:
+        """Run a command as `call` does, but call `done` with a `RedisError` where Redis refuses it."""
+
+        def answered(call: Call) -> None:
+            answers = call.answers
+            done(answers[0] if isinstance(answers, list) else answers)
+
+        self._submit((command,), answered, urgent=False)
+
     def post(self, *commands: Command) -> None:
         """See `Client.post`."""
         try:

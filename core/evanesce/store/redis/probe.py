@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from secrets import token_hex
 
 import trio
@@ -61,8 +62,8 @@ class _MessageListener:
     def subscribed(self) -> None:
         self.listening.set()
 
-    def push(self, payload: bytes) -> None:
-        if self._message_id in payload:
+    def push(self, payloads: Sequence[bytes]) -> None:
+        if any(self._message_id in payload for payload in payloads):
             self.received.set()
 
     def subscription_lost(self, outage: int) -> None:

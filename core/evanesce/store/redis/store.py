@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -162,7 +162,7 @@ class _EndedListener:
     def subscribed(self) -> None:
         """Do nothing: leases are also checked at intervals."""
 
-    def push(self, payload: bytes) -> None:
+    def push(self, payloads: Sequence[bytes]) -> None:
         """Check the leases."""
         self._lease.look()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 from uuid import uuid4
@@ -29,6 +29,9 @@ PING_SECONDS = 2.0
 LONGEST_DELAY = 0.2
 """The longest delay between two attempts to connect, in seconds."""
 
+BUSY_SECONDS = 0.005
+"""For how long messages are handed over before other tasks run."""
+
 LASTED_SECONDS = 1.0
 """A connection that lasted longer is replaced at once."""
 
@@ -47,8 +50,8 @@ class Listener(Protocol):
         """Learn that the channel is subscribed to. At the second call and later, messages before it may be lost."""
         ...
 
-    def push(self, payload: bytes) -> None:
-        """Take a published message."""
+    def push(self, payloads: Sequence[bytes]) -> None:
+        """Take published messages, in order: all that arrived together."""
         ...
 
     def subscription_lost(self, outage: int) -> None:
@@ -195,8 +198,29 @@ class Subscriber(ConnectionTask):
         while True:
             answers = await stream.receive()
             self._received_at = trio.current_time()
+            published: dict[bytes, list[bytes]] = {}
             for answer in answers:
+                if answer.__class__ is list and answer[0] == b"smessage":
+                    published.setdefault(answer[1], []).append(answer[2])
+                    continue
+                await self._publish(published)  # what came before the answer, such as that a channel is subscribed to
                 self._handle(answer)
+            await self._publish(published)
+
+    async def _publish(self, published: dict[bytes, list[bytes]]) -> None:
+        """Hand messages over to their listeners, and forget them. Other tasks run where that takes long."""
+        if not published:
+            return
+        self._heartbeat.received()
+        started = trio.current_time()
+        for channel, payloads in published.items():
+            # A copy: listeners may be added or removed meanwhile.
+            for listener in tuple(self._listeners.get(channel, ())):
+                listener.push(payloads)
+            if trio.current_time() - started > BUSY_SECONDS:
+                await trio.lowlevel.checkpoint()
+                started = trio.current_time()
+        published.clear()
 
     def _handle(self, answer: Any) -> None:
         if isinstance(answer, MovedError):  # this is about one subscription: the connection still works
@@ -207,15 +231,12 @@ class Subscriber(ConnectionTask):
         if isinstance(answer, RedisError):
             raise answer
         kind, channel = answer[0], answer[1]
-        if kind in (b"message", b"smessage"):
+        if kind == b"message":
             self._heartbeat.received()
         if kind == b"sunsubscribe" and channel in self._listeners and self._on_move is not None:
             self._on_move(channel.decode(), None)
-        # A copy: listeners may be added or removed meanwhile.
-        for listener in tuple(self._listeners.get(channel, ())):
-            if kind == b"smessage":
-                listener.push(answer[2])
-            elif kind == b"ssubscribe":
+        if kind == b"ssubscribe":
+            for listener in tuple(self._listeners.get(channel, ())):
                 listener.subscribed()
 
 
