@@ -14,7 +14,7 @@ import trio
 MOST_AWAITS = 400
 """How many awaits a body may have. A body that never ends would be cancelled for ever."""
 
-END_SECONDS = 10.0
+END_SECONDS = 60.0
 """How long threads and sockets may take to end after they were closed."""
 
 

@@ -20,7 +20,7 @@ from tests.ports import free_port
 
 PRIMARIES = 3
 SLOTS = 16_384
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 OWN_TALK = 10_000
 """The distance between the port of a node and its cluster bus port."""

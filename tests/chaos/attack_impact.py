@@ -23,6 +23,7 @@ from tests.chaos.client import REFERENCE_ADDRESS, Client, ConnectionEnded, signe
 from tests.chaos.latency import CONNECT_PAUSE_SECONDS, Deliveries, latency_probe
 from tests.chaos.report import Table
 from tests.e2e.running import Server
+from tests.patience import PATIENCE
 
 COLUMNS = ("attack", "without attack: p50, p99 in ms", "under attack: p50, p99 in ms", "holds", "lost", "notes")
 
@@ -266,7 +267,7 @@ async def _ended(process: trio.Process) -> dict[str, int]:
     assert process.stdout is not None
     await process.stdin.aclose()
     output = b""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while chunk := await process.stdout.receive_some(65_536):
             output += chunk
     tally: dict[str, int] = json.loads(output)

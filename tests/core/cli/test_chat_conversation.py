@@ -15,6 +15,7 @@ from evanesce.cli.client import DeepLink, Fields
 from evanesce.cli.console import Console
 from evanesce.cli.conversation import Conversation
 from evanesce.model import timestamp
+from tests.patience import PATIENCE
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 NOW = 2_000_000_000_000
@@ -115,7 +116,7 @@ async def stage() -> AsyncGenerator[Stage]:
 
     stdin, typed = os.pipe()
     printed, stdout = os.pipe()
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_websocket, handle, "127.0.0.1", 0, None)
             link = DeepLink(f"ws://127.0.0.1:{server.port}/ws", "here", ROOM)

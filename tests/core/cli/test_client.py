@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from evanesce.cli.client import Client, Unreachable
+from tests.patience import within
 
 Server = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -69,5 +70,5 @@ async def test_what_is_no_server_is_told_at_once(nursery: trio.Nursery, server: 
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     nursery.start_soon(trio.serve_listeners, server, [listener])
     port = listener.socket.getsockname()[1]
-    with trio.fail_after(2), pytest.raises(Unreachable, match=said):
+    with within(2), pytest.raises(Unreachable, match=said):
         await Client.open(nursery, f"ws://127.0.0.1:{port}/ws")

@@ -17,6 +17,7 @@ from evanesce.delivery.outbox import BYTES_COST, CONTROL_BYTES, FRAME_COST, STAL
 from evanesce.model import Timestamp
 from evanesce.protocol import codec
 from evanesce.protocol.events import MessageEvent, Ok, Skipped
+from tests.patience import PATIENCE
 
 LIMIT = 524_288
 ROOM = "00000000-0000-4000-8000-000000000001"
@@ -356,7 +357,7 @@ async def test_what_the_kernel_has_is_unacknowledged_until_the_client_takes_it()
             before = outbox.unacknowledged_bytes
             assert 0 < before < written
             outbox.write_raw(b"x" * 65_536)
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 left = written + 65_536
                 while left:
                     left -= len(await theirs.receive_some(1_000_000))

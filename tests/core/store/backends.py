@@ -29,12 +29,10 @@ from evanesce.store.events import Feed, Left, PresenceChanged, RoomEvent
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
 from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.redis import open_redis_store
+from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
 
 T = TypeVar("T")
-
-PATIENCE = 60.0
-"""How long what a test waits for may take on a loaded machine, in seconds: alone it takes 3 at most."""
 
 REDIS_PAGE = Path(__file__).parents[3] / "docs/how-to/use-an-outside-redis.md"
 SMALLEST_ACCESS = " ".join(
@@ -244,7 +242,7 @@ async def python(program: str, *arguments: str) -> AsyncGenerator[tuple[trio.Pro
     assert process.stdout is not None
     try:
         line = b""
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while not line.endswith(b"\n"):
                 more = await process.stdout.receive_some()
                 assert more, "it ended before it said anything"
@@ -372,7 +370,7 @@ class Record:
         """Stop sending, and wait until the follower has received the last message."""
         self.sending = False
         last = draft(room_id, "last")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while True:
                 try:
                     await store.messages.append(room_id, [last])

@@ -15,6 +15,7 @@ from evanesce.store.presence import Member
 from evanesce.store.redis import homes, open_redis_store
 from tests.core.store.backends import ClusterBackend, RedisBackend, cluster_backend, draft
 from tests.leaks import cancelled_at_each_await
+from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
 
 pytestmark = pytest.mark.slow
@@ -72,7 +73,7 @@ async def cancelled_everywhere(store: Store, room_id: str) -> None:
 
         awaits = await cancelled_at_each_await(body)
         assert awaits >= 1, f"{name} waits for nothing"
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await answers_are_their_own(store)
     assert await store.presence.snapshot(room_id, 10)
 
@@ -87,7 +88,7 @@ async def test_nor_in_a_cluster(shared_cluster: ValkeyCluster, room_id: str) -> 
     async with cluster_backend(shared_cluster) as backend:
         store = await backend.open()
         primaries = [node for node in shared_cluster.nodes if node.role == "master"]
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not all(node.client.client_list(_type="pubsub") for node in primaries):  # noqa: ASYNC110
                 await trio.sleep(0.01)  # its connections are not to be taken for what a method has left
         await cancelled_everywhere(store, room_id)
@@ -108,7 +109,7 @@ async def test_a_store_cancelled_at_any_await_leaves_nothing_open(
         table = RedisTable(url=shared_cluster.url, cluster=True)
 
     async def body() -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with open_redis_store(table, ttl=60, server_id="one") as store:
                 await store.presence.join(room_id, [ADA], 10, 10)
                 async with store.events.follow(room_id, 10) as feed:

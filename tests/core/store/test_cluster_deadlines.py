@@ -14,6 +14,7 @@ from evanesce.errors import StoreUnavailable
 from evanesce.store.redis.cluster_client import ClusterClient
 from evanesce.store.redis.connection import Address
 from evanesce.store.redis.topology import Node
+from tests.patience import PATIENCE, within
 
 pytestmark = pytest.mark.slow
 
@@ -83,11 +84,8 @@ async def cluster(answer: Answer) -> AsyncGenerator[ClusterClient, None]:
 @pytest.mark.parametrize("shape", ANSWERS)
 async def test_a_command_that_no_node_does_ends(shape: str) -> None:
     async with cluster(ANSWERS[shape]) as client:
-        started = trio.current_time()
-        with trio.move_on_after(2 * PROMISE) as patience, pytest.raises(StoreUnavailable):
+        with within(PROMISE), pytest.raises(StoreUnavailable):
             await client.run(("GET", "a"))
-        assert not patience.cancelled_caught
-        assert trio.current_time() - started < PROMISE
 
 
 async def test_a_cluster_whose_start_is_cancelled_ends_its_clients() -> None:
@@ -101,6 +99,6 @@ async def test_a_cluster_whose_start_is_cancelled_ends_its_clients() -> None:
             async with client:
                 pytest.fail("it was cancelled before it was entered")
         [node_client] = client.clients.values()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await node_client.ended.wait()
         nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ from evanesce.store.control_bus import REVOCATION_SECONDS, Notice, NoticesLost, 
 from evanesce.store.redis import control_bus
 from evanesce.store.redis.control_bus import NoticeQueue
 from tests.core.store.backends import Backend, RedisBackend, eventually
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 REVOKED = "evanesce:{servers}:revoked"
@@ -19,7 +20,7 @@ REVOKED = "evanesce:{servers}:revoked"
 async def test_every_server_hears_notices(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
     notices = [TokenRevoked("s"), UserErased("u"), UserRenamed("u", "Zoë")]
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         # A subscription takes a moment: who asks too early may lose some.
         with trio.move_on_after(0) as not_yet:
             await two.control.next_notice()
@@ -47,7 +48,7 @@ async def announced(store: Store, notice: Notice) -> bool:
 
 async def test_that_notices_may_be_lost_is_told_at_first_and_after_an_interruption(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         for store in (one, two):
             while await store.control.next_notice() != NoticesLost():
                 pass
@@ -99,7 +100,7 @@ async def test_notices_that_nobody_asks_for_are_bounded_and_that_is_told(caplog:
         waiting.push(control_bus.encode(TokenRevoked(f"{number}")))
     waiting.push(b"nonsense")
     assert caplog.text.count("notices are dropped") == 1
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         assert await waiting.next() == NoticesLost()
         for number in range(control_bus.WAITING):
             assert await waiting.next() == TokenRevoked(f"{number}")

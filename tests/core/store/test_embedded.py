@@ -78,7 +78,7 @@ async def test_nobody_else_can_reach_it_and_nothing_is_left(launcher: str) -> No
             valkey.set("key", "a value that must reach no file")
         assert {each.name for each in socket.parent.iterdir()} == {socket.name, "lock"}
     assert not socket.parent.exists()
-    await eventually(lambda: not alive(process), 5)
+    await eventually(lambda: not alive(process))
 
 
 async def test_it_is_started_again_on_the_same_socket(launcher: str) -> None:
@@ -86,7 +86,7 @@ async def test_it_is_started_again_on_the_same_socket(launcher: str) -> None:
         for _ in range(2):
             process = process_id(url)
             os.kill(process, signal.SIGKILL)
-            await eventually(partial(other_than, process, url), 5)
+            await eventually(partial(other_than, process, url))
             with client(url) as valkey:
                 assert valkey.dbsize() == 0
 
@@ -96,7 +96,7 @@ async def test_it_dies_with_its_parent(how: str) -> None:
     async with python(PARENT, how) as (_, url):
         process = process_id(url)
         assert alive(process)
-    await eventually(lambda: not alive(process), 2)
+    await eventually(lambda: not alive(process))
     left = Path(url.removeprefix("unix://")).parent
     assert left.exists()
     async with embedded_valkey():

@@ -21,6 +21,7 @@ from tests.core.store.backends import (
     send,
     until,
 )
+from tests.patience import PATIENCE, within
 
 pytestmark = pytest.mark.slow
 ADA, BOB, CYD = Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")
@@ -45,7 +46,7 @@ async def test_a_follower_misses_nothing_from_its_start_on(backend: Backend, roo
             assert not isinstance(at_entry, RoomClosed)
             known = [each.message.message_id for each in at_entry.messages]
             assert first.message.message_id in known or first.number == at_entry.number + 1
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await done.wait()
 
 
@@ -83,13 +84,14 @@ async def test_a_store_that_is_away_refuses_and_recovers(backend: Backend, room_
     async with store.events.follow(room_id, 10) as feed:
         backend.away()
         for _ in range(2):
-            with trio.fail_after(2.6), pytest.raises(StoreUnavailable):
+            with within(2.6), pytest.raises(StoreUnavailable):
                 await store.messages.append(room_id, [draft(room_id)])
         await eventually(lambda: not store.health.healthy)  # of a cluster, every primary has to be found away
         backend.back()
-        await eventually(lambda: store.health.healthy, 2)
+        with within(2):
+            await eventually(lambda: store.health.healthy)
         await eventually(lambda: appended(store, room_id, "after"))  # of a cluster, another primary may be back first
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             heard = of_kind(await until(feed, LogEntry), LogEntry)
             while heard[-1].message.content != "after":
                 heard += of_kind(await until(feed, LogEntry), LogEntry)
@@ -116,7 +118,7 @@ async def test_a_store_that_lost_its_memory_says_so(backend: Backend, room_id: s
         await send(one, room_id, "new")
         heard = await until(feed, LogEntry)
         given = of_kind(heard, LogEntry)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while given[-1].message.content != "new":
                 given += of_kind(await until(feed, LogEntry), LogEntry)
     # The feed began after `mine`, so that it was new to it; nothing comes twice.

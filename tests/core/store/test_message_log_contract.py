@@ -241,7 +241,7 @@ async def test_pages_that_count_only_up_to_their_end_name_each_unsent_message(ba
 
 
 async def test_what_came_since_a_cursor_and_what_of_it_is_gone(backend: Backend, room_id: str) -> None:
-    store = await backend.open(ttl=0.5)
+    store = await backend.open(ttl=2)
     first, second = await send(store, room_id, "before 1", "before 2")
     seen = await store.messages.history(room_id, None, *ALL)
     assert not isinstance(seen, RoomClosed)
@@ -263,7 +263,7 @@ async def test_what_came_since_a_cursor_and_what_of_it_is_gone(backend: Backend,
 
 
 async def test_the_position_of_a_quiet_room_serves_as_cursor(backend: Backend, room_id: str) -> None:
-    store = await backend.open(ttl=0.2)
+    store = await backend.open(ttl=2)
     await send(store, room_id, "gone soon")
     await expired(store, room_id)
     empty = await store.messages.history(room_id, None, *ALL)

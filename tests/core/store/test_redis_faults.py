@@ -17,6 +17,7 @@ from evanesce.store.presence import Member
 from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import node_client, open_redis_store
 from tests.core.store.backends import Record, RedisBackend, draft, events, eventually, of_kind, until
+from tests.patience import Taken, within
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +37,8 @@ async def test_killed_under_load_it_acknowledges_nothing_false(valkey: RedisBack
             nursery.start_soon(record.send, store, room_id)
         await grows(record.acknowledged, 200 + moment * 37)
         valkey.forget()
-        await eventually(lambda: record.refused, 2)
-        with trio.fail_after(2):
+        await eventually(lambda: record.refused)
+        with within(2):
             await grows(record.acknowledged, 100)
         await record.finish(store, room_id)
         nursery.cancel_scope.cancel()
@@ -60,15 +61,17 @@ async def test_stopped_under_load_nothing_is_lost_or_doubled(valkey: RedisBacken
         for _ in range(5):
             nursery.start_soon(record.send, store, room_id)
         await grows(record.acknowledged, 100)
+        taken = Taken()
         valkey.away()
         await trio.sleep(5)  # longer than every time-out
         valkey.back()
-        with trio.fail_after(1):
+        with within(1):
             await grows(record.acknowledged, 50)
+        late = taken.seconds()
         await record.finish(store, room_id)
         nursery.cancel_scope.cancel()
     assert record.refused
-    assert record.slowest < 2.5
+    assert record.slowest < 2.5 + late
     assert not of_kind(record.heard, HistoryLost)
     assert len(set(record.given)) == len(record.given)
     assert set(record.acknowledged) <= set(record.given)
@@ -100,7 +103,7 @@ async def test_a_cut_subscription_loses_nothing(valkey: RedisBackend, room_id: s
 
 
 async def test_what_is_said_while_nobody_listens_is_fetched_or_told(valkey: RedisBackend, room_id: str) -> None:
-    one, other = await valkey.open("one", ttl=0.4), await valkey.open("two", ttl=60)
+    one, other = await valkey.open("one", ttl=2), await valkey.open("two", ttl=60)
     async with one.events.follow(room_id, 10) as feed:
         await one.messages.append(room_id, [draft(room_id, "heard")])
         await events(feed, 1)
@@ -118,7 +121,7 @@ async def test_what_is_said_while_nobody_listens_is_fetched_or_told(valkey: Redi
         brief = draft(room_id, "expires unheard")
         await one.messages.append(room_id, [brief])
         key = f"evanesce:{{{room_id}}}:message:{brief.message_id}"
-        await eventually(lambda: not valkey.client.exists(key), 5)
+        await eventually(lambda: not valkey.client.exists(key))
         subscriber.muted = False
         await other.messages.append(room_id, [draft(room_id, "late")])
         heard = await until(feed, LogEntry)
@@ -195,7 +198,14 @@ async def test_an_emptied_script_cache_is_filled_again(valkey: RedisBackend, roo
 async def test_a_lost_connection_is_replaced_before_anybody_notices(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open()
     for _ in range(5):
+        own = valkey.client.client_id()
+        others = {each["id"] for each in valkey.client.client_list(_type="normal")} - {str(own)}
         valkey.client.client_kill_filter(_type="normal", skipme=True)
+
+        def ended(others: set[str] = others) -> bool:
+            return others.isdisjoint(each["id"] for each in valkey.client.client_list(_type="normal"))
+
+        await eventually(ended)
         await trio.sleep(0.05)  # longer than what a connection in use is trusted unseen
         await store.messages.append(room_id, [draft(room_id)])
     history = await store.messages.history(room_id, None, 10, 100_000)
@@ -235,7 +245,8 @@ async def test_what_waits_is_bounded(valkey: RedisBackend, monkeypatch: pytest.M
         except StoreUnavailable as error:
             refused.append(error.message)
 
-    await trio.testing.wait_all_tasks_blocked(0.1)  # what a server asks when it begins has its answers
+    await eventually(lambda: valkey.client.exists("evanesce:{servers}:lag"))  # the last key that it writes at its start
+    await trio.testing.wait_all_tasks_blocked(0.1)  # and has its answer
     monkeypatch.setattr(node_client, "OUTSTANDING", 5)
     valkey.away()
     async with trio.open_nursery() as nursery:
@@ -252,13 +263,14 @@ async def test_a_redis_that_is_not_there_yet_is_found_when_it_comes(valkey: Redi
     os.rename(socket, f"{socket}.away")
     async with open_redis_store(RedisTable(url=valkey.url), ttl=60, server_id="one") as store:
         assert not store.health.healthy
-        with trio.fail_after(0.1), pytest.raises(StoreUnavailable):
+        with within(0.5), pytest.raises(StoreUnavailable):
             await store.messages.append(room_id, [draft(room_id)])
-        with trio.fail_after(0.1), pytest.raises(StoreUnavailable):
+        with within(0.5), pytest.raises(StoreUnavailable):
             async with store.events.follow(room_id, 10):
                 pytest.fail("there is nothing to follow")
         os.rename(f"{socket}.away", socket)
-        await eventually(lambda: store.health.healthy, 0.5)
+        with within(0.5):
+            await eventually(lambda: store.health.healthy)
         await store.messages.append(room_id, [draft(room_id)])
 
 
@@ -266,7 +278,7 @@ async def test_the_store_ends_at_once_though_redis_hangs(valkey: RedisBackend, r
     store = await valkey.open()
     await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
     valkey.away()
-    with trio.fail_after(4):
+    with within(4):
         await valkey.close(store)
     valkey.back()
 

@@ -28,7 +28,7 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
-SERVED_AGAIN = 20.0
+SERVED_AGAIN = 60.0
 """How long the sentinels may take to put the replica in the primary's place, in seconds."""
 
 
@@ -58,7 +58,7 @@ class Watched:
         lines = [
             f"port {port}",
             f"sentinel monitor chat 127.0.0.1 {primary} 2",
-            "sentinel down-after-milliseconds chat 1000",
+            "sentinel down-after-milliseconds chat 5000",
             "sentinel failover-timeout chat 5000",
             *([f'sentinel auth-pass chat "{of_redis}"'] if of_redis else []),
             *([f'requirepass "{own}"', f'sentinel sentinel-pass "{own}"'] if own else []),

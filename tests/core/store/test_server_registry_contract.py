@@ -69,7 +69,7 @@ async def test_who_lives_is_not_known_right_after_the_memory_was_lost(backend: B
 
 async def test_a_duty_is_one_servers_and_for_a_while(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
-    assert [await store.servers.claim("sweep", 0.2) for store in (one, two, one)] == [True, False, False]
+    assert [await store.servers.claim("sweep", 2) for store in (one, two, one)] == [True, False, False]
     assert await two.servers.claim("another", 60)
 
     async def free() -> bool:

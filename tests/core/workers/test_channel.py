@@ -12,6 +12,7 @@ import trio
 
 from evanesce.config.model import RedisTable
 from evanesce.workers.channel import Assignment, SupervisorChannel
+from tests.patience import PATIENCE
 
 ASSIGNMENT = Assignment(
     number=1,
@@ -32,7 +33,7 @@ def test_an_assignment_shows_no_secrets() -> None:
 async def test_the_end_of_the_supervisor_is_a_signal_to_end() -> None:
     ours, theirs = socket.socketpair()
     channel = SupervisorChannel(theirs, ASSIGNMENT)
-    with theirs, trio.fail_after(10), trio.open_signal_receiver(signal.SIGTERM) as signals:
+    with theirs, trio.fail_after(PATIENCE), trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(channel.watch)
             await trio.testing.wait_all_tasks_blocked()
