@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from evanesce.errors import StoreUnavailable
 from evanesce.model import timestamp
+from evanesce.store import Store
 from evanesce.store.events import Joined, Left, PresenceChanged
 from evanesce.store.message_log import LogEntry
 from evanesce.store.presence import Member
 from evanesce.store.redis import lease, node_client, presence
+from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.scripts import RECONCILE, Command
-from tests.core.store.backends import PATIENCE, RedisBackend, draft, eventually, of_kind, python, until, until_gone
+from tests.core.store.backends import RedisBackend, draft, eventually, of_kind, python, until, until_gone
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +31,10 @@ import sys, trio
 from evanesce.config.model import RedisTable
 from evanesce.store.presence import Member
 from evanesce.store.redis import lease, open_redis_store
-lease.LEASE_SECONDS, lease.RENEW_SECONDS = 1.0, 0.1
+lease.LEASE_SECONDS, lease.RENEW_SECONDS = float(sys.argv[2]), 0.1
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
-        for room_id in sys.argv[2:]:
+        for room_id in sys.argv[3:]:
             await store.presence.join(room_id, [Member("ada", "Ada"), Member("bob", "Bob")], 10, 10)
         print("ready", flush=True)
         await trio.sleep_forever()
@@ -39,7 +44,7 @@ trio.run(main)
 
 async def killed_server(valkey: RedisBackend, *room_ids: str) -> None:
     """Start a server that puts Ada and Bob into rooms, and kill it."""
-    async with python(SERVER, valkey.url, *room_ids) as (_, line):
+    async with python(SERVER, valkey.url, "1", *room_ids) as (_, line):
         assert line == "ready"
 
 
@@ -60,6 +65,51 @@ async def test_a_killed_servers_people_leave(
     left = [(each.user_id, each.count) for each in of_kind(heard, Left)]
     assert left == [("bob", 1)] or (left == [] and of_kind(heard, PresenceChanged))
     await eventually(lambda: not any(b"killed" in key for key in valkey.client.scan_iter()))
+
+
+async def test_nobody_is_in_a_room_before_their_server_has_its_lease(
+    valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a server that was killed at that moment would be there for ever."""
+    ask, may_take = lease.Lease._ask, trio.Event()
+
+    async def waits(asking: lease.Lease, how: str) -> tuple[bool, bool]:
+        if how == "take":
+            await may_take.wait()
+        return await ask(asking, how)
+
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease.Lease, "_ask", waits)
+    store = await valkey.open()
+
+    async def answers() -> bool:
+        try:
+            return await store.presence.counts([room_id]) == [0]
+        except StoreUnavailable:
+            return False
+
+    await eventually(answers)
+    for before, member in enumerate((ADA, BOB)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.presence.join, room_id, [member], 10, 10)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert await store.presence.counts([room_id]) == [before]
+            may_take.set()
+        assert await store.presence.counts([room_id]) == [before + 1]
+        # The second time the server finds that it has lost its lease, and takes another one.
+        may_take = trio.Event()
+        leases = "evanesce:{servers}:leases"
+        [lost] = valkey.client.zrange(leases, 0, -1)
+        valkey.client.zrem(leases, lost)
+        await eventually(lambda lost=lost: lost.decode() != holder(store))
+
+
+def holder(store: Store) -> str:
+    """Return the name under which a server records its members."""
+    presence = store.presence
+    assert isinstance(presence, RedisPresence)
+    [home] = presence._homes
+    return home.lease.holder
 
 
 async def test_a_server_that_comes_back_clears_up_behind_itself(valkey: RedisBackend, room_id: str) -> None:
@@ -93,7 +143,7 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(presence, "SLICE", 1)
     rooms = [f"room-{number}" for number in range(30)]
@@ -108,7 +158,7 @@ async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
             if reconciling.count(reconciling[0]) == len(rooms):
                 cleared.set()
             if client is reconciling[0]:
-                await trio.sleep(0.1)  # all rooms take as long as three leases
+                await trio.sleep(0.2)  # all rooms take as long as three leases
         return await run(client, *commands, urgent=urgent)
 
     one = await valkey.open("one")
@@ -130,8 +180,8 @@ async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
 async def test_while_redis_is_away_no_lease_runs_out(
     valkey: RedisBackend, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(lease, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(lease, "AWAY_SECONDS", 1.2)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await one.presence.join(room_id, [ADA], 10, 10)
@@ -141,7 +191,7 @@ async def test_while_redis_is_away_no_lease_runs_out(
     await eventually(one.servers.expiries)
     async with one.events.follow(room_id, 10) as feed:
         valkey.away()
-        await trio.sleep(1)  # longer than a lease: that is what is tried
+        await trio.sleep(2.5)  # longer than a lease: that is what is tried
         valkey.back()
         await eventually(lambda: one.health.healthy and two.health.healthy)
         expiries = await one.servers.expiries()
@@ -170,7 +220,7 @@ async def test_a_slow_server_is_not_gone_and_back_by_turns(
     def ends() -> float:
         return max(end for name, end in valkey.client.zrange(leases, 0, -1, withscores=True) if b"killed" in name)
 
-    async with store.events.follow(room_id, 10) as feed, python(SERVER, valkey.url, room_id) as (process, _):
+    async with store.events.follow(room_id, 10) as feed, python(SERVER, valkey.url, "2.5", room_id) as (process, _):
         await until(feed, Joined, 2)
         os.kill(process.pid, signal.SIGSTOP)
         heard = await until(feed, Left, 2)
@@ -178,11 +228,11 @@ async def test_a_slow_server_is_not_gone_and_back_by_turns(
         heard += await until(feed, Joined, 2)
         assert len(of_kind(heard, Left)) == 2
 
-        # The lease that it takes then is twice as long: to be late for more than 1 s costs it nothing any more.
+        # The lease that it takes then is twice as long: to be late for more than 2.5 s costs it nothing any more.
         for _ in range(2):
             before = ends()
             os.kill(process.pid, signal.SIGSTOP)
-            await trio.sleep(1.2)
+            await trio.sleep(2.7)
             os.kill(process.pid, signal.SIGCONT)
             await eventually(lambda before=before: ends() > before)
         await store.messages.append(room_id, [draft(room_id)])

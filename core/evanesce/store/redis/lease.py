@@ -80,7 +80,7 @@ class Lease:
         self._due.set()
 
     async def known(self) -> None:
-        """Wait until the lease was renewed on the present connection, so that `holder` is valid.
+        """Wait until the lease of this `holder` was renewed on the present connection.
 
         Raises `StoreUnavailable` if this takes longer than `CALL_SECONDS`.
         """
@@ -147,6 +147,7 @@ class Lease:
             self.holder = self._new_holder()
             if not forgotten:
                 self._lengthen()
+            self.look()  # nobody is recorded under the new name before it has a lease
             self._call_changed()
             await retry_until_available(
                 lambda: self._ask("take")

@@ -111,12 +111,16 @@ class RedisPresence:
     ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
         """See `Presence.join`."""
         names = {person.user_id: person.display_name for person in members}
-        local = self._local(room_id)
-        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
-        with _Pending(self, local):
-            _, answer = await self._client.run(
-                _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
-            )
+        with Deadline():
+            if self._client.up:  # if not, it is refused at once
+                # Nobody would remove those who are recorded under a name that has no lease.
+                await self._home(room_id).lease.known()
+            local = self._local(room_id)
+            keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
+            with _Pending(self, local):
+                _, answer = await self._client.run(
+                    _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
+                )
         if answer is None:
             self.forget(room_id)
             return RoomClosed()
