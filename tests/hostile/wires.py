@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import trio
+import trio.testing
 
 from evanesce.errors import EvanesceError
 from evanesce.interfaces import Connection
@@ -274,9 +275,15 @@ async def published(payload: bytes, steps: costs.Steps) -> None:
     await feed.start()
     await steps.restart()
     feed.push(payload)
-    with trio.move_on_after(0.01):
+
+    async def read() -> None:
         while True:
             await feed.next()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()  # there is nothing left to read
+        nursery.cancel_scope.cancel()
 
 
 MESSAGE = (

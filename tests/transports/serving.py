@@ -23,6 +23,7 @@ from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Limits, Ok, Reply, Welcome
 from evanesce_transports import quart, trio_websocket
+from tests.patience import PATIENCE
 
 QUART, TRIO_WEBSOCKET = "quart", "trio_websocket"
 TRANSPORTS = [QUART, TRIO_WEBSOCKET]
@@ -204,7 +205,7 @@ class Listening:
 
     async def check_alive(self) -> None:
         """See that another client is served as if nothing had been."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             async with self.websocket() as connection:
                 await connection.send_message("still here")
                 assert await connection.get_message() == "still here"
@@ -240,7 +241,7 @@ def masked(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0)
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     """Read up to the end, a reset included."""
     data = b""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         try:
             while chunk := await stream.receive_some(65_536):
                 data += chunk

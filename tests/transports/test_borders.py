@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from evanesce.protocol.commands import UpdateProfile
+from tests.patience import PATIENCE
 from tests.transports.serving import (
     ORIGIN,
     QUART,
@@ -80,7 +81,7 @@ async def begin(server: Listening, request: bytes) -> bytes:
     """Send a request; give the beginning of the answer, which has its status."""
     async with await server.connect() as stream:
         await stream.send_all(request)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             return bytes(await stream.receive_some(65_536))
 
 
@@ -223,5 +224,5 @@ async def test_a_browser_with_a_neighbours_cookie(server: Listening) -> None:
     headers = {"cookie": "city=S\xc3\xa3o; caf\xe9=\x85", "origin": ORIGIN, "sec_websocket_protocol": "evanesce.v1"}
     async with await server.raw() as stream:
         await stream.send_all(upgrade_request(**headers))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert bytes(await stream.receive_some(65_536)).startswith(b"HTTP/1.1 101 ")

@@ -115,7 +115,7 @@ def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_budget")
 async def test_unfinished_bodies_are_bounded_in_sum(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evanesce_transports.request.BODY_SECONDS", 2.0)
+    monkeypatch.setattr("evanesce_transports.request.BODY_SECONDS", 4.0)
     large = b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{" % BODY
     async with listening(gateway, QUART) as server:
         statuses: list[bytes] = []
@@ -143,7 +143,7 @@ async def test_large_heads_are_bounded_in_sum(
     gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evanesce_transports.listener.REQUEST_BYTES", 0)  # there is always room for two bodies
-    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 2.0)
+    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 4.0)
     most = 2 * (HEAD_BYTES + FRAME_BYTES) // HEAD_BYTES
     half = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Large: " + b"a" * 8_000
     async with listening(gateway, transport) as server:

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.leaks import cancelled_at_each_await
+from tests.patience import PATIENCE
 from tests.transports.serving import TRANSPORTS, FakeGateway, listening
 
 pytestmark = pytest.mark.slow
@@ -16,7 +17,7 @@ async def test_cancelled_at_any_await_it_leaves_nothing_open(transport: str) -> 
     """The awaits are those of the transport, of a client's handshake and message, and of the client itself."""
 
     async def body() -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             async with listening(FakeGateway(), transport) as server, server.websocket() as client:
                 await client.send_message("hello")
                 assert await client.get_message() == "hello"

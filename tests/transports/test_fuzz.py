@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
+from tests.patience import PATIENCE
 from tests.transports.serving import (
     TRANSPORTS,
     FakeGateway,
@@ -99,7 +100,7 @@ async def test_handshakes(server: Listening, faults: list[str]) -> None:
 
     async def client(seed: int) -> None:
         chance = random.Random(seed)
-        with trio.fail_after(7):
+        with trio.fail_after(PATIENCE):
             async with await server.raw() as stream, trio.open_nursery() as nursery:
                 nursery.start_soon(say, stream, noisy_handshake(chance), chance)
                 statuses.add((await read_all(stream))[9:12])
@@ -112,9 +113,9 @@ async def test_handshakes(server: Listening, faults: list[str]) -> None:
 
 
 async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.2)
     async with listening(gateway, transport) as server:
         await server.check_alive()
+        monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.2)
         before = trio.lowlevel.current_statistics().tasks_living
 
         async def client(seed: int) -> None:
@@ -127,7 +128,7 @@ async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch
                         await stream.receive_some(100)
 
         await all_of(client)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while trio.lowlevel.current_statistics().tasks_living > before:
                 await trio.testing.wait_all_tasks_blocked(0.01)
 

@@ -7,6 +7,7 @@ import json
 import pytest
 import trio
 
+from tests.patience import PATIENCE
 from tests.transports.serving import (
     ORIGIN,
     TRANSPORTS,
@@ -136,7 +137,7 @@ async def test_a_draining_server_lets_nobody_in(server: Listening, gateway: Fake
 async def test_a_rejected_client_that_stays_is_let_go(server: Listening) -> None:
     async with await server.raw() as stream:
         await stream.send_all(upgrade_request(origin="https://evil.example"))
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE):
             assert b" 403 " in await read_all(stream)
 
 

@@ -13,6 +13,7 @@ import trustme
 
 from evanesce.errors import ConfigurationError
 from evanesce_transports import quart, trio_websocket
+from tests.patience import PATIENCE
 from tests.transports.serving import SCHEMES, TRANSPORTS, FakeGateway, build, frame_of, listening
 
 on_each = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -132,11 +133,11 @@ async def test_tls(gateway: FakeGateway, transport: str, tls: ssl.SSLContext, tm
 async def test_no_tls_to_a_tls_port(
     gateway: FakeGateway, transport: str, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.listener.TLS_SECONDS", 0.2)
     async with listening(gateway, transport, tmp_path, tls=tls, certfile="server.pem") as server:
+        monkeypatch.setattr("evanesce_transports.listener.TLS_SECONDS", 0.2)
         for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             async with await server.raw() as stream:
-                with trio.fail_after(3):
+                with trio.fail_after(PATIENCE):
                     await stream.send_all(start or b"\x16")
                     while True:
                         try:
@@ -144,4 +145,5 @@ async def test_no_tls_to_a_tls_port(
                                 break
                         except trio.BrokenResourceError:
                             break
+        monkeypatch.undo()
         await server.check_alive()

@@ -19,6 +19,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 from wsproto.handshake import H11Handshake
 
 from evanesce_transports.websocket import WEBSOCKET
+from tests.patience import PATIENCE
 
 
 def parameters(function: Any) -> list[str]:
@@ -72,7 +73,7 @@ async def test_hypercorn_serves_one_request_and_ends() -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with listener, await trio.testing.open_stream_to_socket_listener(listener) as client:
         stream = Stream(client.socket)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await TCPServer(ASGIWrapper(app), Config(), WorkerContext(None), {"mark": 1}, stream).run()
     assert (seen[0]["path"], seen[0]["query_string"], seen[0]["state"]["mark"]) == ("/a b", b"c", 1)
     assert stream.response.endswith(b"\r\n\r\nhi")
@@ -116,7 +117,7 @@ async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool) -> None:
         "state": state,
         "extensions": {"websocket.http.response": {}},
     }
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         await app(scope, trio.sleep_forever, send)
     kinds = [message["type"] for message in sent]
     if accept:

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
+from tests.patience import PATIENCE
 from tests.transports.serving import ORIGIN, FakeGateway, Listening, listening, read_all, upgrade_request
 
 
@@ -82,8 +83,10 @@ def bad(start: bytes, *lines: bytes, end: bytes = b"\r\n\r\n") -> bytes:
 async def test_every_refusal_can_be_read_by_the_pages_that_may(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, request_: bytes, expected: int, code: str
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.request.BODY_SECONDS", 0.1)
-    monkeypatch.setattr("evanesce_transports.quart.transport.REQUEST_SECONDS", 0.1)
+    if expected == 408:
+        monkeypatch.setattr("evanesce_transports.request.BODY_SECONDS", 0.1)
+    if expected == 503:
+        monkeypatch.setattr("evanesce_transports.quart.transport.REQUEST_SECONDS", 0.1)
     gateway.routes = [HttpRoute("GET", "/api/v1/slow", never)]
     async with listening(gateway) as server:
         answer = await server.exchange(request_)
@@ -127,7 +130,7 @@ async def test_one_request_to_a_connection(server: Listening) -> None:
 
 async def test_a_body_that_never_ends_is_ended(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evanesce_transports.request.BODY_SECONDS", 0.1)
-    with trio.fail_after(3):
+    with trio.fail_after(PATIENCE):
         request = b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
         assert status(await server.exchange(request)) == 408
 
@@ -162,4 +165,5 @@ async def test_a_request_that_takes_too_long(gateway: FakeGateway, monkeypatch: 
     gateway.routes = [HttpRoute("GET", "/slow", never)]
     async with listening(gateway) as server:
         assert status(await server.exchange(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")) == 503
+        monkeypatch.undo()
         await server.check_alive()

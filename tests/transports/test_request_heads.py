@@ -7,6 +7,7 @@ import json
 import pytest
 import trio
 
+from tests.patience import PATIENCE
 from tests.transports.serving import TRANSPORTS, FakeGateway, Listening, listening, read_all, upgrade_request
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -87,7 +88,7 @@ async def test_a_head_that_never_ends_is_ended(
     server: Listening, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
     monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.1)
-    with trio.fail_after(3):
+    with trio.fail_after(PATIENCE):
         assert await server.exchange(start) == b""
 
 
@@ -103,7 +104,7 @@ async def test_partial_refused_and_dropped_clients_leave_no_task_behind(gateway:
             assert await stream.receive_some(1000)
         for stream in streams:
             await stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while trio.lowlevel.current_statistics().tasks_living > before:
                 await trio.testing.wait_all_tasks_blocked(0.01)
 
@@ -114,5 +115,5 @@ async def test_who_reads_no_refusal_is_let_go(
     monkeypatch.setattr("evanesce_transports.client.LINGER_SECONDS", 0.1)
     async with listening(gateway, transport) as server, await server.raw() as stream:
         await stream.send_all(b"GET / HTTP/2.0\r\n\r\n")
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE):
             assert b" 505 " in await read_all(stream)

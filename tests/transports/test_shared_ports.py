@@ -12,6 +12,7 @@ import trio
 
 from evanesce.errors import ConfigurationError
 from evanesce.ports import probe
+from tests.patience import PATIENCE
 from tests.transports.serving import TRANSPORTS, FakeGateway, build, listening, upgrade_request
 
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -53,7 +54,7 @@ async def test_several_listen_on_one_port_and_one_that_leaves_gets_nobody_new(tr
         listening(leaving, transport, shared_port=True, bind=bind) as server,
         listening(staying, transport, shared_port=True, bind=bind),
     ):
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not (leaving.connections and staying.connections):  # the kernel chooses
                 await server.check_alive()
             leave(leaving)
@@ -73,7 +74,7 @@ async def test_who_waits_to_be_taken_in_is_taken_in_before_the_port_is_left(
 
     monkeypatch.setattr(trio.SocketListener, "accept", busy)
     async with listening(gateway, transport, shared_port=True, bind=bind) as server:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with await server.raw() as one, await server.raw() as other:
                 leave(gateway)
                 await trio.testing.wait_all_tasks_blocked()
@@ -93,7 +94,7 @@ async def test_a_transport_that_has_left_ends_with_its_last_client(
         await built.serve(gateway, task_status=task_status)
         ended.set()
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             await nursery.start(serve)
             host, _, port = bind.rpartition(":")

@@ -14,6 +14,7 @@ import trio
 import trustme
 
 from tests.core.store.backends import eventually
+from tests.patience import PATIENCE
 from tests.transports.serving import (
     QUART,
     TRANSPORTS,
@@ -65,7 +66,7 @@ async def ask(server: Listening, request: bytes = b"", *, source: str | None = N
         try:
             await stream.send_all(request or upgrade_request())
             data = b""
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 while b"\r\n\r\n" not in data:
                     chunk = await stream.receive_some(4096)
                     if not chunk:
@@ -154,11 +155,11 @@ async def test_an_address_has_so_many_connections(gateway: FakeGateway, transpor
         assert headers["retry-after"] == "5"
         assert (await ask(server, source="127.0.0.9"))[0] == 101, "another address"
         await held[0].aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while (await ask(server))[0] != 101:  # noqa: ASYNC110  nothing tells that the server noticed
                 await trio.sleep(0.05)
         await held[1].aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while gateway.address_limits._connections:  # noqa: ASYNC110  nothing tells that the server noticed
                 await trio.sleep(0.01)
 
@@ -287,7 +288,7 @@ async def test_locality_and_age_of_a_connection(
             await trio.sleep(0.2)
             await stream.send_all(upgrade_request(x_forwarded_for=forwarded))
             await stream.receive_some(12)
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 while not gateway.connections:  # noqa: ASYNC110  the answer may come before
                     await trio.sleep(0.01)
             [connection] = gateway.connections

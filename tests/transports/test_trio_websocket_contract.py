@@ -12,6 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.utilities import LocalProtocolError
 
+from tests.patience import PATIENCE
 from tests.transports.serving import masked, upgrade_request
 
 
@@ -47,7 +48,7 @@ class Stream(trio.abc.Stream):
 async def accepted(stream: Stream, *behind: bytes) -> AsyncIterator[WebSocketConnection]:
     async with trio.open_nursery() as nursery:
         await stream.network.send(upgrade_request())
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             proposal = await wrap_server_stream(nursery, stream, max_message_size=10)
             library = await proposal.accept()
             for data in behind:
@@ -100,7 +101,7 @@ async def test_bytes_that_it_reads_before_it_accepts_are_lost() -> None:
         proposal = await wrap_server_stream(nursery, stream)
         library = await proposal.accept()
         await stream.network.send(masked(1, b"heard"))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert await library.get_message() == "heard"
         nursery.cancel_scope.cancel()
     assert stream.written[0].startswith(b"HTTP/1.1 101 ")

@@ -10,6 +10,7 @@ from trio_websocket import ConnectionClosed
 
 from evanesce.delivery.outbox import CONTROL_BYTES
 from evanesce.interfaces import Connection
+from tests.patience import PATIENCE, within
 from tests.transports.serving import (
     FRAME_BYTES,
     TRANSPORTS,
@@ -102,7 +103,7 @@ async def test_violations(server: Listening, gateway: FakeGateway, frames: bytes
         assert goodbyes(sent) == [{"type": "goodbye", "code": code, "reason": REASONS[code], "reconnect": False}]
     else:
         assert goodbyes(sent) == []
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         await gateway.ended.wait()
     assert gateway.received[-1] is None
     await server.check_alive()
@@ -124,7 +125,7 @@ async def test_an_endless_message_is_cut_and_its_code_arrives(server: Listening)
                 pass
 
         nursery.start_soon(drip)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             received = b""
             while b"\x88" not in received:
                 received += await stream.receive_some(1000)
@@ -160,7 +161,7 @@ async def test_a_ping_during_our_close(server: Listening, gateway: FakeGateway) 
             received += await stream.receive_some(100)
         assert close_code(received) == 4400
         await stream.send_all(PING * 3 + masked(1, b"late") + masked(8, b"\x11\x30"))
-        with trio.fail_after(1):
+        with within(1):
             assert await read_all(stream) == b""
     gateway.handle = gateway.echo
     await server.check_alive()
@@ -204,7 +205,7 @@ async def test_a_client_that_leaves_while_a_handler_writes(server: Listening, ga
     gateway.handle = talk
     async with await server.upgraded():
         pass
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         await finished.wait()
     gateway.handle = gateway.echo
     await server.check_alive()
@@ -223,7 +224,7 @@ async def test_a_close_is_waited_for_no_longer_than_it_may(
 
     gateway.handle = talk
     async with await server.upgraded() as stream:
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE):
             assert close_code(await read_all(stream)) == 4408
 
 
@@ -245,7 +246,7 @@ async def test_a_close_while_another_task_receives(server: Listening, gateway: F
         with pytest.raises(ConnectionClosed) as closed:
             await client.get_message()
     assert closed.value.reason.code == 1012
-    with trio.fail_after(3):
+    with trio.fail_after(PATIENCE):
         await gateway.ended.wait()
     assert got == [None]
 
@@ -265,7 +266,7 @@ async def test_a_client_that_never_reads_is_refused_more_and_then_dropped(
     gateway.handle = talk
     async with listening(gateway, transport, outbox_bytes=600_000) as server:
         async with await server.upgraded(receive_buffer=4096):
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 await gateway.ended.wait()
         assert 550_000 < waited[0] <= 600_000
         gateway.handle = gateway.echo
@@ -314,7 +315,7 @@ async def test_a_flood_of_pings_takes_no_memory(server: Listening, gateway: Fake
             while True:  # floods are read at a bounded pace: sooner or later the network takes no more
                 await stream.send_all(masked(9, b"x" * 125) * 500)
         assert connection.waiting_bytes <= CONTROL_BYTES + 300
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await other.send_message("served all the same")
             assert await other.get_message() == "served all the same"
 
@@ -322,7 +323,7 @@ async def test_a_flood_of_pings_takes_no_memory(server: Listening, gateway: Fake
 async def test_a_stop_of_the_server_says_goodbye_and_waits_for_nobody(gateway: FakeGateway, transport: str) -> None:
     async with listening(gateway, transport) as server:
         stream = await server.upgraded()
-    with trio.fail_after(1):
+    with within(1):
         assert close_code(await read_all(stream)) == 1001
     await stream.aclose()
 
