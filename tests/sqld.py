@@ -36,7 +36,7 @@ SHA512 = {
 }
 
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
-_SECONDS = 10.0
+_SECONDS = 60.0
 
 
 def binary(cache: Path) -> Path:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 EVANESCE = Path(sys.executable).with_name("evanesce")
-SECONDS = 30
+SECONDS = 60
 
 
 def shown(page: Path) -> list[str]:

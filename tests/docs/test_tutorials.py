@@ -27,7 +27,7 @@ CHAT_PAGE = (ROOT / "docs/tutorial/first-chat.md").read_text("utf-8")
 PLUGIN_PAGE = (ROOT / "docs/tutorial/first-plugin.md").read_text("utf-8")
 EVANESCE = str(Path(sys.executable).with_name("evanesce"))
 TTL = 2.0
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a process is killed, so that a test which waits for its output fails."""
 
 
@@ -57,7 +57,7 @@ def running(folder: Path, *words: str, **environment: str) -> Iterator[subproces
     finally:
         killer.cancel()
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def open_room(url: str) -> str:
     def post(path: str, body: dict[str, str], token: str = "") -> dict[str, str]:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         request = urllib.request.Request(f"{url}/api/v1/{path}", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             parsed: dict[str, str] = json.load(answer)
             return parsed
 
@@ -175,7 +175,7 @@ def test_a_step_of_the_first_plugin(tmp_path: Path, site: Path, step: int) -> No
             say(ada, refused)
             wait_for(ada.stdout, f"* not sent: {reason}")
             if step == 2:
-                with urllib.request.urlopen(f"{url}/tidy", timeout=10) as answer:
+                with urllib.request.urlopen(f"{url}/tidy", timeout=PATIENCE) as answer:
                     assert f"`{answer.read().decode()}`" in PLUGIN_PAGE
 
 
@@ -183,6 +183,12 @@ def test_the_plugin_of_the_tutorial_is_listed(tmp_path: Path, site: Path) -> Non
     [words] = commands(PLUGIN_PAGE, "evanesce plugins")
     environment = os.environ | {"PYTHONPATH": str(site)}
     done = subprocess.run(
-        [EVANESCE, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False, env=environment
+        [EVANESCE, *words[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=environment,
     )
     assert "tidy" in done.stdout

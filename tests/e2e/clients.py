@@ -13,9 +13,7 @@ import trio
 
 from evanesce.cli.client import Client, CloseReason, Fields
 from evanesce.model import Timestamp, milliseconds
-
-PATIENCE = 10.0
-"""The timeout of everything that a test waits for, in seconds."""
+from tests.patience import PATIENCE
 
 
 def conversation() -> list[str]:

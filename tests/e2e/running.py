@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 SCHEMES = {"quart": "http", "trio_websocket": "ws"}
@@ -24,7 +25,7 @@ TRANSPORTS = list(SCHEMES)
 START_SECONDS = 90.0
 """How long a start may take. After a kill it may wait 30 s for other servers that use its database."""
 
-END_SECONDS = 15.0
+END_SECONDS = 60.0
 
 
 class Server:
@@ -164,7 +165,7 @@ class Server:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Send an HTTP request, and return the status and the body, decoded if it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
@@ -225,7 +226,7 @@ class Server:
         return sum(fields[1].endswith(port) and fields[3] == "0A" for fields in lines)  # 0A: TCP_LISTEN
 
     def redis(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=self.valkey()[1], socket_timeout=5)
+        return redis.Redis(unix_socket_path=self.valkey()[1], socket_timeout=PATIENCE)
 
 
 def children(pid: int) -> list[int]:

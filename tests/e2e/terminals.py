@@ -10,7 +10,7 @@ import sys
 import time
 from types import TracebackType
 
-PATIENCE = 15.0
+from tests.patience import PATIENCE
 
 
 class Terminal:

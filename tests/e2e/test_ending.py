@@ -21,6 +21,7 @@ from tests.core.cli.test_commands import run
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import TRANSPORTS, Server
 from tests.e2e.valkey import Valkey
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ FAULTY = {
 
 def answer(server: Server, port: int | None = None) -> tuple[int, str] | None:
     """Ask /readyz; None where nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port or server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port or server.port, timeout=PATIENCE)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

@@ -18,6 +18,7 @@ import pytest
 
 from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.rp_signature import RpContext, Signer
+from tests.patience import PATIENCE
 from tests.worldid.idkit import fetch
 from tests.worldid.process import SimulatorProcess, running
 
@@ -35,7 +36,7 @@ ASK = """async ([kind, config, sessionId, preset]) => {
         : builder.preset(IDKit[preset]({signal: config.signal})));
     return asked.connectorURI;
 }"""
-POLL = "() => asked.pollUntilCompletion({pollInterval: 20, timeout: 15000})"
+POLL = "() => asked.pollUntilCompletion({pollInterval: 20, timeout: 60000})"
 POLL_ONCE = "() => asked.pollOnce()"
 
 
@@ -142,7 +143,7 @@ def address(idkit: Path, simulator: SimulatorProcess) -> Iterator[str]:
 def app(browser: Browser, address: str, simulator: SimulatorProcess) -> Iterator[App]:
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -355,7 +356,7 @@ def test_a_developer_clicks_the_link_types_a_name_and_approves(app: App, browser
     def visit(act: Callable[[Page], None]) -> None:
         context = browser.new_context()
         phone = context.new_page()
-        phone.set_default_timeout(10_000)
+        phone.set_default_timeout(1000 * PATIENCE)
         problems: list[str] = []
         phone.on("console", lambda message: problems.append(message.text))
         phone.goto(app.ask("sign_up"))

@@ -23,8 +23,8 @@ async def until(moment: str) -> None:
 
 @pytest.fixture
 def brief(serve: Callable[..., Server]) -> Server:
-    """A server where messages live for 2 s."""
-    return serve("messages.ttl=2", "limits.messages_per_second=1000", "limits.burst=1000")
+    """A server where messages live for 6 s: longer than a busy machine takes for what is done with them."""
+    return serve("messages.ttl=6", "limits.messages_per_second=1000", "limits.burst=1000")
 
 
 async def test_late_comers_get_what_lives_and_nothing_else(brief: Server, nursery: trio.Nursery) -> None:
@@ -33,12 +33,12 @@ async def test_late_comers_get_what_lives_and_nothing_else(brief: Server, nurser
     await ana.join(room_id)
     early = [await ana.say(room_id, f"early {number}") for number in range(5)]
     for sent in early:
-        assert seconds(sent["expiresAt"]) - seconds(sent["createdAt"]) == pytest.approx(2)
+        assert seconds(sent["expiresAt"]) - seconds(sent["createdAt"]) == pytest.approx(6)
 
     ben = await ChatClient.open(brief, nursery, "Ben")
     assert ids((await ben.join(room_id))["messages"]) == ids(early)
 
-    await trio.sleep(1)
+    await trio.sleep(3)
     late = await ana.say(room_id, "late")
     await until(early[-1]["expiresAt"])
     carl = await ChatClient.open(brief, nursery, "Carl")
@@ -71,7 +71,7 @@ async def test_what_expired_or_was_taken_back_is_missed(brief: Server, nursery: 
 
     for number in range(3):
         expired = await ana.say(room_id, f"expires {number}")
-    await trio.sleep(1)
+    await trio.sleep(3)
     taken_back = await ana.say(room_id, "taken back")
     kept = [await ana.say(room_id, "kept")]
     await ana.ask("unsend", roomId=room_id, messageId=taken_back["messageId"])

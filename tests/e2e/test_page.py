@@ -104,7 +104,7 @@ def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Call
 
 
 def test_messages_fade_and_are_gone(serve: Callable[..., Server], browser_client: Callable[..., BrowserClient]) -> None:
-    server = serve("messages.ttl=3")
+    server = serve("messages.ttl=10")
     link = server.open_room()["deepLink"]
     ana, ben = browser_client(), browser_client()
     for one, name in ((ana, "Ana"), (ben, "Ben")):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.browsers import BrowserClient
 from tests.e2e.running import Server
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -22,7 +23,7 @@ def open_at(browser: Browser) -> Iterator[Callable[[int], Page]]:
     def open_page(width: int) -> Page:
         contexts.append(browser.new_context(viewport={"width": width, "height": 780}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(1000 * PATIENCE)
         return page
 
     yield open_page

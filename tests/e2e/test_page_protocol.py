@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from evanesce.cli.client import Fields
 from evanesce.model import timestamp
 from tests.e2e.running import Server
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, WebSocketRoute
@@ -87,12 +89,13 @@ class Script:
 
     def asked(self, kind: str, count: int = 1) -> Fields:
         """Wait until the page has sent `count` commands of a type; return the last of them."""
-        for _ in range(200):
+        deadline = time.monotonic() + PATIENCE
+        while True:
             found = [command for command in self.commands if command["type"] == kind]
             if len(found) >= count:
                 return found[count - 1]
+            assert time.monotonic() < deadline, f"the page sent {self.commands}"
             self.page.wait_for_timeout(25)
-        raise AssertionError(f"the page sent {self.commands}")
 
     def shows(self, selector: str) -> None:
         self.page.locator(selector).wait_for()
@@ -126,7 +129,7 @@ def script(shared_server: Server, browser: Browser) -> Iterator[Script]:
     account = shared_server.sign_in("Ana")
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{shared_server.url}/healthz")
@@ -290,8 +293,7 @@ def test_the_token_is_renewed(script: Script, shared_server: Server) -> None:
     other = script.page.context.new_page()
     other.goto(f"{shared_server.url}/healthz")
     other.evaluate("kept => localStorage.setItem('evanesce.account', kept)", json.dumps(kept | {"token": "newer"}))
-    for _ in range(200):
-        if script.commands[-1].get("token") == "newer":
-            break
+    deadline = time.monotonic() + PATIENCE
+    while script.commands[-1].get("token") != "newer" and time.monotonic() < deadline:
         script.page.wait_for_timeout(25)
     assert (script.commands[-1]["type"], script.commands[-1].get("token")) == ("hello", "newer")

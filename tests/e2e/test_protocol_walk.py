@@ -12,8 +12,9 @@ import trio
 from evanesce.cli.client import Client, Refused
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.protocol.commands import AnyCommand
-from tests.e2e.clients import PATIENCE, ChatClient, seconds
+from tests.e2e.clients import ChatClient, seconds
 from tests.e2e.running import TRANSPORTS, Server
+from tests.patience import PATIENCE, within
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ async def test_signing_out_ends_the_other_connections(server: Server, nursery: t
     await same.connect()
     assert same.user_id == ana.user_id
     await ana.ask("sign_out")
-    with trio.fail_after(1):
+    with within(1):
         ending = await same.wait_closed_by_server()
     assert ending.code == CloseCode.SIGN_IN_AGAIN
     assert not ending.reconnect

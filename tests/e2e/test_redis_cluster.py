@@ -12,6 +12,7 @@ from evanesce.cli.client import Refused
 from tests.e2e.clients import ChatClient, ids
 from tests.e2e.reconnecting import wait_before_retry
 from tests.e2e.running import Server
+from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cluster() -> Iterator[ValkeyCluster]:
-    cluster = ValkeyCluster(node_timeout=1_500)
+    cluster = ValkeyCluster(node_timeout=5_000)
     cluster.start()
     yield cluster
     cluster.stop()
@@ -54,7 +55,7 @@ async def test_a_primary_is_lost_under_people_who_talk(
     await ben.wait_for_event("message", messageId=acknowledged[-1])
 
     cluster.kill(cluster.primary_of(f"evanesce:{{{room_id}}}:events"))
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         acknowledged += [await said_at_last(speaker, room_id, "after") for speaker in (ada, ben) for _ in range(10)]
     for client in (ada, ben):
         await client.wait_for_event("message", messageId=acknowledged[-1])

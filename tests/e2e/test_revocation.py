@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.cli.client import Disconnected, Refused
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.proxy import Proxy
 from tests.e2e.running import Server
 from tests.e2e.valkey import Valkey
+from tests.patience import PATIENCE, within
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +92,7 @@ async def test_what_was_done_while_the_link_was_away_holds_when_it_is_back(
     await getattr(scene, action)()
     await trio.sleep(AWAY)
     await scene.proxy.restore()
-    with trio.fail_after(SOON):
+    with within(SOON):
         await scene.right(action)
 
 
@@ -100,13 +101,13 @@ async def test_a_subscription_that_breaks_for_a_moment_forgets_nothing(
 ) -> None:
     scene = await start()
     await scene.begin()
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(scene.sign_out)
             for _ in range(20):
                 for connection in await trio.to_thread.run_sync(valkey.connections, "pubsub"):
                     await trio.to_thread.run_sync(valkey.cut, connection)
-        with trio.fail_after(SOON):
+        with within(SOON):
             await scene.right("sign_out")
 
 
@@ -144,11 +145,22 @@ async def test_connections_that_end_while_a_server_has_no_redis_do_not_lock_anyb
         await client.close()
     await trio.sleep(AWAY)
     await scene.proxy.restore()
-    await trio.sleep(SOON)
-    elsewhere = [ChatClient(scene.b, scene.nursery, "Ana") for _ in range(2)]
-    for client in elsewhere:
-        client.token = first.token
-        assert (await client.connect())["displayName"] == "Ana"
+    with within(SOON):
+        for _ in range(2):
+            await let_in(scene, first.token)
+
+
+async def let_in(scene: Scene, token: str) -> None:
+    """Come to server b as often as it takes."""
+    while True:
+        client = ChatClient(scene.b, scene.nursery, "Ana")
+        client.token = token
+        try:
+            assert (await client.connect())["displayName"] == "Ana"
+        except Disconnected:
+            await trio.sleep(0.05)  # nothing tells when the count is right
+        else:
+            return
 
 
 async def test_an_erased_account_is_in_no_file_within_seconds(server: Server, nursery: trio.Nursery) -> None:
@@ -164,4 +176,4 @@ async def test_an_erased_account_is_in_no_file_within_seconds(server: Server, nu
 
     assert found()
     await ana.ask("forget_me")
-    await until(lambda: not found(), 5)
+    await until(lambda: not found())

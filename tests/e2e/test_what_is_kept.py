@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from evanesce.cli.client import Fields
-from tests.e2e.clients import PATIENCE, ChatClient, seconds, until
+from tests.e2e.clients import ChatClient, seconds, until
 from tests.e2e.running import Server
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 

@@ -99,7 +99,7 @@ def test_guests_and_world_id_together_or_one_alone(serve: Callable[..., Server],
 
 
 def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
-    server = serve(*configuration(healthy, timeout="1"))
+    server = serve(*configuration(healthy, timeout="4"))
     status, ready = server.ask("GET", "/readyz")
     assert (status, ready["status"], ready["parts"]["worldid"]) == (200, "ready", "up")
     ada = Human(healthy, server, "Ada down")
@@ -116,7 +116,7 @@ def test_a_portal_that_is_down_stops_nobody_who_is_in(serve: Callable[..., Serve
 
 
 def test_nothing_of_a_proof_or_a_key_is_in_the_log(serve: Callable[..., Server], healthy: SimulatorProcess) -> None:
-    server = serve(*configuration(healthy, timeout="1"))
+    server = serve(*configuration(healthy, timeout="4"))
     ada = Human(healthy, server, "Ada log")
     user_id = ada.sign_up()[1]["userId"]
     code = ada.account_code()

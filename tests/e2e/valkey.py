@@ -14,8 +14,9 @@ from typing import Any
 import redis
 
 from evanesce.store.embedded import valkey_binary
+from tests.patience import PATIENCE
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 class Valkey:
@@ -25,7 +26,7 @@ class Valkey:
         self._environment = environment or {}
         self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # a short path, because paths of sockets are limited
         self.url = f"unix://{self._folder}/socket"
-        self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=5)
+        self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=PATIENCE)
 
     def __enter__(self) -> Valkey:
         binary = str(valkey_binary())

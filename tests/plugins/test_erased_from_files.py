@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import trio
 
 from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Repository
 from evanesce.model import User
+from tests.patience import within
 from tests.plugins.conftest import sqlite_repository, turso_repository
 from tests.plugins.rows import a_user, at
 
@@ -74,7 +74,7 @@ async def test_while_others_read_it_is_told_and_may_be_tried_again(repository: R
         reader.execute("BEGIN")
         reader.execute('SELECT count(*) FROM "User"').fetchall()
         await repository.erase_user(user.user_id, at(1))
-        with trio.fail_after(2.5), pytest.raises(PersistenceUnavailable):
+        with within(2.5), pytest.raises(PersistenceUnavailable):
             await repository.purge()
         reader.execute("COMMIT")
     await repository.purge()

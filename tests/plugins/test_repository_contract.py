@@ -20,6 +20,7 @@ from evanesce.model import (
     User,
     UserSeen,
 )
+from tests.patience import PATIENCE
 from tests.plugins.rows import a_room, a_session, a_user, at, its_end
 
 pytestmark = pytest.mark.slow
@@ -73,7 +74,7 @@ async def test_many_sign_ins_of_one_human_at_once_give_one_account(repository: R
     async def sign_in() -> None:
         answers.append(await repository.sign_in(a_user("one-human")))
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(sign_in)
@@ -195,7 +196,7 @@ async def test_of_many_who_register_at_once_with_one_account_one_stays(repositor
     async def register(value: str) -> None:
         assert await repository.sign_in(user, "keys", registration(value)) == (user, False)
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for number in range(20):
                 nursery.start_soon(register, f"value {number}")
@@ -222,7 +223,7 @@ async def test_of_many_who_spend_a_proof_at_once_one_succeeds(repository: Reposi
         if await repository.spend("keys", user.user_id, "proof", attempt):
             spent.append(attempt)
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for number in range(20):
                 nursery.start_soon(spend, f"attempt {number}")
@@ -309,7 +310,7 @@ async def test_of_many_rooms_created_at_once_no_more_than_the_limit_are_stored(r
     async def create() -> None:
         created.append(await repository.create_room(a_room(user), 5))
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(create)

@@ -16,6 +16,7 @@ from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.interfaces import Repository
 from evanesce_plugins.sql import inspection
 from evanesce_plugins.sql.schema import MIGRATIONS, STEPS
+from tests.patience import PATIENCE
 from tests.plugins.conftest import sqlite_repository, turso_repository
 from tests.sqld import Sqld
 
@@ -163,7 +164,7 @@ async def test_a_path_that_cannot_be_used(
     path = folder / "evanesce.db"
     spoil(path)
     before = trace(folder)
-    with trio.fail_after(20), pytest.raises(ConfigurationError) as refused:
+    with trio.fail_after(PATIENCE), pytest.raises(ConfigurationError) as refused:
         await opens(folder).inspect()
     assert told in refused.value.problem
     assert str(path) in refused.value.problem

@@ -16,6 +16,7 @@ from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
 from evanesce_plugins.sqlite.driver import connect
 from evanesce_plugins.worldid import account_code
+from tests.patience import PATIENCE
 
 SETTING = "plugins.sqlite.path"
 NEXT = ('ALTER TABLE "ChatRoom" ADD COLUMN colour TEXT', """UPDATE "ChatRoom" SET colour = 'blue'""")
@@ -130,7 +131,7 @@ async def test_a_step_that_fails_leaves_the_version_before_it_whole(path: Path) 
 
 
 async def test_two_that_migrate_at_once_do_each_step_once(path: Path) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with connect(path, SETTING) as one, connect(path, SETTING) as two, trio.open_nursery() as nursery:
             for driver in (one, two, one, two):
                 nursery.start_soon(migrate, driver, SETTING, [*MIGRATIONS, NEXT])

@@ -18,6 +18,7 @@ from evanesce_plugins import sqlite
 from evanesce_plugins.sql.schema import MIGRATIONS
 from evanesce_plugins.sqlite import SqliteSettings
 from evanesce_plugins.sqlite import driver as driver_module
+from tests.patience import PATIENCE
 from tests.plugins.conftest import files, sqlite_repository
 from tests.plugins.rows import a_room, a_user
 
@@ -101,7 +102,7 @@ async def test_a_file_that_another_process_keeps_locked_is_told_in_time(
     with closing(sqlite3.connect(tmp_path / "evanesce.db", isolation_level=None)) as other:
         other.execute("CREATE TABLE notes (text TEXT)")
         other.execute("BEGIN EXCLUSIVE")
-        with trio.fail_after(5), pytest.raises(PersistenceUnavailable, match="locked by another process"):
+        with trio.fail_after(PATIENCE), pytest.raises(PersistenceUnavailable, match="locked by another process"):
             async with sqlite_repository(tmp_path):
                 pass
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+from tests.patience import PATIENCE
 from tests.plugins.conftest import sqlite_repository
 from tests.plugins.rows import a_room, a_user
 
@@ -101,7 +102,7 @@ async def test_two_repositories_in_one_process_share_a_file(tmp_path: Path) -> N
         async def create(index: int) -> None:
             created.append(await (one, two)[index % 2].create_room(a_room(user), 7))
 
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for index in range(40):
                     nursery.start_soon(create, index)

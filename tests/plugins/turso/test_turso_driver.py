@@ -24,6 +24,7 @@ from evanesce_plugins.turso import driver as driver_module
 from evanesce_plugins.turso.driver import TursoDriver, connect
 from evanesce_plugins.turso.settings import Address
 from tests.e2e.clients import until
+from tests.patience import PATIENCE, Stopwatch, within
 from tests.plugins.worldid.scripted import scripted_portal
 from tests.sqld import Sqld
 
@@ -113,7 +114,7 @@ async def test_many_at_once_are_all_answered_each_with_its_own(driver: TursoDriv
             [Statement("SELECT ?", (number,)), Statement(ADD, (str(number),))]
         )
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for number in range(60):
                 nursery.start_soon(ask, number)
@@ -126,7 +127,7 @@ async def test_cancelled_at_any_moment_a_batch_is_whole_or_absent_and_the_next_g
 ) -> None:
     for steps in range(60):
         text = f"<{steps}>"
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(driver.execute, [Statement(KEEP, (text,)), Statement(KEEP, (text * 2,))])
                 for _ in range(steps):
@@ -160,9 +161,8 @@ async def test_a_lock_on_a_file_is_waited_for_and_one_that_stays_is_told_in_time
         await driver.execute([Statement(CREATE)])
         with closing(sqlite3.connect(tmp_path / "evanesce.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            start = trio.current_time()
-            cause = await refusal(driver, "DELETE FROM notes")
-            assert trio.current_time() - start < 1.5
+            with within(1.5):
+                cause = await refusal(driver, "DELETE FROM notes")
             assert "did not answer in time" in str(cause)
             other.execute("ROLLBACK")
         await driver.execute([Statement(ADD, ("after",))])
@@ -178,7 +178,7 @@ async def test_a_purge_that_takes_too_long_is_to_be_tried_again(
         await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(driver_module, "purge", hangs)
-    async with opened("file:evanesce.db", folder=tmp_path, seconds=0.2) as driver:
+    async with opened("file:evanesce.db", folder=tmp_path, seconds=1.5) as driver:
         with pytest.raises(PersistenceUnavailable):
             await driver.purge()
     assert asked.is_set()
@@ -224,7 +224,7 @@ async def test_each_wrong_token_is_told_for_what_it_is(sqld: Sqld, scheme: str, 
     }
     for _ in range(5):  # it is the same each time, however fast the server ends the connection
         async with opened(sqld.url(scheme), tokens[token]) as driver:
-            with trio.fail_after(4):
+            with trio.fail_after(PATIENCE):
                 cause = await refusal(driver, CREATE)
         assert isinstance(cause, ConfigurationError)
         assert cause.path == "plugins.turso.auth_token"
@@ -296,9 +296,8 @@ async def test_a_server_that_is_not_there_is_told_and_noted_once(
         sqld.kill()
         with caplog.at_level(logging.INFO):
             for _ in range(3):
-                start = trio.current_time()
-                cause = await refusal(driver)
-                assert trio.current_time() - start < 2
+                with within(2):
+                    cause = await refusal(driver)
                 assert isinstance(cause, PersistenceUnavailable)
                 assert f"127.0.0.1:{sqld.port} cannot be reached" in str(cause)
             sqld.start()
@@ -378,16 +377,16 @@ async def test_a_frozen_server_keeps_nobody_longer_than_the_time_out_and_is_used
     waited: list[float] = []
 
     async def ask(driver: TursoDriver, text: str) -> None:
-        start = trio.current_time()
+        stopwatch = Stopwatch()
         cause = None
         try:
             await driver.execute([Statement(KEEP, (text,))])
         except PersistenceUnavailable as error:
             cause = error.__cause__
-        waited.append(trio.current_time() - start)
+        waited.append(stopwatch.seconds())
         assert "did not answer in time" in str(cause)
 
-    async with opened(sqld.url(scheme), sqld.token(), seconds=0.5) as driver:
+    async with opened(sqld.url(scheme), sqld.token(), seconds=1.5) as driver:
         await driver.execute([Statement(CREATE)])
         sqld.freeze()
         try:
@@ -398,8 +397,8 @@ async def test_a_frozen_server_keeps_nobody_longer_than_the_time_out_and_is_used
         finally:
             sqld.thaw()
         assert len(waited) == 80
-        assert max(waited) < 0.9
-        with trio.fail_after(5):
+        assert max(waited) < 1.9
+        with trio.fail_after(PATIENCE):
             while True:  # it takes in first what it was asked while it was frozen
                 try:
                     await driver.execute([Statement(KEEP, ("after",))])
@@ -412,15 +411,15 @@ async def test_a_frozen_server_keeps_nobody_longer_than_the_time_out_and_is_used
 
 
 async def test_what_nobody_waits_for_may_take_longer(sqld: Sqld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "PATIENCE", 0.2)
-    async with opened(sqld.url(), sqld.token(), seconds=0.6) as driver:
+    monkeypatch.setattr(driver_module, "PATIENCE", 0.8)
+    async with opened(sqld.url(), sqld.token(), seconds=1.6) as driver:
         sqld.freeze()
         try:
-            for patient, least, most in ((False, 0.2, 0.5), (True, 0.6, 0.9)):
+            for patient, least, most in ((False, 0.8, 1.1), (True, 1.6, 1.9)):
                 start = trio.current_time()
-                with pytest.raises(PersistenceUnavailable):
+                with within(most), pytest.raises(PersistenceUnavailable):
                     await driver.execute([Statement("SELECT 1")], patient=patient)
-                assert least <= trio.current_time() - start < most
+                assert trio.current_time() - start >= least
         finally:
             sqld.thaw()
     assert contract.PATIENCE == 2.5
@@ -429,8 +428,8 @@ async def test_what_nobody_waits_for_may_take_longer(sqld: Sqld, monkeypatch: py
 @pytest.mark.parametrize("scheme", SOCKETS)
 async def test_it_closes_at_once_though_the_server_hangs(sqld: Sqld, scheme: str) -> None:
     try:
-        with trio.fail_after(3):
-            async with opened(sqld.url(scheme), sqld.token(), seconds=0.3) as driver:
+        with within(4.5):
+            async with opened(sqld.url(scheme), sqld.token(), seconds=1.5) as driver:
                 await driver.execute([Statement("SELECT 1")])
                 sqld.freeze()
                 await refusal(driver)
@@ -440,10 +439,9 @@ async def test_it_closes_at_once_though_the_server_hangs(sqld: Sqld, scheme: str
 
 async def test_a_server_that_never_answers_is_left_in_time(nursery: trio.Nursery) -> None:
     async with scripted_portal() as portal:  # it takes the request, and says nothing
-        async with opened(portal.url, seconds=0.3) as driver:
-            start = trio.current_time()
-            assert "did not answer in time" in str(await refusal(driver))
-            assert trio.current_time() - start < 0.6
+        async with opened(portal.url, seconds=1.5) as driver:
+            with within(1.8):
+                assert "did not answer in time" in str(await refusal(driver))
         assert portal.asked
 
 

@@ -15,6 +15,7 @@ from evanesce_plugins.worldid import health
 from evanesce_plugins.worldid.health import Health
 from evanesce_plugins.worldid.portal import ANSWER_BYTES, Portal, refusal
 from evanesce_plugins.worldid.proof import check
+from tests.patience import PATIENCE
 from tests.plugins.worldid.results import NULLIFIER, SESSION, fields, item, result, settings, wanted
 from tests.plugins.worldid.scripted import ScriptedPortal, scripted_portal
 
@@ -49,7 +50,7 @@ async def scripted() -> AsyncIterator[ScriptedPortal]:
 
 async def verify(scripted: ScriptedPortal, kind: str = "uniqueness", seconds: float = 5.0) -> None:
     proof = check(result(kind), wanted(kind), settings())
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with Portal(scripted.url, RP, seconds) as portal:
             await portal.verify(proof)
 
@@ -187,7 +188,7 @@ async def test_what_is_no_answer(status: int, body: bytes, scripted: ScriptedPor
 async def test_a_portal_that_is_slow_ends_with_its_timeout(scripted: ScriptedPortal) -> None:
     scripted.answer = None
     with pytest.raises(AuthUnavailable):
-        await verify(scripted, seconds=0.2)
+        await verify(scripted, seconds=1.5)
     assert len(scripted.asked) == 1
 
 

@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from evanesce.errors import AuthUnavailable, BadRequest
 from evanesce.interfaces import HttpRequest
 from evanesce_plugins.worldid import qr
+from tests.patience import PATIENCE
 
 LINK = "https://world.org/verify?t=wld&i=11111111-1111-4111-8111-111111111111&k=lomvxWoY%2FWR%2Bv1G9v4dUxyQGGq7L6s8h%3D"
 
@@ -80,7 +81,7 @@ async def test_one_at_a_time_and_not_too_many_wait(monkeypatch: pytest.MonkeyPat
     async def draw(number: int) -> None:
         drawn.append((await codes.draw(posted(b"%d" % number))).body)
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for number in range(1 + qr.WAITING):
                 nursery.start_soon(draw, number)

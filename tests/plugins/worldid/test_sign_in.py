@@ -12,6 +12,7 @@ from evanesce.protocol.commands import ForgetMe, SignOut
 from evanesce_plugins.worldid.simulator.portal import Fault
 from evanesce_plugins.worldid.simulator.world import Refused as RefusedByWorld
 from evanesce_plugins.worldid.simulator.world import RelyingParty
+from tests.patience import PATIENCE
 from tests.plugins.worldid.deployment import ADDRESS, Browser, Refusal, credential, deployed
 
 MINUTES = 60.0
@@ -92,7 +93,7 @@ async def test_two_sign_ups_of_one_person_at_once_make_one_account() -> None:
             created.append(answer.created)
             ids.add(answer.reply.user_id)
 
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for page in pages:
                     nursery.start_soon(sign_up, page)
@@ -203,7 +204,7 @@ async def test_a_portal_in_trouble_costs_nobody_the_proof(fault: Fault) -> None:
         challenge = await page.challenge("sign_up")
         made = deployment.sign_up("ada", challenge)
         deployment.simulator.faults.fault = fault
-        with trio.fail_after(5), pytest.raises(Refusal) as refused:
+        with trio.fail_after(PATIENCE), pytest.raises(Refusal) as refused:
             await page.answer("sign_up", challenge, **made)
         assert (refused.value.code, refused.value.retry) == ("auth_unavailable", True)
         assert deployment.accounts.users == {}
