@@ -26,8 +26,8 @@ async def test_everyone_hears_the_same(server: Server, nursery: trio.Nursery) ->
     room_id = (await observers[0].ask("create_room"))["roomId"]
     for observer in observers:
         await observer.join(room_id)
-    transcript = Transcript(room_id, trio.current_time() + LOAD_SECONDS)
     chats = [await ChatClient.open(server, nursery, f"Client {number}") for number in range(CLIENTS)]
+    transcript = Transcript(room_id, trio.current_time() + LOAD_SECONDS)
     async with trio.open_nursery() as running:
         for number, chat in enumerate(chats):
             delay = 0.0 if number % 5 else dice.uniform(0, LOAD_SECONDS / 2)

@@ -101,13 +101,12 @@ async def test_everyone_hears_the_same_on_whichever_server(
     steady = servers[:2]
     transcripts: list[Transcript] = []
     observers: list[list[ChatClient]] = []
-    end = trio.current_time() + min(LOAD_SECONDS, 60)
     for number in range(ROOMS):
         watching = [await ChatClient.open(server, nursery, f"Observer {number}") for server in steady]
         room_id = (await watching[0].ask("create_room"))["roomId"]
         for observer in watching:
             await observer.join(room_id)
-        transcripts.append(Transcript(room_id, end))
+        transcripts.append(Transcript(room_id, trio.current_time()))
         observers.append(watching)
     loads: list[list[ReconnectingClient]] = []
     for transcript in transcripts:
@@ -115,6 +114,8 @@ async def test_everyone_hears_the_same_on_whichever_server(
         loads.append(
             [ReconnectingClient(chat, transcript, random.Random(n), texts, servers) for n, chat in enumerate(chats)]
         )
+    for transcript in transcripts:
+        transcript.until = trio.current_time() + min(LOAD_SECONDS, 60)
     disturbance = Disturbance(valkey, servers[2], transcripts, [watching[0] for watching in observers])
     async with trio.open_nursery() as running:
         for load in loads:
