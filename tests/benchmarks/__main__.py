@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks import idle_hook, plot, report
-from tests.benchmarks.campaign import Result, run
+from tests.benchmarks.campaign import Result, prepare, run
 from tests.benchmarks.contenders import evanesce
 from tests.benchmarks.peers import Peers
 from tests.benchmarks.scenarios import FULL, QUICK, TINY, stages
@@ -28,12 +28,13 @@ def main() -> int:
         wanted = stages(scale, own, peers=not arguments.evanesce_alone)
         if arguments.only:
             wanted = [stage for stage in wanted if any(word in stage.name for word in arguments.only)]
+        wanted, left_out = prepare(wanted, peers)
         for result in run(wanted, peers, repeats):
             results.append(result)
             print(report.line(result), file=sys.stderr, flush=True)
     if not arguments.only or "idle" in arguments.only:
         results += idle_hook.measure([one.transport for one in own], scale.idle, scale.idle_seconds)
-    summary = report.summarise(results, scale, own[0].name)
+    summary = report.summarise(results, scale, own[0].name, left_out)
     print(report.table(summary))
     if arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tests.benchmarks.contenders import Contender
 from tests.benchmarks.load_process import begin, finish
@@ -21,6 +21,21 @@ class Result:
     repeat: int
     values: dict[str, float]
     failure: str = ""
+
+
+def prepare(stages: Sequence[Stage], peers: Peers) -> tuple[list[Stage], dict[str, str]]:
+    """Fetch all contenders. Return the stages without those that cannot be had, and why, by their names."""
+    left_out: dict[str, str] = {}
+    for contender in dict.fromkeys(contender for stage in stages for contender in stage.contenders):
+        try:
+            contender.prepare(peers)
+        except (RuntimeError, OSError) as failure:
+            left_out[contender.name] = str(failure)
+    return [_without(stage, left_out) for stage in stages], left_out
+
+
+def _without(stage: Stage, left_out: Mapping[str, str]) -> Stage:
+    return replace(stage, contenders=[one for one in stage.contenders if one.name not in left_out])
 
 
 def run(stages: Sequence[Stage], peers: Peers, repeats: int) -> Iterator[Result]:

@@ -8,7 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.peers import SERVERS, Peers
+from tests.benchmarks.peer_servers import Nchan, NodeServer, PeerServer, Place, PythonServer, Store
+from tests.benchmarks.peers import Peers
 from tests.benchmarks.processes import end, family, start, start_valkey
 from tests.ports import free_port
 
@@ -42,18 +43,17 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server by name. `transport` is Evanesce's; `redis`: a peer that crosses one; `group`: of the bare loop."""
+    """A server by name: a peer's, perhaps with a `store`, or Evanesce with one of its transports."""
 
     name: str
-    kind: str
+    server: PeerServer | None = None
     transport: str = ""
-    redis: bool = False
-    group: int = 1
+    store: bool = False
 
-    @property
-    def rooms(self) -> bool:
-        """Whether it has rooms, with events for joins and leaves."""
-        return self.kind not in ("picows", "floor")
+    def prepare(self, peers: Peers) -> None:
+        """Fetch what it needs. Raises `RuntimeError` if that cannot be had."""
+        if self.server is not None:
+            self.server.program(peers)
 
     @contextlib.contextmanager
     def serve(self, peers: Peers) -> Generator[Running, None, None]:
@@ -61,36 +61,38 @@ class Contender:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
             port, other_port = free_ports(2)
-            if self.kind == "evanesce":
+            if self.server is None:
                 yield from _evanesce(self.transport, folder, port, port if self.transport == "quart" else other_port)
                 return
-            address = [stack.enter_context(_redis(folder))] if self.redis else []
-            commands = {
-                "socketio-node": lambda: [*peers.node(), str(port), *address],
-                "python-socketio": lambda: [peers.python(), str(SERVERS / "python_socketio.py"), str(port), *address],
-                "picows": lambda: [peers.python(), str(SERVERS / "picows_broadcast.py"), str(port)],
-                "floor": lambda: [peers.own_python(), str(SERVERS / "floor.py"), str(port), str(self.group)],
-            }
-            process = start(commands[self.kind](), folder, SERVER_CORE, "listening")
+            store = Store(folder / "valkey.sock", other_port) if self.store else None
+            pids: list[int] = []
+            if store is not None:
+                valkey = start_valkey(store.path, SERVER_CORE, store.port)
+                stack.callback(end, valkey)
+                pids.append(valkey.pid)
+            command = [*self.server.program(peers), *self.server.arguments(peers, Place(folder, port, store))]
+            process = start(command, folder, SERVER_CORE, self.server.says or port)
             stack.callback(end, process)
-            pids = [*family(process.pid), *(_pid(folder) if self.redis else [])]
-            yield Running(port, pids, "socketio" if "socketio" in self.kind else "bare")
+            yield Running(port, [*family(process.pid), *pids], self.server.dialect)
 
 
 def evanesce(transport: str) -> Contender:
     """Evanesce by one of its transports."""
-    return Contender(f"Evanesce ({transport})", "evanesce", transport=transport)
+    return Contender(f"Evanesce ({transport})", transport=transport)
 
 
-SOCKETIO = Contender("Socket.IO on Node", "socketio-node")
-SOCKETIO_REDIS = Contender("Socket.IO, Redis adapter", "socketio-node", redis=True)
-PYTHON_SOCKETIO = Contender("python-socketio", "python-socketio")
-PYTHON_SOCKETIO_REDIS = Contender("python-socketio, Redis", "python-socketio", redis=True)
-PICOWS = Contender("picows, bare broadcast", "picows")
-FLOOR = Contender("bare loop of send", "floor")
-LIMIT = Contender("the load's own limit", "floor", group=50)
+_SOCKETIO = NodeServer("socketio_node.js", "socketio")
+_PYTHON_SOCKETIO = PythonServer("python_socketio.py", "socketio")
 
-PEERS = (SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, PICOWS, FLOOR, LIMIT)
+SOCKETIO = Contender("Socket.IO on Node", _SOCKETIO)
+SOCKETIO_REDIS = Contender("Socket.IO, Redis adapter", _SOCKETIO, store=True)
+PYTHON_SOCKETIO = Contender("python-socketio", _PYTHON_SOCKETIO)
+PYTHON_SOCKETIO_REDIS = Contender("python-socketio, Redis", _PYTHON_SOCKETIO, store=True)
+NCHAN = Contender("Nchan", Nchan())
+NCHAN_REDIS = Contender("Nchan, Redis", Nchan(), store=True)
+PICOWS = Contender("picows, bare broadcast", PythonServer("picows_broadcast.py", "bare"))
+FLOOR = Contender("bare loop of send", PythonServer("floor.py", "bare", ("1",), own=True))
+LIMIT = Contender("the load's own limit", PythonServer("floor.py", "bare", ("50",), own=True))
 
 
 def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Generator[Running, None, None]:
@@ -110,22 +112,6 @@ def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Gen
         yield Running(port, family(process.pid), "evanesce", metrics_port)
     finally:
         end(process)
-
-
-@contextlib.contextmanager
-def _redis(folder: Path) -> Generator[str, None, None]:
-    """Run the Valkey that Evanesce embeds, with its settings, for a peer."""
-    path = folder / "valkey.sock"
-    process = start_valkey(path, SERVER_CORE)
-    (folder / "valkey.pid").write_text(str(process.pid))
-    try:
-        yield str(path)
-    finally:
-        end(process)
-
-
-def _pid(folder: Path) -> list[int]:
-    return [int((folder / "valkey.pid").read_text())]
 
 
 def free_ports(number: int) -> list[int]:

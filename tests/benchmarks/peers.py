@@ -1,7 +1,8 @@
-"""The peers' software, fetched from its registries at run time, into a folder that is thrown away; versions pinned."""
+"""The peers' software, fetched at run time by the tools of its language, into a folder; versions pinned."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,14 +22,27 @@ PYPI = {
     "picows": "2.3.1",
 }
 
+GO = {
+    "centrifugo": "github.com/centrifugal/centrifugo/v6@v6.9.1",
+    "nats-server": "github.com/nats-io/nats-server/v2@v2.15.3",
+}
+
+DEBIAN = {
+    # nginx without Debian's own revision: only the latest of them can be had.
+    "nchan": {"nginx": "1.22.1-*", "libnginx-mod-nchan": "1:1.3.6+dfsg-2"},
+}
+
 SERVERS = Path(__file__).parent / "servers"
 
 
 class Peers:
-    """Where the peers are: `folder` is the caller's, and what is in it already is not fetched again."""
+    """Where the peers are: `folder` is the caller's, and what is in it already is not fetched again.
+
+    Each method raises `RuntimeError` if its peer cannot be had on this machine.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
 
     def python(self) -> str:
         """Return a Python that has the peers from PyPI."""
@@ -40,17 +54,39 @@ class Peers:
             (folder / "complete").touch()
         return str(folder / "bin" / "python")
 
-    def node(self) -> list[str]:
-        """Return the command that runs the Node server with the peers from npm."""
+    def node(self, server: str) -> list[str]:
+        """Return the command that runs one of the Node servers with the peers from npm."""
         folder = self._folder / "node"
         if not (folder / "complete").exists():
             folder.mkdir(parents=True, exist_ok=True)
             wanted = [f"{name}@{version}" for name, version in NPM.items()]
             _run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), *wanted])
             (folder / "complete").touch()
-        script = folder / "socketio_node.js"  # beside node_modules, where Node looks for what it needs
-        shutil.copy(SERVERS / script.name, script)
+        script = folder / server  # beside node_modules, where Node looks for what it needs
+        shutil.copy(SERVERS / server, script)
         return ["node", str(script)]
+
+    def go(self, name: str) -> str:
+        """Return the path of a program that Go compiles."""
+        folder = self._folder / "go"
+        if not (folder / name).exists():
+            _run(["go", "install", GO[name]], GOBIN=str(folder))
+        return str(folder / name)
+
+    def debian(self, name: str) -> Path:
+        """Return a folder with the files of Debian packages, which are unpacked there and not installed."""
+        folder = self._folder / name
+        if not (folder / "complete").exists():
+            packages = folder / "packages"
+            (packages / "partial").mkdir(parents=True, exist_ok=True)
+            wanted = [f"{package}={version}" for package, version in DEBIAN[name].items()]
+            options = ["--download-only", "--reinstall", "--no-install-recommends", "--yes", "--quiet=2"]
+            place = ["-o", f"Dir::Cache::archives={packages}", "-o", "Debug::NoLocking=1"]
+            _run(["apt-get", "install", *options, *place, *wanted])
+            for package in sorted(packages.glob("*.deb")):
+                _run(["dpkg-deb", "--extract", str(package), str(folder)])
+            (folder / "complete").touch()
+        return folder
 
     @staticmethod
     def own_python() -> str:
@@ -58,7 +94,10 @@ class Peers:
         return sys.executable
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], **environment: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    except FileNotFoundError:
+        raise RuntimeError(f"{command[0]} is not installed") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

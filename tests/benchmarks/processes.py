@@ -7,6 +7,7 @@ import os
 import platform
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -35,38 +36,56 @@ def on_core(core: int) -> Generator[None, None, None]:
 
 
 def start(
-    command: Sequence[str], folder: Path, core: int, ready: str, environment: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, core: int, ready: str | int, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a server on a core, and wait until it has said `ready`."""
+    """Start a server on a core, and wait until it has said `ready`, or, for a number, answers HTTP on that port."""
     with (folder / "errors.log").open("ab") as errors, on_core(core):
         process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if isinstance(ready, str) else errors,
             stderr=errors,
             env=os.environ | dict(environment or {}),
             start_new_session=True,
         )
+    deadline = time.monotonic() + START_SECONDS
+    if _says(process, ready, deadline) if isinstance(ready, str) else _answers(process, ready, deadline):
+        return process
+    end(process)
+    errors_text = (folder / "errors.log").read_text(errors="replace")[-2000:]
+    raise RuntimeError(f"{command[0]} did not get ready, and wrote:\n{errors_text}")
+
+
+def _says(process: subprocess.Popen[bytes], ready: str, deadline: float) -> bool:
     assert process.stdout is not None
     said = b""
-    deadline = time.monotonic() + START_SECONDS
     while ready.encode() not in said:
         readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
         more = os.read(process.stdout.fileno(), 4096) if readable else b""
         if not more:
-            end(process)
-            errors_text = (folder / "errors.log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{command[0]} did not say {ready!r} but {said!r}, and wrote:\n{errors_text}")
+            return False
         said += more
-    return process
+    return True
 
 
-def start_valkey(path: Path, core: int) -> subprocess.Popen[bytes]:
-    """Start the Valkey that Evanesce embeds, with its settings, at a Unix socket."""
+def _answers(process: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
+    """Ask until a process of the server, not only the kernel, answers."""
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            if connection.recv(1):
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def start_valkey(path: Path, core: int, port: int = 0) -> subprocess.Popen[bytes]:
+    """Start the Valkey that Evanesce embeds, with its settings, at a Unix socket, and at a port if it is not 0."""
     binary = str(valkey_binary())
-    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--daemonize", "no"]
-    return start([binary, *options, "--loglevel", "notice"], path.parent, core, "Ready to accept connections")
+    listen = ["--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(path)]
+    options = [*listen, "--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "notice"]
+    return start([binary, *options], path.parent, core, "Ready to accept connections")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

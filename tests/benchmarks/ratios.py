@@ -59,7 +59,7 @@ def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
     ratio(f"p99, {alone}", alone, "p99_ms", SOCKETIO.name, most=0.6)
     steady = f"{scale.steady_of} members, 10 messages/s"
     ratio(f"p99, {steady}", steady, "p99_ms", SOCKETIO.name, most=1.0)
-    rooms = f"{scale.small_rooms} rooms of 4, all talking"
+    rooms = f"{scale.small_rooms[-1]} rooms of 4, all talking"
     ratio(f"accepted/s, {rooms}", rooms, "accepted_per_second", PYTHON_SOCKETIO_REDIS.name, least=5.0)
     for members in scale.rooms_of:
         scenario = busy.format(members)

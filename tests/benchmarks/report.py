@@ -49,11 +49,12 @@ Figures = dict[str, dict[str, dict[str, Figure]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All figures, what they reach, and what could not be measured."""
+    """All figures, what they reach, what failed, and why contenders were left out, by their names."""
 
     figures: Figures
     verdicts: Sequence[Verdict]
     failures: Sequence[Result]
+    left_out: Mapping[str, str]
 
 
 def line(result: Result) -> str:
@@ -64,7 +65,7 @@ def line(result: Result) -> str:
     return f"{result.scenario} | {result.contender} | {result.failure or ', '.join(said)}"
 
 
-def summarise(results: Sequence[Result], scale: Scale, own: str) -> Summary:
+def summarise(results: Sequence[Result], scale: Scale, own: str, left_out: Mapping[str, str]) -> Summary:
     """Take medians; the ratios are those of the contender `own`."""
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     for result in results:
@@ -83,7 +84,8 @@ def summarise(results: Sequence[Result], scale: Scale, own: str) -> Summary:
         figure = figures.get(scenario, {}).get(contender, {}).get(name)
         return None if figure is None else figure.median
 
-    return Summary(figures, verdicts(median_of, scale, own), [result for result in results if result.failure])
+    failures = [result for result in results if result.failure]
+    return Summary(figures, verdicts(median_of, scale, own), failures, left_out)
 
 
 def table(summary: Summary) -> str:
@@ -101,7 +103,8 @@ def table(summary: Summary) -> str:
     lines += [
         f"| {verdict.what} | {verdict.value:.2f} | {verdict.wanted} | {verdict.word} |" for verdict in summary.verdicts
     ]
-    lines += ["", *(f"not measured: {one.scenario} | {one.contender}: {one.failure}" for one in summary.failures)]
+    lines += ["", *(f"left out: {contender}: {reason}" for contender, reason in summary.left_out.items())]
+    lines += [f"not measured: {one.scenario} | {one.contender}: {one.failure}" for one in summary.failures]
     return "\n".join(lines)
 
 
@@ -118,6 +121,7 @@ def as_json(summary: Summary, results: Sequence[Result]) -> str:
             for scenario, contenders in summary.figures.items()
         },
         "to_reach": [asdict(verdict) | {"word": verdict.word} for verdict in summary.verdicts],
+        "left_out": dict(summary.left_out),
         "measurements": [asdict(result) for result in results],
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

@@ -9,6 +9,8 @@ from typing import Any
 from tests.benchmarks.contenders import (
     FLOOR,
     LIMIT,
+    NCHAN,
+    NCHAN_REDIS,
     PICOWS,
     PYTHON_SOCKETIO,
     PYTHON_SOCKETIO_REDIS,
@@ -19,6 +21,8 @@ from tests.benchmarks.contenders import (
 
 CONTENT_BYTES = 200
 
+NEW = (NCHAN_REDIS, NCHAN)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -26,7 +30,7 @@ class Scale:
 
     rooms_of: Sequence[int] = (200, 1_000, 4_000)
     steady_of: int = 1_000
-    small_rooms: int = 1_000
+    small_rooms: Sequence[int] = (300, 1_000)
     storms: Sequence[int] = (500, 2_000)
     idle: int = 5_000
     idle_seconds: float = 50.0
@@ -40,7 +44,7 @@ FULL = Scale()
 QUICK = Scale(
     rooms_of=(50, 200),
     steady_of=200,
-    small_rooms=50,
+    small_rooms=(20, 50),
     storms=(50, 200),
     idle=200,
     idle_seconds=5.0,
@@ -52,7 +56,7 @@ QUICK = Scale(
 TINY = Scale(
     rooms_of=(5, 10),
     steady_of=10,
-    small_rooms=5,
+    small_rooms=(3, 5),
     storms=(5, 20),
     idle=10,
     idle_seconds=1.0,
@@ -89,18 +93,19 @@ def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
                 f"room of {members}",
                 members,
                 paces,
-                among(SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, PICOWS, FLOOR, LIMIT),
+                among(SOCKETIO, SOCKETIO_REDIS, *NEW, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, PICOWS, FLOOR, LIMIT),
             )
         )
     steady = _pace(f"{scale.steady_of} members, 10 messages/s", scale, per_second=10) | {
         "seconds": scale.steady_seconds
     }
     result.append(_one_room("steady pace", scale.steady_of, [steady], among(SOCKETIO, SOCKETIO_REDIS, FLOOR)))
-    name = f"{scale.small_rooms} rooms of 4, all talking"
-    job = {"kind": "many_rooms", "rooms": scale.small_rooms, "members": 4, "bytes": CONTENT_BYTES, "name": name}
-    times = {"warm_up": scale.warm_up, "seconds": scale.seconds}
-    rivals = among(SOCKETIO, SOCKETIO_REDIS, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS)
-    result.append(Stage("small rooms", job | times, rivals, [name]))
+    for rooms in scale.small_rooms:
+        name = f"{rooms} rooms of 4, all talking"
+        job = {"kind": "many_rooms", "rooms": rooms, "members": 4, "bytes": CONTENT_BYTES, "name": name}
+        times = {"warm_up": scale.warm_up, "seconds": scale.seconds}
+        rivals = among(SOCKETIO, SOCKETIO_REDIS, *NEW, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, FLOOR, LIMIT)
+        result.append(Stage(f"{rooms} small rooms", job | times, rivals, [name]))
     for connections in scale.storms:
         storm = {"kind": "storm", "connections": connections}
         result.append(Stage(f"storm of {connections}", storm, list(own), ["joins", "leaves"]))

@@ -23,27 +23,38 @@ class ConnectionPool:
         self._ports = ports
         self._block = block
         self._dialect = dialect
+        self._host: socket.socket | None = None
         self.sockets: list[socket.socket] = []
 
-    def open(self, count: int, *, receive_buffer: int | None = None) -> None:
-        """Open and sign in `count` more connections. `receive_buffer` is the size of the kernel's buffer for each."""
-        while count > 0:
-            numbers = range(len(self.sockets), len(self.sockets) + min(AT_ONCE, count))
-            ports = [self._ports[number // self._block % len(self._ports)] for number in numbers]
-            group = [self._connect(port, receive_buffer) for port in ports]
-            count -= len(group)
-            kept = [b""] * len(group)
-            steps = [
-                [Step(upgrade(port, self._dialect.path), b"\r\n\r\n"), *self._dialect.greeting(f"Guest {number}")]
-                for port, number in zip(ports, numbers, strict=True)
-            ]
-            for number in range(len(steps[0])):
-                kept = _do(group, [of_one[number] for of_one in steps], kept)
-            self.sockets += group
+    def new_rooms(self, count: int) -> list[str]:
+        """Create rooms, where that takes a command with a connection of its own, and return their names."""
+        return [self._dialect.new_room(number, self._ask) for number in range(count)]
 
-    def new_room(self, number: int) -> str:
-        """Create a room with the first connection, and return its name."""
-        return self._dialect.new_room(number, lambda step: _do([self.sockets[0]], [step], [b""])[0])
+    def open(self, rooms: Sequence[str], *, receive_buffer: int | None = None) -> None:
+        """Open and sign in one more connection for each of `rooms`, which it may join later.
+
+        `receive_buffer` is the size of the kernel's buffer for each.
+        """
+        for start in range(0, len(rooms), AT_ONCE):
+            self.sockets += self._open(rooms[start : start + AT_ONCE], len(self.sockets), receive_buffer)
+
+    def _open(self, rooms: Sequence[str], first: int, receive_buffer: int | None) -> list[socket.socket]:
+        numbers = range(first, first + len(rooms))
+        ports = [self._ports[number // self._block % len(self._ports)] for number in numbers]
+        group = [self._connect(port, receive_buffer) for port in ports]
+        kept = [b""] * len(group)
+        steps = [
+            [Step(upgrade(port, self._dialect.path(room)), b"\r\n\r\n"), *self._dialect.greeting(f"Guest {number}")]
+            for port, room, number in zip(ports, rooms, numbers, strict=True)
+        ]
+        for number in range(len(steps[0])):
+            kept = _do(group, [of_one[number] for of_one in steps], kept)
+        return group
+
+    def _ask(self, step: Step) -> bytes:
+        if self._host is None:
+            [self._host] = self._open([""], 0, None)
+        return _do([self._host], [step], [b""])[0]
 
     def join(self, connections: Sequence[socket.socket], room: str) -> None:
         """Join a room with these connections."""
@@ -72,7 +83,7 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in self.sockets:
+        for connection in [*self.sockets, *([self._host] if self._host else [])]:
             connection.close()
 
 

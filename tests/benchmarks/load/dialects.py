@@ -25,9 +25,12 @@ Ask = Callable[[Step], bytes]
 class Dialect(Protocol):
     """A protocol. Every frame may be sent repeatedly."""
 
-    path: str
     joined: bytes
     left: bytes
+
+    def path(self, room: str) -> str:
+        """Return where a connection that will join a room asks for its WebSocket."""
+        ...
 
     def greeting(self, name: str) -> list[Step]:
         """Return the first steps of a connection."""
@@ -53,9 +56,12 @@ class Dialect(Protocol):
 class Evanesce:
     """Protocol version 1 (`docs/reference/protocol.md`)."""
 
-    path = "/ws"
     joined = b'"type":"joined"'
     left = b'"type":"left"'
+
+    def path(self, room: str) -> str:
+        """Return the same for all rooms."""
+        return "/ws"
 
     def greeting(self, name: str) -> list[Step]:
         """Sign in as a guest."""
@@ -87,9 +93,12 @@ class Evanesce:
 class SocketIO:
     """Socket.IO's protocol 5 over Engine.IO's protocol 4, WebSocket alone; each event is acknowledged."""
 
-    path = "/socket.io/?EIO=4&transport=websocket"
     joined = b'431["joined"'
     left = b'432["left"'
+
+    def path(self, room: str) -> str:
+        """Return the same for all rooms."""
+        return "/socket.io/?EIO=4&transport=websocket"
 
     def greeting(self, name: str) -> list[Step]:
         """Connect to the default namespace."""
@@ -113,22 +122,28 @@ class SocketIO:
 
 
 class Bare:
-    """No protocol: a message is sent to all connections unchanged. It is as long as an event of Evanesce."""
+    """No protocol: a connection is in the room of its path. All members receive a message as it is sent.
 
-    path = "/"
-    joined = b"Upgrade"
+    It is as long as an event of Evanesce.
+    """
+
+    joined = b""
     left = b""
+
+    def path(self, room: str) -> str:
+        """Return the room's path."""
+        return f"/room/{room}"
 
     def greeting(self, name: str) -> list[Step]:
         """Return nothing."""
         return []
 
     def new_room(self, number: int, ask: Ask) -> str:
-        """Return the one room that there is."""
-        return _ROOM.format(0)
+        """Return a name: the first member creates the room by connecting."""
+        return _ROOM.format(number)
 
     def join(self, room: str) -> bytes:
-        """Return nothing: every connection is in the room."""
+        """Return nothing: the connection is in its room."""
         return b""
 
     def leave(self, room: str) -> bytes:

@@ -24,12 +24,12 @@ def one_room(job: dict[str, Any]) -> dict[str, Any]:
     """
     dialect = DIALECTS[job["dialect"]]
     pool, pids = ConnectionPool(job["ports"], dialect), job["pids"]
-    pool.open(job["members"])
-    room = pool.new_room(0)
+    [room] = pool.new_rooms(1)
+    pool.open([room] * job["members"])
     pool.join(pool.sockets, room)
     stalled = ConnectionPool(job["ports"], dialect)
     if job.get("stalled"):
-        stalled.open(job["stalled"], receive_buffer=STALLED_BUFFER)
+        stalled.open([room] * job["stalled"], receive_buffer=STALLED_BUFFER)
         stalled.join(stalled.sockets, room)
     pool.discard_events()
     fan_out = FanOut(pool.sockets, len(pool.sockets) // 2, dialect.say(room, content(job["bytes"])), pids)
@@ -49,10 +49,10 @@ def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
     dialect = DIALECTS[job["dialect"]]
     members = job["members"]
     pool = ConnectionPool(job["ports"], dialect, members if job.get("together") else 1)
-    pool.open(job["rooms"] * members)
+    names = pool.new_rooms(job["rooms"])
+    pool.open([room for room in names for _ in range(members)])
     rooms: list[tuple[Sequence[Any], bytes]] = []
-    for number in range(job["rooms"]):
-        room = pool.new_room(number)
+    for number, room in enumerate(names):
         connections = pool.sockets[number * members : (number + 1) * members]
         pool.join(connections, room)
         rooms.append((connections, dialect.say(room, content(job["bytes"]))))
@@ -66,8 +66,8 @@ def storm(job: dict[str, Any]) -> dict[str, Any]:
     """Join a number of connections to one room at once, and let them leave it at once."""
     dialect = DIALECTS[job["dialect"]]
     pool = ConnectionPool(job["ports"], dialect)
-    pool.open(job["connections"])
-    room = pool.new_room(0)
+    [room] = pool.new_rooms(1)
+    pool.open([room] * job["connections"])
     pool.discard_events()
     clients = Storm(pool.sockets, job["pids"])
     result = {

@@ -1,7 +1,8 @@
-"""The floor: no protocol, a bare loop of `send` of a ready frame on every socket. Arguments: port, group.
+"""The floor: no protocol, a bare loop of `send` of a ready frame on every socket of a room. Arguments: port, group.
 
-For each message that comes the frame goes out on every socket; with a group above 1, for each so many messages (or as
-many as came) one frame that holds them all: what is left then is the load's own limit.
+The path of a connection is its room. For each message that comes the frame goes out on every socket of the room; with a
+group above 1, for each so many messages (or as many as came) one frame that holds them all: what is left then is the
+load's own limit.
 """
 
 from __future__ import annotations
@@ -14,36 +15,67 @@ import sys
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
+class Room:
+    """The sockets of a room; `unread` is what came and is no whole frame, and `frames` what was made, by its size.
+
+    One message comes over and over in a room, so each frame is made once.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.unread = b""
+        self.frames: dict[int, bytes] = {}
+
+    def receive(self, data: bytes, group: int) -> None:
+        self.unread += data
+        size = _frame_size(self.unread)
+        count, rest = divmod(len(self.unread), size) if size else (0, 0)
+        if not count:
+            return
+        if not self.frames:
+            self.frames[0] = _unmasked(self.unread[:size])
+        self.unread = self.unread[len(self.unread) - rest :]
+        while count:
+            together = min(group, count)
+            count -= together
+            if together not in self.frames:
+                self.frames[together] = _framed(b"[" + b",".join([self.frames[0][1:-1]] * together) + b"]")
+            frame = self.frames[together]
+            for client in self.sockets:
+                if client.send(frame) < len(frame):
+                    raise SystemExit("a blocking socket took a part of a frame")
+
+
 def main(port: int, group: int) -> None:
     listener = socket.create_server(("127.0.0.1", port), backlog=4096)
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)
-    sockets: dict[int, socket.socket] = {}
-    unread = b""
+    rooms: dict[bytes, Room] = {}
+    members: dict[int, tuple[socket.socket, Room]] = {}
     print("listening", flush=True)
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == listener.fileno():
                 client, _ = listener.accept()
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while not client.recv(4096).endswith(b"\r\n\r\n"):
-                    pass
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += client.recv(4096)
                 client.sendall(SWITCH)
-                sockets[client.fileno()] = client
+                room = rooms.setdefault(head.split(b" ", 2)[1], Room())
+                room.sockets.append(client)
+                members[client.fileno()] = client, room
                 poll.register(client, select.EPOLLIN)
                 continue
-            data = sockets[descriptor].recv(262_144)
-            if not data:
+            client, room = members[descriptor]
+            data = client.recv(262_144)
+            if data:
+                room.receive(data, group)
+            else:
                 poll.unregister(descriptor)
-                sockets.pop(descriptor).close()
-                continue
-            unread += data
-            size = _frame_size(unread)
-            count, rest = divmod(len(unread), size) if size else (0, 0)
-            if count:
-                payload = _unmasked(unread[:size])
-                unread = unread[len(unread) - rest :]
-                _tell(list(sockets.values()), payload, count, group)
+                del members[descriptor]
+                room.sockets.remove(client)
+                client.close()
 
 
 def _frame_size(data: bytes) -> int:
@@ -59,16 +91,6 @@ def _unmasked(frame: bytes) -> bytes:
 def _framed(payload: bytes) -> bytes:
     size = len(payload)
     return (b"\x81\x7e" + struct.pack("!H", size) if size < 65536 else b"\x81\x7f" + struct.pack("!Q", size)) + payload
-
-
-def _tell(sockets: list[socket.socket], payload: bytes, count: int, group: int) -> None:
-    while count:
-        together = min(group, count)
-        count -= together
-        frame = _framed(b"[" + b",".join([payload[1:-1]] * together) + b"]")
-        for client in sockets:
-            if client.send(frame) < len(frame):
-                raise SystemExit("a blocking socket took a part of a frame")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""The peers' servers: the program that each one is, and the arguments and the configuration that it is started with.
+
+Everything that costs, and that the stages do not need, is off. What stores messages keeps them for `TTL` seconds, as
+Evanesce does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tests.benchmarks.peers import SERVERS, Peers
+
+TTL = 60
+
+MOST_CONNECTIONS = 20_000
+
+
+class Store(NamedTuple):
+    """A Valkey for a peer: its Unix socket, and its port for a peer that cannot use that."""
+
+    path: Path
+    port: int
+
+
+class Place(NamedTuple):
+    """Where a server runs: its folder, its port, and its store, if any."""
+
+    folder: Path
+    port: int
+    store: Store | None
+
+
+class PeerServer(Protocol):
+    """A peer's server."""
+
+    @property
+    def dialect(self) -> str:
+        """The name of its protocol in `load.dialects`."""
+        ...
+
+    @property
+    def says(self) -> str:
+        """What it prints when it listens; if nothing, it is asked over HTTP."""
+        ...
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return the program, fetched if needed. Raises `RuntimeError` if it cannot be had."""
+        ...
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Return the arguments; write the configuration into the folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PythonServer:
+    """A server of `servers/` on the peers' Python, or on Evanesce's own for one that needs no packages."""
+
+    script: str
+    dialect: str
+    extra: tuple[str, ...] = ()
+    own: bool = False
+    says: str = "listening"
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return Python and the script."""
+        return [peers.own_python() if self.own else peers.python(), str(SERVERS / self.script)]
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Return the port, and the store's socket or what else the script expects."""
+        return [str(place.port), *([str(place.store.path)] if place.store else []), *self.extra]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServer:
+    """A server of `servers/` on Node."""
+
+    script: str
+    dialect: str
+    says: str = "listening"
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return Node and the script."""
+        return peers.node(self.script)
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Return the port, and the store's socket."""
+        return [str(place.port), *([str(place.store.path)] if place.store else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Nchan:
+    """Nchan in Debian's nginx. That needs a folder in /var/lib whatever is configured, so it has a /var/lib of its own."""
+
+    dialect: str = "bare"
+    says: str = ""
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return nginx in a mount namespace."""
+        prepare = 'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/nginx && exec "$@"'
+        nginx = peers.debian("nchan") / "usr/sbin/nginx"
+        return ["unshare", "--map-root-user", "--mount", "sh", "-c", prepare, "nginx", str(nginx)]
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Write `nginx.conf`."""
+        store = place.store
+        upstream = f"upstream valkey {{ nchan_redis_server 127.0.0.1:{store.port}; }}" if store else ""
+        configuration = place.folder / "nginx.conf"
+        configuration.write_text(f"""
+load_module {peers.debian("nchan")}/usr/lib/nginx/modules/ngx_nchan_module.so;
+user root;
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {MOST_CONNECTIONS};
+pid {place.folder}/nginx.pid;
+error_log {place.folder}/errors.log warn;
+events {{ worker_connections {MOST_CONNECTIONS}; }}
+http {{
+  access_log off;
+  {upstream}
+  server {{
+    listen 127.0.0.1:{place.port} backlog=4096;
+    location = / {{ return 204; }}
+    location ~ ^/room/(.+)$ {{
+      nchan_pubsub websocket;
+      nchan_channel_id $1;
+      {"nchan_redis_pass valkey;" if store else ""}
+      nchan_message_timeout {TTL}s;
+      nchan_message_buffer_length 1000;
+      nchan_subscriber_first_message newest;
+    }}
+  }}
+}}
+""")
+        return ["-p", str(place.folder), "-c", str(configuration), "-e", str(place.folder / "errors.log")]
