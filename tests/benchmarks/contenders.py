@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.peer_servers import Nchan, NodeServer, PeerServer, Place, PythonServer, Store
+from tests.benchmarks.peer_servers import Centrifugo, Nats, Nchan, NodeServer, PeerServer, Place, PythonServer, Store
 from tests.benchmarks.peers import Peers
 from tests.benchmarks.processes import end, family, start, start_valkey
 from tests.ports import free_port
@@ -86,10 +86,17 @@ _PYTHON_SOCKETIO = PythonServer("python_socketio.py", "socketio")
 
 SOCKETIO = Contender("Socket.IO on Node", _SOCKETIO)
 SOCKETIO_REDIS = Contender("Socket.IO, Redis adapter", _SOCKETIO, store=True)
+SOCKETIO_RECOVERY = Contender(
+    "Socket.IO, state recovery", NodeServer("socketio_node.js", "socketio-recovery", ("recovery",))
+)
 PYTHON_SOCKETIO = Contender("python-socketio", _PYTHON_SOCKETIO)
 PYTHON_SOCKETIO_REDIS = Contender("python-socketio, Redis", _PYTHON_SOCKETIO, store=True)
 NCHAN = Contender("Nchan", Nchan())
 NCHAN_REDIS = Contender("Nchan, Redis", Nchan(), store=True)
+CENTRIFUGO = Contender("Centrifugo", Centrifugo())
+CENTRIFUGO_REDIS = Contender("Centrifugo, Redis", Centrifugo(), store=True)
+NATS = Contender("NATS over WebSocket", Nats())
+WS = Contender("ws, bare broadcast", NodeServer("ws_broadcast.js", "bare"))
 PICOWS = Contender("picows, bare broadcast", PythonServer("picows_broadcast.py", "bare"))
 FLOOR = Contender("bare loop of send", PythonServer("floor.py", "bare", ("1",), own=True))
 LIMIT = Contender("the load's own limit", PythonServer("floor.py", "bare", ("50",), own=True))

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from tests.benchmarks.campaign import Result
 from tests.benchmarks.idle import measure as measure_idle
-
-SCENARIO = "idle connections in a room"
+from tests.benchmarks.scenarios import IDLE_NAME
 
 
 def measure(transports: Sequence[str], connections: int, seconds: float) -> list[Result]:
@@ -16,5 +15,5 @@ def measure(transports: Sequence[str], connections: int, seconds: float) -> list
     for transport in transports:
         figures = measure_idle(transport, connections, seconds=seconds)
         values = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
-        results.append(Result(SCENARIO, f"Evanesce ({transport})", 0, values))
+        results.append(Result(IDLE_NAME, f"Evanesce ({transport})", 0, values))
     return results

@@ -6,6 +6,7 @@ Evanesce does.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -79,6 +80,7 @@ class NodeServer:
 
     script: str
     dialect: str
+    extra: tuple[str, ...] = ()
     says: str = "listening"
 
     def program(self, peers: Peers) -> list[str]:
@@ -86,13 +88,13 @@ class NodeServer:
         return peers.node(self.script)
 
     def arguments(self, peers: Peers, place: Place) -> list[str]:
-        """Return the port, and the store's socket."""
-        return [str(place.port), *([str(place.store.path)] if place.store else [])]
+        """Return the port, and the store's socket or what else the script expects."""
+        return [str(place.port), *([str(place.store.path)] if place.store else []), *self.extra]
 
 
 @dataclass(frozen=True, slots=True)
 class Nchan:
-    """Nchan in Debian's nginx. That needs a folder in /var/lib whatever is configured, so it has a /var/lib of its own."""
+    """Nchan in Debian's nginx. It has a /var/lib of its own, as this nginx needs a folder there."""
 
     dialect: str = "bare"
     says: str = ""
@@ -135,3 +137,70 @@ http {{
 }}
 """)
         return ["-p", str(place.folder), "-c", str(configuration), "-e", str(place.folder / "errors.log")]
+
+
+@dataclass(frozen=True, slots=True)
+class Centrifugo:
+    """Centrifugo with its memory engine or its Redis engine, with history and recovery."""
+
+    dialect: str = "centrifugo"
+    says: str = ""
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return the binary."""
+        return [peers.go("centrifugo")]
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Write `centrifugo.json`. The intervals of pings are a day's, as the load answers none."""
+        store = place.store
+        redis = {"type": "redis", "redis": {"address": [f"redis://127.0.0.1:{store.port}"]}} if store else {}
+        channel = {
+            "history_size": 1_000,
+            "history_ttl": f"{TTL}s",
+            "force_recovery": True,
+            "allow_subscribe_for_client": True,
+            "allow_subscribe_for_anonymous": True,
+            "allow_publish_for_subscriber": True,
+            "allow_publish_for_anonymous": True,
+        }
+        settings = {
+            "http_server": {"address": "127.0.0.1", "port": str(place.port)},
+            "client": {
+                "allow_anonymous_connect_without_token": True,
+                "ping_interval": "24h",
+                "pong_timeout": "1h",
+                "connection_limit": MOST_CONNECTIONS,
+            },
+            "channel": {"without_namespace": channel},
+            "engine": redis,
+            "log": {"level": "error"},
+        }
+        configuration = place.folder / "centrifugo.json"
+        configuration.write_text(json.dumps(settings))
+        return ["--config", str(configuration)]
+
+
+@dataclass(frozen=True, slots=True)
+class Nats:
+    """NATS over WebSocket: it stores nothing."""
+
+    dialect: str = "nats"
+    says: str = ""
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return the binary."""
+        return [peers.go("nats-server")]
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Write `nats.conf`."""
+        configuration = place.folder / "nats.conf"
+        configuration.write_text(f"""
+listen: "127.0.0.1:-1"
+ping_interval: "24h"
+max_connections: {MOST_CONNECTIONS}
+websocket {{
+  listen: "127.0.0.1:{place.port}"
+  no_tls: true
+}}
+""")
+        return ["--config", str(configuration)]

@@ -9,7 +9,7 @@ import sys
 import venv
 from pathlib import Path
 
-NPM = {"socket.io": "4.8.4", "@socket.io/redis-adapter": "8.3.0", "redis": "5.8.2"}
+NPM = {"socket.io": "4.8.4", "@socket.io/redis-adapter": "8.3.0", "redis": "5.8.2", "ws": "8.23.0"}
 
 PYPI = {
     "python-socketio": "5.18.1",

@@ -136,6 +136,16 @@ def resident_bytes(pids: Sequence[int]) -> int:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
 
 
+def anonymous_bytes(pids: Sequence[int]) -> int:
+    """Return how much memory is processes' own: what they share with files is not counted."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Anonymous:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
 def machine() -> str:
     """Return a description of this machine."""
     return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -7,21 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.benchmarks.contenders import (
+    CENTRIFUGO,
+    CENTRIFUGO_REDIS,
     FLOOR,
     LIMIT,
+    NATS,
     NCHAN,
     NCHAN_REDIS,
     PICOWS,
     PYTHON_SOCKETIO,
     PYTHON_SOCKETIO_REDIS,
     SOCKETIO,
+    SOCKETIO_RECOVERY,
     SOCKETIO_REDIS,
+    WS,
     Contender,
 )
 
 CONTENT_BYTES = 200
 
-NEW = (NCHAN_REDIS, NCHAN)
+IDLE_NAME = "idle connections in a room"
+IDLE_WARM_UP = 200
+"""How many connections are opened before those that are counted."""
+
+NEW = (NCHAN_REDIS, NCHAN, CENTRIFUGO_REDIS, CENTRIFUGO, NATS, WS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class Scale:
     steady_of: int = 1_000
     small_rooms: Sequence[int] = (300, 1_000)
     storms: Sequence[int] = (500, 2_000)
+    returning: int = 5_000
     idle: int = 5_000
     idle_seconds: float = 50.0
     stalled_of: int = 200
@@ -46,6 +56,7 @@ QUICK = Scale(
     steady_of=200,
     small_rooms=(20, 50),
     storms=(50, 200),
+    returning=400,
     idle=200,
     idle_seconds=5.0,
     stalled_of=50,
@@ -58,6 +69,7 @@ TINY = Scale(
     steady_of=10,
     small_rooms=(3, 5),
     storms=(5, 20),
+    returning=20,
     idle=10,
     idle_seconds=1.0,
     stalled_of=5,
@@ -109,6 +121,13 @@ def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
     for connections in scale.storms:
         storm = {"kind": "storm", "connections": connections}
         result.append(Stage(f"storm of {connections}", storm, list(own), ["joins", "leaves"]))
+    names = [f"{scale.returning} people {what}" for what in ("connect and join", "come back")]
+    job = {"kind": "coming_back", "people": scale.returning, "members": 4, "bytes": CONTENT_BYTES, "names": names}
+    rivals = among(SOCKETIO, SOCKETIO_RECOVERY, SOCKETIO_REDIS, CENTRIFUGO, CENTRIFUGO_REDIS, LIMIT)
+    result.append(Stage("coming back", job, rivals, names))
+    job = {"kind": "idle", "connections": scale.idle, "warm_up": IDLE_WARM_UP, "name": IDLE_NAME}
+    if peers:
+        result.append(Stage("idle", job, [SOCKETIO, SOCKETIO_REDIS, *NEW, PYTHON_SOCKETIO, PICOWS], [IDLE_NAME]))
     for stalled in (0, 1):
         name = f"{scale.stalled_of - 1} who read" + (", 1 who never does" if stalled else " alone")
         # Large enough that more waits for the client that never reads than any limit allows.

@@ -53,6 +53,22 @@ class Dialect(Protocol):
         ...
 
 
+class Resuming(Dialect, Protocol):
+    """A protocol in which people can come back. `heard` is all that one of them has received before."""
+
+    def arrive(self, room: str, heard: bytes) -> list[Step]:
+        """Return the steps of a person who is known, after the handshake, into a room."""
+        ...
+
+    def come_back(self, room: str, heard: bytes) -> list[Step]:
+        """Return the same, from the last message in `heard` on."""
+        ...
+
+    def lost(self, heard: bytes) -> int:
+        """Return how many messages the server says are lost."""
+        ...
+
+
 class Evanesce:
     """Protocol version 1 (`docs/reference/protocol.md`)."""
 
@@ -86,12 +102,34 @@ class Evanesce:
         """Send. The server generates the id of the message."""
         return self._command("send", roomId=room, content=content)
 
+    def arrive(self, room: str, heard: bytes) -> list[Step]:
+        """Sign in with the token, and join."""
+        return [self._hello(heard), Step(self.join(room), self.joined)]
+
+    def come_back(self, room: str, heard: bytes) -> list[Step]:
+        """Sign in with the token, and join with the last cursor."""
+        join = self._command("join", roomId=room, since=_last(rb'"cursor":"([^"]+)"', heard))
+        return [self._hello(heard), Step(join, b'"missed":')]
+
+    def lost(self, heard: bytes) -> int:
+        """Return `missed`; null, that it is not known, is at least one."""
+        return sum(1 if number == b"null" else int(number) for number in re.findall(rb'"missed":(\d+|null)', heard))
+
+    def _hello(self, heard: bytes) -> Step:
+        return Step(self._command("hello", token=_last(rb'"token":"([^"]+)"', heard)), b'"welcome"')
+
     def _command(self, kind: str, **fields: object) -> bytes:
         return text(json.dumps({"type": kind, "ref": 1} | fields, separators=(",", ":")))
 
 
 class SocketIO:
-    """Socket.IO's protocol 5 over Engine.IO's protocol 4, WebSocket alone; each event is acknowledged."""
+    """Socket.IO's protocol 5 over Engine.IO's protocol 4, WebSocket alone; each event is acknowledged.
+
+    With `replays`, the server's option `connectionStateRecovery` is on.
+    """
+
+    def __init__(self, *, replays: bool) -> None:
+        self._replays = replays
 
     joined = b'431["joined"'
     left = b'432["left"'
@@ -119,6 +157,22 @@ class SocketIO:
     def say(self, room: str, content: str) -> bytes:
         """Send."""
         return text(f'423["send","{room}","{content}"]')
+
+    def arrive(self, room: str, heard: bytes) -> list[Step]:
+        """Connect, and join."""
+        return [*self.greeting(""), Step(self.join(room), self.joined)]
+
+    def come_back(self, room: str, heard: bytes) -> list[Step]:
+        """Connect with the session and the offset of the last event, which restores the room; or join as at first."""
+        if not self._replays:
+            return self.arrive(room, heard)
+        session, offset = _last(rb'"pid":"([^"]+)"', heard), _last(rb'\},"([^"]+)"\]', heard)
+        connect = text(f'40{{"pid":"{session}","offset":"{offset}"}}')
+        return [Step(b"", b'0{"sid"'), Step(connect, f'"pid":"{session}"'.encode())]
+
+    def lost(self, heard: bytes) -> int:
+        """Return 0: it does not say."""
+        return 0
 
 
 class Bare:
@@ -152,7 +206,104 @@ class Bare:
 
     def say(self, room: str, content: str) -> bytes:
         """Send what Evanesce would send to the members."""
-        return text(event(room, content))
+        return text(f"[{event(room, content)}]")
+
+    def arrive(self, room: str, heard: bytes) -> list[Step]:
+        """Return nothing: the connection is in its room."""
+        return []
+
+    def come_back(self, room: str, heard: bytes) -> list[Step]:
+        """Return nothing: the server sends the last message to everybody who comes."""
+        return []
+
+    def lost(self, heard: bytes) -> int:
+        """Return 0: it does not say."""
+        return 0
+
+
+class Centrifugo:
+    """Centrifugo's protocol in JSON: each command is answered; the message is the data of a publication."""
+
+    joined = b'"id":2,"subscribe":{'
+    left = b'"id":4,"unsubscribe":{'
+
+    def path(self, room: str) -> str:
+        """Return the same for all rooms."""
+        return "/connection/websocket"
+
+    def greeting(self, name: str) -> list[Step]:
+        """Connect as an anonymous user."""
+        return [Step(text('{"id":1,"connect":{}}'), b'"connect":{')]
+
+    def new_room(self, number: int, ask: Ask) -> str:
+        """Return a name: the first subscriber creates the channel."""
+        return _ROOM.format(number)
+
+    def join(self, room: str) -> bytes:
+        """Subscribe."""
+        return text(f'{{"id":2,"subscribe":{{"channel":"{room}"}}}}')
+
+    def leave(self, room: str) -> bytes:
+        """Unsubscribe."""
+        return text(f'{{"id":4,"unsubscribe":{{"channel":"{room}"}}}}')
+
+    def say(self, room: str, content: str) -> bytes:
+        """Publish."""
+        return text(f'{{"id":3,"publish":{{"channel":"{room}","data":{event(room, content)}}}}}')
+
+    def arrive(self, room: str, heard: bytes) -> list[Step]:
+        """Connect, and subscribe."""
+        return [*self.greeting(""), Step(self.join(room), self.joined)]
+
+    def come_back(self, room: str, heard: bytes) -> list[Step]:
+        """Connect, and subscribe from the offset of the last publication on."""
+        epoch, offset = _last(rb'"epoch":"([^"]+)"', heard), _last(rb'"offset":(\d+)', heard)
+        position = f'"recover":true,"epoch":"{epoch}","offset":{offset}'
+        subscribe = text(f'{{"id":2,"subscribe":{{"channel":"{room}",{position}}}}}')
+        return [*self.greeting(""), Step(subscribe, self.joined)]
+
+    def lost(self, heard: bytes) -> int:
+        """Return at least one if it could not recover."""
+        return heard.count(b'"was_recovering":true') - heard.count(b'"recovered":true')
+
+
+class Nats:
+    """NATS' protocol. A ping is answered when what was sent before has been done."""
+
+    joined = b"PONG\r\n"
+    left = b"PONG\r\n"
+
+    def path(self, room: str) -> str:
+        """Return the same for all rooms."""
+        return "/"
+
+    def greeting(self, name: str) -> list[Step]:
+        """Connect."""
+        return [Step(b"", b"INFO {"), Step(text('CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n'), b"PONG\r\n")]
+
+    def new_room(self, number: int, ask: Ask) -> str:
+        """Return a subject."""
+        return _ROOM.format(number)
+
+    def join(self, room: str) -> bytes:
+        """Subscribe."""
+        return text(f"SUB {room} 1\r\nPING\r\n")
+
+    def leave(self, room: str) -> bytes:
+        """Unsubscribe."""
+        return text("UNSUB 1\r\nPING\r\n")
+
+    def say(self, room: str, content: str) -> bytes:
+        """Publish."""
+        payload = event(room, content)
+        return text(f"PUB {room} {len(payload)}\r\n{payload}\r\n")
+
+
+def _last(pattern: bytes, heard: bytes) -> str:
+    found: list[bytes] = re.findall(pattern, heard)
+    if not found:
+        raise RuntimeError(f"there is no {pattern!r} in {heard[-600:]!r}")
+    return found[-1].decode()
 
 
 def event(room: str, content: str) -> str:
@@ -168,7 +319,15 @@ def event(room: str, content: str) -> str:
         "expiresAt": "2026-11-22T05:43:00.123Z",
         "cursor": "0123456789abcdef-1795325000000-1795325000000000-100000",
     }
-    return json.dumps([fields], separators=(",", ":"))
+    return json.dumps(fields, separators=(",", ":"))
 
 
-DIALECTS: dict[str, Dialect] = {"evanesce": Evanesce(), "socketio": SocketIO(), "bare": Bare()}
+RESUMING: dict[str, Resuming] = {
+    "evanesce": Evanesce(),
+    "socketio": SocketIO(replays=False),
+    "socketio-recovery": SocketIO(replays=True),
+    "bare": Bare(),
+    "centrifugo": Centrifugo(),
+}
+
+DIALECTS: dict[str, Dialect] = {**RESUMING, "nats": Nats()}

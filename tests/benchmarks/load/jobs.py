@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tests.benchmarks.load.coming_back import ComingBack
 from tests.benchmarks.load.connections import ConnectionPool
-from tests.benchmarks.load.dialects import DIALECTS
+from tests.benchmarks.load.dialects import DIALECTS, RESUMING
 from tests.benchmarks.load.fanout import FanOut, InFlight, Pace, Steady
 from tests.benchmarks.load.many_rooms import ManyRooms
 from tests.benchmarks.load.storm import Storm
-from tests.benchmarks.load.usage import Meter
+from tests.benchmarks.load.usage import Meter, wait_until_quiet
 from tests.benchmarks.load.wire import content
+from tests.benchmarks.processes import anonymous_bytes
 
 STALLED_BUFFER = 4_096
 """The kernel's receive buffer of a client that never reads, in bytes (the kernel doubles it)."""
@@ -78,7 +80,38 @@ def storm(job: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-JOBS = {"one_room": one_room, "many_rooms": many_rooms, "storm": storm}
+def coming_back(job: dict[str, Any]) -> dict[str, Any]:
+    """Let `people` connect and join rooms of `members` at once, go, and come back at once."""
+    [port] = job["ports"]
+    clients = ComingBack(port, RESUMING[job["dialect"]], job["people"], job["members"], job["pids"])
+    return dict(zip(job["names"], clients.measure(job["bytes"]), strict=True))
+
+
+def idle(job: dict[str, Any]) -> dict[str, Any]:
+    """Join `connections` to one room, after `warm_up` others, and return what each of them holds in memory."""
+    dialect = DIALECTS[job["dialect"]]
+    pool, pids = ConnectionPool(job["ports"], dialect), job["pids"]
+    [room] = pool.new_rooms(1)
+    before = 0
+    for count in (job["warm_up"], job["connections"]):
+        before = anonymous_bytes(pids)
+        first = len(pool.sockets)
+        pool.open([room] * count)
+        pool.join(pool.sockets[first:], room)
+        pool.discard_events()
+        wait_until_quiet(pids)
+    grown = anonymous_bytes(pids) - before
+    pool.close()
+    return {job["name"]: {"kib_per_connection": grown / job["connections"] / 1024}}
+
+
+JOBS = {
+    "one_room": one_room,
+    "many_rooms": many_rooms,
+    "storm": storm,
+    "coming_back": coming_back,
+    "idle": idle,
+}
 
 
 def _pace(pace: dict[str, Any]) -> Pace:

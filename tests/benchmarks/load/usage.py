@@ -10,6 +10,23 @@ from dataclasses import dataclass
 from tests.benchmarks.contenders import LOAD_CORE, SERVER_CORE
 from tests.benchmarks.processes import busy_seconds, cpu_seconds, resident_bytes
 
+QUIET_SHARE = 0.05
+"""Up to which share of a core the processes of a server count as quiet."""
+
+_LOOK_SECONDS = 0.4
+
+
+def wait_until_quiet(pids: Sequence[int], patience: float = 60.0) -> None:
+    """Wait until a server has done what it was given, for at most `patience` seconds."""
+    until = time.perf_counter() + patience
+    before = cpu_seconds(pids)
+    while time.perf_counter() < until:
+        time.sleep(_LOOK_SECONDS)
+        now = cpu_seconds(pids)
+        if now - before <= QUIET_SHARE * _LOOK_SECONDS:
+            return
+        before = now
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

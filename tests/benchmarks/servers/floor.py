@@ -2,7 +2,7 @@
 
 The path of a connection is its room. For each message that comes the frame goes out on every socket of the room; with a
 group above 1, for each so many messages (or as many as came) one frame that holds them all: what is left then is the
-load's own limit.
+load's own limit. Who comes later receives the last frame.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection:
 class Room:
     """The sockets of a room; `unread` is what came and is no whole frame, and `frames` what was made, by its size.
 
-    One message comes over and over in a room, so each frame is made once.
+    One message comes over and over in a room, so each frame is made once. `last` is for who comes later.
     """
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
         self.unread = b""
         self.frames: dict[int, bytes] = {}
+        self.last = b""
 
     def receive(self, data: bytes, group: int) -> None:
         self.unread += data
@@ -40,7 +41,7 @@ class Room:
             count -= together
             if together not in self.frames:
                 self.frames[together] = _framed(b"[" + b",".join([self.frames[0][1:-1]] * together) + b"]")
-            frame = self.frames[together]
+            frame = self.last = self.frames[together]
             for client in self.sockets:
                 if client.send(frame) < len(frame):
                     raise SystemExit("a blocking socket took a part of a frame")
@@ -61,8 +62,8 @@ def main(port: int, group: int) -> None:
                 head = b""
                 while not head.endswith(b"\r\n\r\n"):
                     head += client.recv(4096)
-                client.sendall(SWITCH)
                 room = rooms.setdefault(head.split(b" ", 2)[1], Room())
+                client.sendall(SWITCH + room.last)
                 room.sockets.append(client)
                 members[client.fileno()] = client, room
                 poll.register(client, select.EPOLLIN)

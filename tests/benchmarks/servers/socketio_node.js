@@ -1,13 +1,14 @@
 // Socket.IO on Node: rooms whose members are told what one of them says. Arguments: port, and a Redis' socket if its
-// adapter is to be used. Everything that costs and that the scenarios do not need is left at its default: off.
+// adapter is to be used, or "recovery" if people who come back are to get what they missed. Everything that costs and that the scenarios do not need is left at its default: off.
 const { createServer } = require("http");
 const { randomUUID } = require("crypto");
 const { Server } = require("socket.io");
 
 const TTL = 60_000;
-const [port, redis] = process.argv.slice(2);
+const [port, extra] = process.argv.slice(2);
+const recovers = extra === "recovery";
 
-async function adapter() {
+async function adapter(redis) {
   const { createAdapter } = require("@socket.io/redis-adapter");
   const { createClient } = require("redis");
   const publisher = createClient({ socket: { path: redis, tls: false } });
@@ -18,8 +19,9 @@ async function adapter() {
 
 async function main() {
   const http = createServer();
-  const io = new Server(http, { transports: ["websocket"], serveClient: false, pingInterval: 3_600_000 });
-  if (redis) io.adapter(await adapter());
+  const options = { transports: ["websocket"], serveClient: false, pingInterval: 3_600_000 };
+  const io = new Server(http, recovers ? { ...options, connectionStateRecovery: {} } : options);
+  if (extra && !recovers) io.adapter(await adapter(extra));
   let count = 0;
   io.on("connection", (socket) => {
     socket.on("join", async (room, acknowledge) => {

@@ -1,0 +1,106 @@
+"""People in small rooms connect and join all at once, go, and come back all at once to what was said meanwhile."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tests.benchmarks.load.arrivals import Arrivals
+from tests.benchmarks.load.connections import ConnectionPool
+from tests.benchmarks.load.dialects import Resuming, Step
+from tests.benchmarks.load.usage import wait_until_quiet
+from tests.benchmarks.load.wire import MARK, content, upgrade
+
+PATIENCE = 60.0
+
+
+class ComingBack:
+    """So many `people`, in rooms of `members`."""
+
+    def __init__(self, port: int, dialect: Resuming, people: int, members: int, pids: Sequence[int]) -> None:
+        self._port = port
+        self._dialect = dialect
+        self._pids = pids
+        self._members = members
+        self._visitors = ConnectionPool([port], dialect)
+        self._rooms = self._visitors.new_rooms(people // members)
+        self._room_of = [self._rooms[number // members] for number in range(people // members * members)]
+        self._heard = [b""] * len(self._room_of)
+        self._here = Arrivals(port, [], 0, pids)
+
+    def measure(self, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the figures of the first arrival and of the second. Messages are of `size` bytes."""
+        greetings = [self._dialect.greeting(f"Guest {number}") for number in range(len(self._room_of))]
+        self._arrive(greetings)
+        self._leave()
+        known = zip(self._room_of, self._heard, strict=True)
+        first = self._arrive([self._dialect.arrive(room, heard) for room, heard in known])
+        self._say(self._here.connections[:: self._members], self._here.connections, size, remember=True)
+        self._leave()
+        self._let_visitors_say(size)
+        known = zip(self._room_of, self._heard, strict=True)
+        second = self._arrive([self._dialect.come_back(room, heard) for room, heard in known], missed=1)
+        self._leave()
+        self._visitors.close()
+        return first, second
+
+    def _arrive(self, steps: Sequence[Sequence[Step]], missed: int = 0) -> dict[str, Any]:
+        people = [
+            [Step(upgrade(self._port, self._dialect.path(room)), b"\r\n\r\n"), *of_one]
+            for room, of_one in zip(self._room_of, steps, strict=True)
+        ]
+        self._here = Arrivals(self._port, people, missed, self._pids)
+        figures = self._here.measure(self._dialect.lost)
+        self._remember([one.heard for one in self._here.people])
+        return figures
+
+    def _leave(self) -> None:
+        """Close all connections without a farewell, as a network does that goes away."""
+        for connection in self._here.connections:
+            connection.close()
+        wait_until_quiet(self._pids)
+
+    def _remember(self, heard: Sequence[bytes]) -> None:
+        self._heard = [before + more for before, more in zip(self._heard, heard, strict=True)]
+
+    def _let_visitors_say(self, size: int) -> None:
+        """Say a thing in each room, by somebody who comes for that."""
+        self._visitors.open(self._rooms)
+        for connection, room in zip(self._visitors.sockets, self._rooms, strict=True):
+            self._visitors.join([connection], room)
+        self._visitors.discard_events()
+        self._say(self._visitors.sockets, self._visitors.sockets, size, remember=False)
+        self._visitors.close()
+        wait_until_quiet(self._pids)
+
+    def _say(
+        self, senders: Sequence[socket.socket], receivers: Sequence[socket.socket], size: int, *, remember: bool
+    ) -> None:
+        for sender, room in zip(senders, self._rooms, strict=True):
+            sender.send(self._dialect.say(room, content(size)))
+        heard = _hear_one_each(receivers)
+        if remember:
+            self._remember(heard)
+
+
+def _hear_one_each(connections: Sequence[socket.socket]) -> list[bytes]:
+    """Receive until there is a message on each connection, and return what was received."""
+    heard = {connection.fileno(): b"" for connection in connections}
+    by_descriptor = {connection.fileno(): connection for connection in connections}
+    poll = select.epoll()
+    for descriptor in heard:
+        poll.register(descriptor, select.EPOLLIN)
+    missing = set(heard)
+    until = time.perf_counter() + PATIENCE
+    while missing:
+        if time.perf_counter() > until:
+            raise RuntimeError(f"{len(missing)} of {len(connections)} did not receive a message")
+        for descriptor, _ in poll.poll(1.0, len(connections)):
+            heard[descriptor] += by_descriptor[descriptor].recv(262_144)
+            if MARK in heard[descriptor]:
+                missing.discard(descriptor)
+    poll.close()
+    return list(heard.values())
