@@ -39,7 +39,7 @@ def main() -> int:
     if arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         (arguments.output / "benchmark.json").write_text(report.as_json(summary, results))
-        (arguments.output / "benchmark.svg").write_text(plot.svg(summary))
+        (arguments.output / "benchmark.svg").write_text(plot.svg(summary, scale))
     return 1 if any(result.failure for result in results) else 0
 
 

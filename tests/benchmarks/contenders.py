@@ -8,7 +8,17 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.peer_servers import Centrifugo, Nats, Nchan, NodeServer, PeerServer, Place, PythonServer, Store
+from tests.benchmarks.peer_servers import (
+    Centrifugo,
+    Ejabberd,
+    Nats,
+    Nchan,
+    NodeServer,
+    PeerServer,
+    Place,
+    PythonServer,
+    Store,
+)
 from tests.benchmarks.peers import Peers
 from tests.benchmarks.processes import end, family, start, start_valkey
 from tests.ports import free_port
@@ -96,6 +106,7 @@ NCHAN_REDIS = Contender("Nchan, Redis", Nchan(), store=True)
 CENTRIFUGO = Contender("Centrifugo", Centrifugo())
 CENTRIFUGO_REDIS = Contender("Centrifugo, Redis", Centrifugo(), store=True)
 NATS = Contender("NATS over WebSocket", Nats())
+EJABBERD = Contender("ejabberd", Ejabberd())
 WS = Contender("ws, bare broadcast", NodeServer("ws_broadcast.js", "bare"))
 PICOWS = Contender("picows, bare broadcast", PythonServer("picows_broadcast.py", "bare"))
 FLOOR = Contender("bare loop of send", PythonServer("floor.py", "bare", ("1",), own=True))

@@ -204,3 +204,60 @@ websocket {{
 }}
 """)
         return ["--config", str(configuration)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ejabberd:
+    """ejabberd's rooms over WebSocket, without presence and without a history, for anonymous users."""
+
+    dialect: str = "xmpp"
+    says: str = ""
+
+    def program(self, peers: Peers) -> list[str]:
+        """Return Erlang's virtual machine; it does not wait in a busy loop for more to do."""
+        files = peers.debian("ejabberd") / "usr/lib"
+        erlang = files / "erlang"
+        [runtime] = erlang.glob("erts-*/bin")
+        [libraries] = {folder.parents[1] for folder in files.glob("*/ejabberd-*/ebin")}
+        variables = {
+            "ROOTDIR": erlang,
+            "BINDIR": runtime,
+            "EMU": "beam",
+            "PROGNAME": "erl",
+            "ERL_LIBS": libraries,
+        }
+        environment = [f"{name}={value}" for name, value in variables.items()]
+        idle = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
+        start = ["-boot", str(erlang / "bin/start_clean"), "-noinput", "+K", "true", *idle]
+        return ["env", *environment, str(runtime / "erlexec"), *start]
+
+    def arguments(self, peers: Peers, place: Place) -> list[str]:
+        """Write `ejabberd.yml`."""
+        configuration = place.folder / "ejabberd.yml"
+        configuration.write_text(f"""
+loglevel: error
+hosts: [localhost]
+listen:
+  - port: {place.port}
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    request_handlers: {{ /ws: ejabberd_http_ws }}
+auth_method: [anonymous]
+anonymous_protocol: sasl_anon
+allow_multiple_connections: true
+websocket_ping_interval: 86400
+websocket_timeout: 86400
+modules:
+  mod_muc:
+    host: conference.localhost
+    access_create: all
+    history_size: 0
+    max_users: {MOST_CONNECTIONS}
+    min_message_interval: 0
+    min_presence_interval: 0
+    default_room_options: {{ presence_broadcast: [], max_users: {MOST_CONNECTIONS} }}
+""")
+        database = ["-mnesia", "dir", f'"{place.folder}/database"']
+        options = {"config": configuration, "log_path": place.folder / "ejabberd.log"}
+        pairs = [word for name, value in options.items() for word in (name, f'"{value}"')]
+        return [*database, "-ejabberd", *pairs, "-s", "ejabberd"]

@@ -28,6 +28,7 @@ GO = {
 }
 
 DEBIAN = {
+    "ejabberd": {"ejabberd": "23.01-1"},
     # nginx without Debian's own revision: only the latest of them can be had.
     "nchan": {"nginx": "1.22.1-*", "libnginx-mod-nchan": "1:1.3.6+dfsg-2"},
 }

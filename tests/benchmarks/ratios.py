@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.benchmarks.contenders import FLOOR, PYTHON_SOCKETIO_REDIS, SOCKETIO
+from tests.benchmarks.contenders import FLOOR, NATS, NCHAN_REDIS, PYTHON_SOCKETIO_REDIS, SOCKETIO, SOCKETIO_REDIS
 from tests.benchmarks.scenarios import Scale
 
 IDLE_KIB = {"quart": 40.0, "trio_websocket": 28.0}
@@ -61,6 +61,20 @@ def verdicts(median_of: MedianOf, scale: Scale, own: str) -> list[Verdict]:
     ratio(f"p99, {steady}", steady, "p99_ms", SOCKETIO.name, most=1.0)
     rooms = f"{scale.small_rooms[-1]} rooms of 4, all talking"
     ratio(f"accepted/s, {rooms}", rooms, "accepted_per_second", PYTHON_SOCKETIO_REDIS.name, least=5.0)
+    ratio(f"CPU per message, {rooms}", rooms, "cpu_us_per_message", NCHAN_REDIS.name, most=1.0)
+    ratio(f"CPU per message, {rooms}", rooms, "cpu_us_per_message", SOCKETIO_REDIS.name, most=1.2)
+    ratio(f"p50, {rooms}", rooms, "p50_ms", SOCKETIO_REDIS.name, most=1.2)
+    ratio(f"p99, {rooms}", rooms, "p99_ms", SOCKETIO_REDIS.name, most=1.2)
+    ratio(f"p50, {alone}", alone, "p50_ms", NCHAN_REDIS.name, most=1.2)
+    ratio(f"CPU per delivery, {alone}", alone, "cpu_us_per_delivery", NCHAN_REDIS.name, most=1.1)
+    for members in (small, middle):
+        scenario = busy.format(members)
+        ratio(f"deliveries/s, {scenario}", scenario, "deliveries_per_second", NATS.name, least=2.0)
+    arrival = f"{scale.returning} people connect and join"
+    ratio(f"CPU per person, {arrival}", arrival, "cpu_us_per_person", SOCKETIO.name, most=1.5)
+    missed = median_of(f"{scale.returning} people come back", own, "missed")
+    if missed is not None:
+        found.append(Verdict(f"messages missed, {scale.returning} people come back", missed, None, 0.0))
     for members in scale.rooms_of:
         scenario = busy.format(members)
         ratio(f"CPU per delivery, {scenario}", scenario, "cpu_us_per_delivery", FLOOR.name, most=1 / 3)

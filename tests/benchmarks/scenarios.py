@@ -9,6 +9,7 @@ from typing import Any
 from tests.benchmarks.contenders import (
     CENTRIFUGO,
     CENTRIFUGO_REDIS,
+    EJABBERD,
     FLOOR,
     LIMIT,
     NATS,
@@ -30,7 +31,7 @@ IDLE_NAME = "idle connections in a room"
 IDLE_WARM_UP = 200
 """How many connections are opened before those that are counted."""
 
-NEW = (NCHAN_REDIS, NCHAN, CENTRIFUGO_REDIS, CENTRIFUGO, NATS, WS)
+NEW = (NCHAN_REDIS, NCHAN, CENTRIFUGO_REDIS, CENTRIFUGO, NATS, WS, EJABBERD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.scenarios import TINY
+from tests.benchmarks.campaign import run
+from tests.benchmarks.contenders import LIMIT
+from tests.benchmarks.peers import Peers
+from tests.benchmarks.plot import panels
+from tests.benchmarks.scenarios import TINY, stages
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,6 +51,11 @@ def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
         assert value(scenario, "not_arrived") == 0
     for rooms in TINY.small_rooms:
         assert value(f"{rooms} rooms of 4, all talking", "accepted_per_second") > 10
+    for what in ("connect and join", "come back"):
+        scenario = f"{TINY.returning} people {what}"
+        assert 0 < value(scenario, "p50_ms") <= value(scenario, "p99_ms") <= 1000 * value(scenario, "seconds")
+        assert value(scenario, "cpu_us_per_person") > 0
+        assert value(scenario, "missed") == 0
     for people in TINY.storms:
         assert 1 <= value(f"{people} joins at once", "largest_inbox") <= people
         assert value(f"{people} joins at once", "told_per_person") >= 1
@@ -55,4 +64,22 @@ def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
         assert value(scenario, "p99_ms") > 0
     assert value("idle connections in a room", "kib_per_connection") > 0
     assert written["to_reach"]
-    assert (tmp_path / "benchmark.svg").read_text().startswith("<svg ")
+    assert written["left_out"] == {}
+    drawn = (tmp_path / "benchmark.svg").read_text()
+    assert drawn.startswith("<svg ")
+    assert drawn.count(f">{EVANESCE}<") == len(panels(TINY))
+
+
+def test_the_limit_of_the_load_is_measured_in_the_new_stages_too(tmp_path: Path) -> None:
+    wanted = [
+        stage
+        for stage in stages(TINY, [LIMIT], peers=False)
+        if "small rooms" in stage.name or stage.name == "coming back"
+    ]
+    results = {result.scenario: result for result in run(wanted, Peers(tmp_path), repeats=1)}
+    assert not [result.failure for result in results.values() if result.failure]
+    for rooms in TINY.small_rooms:
+        assert results[f"{rooms} rooms of 4, all talking"].values["accepted_per_second"] > 0
+    back = results[f"{TINY.returning} people come back"].values
+    assert back["missed"] == 0
+    assert 0 < back["p50_ms"] <= back["p99_ms"] <= back["seconds"] * 1000

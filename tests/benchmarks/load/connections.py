@@ -58,11 +58,12 @@ class ConnectionPool:
 
     def join(self, connections: Sequence[socket.socket], room: str) -> None:
         """Join a room with these connections."""
-        command = self._dialect.join(room)
-        if command:
-            for start in range(0, len(connections), AT_ONCE):
-                group = connections[start : start + AT_ONCE]
-                _do(group, [Step(command, self._dialect.joined)] * len(group), [b""] * len(group))
+        if not self._dialect.joined:
+            return
+        for start in range(0, len(connections), AT_ONCE):
+            group = connections[start : start + AT_ONCE]
+            steps = [Step(self._dialect.join(room), self._dialect.joined) for _ in group]
+            _do(group, steps, [b""] * len(group))
 
     def _connect(self, port: int, receive_buffer: int | None) -> socket.socket:
         connection = socket.socket()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple, Protocol
 
 from tests.benchmarks.load.wire import text
@@ -23,9 +24,10 @@ Ask = Callable[[Step], bytes]
 
 
 class Dialect(Protocol):
-    """A protocol. Every frame may be sent repeatedly."""
+    """A protocol. A frame may be sent repeatedly; one that joins, by one connection only."""
 
     joined: bytes
+    """A part of the answer to a join; empty where none is needed."""
     left: bytes
 
     def path(self, room: str) -> str:
@@ -299,6 +301,53 @@ class Nats:
         return text(f"PUB {room} {len(payload)}\r\n{payload}\r\n")
 
 
+class Xmpp:
+    """XMPP over WebSocket (RFC 7395), and its rooms (XEP-0045)."""
+
+    joined = b"<subject"
+    left = b"type='unavailable'"
+
+    def __init__(self) -> None:
+        self._nicknames = count()
+
+    def path(self, room: str) -> str:
+        """Return the same for all rooms."""
+        return "/ws"
+
+    def greeting(self, name: str) -> list[Step]:
+        """Sign in as an anonymous user."""
+        open_stream = '<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="localhost" version="1.0"/>'
+        authenticate = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>"
+        bind = "<iq xmlns='jabber:client' type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
+        return [
+            Step(text(open_stream), b"</mechanisms>"),
+            Step(text(authenticate), b"<success"),
+            Step(text(open_stream), b"</stream:features>"),
+            Step(text(bind), b"</jid>"),
+        ]
+
+    def new_room(self, number: int, ask: Ask) -> str:
+        """Return a name: the first member creates the room by joining."""
+        return f"{_ROOM.format(number)}@conference.localhost"
+
+    def join(self, room: str) -> bytes:
+        """Enter, with a nickname that nobody else has."""
+        occupant = f"{room}/guest-{next(self._nicknames)}"
+        muc = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        return text(f"<presence xmlns='jabber:client' to='{occupant}'>{muc}</presence>")
+
+    def leave(self, room: str) -> bytes:
+        """Leave."""
+        return text(f"<presence xmlns='jabber:client' type='unavailable' to='{room}/any'/>")
+
+    def say(self, room: str, content: str) -> bytes:
+        """Send the content as the body, and the rest of Evanesce's fields in an element of its own."""
+        fields = json.loads(event(room, content))
+        attributes = "".join(f" {name}='{value}'" for name, value in fields.items() if name != "content")
+        payload = f"<body>{content}</body><event xmlns='evanesce'{attributes}/>"
+        return text(f"<message xmlns='jabber:client' type='groupchat' to='{room}' id='1'>{payload}</message>")
+
+
 def _last(pattern: bytes, heard: bytes) -> str:
     found: list[bytes] = re.findall(pattern, heard)
     if not found:
@@ -330,4 +379,4 @@ RESUMING: dict[str, Resuming] = {
     "centrifugo": Centrifugo(),
 }
 
-DIALECTS: dict[str, Dialect] = {**RESUMING, "nats": Nats()}
+DIALECTS: dict[str, Dialect] = {**RESUMING, "nats": Nats(), "xmpp": Xmpp()}
