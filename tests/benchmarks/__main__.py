@@ -46,8 +46,10 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=main.__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="scale", action="store_const", const="quick", help="under two minutes")
-    size.add_argument("--tiny", dest="scale", action="store_const", const="tiny", help="a few seconds: does it run?")
+    size.add_argument("--quick", dest="scale", action="store_const", const="quick", help="about five minutes")
+    size.add_argument(
+        "--tiny", dest="scale", action="store_const", const="tiny", help="less than a minute: does it run?"
+    )
     parser.set_defaults(scale="full")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where benchmark.json and benchmark.svg go")
     parser.add_argument("--repeats", type=int, metavar="N", help="how often each is measured (3; 1 with --quick)")

@@ -23,7 +23,7 @@ from tests.benchmarks.contenders import (
 from tests.benchmarks.report import Figure, Summary
 from tests.benchmarks.scenarios import Scale
 
-_STORING = "keeps messages for a minute"
+_STORING = "keeps messages for a time"
 _FORGETTING = "keeps nothing"
 _KINDS = {
     # Peers by what they do with a message; Evanesce stores it in its Valkey.
@@ -32,7 +32,7 @@ _KINDS = {
 }
 _COLORS = {"Evanesce": "#2f6db5", _STORING: "#7d8794", _FORGETTING: "#cdd3da"}
 
-_PANEL_WIDTH, _NAME, _VALUE = 560, 165, 90
+_PANEL_WIDTH, _NAME, _VALUE = 560, 178, 90
 _HEAD, _TITLE, _BAR, _GAP, _MARGIN, _FOOT = 84, 50, 22, 26, 24, 34
 _INK, _QUIET, _SPREAD = "#1d2126", "#5b636d", "#33383e"
 
@@ -68,8 +68,8 @@ def panels(scale: Scale) -> list[Panel]:
             ".1f",
         ),
         Panel(
-            f"How much a busy room of {large:,} people takes",
-            "deliveries per second on one core",
+            f"How much one room of {large:,} people can carry",
+            "deliveries per second, 50 messages in flight",
             f"{large} members, 50 in flight",
             "deliveries_per_second",
             ",.0f",
@@ -77,7 +77,7 @@ def panels(scale: Scale) -> list[Panel]:
         ),
         Panel(
             f"{people:,} people lose their connection and come back at once",
-            "seconds until each is in the room again and has what was said meanwhile",
+            "seconds until all are back and have what they missed",
             f"{people} people come back",
             "seconds",
             ".2f",

@@ -24,6 +24,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "p99_ms": ("p99 ms", ".1f"),
     "seconds": ("seconds", ".2f"),
     "missed": ("missed", ",.0f"),
+    "retries": ("retries", ",.0f"),
     "told_per_person": ("told per person", ".1f"),
     "bytes_per_person": ("bytes per person", ",.0f"),
     "largest_inbox": ("largest inbox", ",.0f"),

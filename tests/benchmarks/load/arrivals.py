@@ -23,20 +23,29 @@ OPENING = 400
 PATIENCE = 60.0
 """How long nothing may be received, in seconds."""
 
+RETRY_SECONDS = 1.0
+"""After what time somebody tries again whose connection the server has closed."""
+
 LATE_SECONDS = 3.0
 """The same when everybody has an answer to each step, and only messages are missing."""
 
 
 class Arrival:
-    """One person: the steps to take, of which the first is the handshake, and all that was received meanwhile."""
+    """One person: the steps to take, of which the first is the handshake, and what was received since it began."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
+        self._all_steps = steps
         self._steps = deque(steps)
         self._begin = 0  # where in `heard` the answer to the present step begins
         self.connection = socket.socket()
         self.heard = b""
-        self.opened = False
+        self.attempts = 0
         self.served_at = 0.0
+
+    @property
+    def opened(self) -> bool:
+        """Whether the handshake is complete."""
+        return len(self._steps) < len(self._all_steps)
 
     @property
     def answered(self) -> bool:
@@ -49,33 +58,54 @@ class Arrival:
         return self.heard.count(MARK)
 
     def begin(self, port: int) -> None:
-        """Connect, and ask for a WebSocket."""
-        self.connection.connect(("127.0.0.1", port))
+        """Connect, and ask for a WebSocket; again if the connection before was closed."""
+        self.attempts += 1
+        self._steps = deque(self._all_steps)
+        self._begin = 0
+        self.heard = b""
+        self.connection.close()
+        self.connection = socket.create_connection(("127.0.0.1", port))
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.setblocking(False)
         self.connection.send(self._steps[0].sent)
 
-    def receive(self) -> None:
-        """Receive, and take the steps that have become possible."""
-        data = self.connection.recv(262_144)
-        if not data:
-            raise RuntimeError(f"the server closed a connection, after {self.heard[-300:]!r}")
-        self.heard += data
-        while self._steps and self.heard.find(self._steps[0].awaited, self._begin) >= 0:
-            self._steps.popleft()
-            self.opened = True
-            if self._steps and self._steps[0].sent:
-                self._begin = len(self.heard)
-                self.connection.send(self._steps[0].sent)
+    def receive(self) -> bool:
+        """Receive, and take the steps that have become possible. Return whether the connection is still open."""
+        try:
+            data = self.connection.recv(262_144)
+            self.heard += data
+            while self._steps and self.heard.find(self._steps[0].awaited, self._begin) >= 0:
+                self._steps.popleft()
+                if self._steps and self._steps[0].sent:
+                    self._begin = len(self.heard)
+                    self.connection.send(self._steps[0].sent)
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+        return bool(data)
 
 
 class Arrivals:
-    """People who arrive at a server at once. `messages` is how many each of them missed, and has to receive."""
+    """People who arrive at a server, at once, or at most `under_way` at a time.
 
-    def __init__(self, port: int, people: Sequence[Sequence[Step]], messages: int, pids: Sequence[int]) -> None:
+    `messages` is how many each of them missed, and has to receive.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        people: Sequence[Sequence[Step]],
+        messages: int,
+        pids: Sequence[int],
+        under_way: int = 1_000_000,
+    ) -> None:
         self._port = port
+        self._under_way = under_way
         self._messages = messages
         self._pids = pids
+        self._poll = select.epoll()
+        self._arriving: dict[int, Arrival] = {}  # by the descriptors of their connections
+        self._to_come: deque[Arrival] = deque()
+        self._later: deque[tuple[float, Arrival]] = deque()  # whose connection was closed, and when they try again
         self.people = [Arrival(steps) for steps in people]
 
     @property
@@ -87,11 +117,11 @@ class Arrivals:
         """Let them arrive, and return the figures. Their connections stay open.
 
         `lost` reads in what a person heard how many messages the server calls lost. The figure `missed` is the number
-        of those, and of the messages that did not arrive.
+        of those, and of the messages that did not arrive; `retries`, of the connections that were closed too early.
         """
         meter = Meter(self._pids)
         begun = time.perf_counter()
-        self._serve(begun)
+        self._serve()
         usage = meter.read()
         times = [one.served_at - begun for one in self.people]
         return {
@@ -99,41 +129,53 @@ class Arrivals:
             **milliseconds(times),
             "cpu_us_per_person": usage.server_cpu * 1e6 / len(self.people),
             "missed": sum(max(0, self._messages - one.messages) + lost(one.heard) for one in self.people),
+            "retries": sum(one.attempts - 1 for one in self.people),
             "server_share": usage.server_share,
             "load_share": usage.load_share,
             "others_share": usage.others_share,
         }
 
-    def _serve(self, begun: float) -> None:
+    def _serve(self) -> None:
         """Receive until each is served: has an answer to each step, and its messages, unless those stay away."""
-        poll = select.epoll()
-        arriving: dict[int, Arrival] = {}
-        to_come = deque(self.people)
-        opening = unanswered = len(to_come)
-        last = begun
-        while arriving or to_come:
-            while to_come and opening - len(to_come) < OPENING:
-                one = to_come.popleft()
-                one.begin(self._port)
-                arriving[one.connection.fileno()] = one
-                poll.register(one.connection, select.EPOLLIN)
-            ready = poll.poll(0.1, len(self.people))
+        self._to_come.extend(self.people)
+        opening = 0
+        last = time.perf_counter()
+        while self._arriving or self._to_come or self._later:
             now = time.perf_counter()
+            while self._later and self._later[0][0] <= now:
+                self._to_come.append(self._later.popleft()[1])
+            while self._to_come and opening < OPENING and len(self._arriving) < self._under_way:
+                self._begin(self._to_come.popleft())
+                opening += 1
+            ready = self._poll.poll(0.05, len(self.people))
             for descriptor, _ in ready:
-                one = arriving[descriptor]
-                before = one.opened, one.answered
-                one.receive()
-                opening -= one.opened - before[0]
-                unanswered -= one.answered - before[1]
-                if one.answered:
+                one = self._arriving[descriptor]
+                was_opened = one.opened
+                is_open = one.receive()
+                opening -= not was_opened and (one.opened or not is_open)
+                if not is_open:
+                    self._end(descriptor)
+                    self._later.append((now + RETRY_SECONDS, one))
+                elif one.answered:
                     one.served_at = time.perf_counter()
                     if one.messages >= self._messages:
-                        del arriving[descriptor]
-                        poll.unregister(descriptor)
+                        self._end(descriptor)
             if ready:
                 last = now
-            elif now - last > (PATIENCE if unanswered else LATE_SECONDS):
+            elif now - last > (LATE_SECONDS if self._unanswered() == 0 else PATIENCE):
                 break
-        poll.close()
-        if unanswered:
+        self._poll.close()
+        if unanswered := self._unanswered():
             raise RuntimeError(f"{unanswered} of {len(self.people)} were not served")
+
+    def _unanswered(self) -> int:
+        return sum(not one.answered for one in self.people)
+
+    def _begin(self, one: Arrival) -> None:
+        one.begin(self._port)
+        self._arriving[one.connection.fileno()] = one
+        self._poll.register(one.connection, select.EPOLLIN)
+
+    def _end(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        del self._arriving[descriptor]

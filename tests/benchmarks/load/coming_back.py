@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.benchmarks.load.arrivals import Arrivals
-from tests.benchmarks.load.connections import ConnectionPool
+from tests.benchmarks.load.connections import AT_ONCE, ConnectionPool
 from tests.benchmarks.load.dialects import Resuming, Step
 from tests.benchmarks.load.usage import wait_until_quiet
 from tests.benchmarks.load.wire import MARK, content, upgrade
@@ -34,7 +34,7 @@ class ComingBack:
     def measure(self, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures of the first arrival and of the second. Messages are of `size` bytes."""
         greetings = [self._dialect.greeting(f"Guest {number}") for number in range(len(self._room_of))]
-        self._arrive(greetings)
+        self._arrive(greetings, under_way=AT_ONCE)
         self._leave()
         known = zip(self._room_of, self._heard, strict=True)
         first = self._arrive([self._dialect.arrive(room, heard) for room, heard in known])
@@ -47,12 +47,12 @@ class ComingBack:
         self._visitors.close()
         return first, second
 
-    def _arrive(self, steps: Sequence[Sequence[Step]], missed: int = 0) -> dict[str, Any]:
+    def _arrive(self, steps: Sequence[Sequence[Step]], missed: int = 0, under_way: int = 1_000_000) -> dict[str, Any]:
         people = [
             [Step(upgrade(self._port, self._dialect.path(room)), b"\r\n\r\n"), *of_one]
             for room, of_one in zip(self._room_of, steps, strict=True)
         ]
-        self._here = Arrivals(self._port, people, missed, self._pids)
+        self._here = Arrivals(self._port, people, missed, self._pids, under_way)
         figures = self._here.measure(self._dialect.lost)
         self._remember([one.heard for one in self._here.people])
         return figures
