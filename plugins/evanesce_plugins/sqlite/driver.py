@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +25,9 @@ SECONDS = PATIENCE
 
 PURGE_SECONDS = 0.2
 """How long a purge waits for readers in other processes; other calls wait until it ends."""
+
+MOST_READS = 64
+"""How many reads are made together: a write waits for them."""
 
 T = TypeVar("T")
 
@@ -45,6 +50,16 @@ _UNAVAILABLE = frozenset(
 )
 
 
+class _Read:
+    """A statement that only reads, and its result: rows, or the error that it raised."""
+
+    __slots__ = ("result", "statement")
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self.result: list[Row] | Exception | None = None
+
+
 class SqliteDriver:
     """Implements `evanesce_plugins.sql.driver.Driver` on an open connection."""
 
@@ -53,6 +68,7 @@ class SqliteDriver:
         self._connection = connection
         self._turn = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
+        self._reads: dict[_Read, None] = {}  # those that wait, in order
         self._patience = -1
         self._trouble: str | None = None  # what was logged last, until the next successful write
 
@@ -61,7 +77,33 @@ class SqliteDriver:
 
         `patient` is ignored: a local file answers within `PATIENCE`, or not at all.
         """
+        if len(statements) == 1 and statements[0].sql.lstrip().startswith("SELECT"):
+            return [await self._read(statements[0])]
         return await self._in_turn(lambda deadline: self._execute(statements, deadline))
+
+    async def _read(self, statement: Statement) -> list[Row]:
+        """Execute a statement that only reads, together with all others that wait for their turn.
+
+        To pass it to a thread costs several times as much as to execute it, and when a server restarts, all its clients
+        come back at once.
+        """
+        read = _Read(statement)
+        self._reads[read] = None
+        deadline = trio.current_time() + SECONDS
+        try:
+            with trio.move_on_at(deadline):
+                async with self._turn:
+                    if read.result is None:
+                        waiting = (other for other in self._reads if other.result is None)
+                        reads = dict.fromkeys([read, *itertools.islice(waiting, MOST_READS - 1)])
+                        await self._in_thread(functools.partial(self._execute_reads, reads), deadline)
+        finally:
+            del self._reads[read]
+        if read.result is None:
+            raise _late()
+        if isinstance(read.result, Exception):
+            raise read.result
+        return read.result
 
     async def purge(self) -> None:
         """See `Driver.purge`."""
@@ -72,17 +114,28 @@ class SqliteDriver:
         deadline = trio.current_time() + SECONDS
         with trio.move_on_at(deadline):
             async with self._turn:
-                # A call that has started cannot be cancelled, so its end is waited for. One that hangs in the kernel is
-                # abandoned at the deadline, and keeps the limiter until it ends.
-                with trio.CancelScope(deadline=deadline, shield=True):
-                    return await trio.to_thread.run_sync(
-                        act,
-                        time.monotonic() + deadline - trio.current_time(),
-                        abandon_on_cancel=True,
-                        limiter=self._limiter,
-                    )
-        logger.warning("the database did not answer within %.1f s", SECONDS)
-        raise PersistenceUnavailable
+                return await self._in_thread(act, deadline)
+        raise _late()
+
+    async def _in_thread(self, act: Callable[[float], T], deadline: float) -> T:
+        # A call that has started cannot be cancelled, so its end is waited for. One that hangs in the kernel is
+        # abandoned at the deadline, and keeps the limiter until it ends.
+        with trio.CancelScope(deadline=deadline, shield=True):
+            return await trio.to_thread.run_sync(
+                act,
+                time.monotonic() + deadline - trio.current_time(),
+                abandon_on_cancel=True,
+                limiter=self._limiter,
+            )
+        raise _late()
+
+    def _execute_reads(self, reads: Iterable[_Read], deadline: float) -> None:
+        """Execute statements that only read, one after the other; runs in a worker thread."""
+        for read in reads:
+            try:
+                [read.result] = self._execute([read.statement], deadline)
+            except Exception as error:  # raised by the call that it belongs to
+                read.result = error
 
     def _execute(self, statements: Sequence[Statement], deadline: float) -> list[list[Row]]:
         """Execute statements; runs in a worker thread. `deadline` is a time of `time.monotonic`."""
@@ -203,6 +256,11 @@ def _prepare(database: sqlite3.Connection, deadline: float) -> None:
     # A process that was killed right after an erasure left the journal. Other processes that use the file purge it.
     database.execute(f"PRAGMA busy_timeout = {round(PURGE_SECONDS * 1000)}")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _late() -> PersistenceUnavailable:
+    logger.warning("the database did not answer within %.1f s", SECONDS)
+    return PersistenceUnavailable()
 
 
 def _is_unavailable(error: sqlite3.Error) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -192,6 +193,61 @@ async def test_cancelled_at_any_moment_a_batch_is_whole_or_absent(driver: Sqlite
         if done:
             expected += [text, text * 2]
     assert await texts(driver) == expected
+
+
+async def test_reads_that_wait_are_made_together(driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    await driver.execute([Statement(ADD, ("a",))])
+    hops = 0
+    run_sync = trio.to_thread.run_sync
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal hops
+        hops += 1
+        return await run_sync(*arguments, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", counted)
+    found: dict[int, object] = {}
+    mistakes: list[Exception] = []
+
+    async def read(number: int) -> None:
+        [[[found[number]]]] = await driver.execute([Statement("SELECT ?", (number,))])
+
+    async def read_badly() -> None:
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            await driver.execute([Statement("SELECT nothing FROM nowhere")])
+        mistakes.append(raised.value)
+
+    async with trio.open_nursery() as nursery:
+        leaving = trio.CancelScope()
+        nursery.start_soon(read, 0)
+        nursery.start_soon(read_in, leaving, driver)
+        for number in range(1, 2 * driver_module.MOST_READS):
+            nursery.start_soon(read, number)
+        nursery.start_soon(read_badly)
+        await trio.testing.wait_all_tasks_blocked(0)
+        leaving.cancel()
+    assert found == {number: number for number in range(2 * driver_module.MOST_READS)}
+    assert len(mistakes) == 1
+    assert hops <= 5  # by 64 of them, and the one that came first
+    assert await texts(driver) == ["a"]
+
+
+async def read_in(scope: trio.CancelScope, driver: SqliteDriver) -> None:
+    with scope:
+        await driver.execute([Statement("SELECT 1")])
+
+
+async def test_a_read_sees_what_was_written_before_it(driver: SqliteDriver) -> None:
+    seen: list[list[object]] = []
+
+    async def write_and_read(text: str) -> None:
+        await driver.execute([Statement(ADD, (text,))])
+        seen.append([text in await texts(driver)])
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(write_and_read, str(number))
+    assert seen == [[True]] * 50
 
 
 async def test_a_call_that_hangs_in_the_kernel_is_left_behind_and_the_next_ones_wait_no_longer_than_they_may(
