@@ -6,7 +6,7 @@ It serves connections and HTTP requests alike. It checks permissions, and asks t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,14 @@ from msgspec import UNSET
 from evanesce.accounts.cache import AccountCache, Mark
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
+from evanesce.accounts.lookups import Lookups
 from evanesce.accounts.purge import Purge
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Claims, Tokens
 from evanesce.config.public import deep_link_base
 from evanesce.context import ServerContext
 from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
+from evanesce.interfaces import MOST_CHECKED
 from evanesce.limits.budgets import public_limits
 from evanesce.model import ChatRoom, Timestamp, User, timestamp
 from evanesce.protocol import commands, events, fields
@@ -77,6 +79,7 @@ class AccountService:
         self._purge = purge
         self._erasure = erasure
         self._link_base = deep_link_base(context.config)
+        self._signed_in: Lookups[tuple[str, str], User | None] = Lookups(self._find_users, MOST_CHECKED)
 
     # --- who a client is ------------------------------------------------------------------------------------------
 
@@ -89,7 +92,7 @@ class AccountService:
         claims = self._tokens.read(token, self._store.clock.now())
         mark = self._cache.mark()
         try:
-            user = await self._repository.user(claims.sub, claims.sid)
+            user = await self._signed_in.get((claims.sub, claims.sid))
         except PersistenceUnavailable:
             known = self._cache.user(claims.sub, claims.sid)
             if known is None or not allow_cached:
@@ -101,6 +104,12 @@ class AccountService:
             raise _signed_out()
         self._cache.keep_user(user, claims.sid, mark)
         return Principal(user, claims, mark)
+
+    async def _find_users(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
+        """Return the user of each sign-in, a user id and a sign-in id; None for one that has ended."""
+        if len(sign_ins) == 1:
+            return [await self._repository.user(*sign_ins[0])]
+        return await self._repository.signed_in(sign_ins)
 
     async def _has_ended(self, claims: Claims) -> bool:
         """Ask the store whether a sign-in has ended. Raises `PersistenceUnavailable` when it does not answer."""

@@ -91,7 +91,8 @@ class Repository(Protocol):
     async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
         """Return the user of each sign-in (a user id and a sign-in id), as `user` does, for at most `MOST_CHECKED`.
 
-        Servers regularly check whether their connected users are still signed in.
+        Servers regularly check whether their connected users are still signed in, and look up together those who come
+        back at the same time. Such a call may take as long as one of `user`.
         """
         ...
 

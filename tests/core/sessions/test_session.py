@@ -247,6 +247,33 @@ async def test_sign_out_makes_all_tokens_of_the_sign_in_worthless(autojump_clock
             assert (await connection.ask("hello", token=worthless))["code"] == "invalid_token"
 
 
+async def test_tokens_that_come_together_are_looked_up_each_for_itself(autojump_clock: MockClock) -> None:
+    """After a restart all clients come back at once; some may have signed out on another server meanwhile."""
+    async with memory_server() as server:
+        tokens: dict[str, str] = {}
+        for name in ("Ada", "Bob", "Cy", "Dee"):
+            connection = server.connect()
+            tokens[name] = (await connection.ask("hello", credential={"provider": "name", "name": name}))["token"]
+            if name == "Cy":
+                await connection.ask("sign_out")
+            if name == "Dee":
+                await connection.ask("forget_me")
+        answers: dict[str, dict[str, Any]] = {}
+
+        async def come_back(name: str) -> None:
+            answers[name] = await server.connect().ask("hello", token=tokens[name])
+
+        async with trio.open_nursery() as nursery:
+            for name in tokens:
+                nursery.start_soon(come_back, name)
+        assert {name: answer.get("displayName", answer.get("code")) for name, answer in answers.items()} == {
+            "Ada": "Ada",
+            "Bob": "Bob",
+            "Cy": "invalid_token",
+            "Dee": "invalid_token",
+        }
+
+
 async def test_forget_me_erases_and_ends_everywhere(autojump_clock: MockClock) -> None:
     async with memory_server() as server:
         ada, also_ada, bob = [await server.sign_in(name) for name in ("Ada", "Ada", "Bob")]

@@ -1,0 +1,76 @@
+"""Lookups in the database that are made together: while one query runs, the next keys wait for a query for all of them.
+
+When a server restarts, all its clients come back within seconds, and each needs the database once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import trio
+
+PATIENCE_SECONDS = 0.25
+"""How long keys wait for the query before theirs: one that hangs must not hold up others for as long as it may take."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class _Batch(Generic[Key, Value]):
+    """Keys that are looked up together. Without answers and an error, the task that asked was cancelled."""
+
+    def __init__(self) -> None:
+        self.keys: dict[Key, None] = {}
+        self.ended = trio.Event()
+        self.answers: dict[Key, Value] | None = None
+        self.error: Exception | None = None
+
+
+class Lookups(Generic[Key, Value]):
+    """Looks up keys by `ask`, which returns the value of each key, for at most `most` keys at once.
+
+    A query for a key starts after the key is passed to `get`, so that its answer is never older.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Sequence[Value]]], most: int) -> None:
+        self._ask = ask
+        self._most = most
+        self._next: _Batch[Key, Value] | None = None  # waits for its query
+        self._running: _Batch[Key, Value] | None = None
+
+    async def get(self, key: Key) -> Value:
+        """Return the value of a key. Raises what `ask` raises."""
+        while True:
+            batch = self._next
+            if batch is not None and len(batch.keys) < self._most:
+                batch.keys[key] = None
+                await batch.ended.wait()
+            else:
+                batch = self._next = _Batch()
+                batch.keys[key] = None
+                await self._query(batch)
+            if batch.error is not None:
+                raise batch.error.with_traceback(None)
+            if batch.answers is not None:
+                return batch.answers[key]
+
+    async def _query(self, batch: _Batch[Key, Value]) -> None:
+        """Wait for the query before, and ask for all keys of a batch, in the task of its first key."""
+        try:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                while self._running is not None:
+                    await self._running.ended.wait()
+            self._running = batch
+            if self._next is batch:
+                self._next = None
+            keys = list(batch.keys)
+            batch.answers = dict(zip(keys, await self._ask(keys), strict=True))
+        except Exception as error:  # raised in the tasks of all keys
+            batch.error = error
+        finally:
+            if self._next is batch:
+                self._next = None
+            if self._running is batch:
+                self._running = None
+            batch.ended.set()

@@ -1,0 +1,149 @@
+"""Lookups that are made together: each key gets its own answer, never an older one, whatever happens to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from evanesce.accounts.lookups import PATIENCE_SECONDS, Lookups
+from evanesce.errors import PersistenceUnavailable
+
+MOST = 4
+
+
+class Database:
+    """Answers with the value of each key at the end of a query; `asked` has the keys of each query."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+        self.asked: list[list[str]] = []
+        self.answer = trio.Event()
+        self.error: Exception | None = None
+
+    async def ask(self, keys: Sequence[str]) -> Sequence[int | None]:
+        self.asked.append(list(keys))
+        values = [self.values.get(key) for key in keys]
+        await self.answer.wait()
+        if self.error is not None:
+            raise self.error
+        return values
+
+    def lookups(self) -> Lookups[str, int | None]:
+        return Lookups(self.ask, MOST)
+
+
+async def look_up(lookups: Lookups[str, int | None], key: str, found: dict[str, int | Exception | None]) -> None:
+    try:
+        found[key] = await lookups.get(key)
+    except PersistenceUnavailable as error:
+        found[key] = error
+
+
+async def test_keys_wait_for_the_query_that_runs_and_are_then_looked_up_together() -> None:
+    database = Database()
+    database.values = {"a": 1, "b": 2, "c": 3}
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    async with trio.open_nursery() as nursery:
+        for key in ("a", "b", "c", "d"):
+            nursery.start_soon(look_up, lookups, key, found)
+        await wait_all_tasks_blocked()
+        assert len(database.asked) == 1
+        assert len(database.asked[0]) == 1
+        database.answer.set()
+    assert found == {"a": 1, "b": 2, "c": 3, "d": None}
+    assert len(database.asked) == 2
+    assert sorted(database.asked[0] + database.asked[1]) == ["a", "b", "c", "d"]
+
+
+async def test_an_answer_is_never_older_than_its_question() -> None:
+    """A sign-in that was revoked before a `hello` must not be found by the query of another one."""
+    database = Database()
+    database.values = {"a": 1}
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_up, lookups, "a", {})
+        await wait_all_tasks_blocked()
+        del database.values["a"]
+        nursery.start_soon(look_up, lookups, "a", found)
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert found == {"a": None}
+    assert database.asked == [["a"], ["a"]]
+
+
+async def test_a_query_has_a_bounded_number_of_keys() -> None:
+    database = Database()
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    keys = [str(number) for number in range(2 * MOST + 2)]
+    async with trio.open_nursery() as nursery:
+        for key in keys:
+            nursery.start_soon(look_up, lookups, key, found)
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert sorted(found) == sorted(keys)
+    assert sorted(map(len, database.asked)) == [1, 1, MOST, MOST]
+
+
+@pytest.mark.parametrize("asking", [True, False])
+async def test_a_cancelled_caller_takes_nobody_with_it(asking: bool) -> None:
+    """Not the one whose task asks for all, and not the one that waits to do so."""
+    database = Database()
+    database.values = {"a": 1, "b": 2}
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    async with trio.open_nursery() as nursery:
+        if not asking:
+            nursery.start_soon(look_up, lookups, "before", found)
+            await wait_all_tasks_blocked()
+        caller = trio.CancelScope()
+        nursery.start_soon(look_up_in, caller, lookups, "cancelled")
+        await wait_all_tasks_blocked()
+        for key in ("a", "b"):
+            nursery.start_soon(look_up, lookups, key, found)
+        await wait_all_tasks_blocked()
+        caller.cancel()
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert {key: found[key] for key in ("a", "b")} == {"a": 1, "b": 2}
+    assert await lookups.get("b") == 2
+
+
+async def look_up_in(scope: trio.CancelScope, lookups: Lookups[str, int | None], key: str) -> None:
+    with scope:
+        await lookups.get(key)
+
+
+async def test_an_error_reaches_all_who_were_looked_up_together() -> None:
+    database = Database()
+    database.error = PersistenceUnavailable()
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    async with trio.open_nursery() as nursery:
+        for key in ("a", "b", "c"):
+            nursery.start_soon(look_up, lookups, key, found)
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert found == dict.fromkeys(("a", "b", "c"), database.error)
+    database.error = None
+    assert await lookups.get("a") is None
+
+
+async def test_a_query_that_hangs_holds_up_no_others(autojump_clock: MockClock) -> None:
+    database = Database()
+    lookups = database.lookups()
+    found: dict[str, int | Exception | None] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_up, lookups, "hangs", {})
+        await wait_all_tasks_blocked()
+        nursery.start_soon(look_up, lookups, "a", found)
+        nursery.start_soon(look_up, lookups, "b", found)
+        await trio.sleep(1.5 * PATIENCE_SECONDS)
+        assert sorted(database.asked[1]) == ["a", "b"]
+        database.answer.set()
+    assert found == {"a": None, "b": None}
