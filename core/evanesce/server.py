@@ -37,6 +37,7 @@ from evanesce.store.lag import ExpiryLag
 from evanesce.store.redis import open_redis_store
 from evanesce.transports import RunningTransports, run_transports
 from evanesce.workers.channel import SupervisorChannel
+from evanesce.workers.handover import RoomHandover
 from evanesce.writebehind import WriteBehind
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def run(
     Raises `ConfigurationError` and `PluginError`, possibly wrapped in exception groups.
     """
     check_environment(config)
-    components = plugins.build(config, Path.cwd())
+    handover = _inherit_handover(channel)
+    components = plugins.build(config, Path.cwd(), handover)
     refuse_exposed_guests(config, components)
     # Of several workers, the first one logs what is the same for all.
     is_first = channel is None or channel.assignment.number == 1
@@ -80,6 +82,7 @@ def run(
         plugins,
         components,
         channel,
+        handover,
         Shutdown(restart_check),
         shared=shared_settings(
             config, components.authenticators, components.database
@@ -100,6 +103,7 @@ class _Server:
         plugins: Plugins,
         components: Components,
         channel: SupervisorChannel | None,
+        handover: RoomHandover | None,
         shutdown: Shutdown,
         *,
         shared: Mapping[str, str],
@@ -110,6 +114,7 @@ class _Server:
         self._plugins = plugins
         self._components = components
         self._channel = channel
+        self._handover = handover
         self._shutdown = shutdown
         self._shared = shared
         self._found = found
@@ -186,6 +191,8 @@ class _Server:
                 self._log_findings()
                 nursery.start_soon(transports.watch, self._shutdown)
                 nursery.start_soon(self._shutdown.restart_on_request, transports.urls)
+                if self._handover is not None:
+                    nursery.start_soon(self._handover.run)
                 await self._report(transports.urls)
                 await self._shutdown.requested.wait()
                 await self._wait_lame_duck(gateway)
@@ -212,6 +219,9 @@ class _Server:
             number = self._channel.assignment.number
             context.metrics.watch("worker", "The number of the worker that answers", lambda: number)
             nursery.start_soon(self._follow_supervisor, self._channel)
+        if (handover := self._handover) is not None:
+            passed = "Connections that were passed to another worker, that of their room"
+            context.metrics.watch("connections_passed", passed, lambda: handover.passed)
 
     def _log_findings(self) -> None:
         """Warn of what the deployer should change. After the start: a start that is refused logs its reason alone."""
@@ -241,6 +251,8 @@ class _Server:
 
     async def _drain(self, application: Application, transports: RunningTransports) -> None:
         """Close all connections, then all rooms."""
+        if self._handover is not None:
+            self._handover.leave()
         await application.gateway.drain(restarting=self._shutdown.restarting)
         await application.hub.drain()
         if self._channel is not None:
@@ -272,6 +284,14 @@ class _Server:
                 logger.error("%d records are lost, because the database did not take them: %s", records.waiting, error)
         if self._flushing.cancelled_caught:
             logger.error("%d records are lost, because the database did not take them in time", records.waiting)
+
+
+def _inherit_handover(channel: SupervisorChannel | None) -> RoomHandover | None:
+    """Return what passes connections to other workers; None where there are none, or the system cannot do that."""
+    assignment = None if channel is None else channel.assignment
+    if assignment is None or assignment.handover is None:
+        return None
+    return RoomHandover.inherit(assignment.number, assignment.workers, assignment.handover)
 
 
 def _watch_plugins(plugins: Plugins, metrics: Metrics) -> None:

@@ -12,6 +12,7 @@ import socket as stdlib_socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -28,6 +29,7 @@ from evanesce_transports.admission import check_host
 from evanesce_transports.client import Client, ClientStream, find_client
 from evanesce_transports.limits import REQUEST_BYTES, ByteBudget, DescriptorShortage, Share, WorkSlots
 from evanesce_transports.request import HEAD_BYTES, PublicPath, Refused, Request
+from evanesce_transports.room_hint import peek_room
 from evanesce_transports.settings import Bind, ListenSettings, load_tls, parse_bind
 
 log = logging.getLogger(__name__)
@@ -53,8 +55,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel sends a reset
 ServeClient = Callable[[ClientStream], Awaitable[bytes]]
 """Serves one client to its end, and returns the last bytes to send to it."""
 
-StartClient = Callable[[trio.SocketStream], None]
-"""Starts to serve a client that was accepted, or closes its connection."""
+
+class StartClient(Protocol):
+    """Starts to serve a client that was accepted, or closes its connection: see `Listener._start_client`."""
+
+    def __call__(self, stream: trio.SocketStream, passed_at: float | None = None) -> None:
+        """Start."""
+        ...
 
 
 class Listener:
@@ -71,6 +78,8 @@ class Listener:
         self._trusted = parse_networks(settings.trusted_proxies, f"{path}.trusted_proxies")
         self._tls = load_tls(settings, setup.folder, path)
         self._shared = setup.shared_port
+        self._name = setup.name
+        self._handover = setup.handover
         self._hints = Hints(log, trio.current_time)
         self.public_path = PublicPath(urlsplit(setup.public_url).path)
         self.slots = WorkSlots()
@@ -178,18 +187,25 @@ class Listener:
             free = lowest_free_descriptor(listening)
 
     def _start_client(
-        self, limits: AddressLimits, serve: ServeClient, clients: trio.Nursery, stream: trio.SocketStream
+        self,
+        limits: AddressLimits,
+        serve: ServeClient,
+        clients: trio.Nursery,
+        stream: trio.SocketStream,
+        passed_at: float | None = None,
     ) -> None:
         """Start to serve a client that was accepted, or close its connection where its address is over a limit.
 
-        A limited number of refused clients get a response with the reason. The others get a reset, which costs little.
+        `passed_at` is when another worker accepted a client that it passed on to this one. A limited number of refused
+        clients get a response with the reason. The others get a reset, which costs little.
         """
         try:
             peer: str = stream.socket.getpeername()[0]
         except OSError:  # the client left
             stream.socket.close()
             return
-        client_stream = ClientStream(stream, stream.socket, peer, trio.current_time(), Share(self._budget))
+        connected_at = trio.current_time() if passed_at is None else passed_at
+        client_stream = ClientStream(stream, stream.socket, peer, connected_at, Share(self._budget))
         if not is_within(peer, self._trusted):
             try:
                 limits.count_handshake(peer)
@@ -200,21 +216,35 @@ class Listener:
                     stream.socket.close()
                     return
                 client_stream.refusal = error
-        clients.start_soon(self._serve_contained, client_stream, serve)
+        if self._handover is not None:
+            self._handover.count(1)
+        clients.start_soon(self._serve_contained, client_stream, serve, passed_at is None)
 
     async def _close_when_draining(
         self, gateway: Gateway, listeners: Sequence[trio.SocketListener], start_client: StartClient
     ) -> None:
-        """Stop listening when the gateway is draining, so that other processes get the new clients."""
-        await gateway.wait_draining()
+        """Stop listening when the gateway is draining, so that other processes get the new clients.
+
+        Until then, it takes over clients that other workers pass on.
+        """
+
+        def take(descriptor: int, age: float) -> None:
+            passed = stdlib_socket.socket(fileno=descriptor)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(passed))
+            start_client(stream, trio.current_time() - age)
+
+        with contextlib.nullcontext() if self._handover is None else self._handover.receiving(self._name, take):
+            await gateway.wait_draining()
         for listener in listeners:
             for stream in _accept_waiting(listener, BACKLOG):
                 start_client(stream)
             listener.socket.close()
 
-    async def _serve_contained(self, client_stream: ClientStream, serve: ServeClient) -> None:
-        """Serve one client, and contain its errors."""
+    async def _serve_contained(self, client_stream: ClientStream, serve: ServeClient, may_pass: bool) -> None:
+        """Serve one client, or pass it to another worker where it `may_pass`, and contain its errors."""
         try:
+            if may_pass and await self._pass_on(client_stream):
+                return
             if (self._tls is None or await self._secure(client_stream, self._tls)) and (
                 response := await serve(client_stream)
             ):
@@ -230,6 +260,20 @@ class Listener:
             client_stream.share.release()
             if client_stream.held is not None:
                 client_stream.held.release()
+            if self._handover is not None:
+                self._handover.count(-1)
+
+    async def _pass_on(self, client_stream: ClientStream) -> bool:
+        """Pass a client that names a room to the worker of the room, and return whether that was done."""
+        if self._handover is None or self._tls is not None or client_stream.refusal is not None:
+            return False
+        room_id: str | None = None
+        with trio.move_on_at(self.deadline(client_stream)):
+            room_id = await peek_room(client_stream.socket, self.public_path)
+        if room_id is None:
+            return False
+        age = trio.current_time() - client_stream.connected_at
+        return self._handover.pass_on(self._name, room_id, client_stream.socket.fileno(), age)
 
     async def _secure(self, client_stream: ClientStream, tls: ssl.SSLContext) -> bool:
         """Do the TLS handshake, and return True; False where the client takes too long."""

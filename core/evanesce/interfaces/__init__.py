@@ -7,6 +7,7 @@ Every `async` method may be cancelled at any await, and must then leave nothing 
 from __future__ import annotations
 
 from evanesce.interfaces.authentication import Accounts, Answered, Authenticator, Caller, Challenge, SignInPage
+from evanesce.interfaces.handover import Handover, TakeConnection
 from evanesce.interfaces.http import HttpRequest, HttpResponse, HttpRoute
 from evanesce.interfaces.persistence import (
     MOST_CHECKED,
@@ -31,6 +32,7 @@ __all__ = [
     "Connection",
     "Finding",
     "Gateway",
+    "Handover",
     "HttpRequest",
     "HttpResponse",
     "HttpRoute",
@@ -44,6 +46,7 @@ __all__ = [
     "SignIn",
     "SignInPage",
     "TableCopy",
+    "TakeConnection",
     "Transport",
     "Value",
 ]

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from evanesce.interfaces.handover import Handover
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -18,7 +20,8 @@ class Setup:
     `name` is the name of its entry point; `settings` is an instance of its own model (None where it declares none).
     Relative paths start from `folder`. Deep links begin with `public_url`, which has no slash at its end.
     `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes. With `shared_port`, several
-    processes of this server listen on the same ports, by SO_REUSEPORT.
+    processes of this server listen on the same ports, by SO_REUSEPORT; `handover` passes connections between them,
+    where the system can do that.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Setup:
     frame_bytes: int
     outbox_bytes: int
     shared_port: bool = False
+    handover: Handover | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from evanesce.config.model import Config
 from evanesce.config.public import public_address
 from evanesce.errors import ConfigurationError, PluginError
-from evanesce.interfaces import Authenticator, Finding, HttpRoute, Repository, Setup, SignInPage, Transport
+from evanesce.interfaces import Authenticator, Finding, Handover, HttpRoute, Repository, Setup, SignInPage, Transport
 from evanesce.plugins import discovery
 from evanesce.plugins.calls import PluginCalls
 from evanesce.plugins.containment import ContainedAuthenticator, contained_repository, contained_route
@@ -53,12 +53,19 @@ class Components:
     database: str | None = None
 
 
-def build(plugins: PluginRegistry, calls: Mapping[str, PluginCalls], config: Config, folder: Path) -> Components:
+def build(
+    plugins: PluginRegistry,
+    calls: Mapping[str, PluginCalls],
+    config: Config,
+    folder: Path,
+    handover: Handover | None = None,
+) -> Components:
     """Return the components of every plugin, contained by its `calls`. Relative paths start from `folder`.
 
-    Raises `PluginError`, and `ConfigurationError` where too few or too many plugins provide a component.
+    `handover` is for the transports of a worker. Raises `PluginError`, and `ConfigurationError` where too few or too
+    many plugins provide a component.
     """
-    setups = {name: _setup(name, config, folder) for name in plugins.names}
+    setups = {name: _setup(name, config, folder, handover) for name in plugins.names}
     owner = repository_plugin(plugins)
     if not plugins.implementing("evanesce_authenticator"):
         _refuse("evanesce_authenticator", "at least one way to sign in", [])
@@ -118,7 +125,7 @@ def _database(plugin: str, component: Repository) -> str | None:
     return found
 
 
-def _setup(name: str, config: Config, folder: Path) -> Setup:
+def _setup(name: str, config: Config, folder: Path, handover: Handover | None = None) -> Setup:
     return Setup(
         name=name,
         settings=config.plugins[name],
@@ -128,6 +135,7 @@ def _setup(name: str, config: Config, folder: Path) -> Setup:
         frame_bytes=config.limits.frame_bytes,
         outbox_bytes=config.limits.outbox_bytes,
         shared_port=config.server.workers > 1,
+        handover=handover,
     )
 
 

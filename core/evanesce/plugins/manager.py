@@ -17,7 +17,7 @@ from outcome import acapture
 
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
-from evanesce.interfaces import CliCommand, Finding, Repository, Settings
+from evanesce.interfaces import CliCommand, Finding, Handover, Repository, Settings
 from evanesce.model import Draft
 from evanesce.plugins import components, discovery
 from evanesce.plugins.calls import CallNursery, PluginCalls
@@ -173,10 +173,10 @@ class Plugins:
                 raise PluginError(name, problem)
         return commands
 
-    def build(self, config: Config, folder: Path) -> Components:
+    def build(self, config: Config, folder: Path, handover: Handover | None = None) -> Components:
         """Return the components of all plugins; see `evanesce.plugins.components.build`."""
         self._content_bytes = config.messages.content_bytes
-        return components.build(self._registry, self._calls, config, folder)
+        return components.build(self._registry, self._calls, config, folder, handover)
 
     def findings(self, config: Config, folder: Path, exposed: Sequence[str]) -> list[tuple[str, Finding]]:
         """Return every plugin's findings about its settings, each with the plugin's name. Called after `build`."""

@@ -18,6 +18,7 @@ import trio
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError
+from evanesce.workers.handover import HandoverDescriptors
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Assignment(msgspec.Struct, kw_only=True, frozen=True):
     - `embedded`: whether the supervisor runs the Redis. `alone`: whether the supervisor has locked the database file
       against other servers with an embedded Redis.
     - `migrate`: whether the database may be created or migrated.
+    - `handover`: the inherited descriptors for passing connections between workers, None where that is not possible.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Assignment(msgspec.Struct, kw_only=True, frozen=True):
     embedded: bool = False
     alone: bool = False
     migrate: bool = True
+    handover: HandoverDescriptors | None = None
 
     def __repr__(self) -> str:
         return f"<Assignment {self.number}>"

@@ -19,6 +19,7 @@ from evanesce.plugins import Components, Plugins
 from evanesce.ports import refuse_taken
 from evanesce.store.embedded import embedded_valkey
 from evanesce.workers.channel import Assignment
+from evanesce.workers.handover import open_handover_sockets
 from evanesce.workers.worker import START_SECONDS, Worker, WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ async def _main(
                 restart_check.require_database(database)
                 alone = True
             redis = msgspec.structs.replace(redis, url=await stack.enter_async_context(embedded_valkey()))
+        handover = open_handover_sockets(server.workers)
+        if handover is not None:
+            stack.callback(handover.close)
         workers: list[Worker] = []
         for number in range(1, server.workers + 1):
             assignment = Assignment(
@@ -87,8 +91,9 @@ async def _main(
                 embedded=embedded,
                 alone=alone,
                 migrate=migrate,
+                handover=None if handover is None else handover.descriptors(number),
             )
-            workers.append(Worker(command, assignment))
+            workers.append(Worker(command, assignment, handover))
         with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:
             unblock_signals()
             return await Supervisor(workers, restart_check).run(signals)

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from evanesce.workers.channel import Assignment, encode
+from evanesce.workers.handover import HandoverSockets
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,17 @@ class WorkerProcess:
 
 
 class Worker:
-    """A worker, whose process is started by `command`. `current` is the present process, or the next one."""
+    """A worker, whose process is started by `command`. `current` is the present process, or the next one.
 
-    def __init__(self, command: Sequence[str], assignment: Assignment) -> None:
+    `handover` are the sockets whose descriptors the assignment names.
+    """
+
+    def __init__(self, command: Sequence[str], assignment: Assignment, handover: HandoverSockets | None = None) -> None:
         self.number = assignment.number
         self.current = WorkerProcess()
         self._command = [*command, str(assignment.number)]
         self._assignment = assignment
+        self._handover = handover
         self._stop_seconds = assignment.lame_duck_seconds + assignment.drain_seconds + MARGIN_SECONDS
         self._stopping = trio.Event()
 
@@ -98,6 +103,8 @@ class Worker:
             began = trio.current_time()
             current = self.current
             await self._run_process(current)
+            if self._handover is not None:
+                self._handover.clear(self.number)
             self.current = WorkerProcess()
             current.ready_or_ended.set()
             current.ended.set()
@@ -124,12 +131,14 @@ class Worker:
     async def _run_process(self, current: WorkerProcess) -> None:
         """Run one process from its start to its end."""
         ours, theirs = socket.socketpair()
+        inherited = self._assignment.handover
         async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
             with theirs:
                 try:
                     process = await trio.lowlevel.open_process(
                         self._command,
                         stdin=theirs.fileno(),
+                        pass_fds=() if inherited is None else inherited.all,
                         start_new_session=True,  # Ctrl-C in the terminal is for the supervisor, which forwards it
                     )
                 except OSError as error:  # no processes or memory left, which may be temporary

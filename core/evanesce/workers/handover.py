@@ -1,0 +1,207 @@
+"""How workers pass connections to each other: descriptors over Unix sockets, which the supervisor makes.
+
+Each worker has an inbox, a Unix datagram socket, and the supervisor and all workers have the other end of it. One
+message is one connection: its descriptor, the time at which it was accepted, and the name of its transport. Where an
+inbox is full, the connection is served by the worker that accepted it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+
+import msgspec
+import trio
+
+from evanesce.interfaces import TakeConnection
+from evanesce.process import client_descriptors, descriptor_limit, lowest_free_descriptor
+from evanesce.workers.placement import LoadBoard, choose_worker
+
+logger = logging.getLogger(__name__)
+
+INBOX_BYTES = 64 * 1024
+"""The size of an inbox: about 170 connections, because the kernel counts 768 bytes for one."""
+
+_AT_ONCE = 32
+_BUSY_SECONDS = 0.1
+_MESSAGE_BYTES = 256
+_ACCEPTED_AT = struct.Struct("=d")  # seconds of the system's monotonic clock, which all processes share
+
+
+class HandoverDescriptors(msgspec.Struct, frozen=True):
+    """The descriptors that a worker inherits: of the load board, of its inbox, and of the other ends of all inboxes."""
+
+    board: int
+    inbox: int
+    ends: Mapping[int, int]
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.board, self.inbox, *self.ends.values()
+
+
+class HandoverSockets:
+    """The load board and the inboxes of all workers. The supervisor owns them, so restarted workers get the same."""
+
+    def __init__(self, workers: int) -> None:
+        self._memory = os.memfd_create("evanesce-workers", os.MFD_CLOEXEC)
+        os.ftruncate(self._memory, LoadBoard.size(workers))
+        self._board = LoadBoard(self._memory, workers)
+        self._inboxes: dict[int, socket.socket] = {}
+        self._ends: dict[int, socket.socket] = {}
+        for worker in range(1, workers + 1):
+            self._inboxes[worker], end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, INBOX_BYTES)
+            self._ends[worker] = end
+
+    def descriptors(self, worker: int) -> HandoverDescriptors:
+        """Return what a worker inherits."""
+        ends = {number: end.fileno() for number, end in self._ends.items() if number != worker}
+        return HandoverDescriptors(self._memory, self._inboxes[worker].fileno(), ends)
+
+    def clear(self, worker: int) -> None:
+        """Close the connections that were passed to a worker that has ended, and see that it gets no others.
+
+        Their clients notice that at once and connect again, instead of waiting until the worker is started again.
+        """
+        self._board.withdraw(worker)
+        while (message := _receive(self._inboxes[worker])) is not None:
+            if message[1] is not None:
+                message[1].close()
+
+    def close(self) -> None:
+        """Close all of it."""
+        self._board.close()
+        os.close(self._memory)
+        for end in (*self._inboxes.values(), *self._ends.values()):
+            end.close()
+
+
+def open_handover_sockets(workers: int) -> HandoverSockets | None:
+    """Return the sockets for so many workers; None on systems other than Linux, where each serves what it accepts."""
+    return HandoverSockets(workers) if sys.platform == "linux" else None
+
+
+class RoomHandover:
+    """A worker's part: an `evanesce.interfaces.Handover`."""
+
+    def __init__(self, worker: int, board: LoadBoard, inbox: socket.socket, ends: Mapping[int, socket.socket]) -> None:
+        self._worker = worker
+        self._board = board
+        self._inbox = inbox
+        self._ends = ends
+        self._connections = 0
+        self._joined = False
+        self._full = False  # no descriptors are left for clients
+        self._takers: dict[str, TakeConnection] = {}
+        self._most_descriptors = client_descriptors(descriptor_limit())
+        self.passed = 0
+        """How many connections were passed to other workers."""
+
+    @classmethod
+    def inherit(cls, worker: int, workers: int, descriptors: HandoverDescriptors) -> RoomHandover:
+        """Open the descriptors that the supervisor has passed to this process. Its own children do not get them."""
+        for descriptor in descriptors.all:
+            os.set_inheritable(descriptor, False)
+        board = LoadBoard(descriptors.board, workers)
+        ends = {number: socket.socket(fileno=end) for number, end in descriptors.ends.items()}
+        return cls(worker, board, socket.socket(fileno=descriptors.inbox), ends)
+
+    def count(self, change: int) -> None:
+        """Count connections of this worker that have begun, or (negative) that have ended."""
+        self._connections += change
+        self._publish()
+
+    def pass_on(self, transport: str, room_id: str, connection: int, age: float) -> bool:
+        """Pass the descriptor of a connection to the worker of a room, where that is another one that takes it."""
+        chosen = choose_worker(room_id, self._board.loads())
+        if chosen is None or chosen == self._worker:
+            return False
+        message = _ACCEPTED_AT.pack(time.monotonic() - age) + transport.encode()
+        try:
+            socket.send_fds(self._ends[chosen], [message], [connection], socket.MSG_DONTWAIT)
+        except OSError:  # the inbox is full, or too many descriptors are under way
+            return False
+        self.passed += 1
+        return True
+
+    @contextmanager
+    def receiving(self, transport: str, take: TakeConnection) -> Generator[None, None, None]:
+        """Call `take` with each connection that another worker passes on, as long as the context lasts."""
+        self._takers[transport] = take
+        try:
+            yield
+        finally:
+            del self._takers[transport]
+
+    async def run(self) -> None:
+        """Take over connections until cancelled."""
+        self._joined = True
+        self._publish()
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._inbox)
+                if self._take_waiting(_AT_ONCE) >= self._most_descriptors:
+                    await self._wait_for_descriptors()
+        finally:
+            self._joined = False
+            self._publish()
+
+    def leave(self) -> None:
+        """Take over no more connections, except those that others have passed on already."""
+        self._joined = False
+        self._publish()
+        while self._take_waiting(_AT_ONCE):
+            pass
+
+    def _publish(self) -> None:
+        if self._joined and not self._full:
+            self._board.publish(self._worker, self._connections)
+        else:
+            self._board.withdraw(self._worker)
+
+    def _take_waiting(self, most: int) -> int:
+        """Take over the connections that wait in the inbox, `most` at most. Return the last descriptor, 0 if none."""
+        last = 0
+        for _ in range(most):
+            message = _receive(self._inbox)
+            if message is None:
+                break
+            data, connection = message
+            if connection is None:  # no descriptor was free
+                continue
+            last = connection.fileno()
+            take = self._takers.get(data[_ACCEPTED_AT.size :].decode())
+            if take is None:  # the transport has stopped listening
+                connection.close()
+                continue
+            [accepted_at] = _ACCEPTED_AT.unpack_from(data)
+            take(connection.detach(), max(0.0, time.monotonic() - accepted_at))
+        return last
+
+    async def _wait_for_descriptors(self) -> None:
+        """Wait until the reserved descriptors are free. Meanwhile other workers keep their connections."""
+        self._full = True
+        self._publish()
+        free: int | None = None
+        while free is None or free >= self._most_descriptors:
+            await trio.sleep(_BUSY_SECONDS)
+            free = lowest_free_descriptor(self._inbox.fileno())
+        self._full = False
+        self._publish()
+
+
+def _receive(inbox: socket.socket) -> tuple[bytes, socket.socket | None] | None:
+    """Return the next message in an inbox and its connection, if any; None where the inbox is empty."""
+    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    with suppress(BlockingIOError):
+        data, descriptors, _, _ = socket.recv_fds(inbox, _MESSAGE_BYTES, 1, flags)
+        return data, socket.socket(fileno=descriptors[0]) if descriptors else None
+    return None
