@@ -31,6 +31,7 @@ INBOX_BYTES = 64 * 1024
 _AT_ONCE = 32
 _BUSY_SECONDS = 0.1
 _MESSAGE_BYTES = 256
+_DESCRIPTOR = struct.Struct("=i")
 _ACCEPTED_AT = struct.Struct("=d")  # seconds of the system's monotonic clock, which all processes share
 
 
@@ -126,7 +127,8 @@ class RoomHandover:
             return False
         message = _ACCEPTED_AT.pack(time.monotonic() - age) + transport.encode()
         try:
-            socket.send_fds(self._ends[chosen], [message], [connection], socket.MSG_DONTWAIT)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(connection))]
+            self._ends[chosen].sendmsg([message], rights, socket.MSG_DONTWAIT)
         except OSError:  # the inbox is full, or too many descriptors are under way
             return False
         self.passed += 1
@@ -200,8 +202,11 @@ class RoomHandover:
 
 def _receive(inbox: socket.socket) -> tuple[bytes, socket.socket | None] | None:
     """Return the next message in an inbox and its connection, if any; None where the inbox is empty."""
-    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC  # which `socket.recv_fds` of Python 3.11 ignores
     with suppress(BlockingIOError):
-        data, descriptors, _, _ = socket.recv_fds(inbox, _MESSAGE_BYTES, 1, flags)
-        return data, socket.socket(fileno=descriptors[0]) if descriptors else None
+        data, ancillary, _, _ = inbox.recvmsg(_MESSAGE_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size), flags)
+        for level, kind, packed in ancillary:
+            if (level, kind, len(packed)) == (socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.size):
+                return data, socket.socket(fileno=_DESCRIPTOR.unpack(packed)[0])
+        return data, None
     return None

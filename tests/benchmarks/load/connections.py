@@ -30,22 +30,24 @@ class ConnectionPool:
         """Create rooms, where that takes a command with a connection of its own, and return their names."""
         return [self._dialect.new_room(number, self._ask) for number in range(count)]
 
-    def open(self, rooms: Sequence[str], *, receive_buffer: int | None = None) -> None:
+    def open(self, rooms: Sequence[str], *, receive_buffer: int | None = None, hint: bool = False) -> None:
         """Open and sign in one more connection for each of `rooms`, which it may join later.
 
-        `receive_buffer` is the size of the kernel's buffer for each.
+        `receive_buffer` is the size of the kernel's buffer for each. With `hint`, each names its room in its address.
         """
         for start in range(0, len(rooms), AT_ONCE):
-            self.sockets += self._open(rooms[start : start + AT_ONCE], len(self.sockets), receive_buffer)
+            group = rooms[start : start + AT_ONCE]
+            paths = [self._dialect.path(room) + (f"?roomId={room}" if hint else "") for room in group]
+            self.sockets += self._open(paths, len(self.sockets), receive_buffer)
 
-    def _open(self, rooms: Sequence[str], first: int, receive_buffer: int | None) -> list[socket.socket]:
-        numbers = range(first, first + len(rooms))
+    def _open(self, paths: Sequence[str], first: int, receive_buffer: int | None) -> list[socket.socket]:
+        numbers = range(first, first + len(paths))
         ports = [self._ports[number // self._block % len(self._ports)] for number in numbers]
         group = [self._connect(port, receive_buffer) for port in ports]
         kept = [b""] * len(group)
         steps = [
-            [Step(upgrade(port, self._dialect.path(room)), b"\r\n\r\n"), *self._dialect.greeting(f"Guest {number}")]
-            for port, room, number in zip(ports, rooms, numbers, strict=True)
+            [Step(upgrade(port, path), b"\r\n\r\n"), *self._dialect.greeting(f"Guest {number}")]
+            for port, path, number in zip(ports, paths, numbers, strict=True)
         ]
         for number in range(len(steps[0])):
             kept = _do(group, [of_one[number] for of_one in steps], kept)
@@ -53,7 +55,7 @@ class ConnectionPool:
 
     def _ask(self, step: Step) -> bytes:
         if self._host is None:
-            [self._host] = self._open([""], 0, None)
+            [self._host] = self._open([self._dialect.path("")], 0, None)
         return _do([self._host], [step], [b""])[0]
 
     def join(self, connections: Sequence[socket.socket], room: str) -> None:

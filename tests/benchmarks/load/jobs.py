@@ -47,12 +47,15 @@ def one_room(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
-    """Join `members` to each of `rooms`, `together` on one server or not, and let one member of each room send."""
+    """Join `members` to each of `rooms`, `together` on one server or not, and let one member of each room send.
+
+    With `hint`, each connection names its room in its address.
+    """
     dialect = DIALECTS[job["dialect"]]
     members = job["members"]
     pool = ConnectionPool(job["ports"], dialect, members if job.get("together") else 1)
     names = pool.new_rooms(job["rooms"])
-    pool.open([room for room in names for _ in range(members)])
+    pool.open([room for room in names for _ in range(members)], hint=job.get("hint", False))
     rooms: list[tuple[Sequence[Any], bytes]] = []
     for number, room in enumerate(names):
         connections = pool.sockets[number * members : (number + 1) * members]
@@ -61,6 +64,7 @@ def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
     pool.discard_events()
     result = ManyRooms(rooms, job["pids"]).measure(job["warm_up"], job["seconds"])
     pool.close()
+    creator.close()
     return {job["name"]: result}
 
 

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.processes import machine
-from tests.benchmarks.scaling import capacity, failover, flood, traffic
+from tests.benchmarks.scaling import capacity, failover, flood, traffic, workers
 from tests.benchmarks.scaling.sizes import FULL, TINY
+
+PARTS = {"capacity": capacity, "workers": workers, "traffic": traffic, "failover": failover, "flood": flood}
 
 
 def main() -> int:
@@ -17,22 +19,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scaling", description=main.__doc__)
     parser.add_argument("--tiny", action="store_true", help="a few seconds: does it run?")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where scaling.json goes")
-    parser.add_argument("--only", choices=["capacity", "traffic", "failover", "flood"], help="only this part")
+    parser.add_argument("--only", choices=list(PARTS), help="only this part")
     arguments = parser.parse_args()
     sizes = TINY if arguments.tiny else FULL
-    parts = {
-        "capacity": capacity.measure,
-        "traffic": traffic.measure,
-        "failover": failover.measure,
-        "flood": flood.measure,
-    }
-    tables = {"capacity": capacity.table, "traffic": traffic.table, "failover": failover.table, "flood": flood.table}
     results = {}
     print(f"Measured on {machine()}.")
-    for name, measure in parts.items():
+    for name, part in PARTS.items():
         if arguments.only in (None, name):
-            results[name] = measure(sizes)
-            print("\n" + tables[name](results[name]), flush=True)
+            results[name] = part.measure(sizes)
+            print("\n" + part.table(results[name]), flush=True)
     if arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         written = json.dumps({"machine": machine()} | results, indent=1, ensure_ascii=False)

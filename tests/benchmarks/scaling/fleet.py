@@ -13,7 +13,7 @@ import redis
 
 from tests.benchmarks.contenders import EVANESCE_SETTINGS, SERVER_CORE, free_ports
 from tests.benchmarks.peers import Peers
-from tests.benchmarks.processes import end, start, start_valkey
+from tests.benchmarks.processes import end, family, start, start_valkey
 
 ANY_CORE = -1
 
@@ -41,13 +41,16 @@ class Fleet:
 
     @property
     def pids(self) -> list[int]:
-        """The servers' processes, without their Valkey."""
-        return [server.pid for server in self.servers]
+        """The servers' processes, with their workers and without their Valkey."""
+        return [pid for server in self.servers for pid in family(server.pid)]
 
 
 @contextlib.contextmanager
-def fleet(servers: int, *settings: str, core: int = SERVER_CORE) -> Generator[Fleet, None, None]:
-    """Run so many servers and their Valkey, all on one core or on any; more settings may be given."""
+def fleet(servers: int, *settings: str, core: int = SERVER_CORE, workers: int = 1) -> Generator[Fleet, None, None]:
+    """Run so many servers and their Valkey, all on one core or on any; more settings may be given.
+
+    Each server has so many workers.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaling-")))
         socket = folder / "valkey.sock"
@@ -57,6 +60,7 @@ def fleet(servers: int, *settings: str, core: int = SERVER_CORE) -> Generator[Fl
             f"redis.url=unix://{socket}",
             f"plugins.sqlite.path={folder}/shared.db",
             "server.secret=" + "benchmark" * 4,
+            f"server.workers={workers}",
             *EVANESCE_SETTINGS,
             *settings,
         ]
