@@ -35,7 +35,7 @@ class Script:
         self.lines: list[WebSocketRoute] = []
         self.answers: list[tuple[str, Callable[[WebSocketRoute, Fields], None]]] = []
         self.heartbeat = 25.0
-        page.route_web_socket("**/ws", self._connected)
+        page.route_web_socket("**/ws*", self._connected)
 
     def _connected(self, line: WebSocketRoute) -> None:
         self.lines.append(line)

@@ -18,7 +18,7 @@ from evanesce.addresses import parse_networks
 from evanesce.addresslimits import AddressLimits
 from evanesce.delivery.frame import Frame, Outgoing
 from evanesce.errors import CommandError, ErrorCode
-from evanesce.interfaces import Connection, HttpRoute, Readiness, Setup, SignIn, SignInPage, Transport
+from evanesce.interfaces import Connection, Handover, HttpRoute, Readiness, Setup, SignIn, SignInPage, Transport
 from evanesce.model import Timestamp, User
 from evanesce.protocol.commands import Command
 from evanesce.protocol.events import Limits, Ok, Reply, Welcome
@@ -272,10 +272,13 @@ def build(
     *,
     outbox_bytes: int = OUTBOX_BYTES,
     shared_port: bool = False,
+    handover: Handover | None = None,
     **settings: Any,
 ) -> Transport:
     """Make a transport, by default on a port of the system's."""
-    setup = setup_of(transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, **settings)
+    setup = setup_of(
+        transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, handover=handover, **settings
+    )
     return module_of(transport).evanesce_transport(setup)
 
 
@@ -290,6 +293,7 @@ def setup_of(
     *,
     outbox_bytes: int = OUTBOX_BYTES,
     shared_port: bool = False,
+    handover: Handover | None = None,
     **settings: Any,
 ) -> Setup:
     """Make what a transport is built from."""
@@ -302,6 +306,7 @@ def setup_of(
         frame_bytes=FRAME_BYTES,
         outbox_bytes=outbox_bytes,
         shared_port=shared_port,
+        handover=handover,
     )
 
 

@@ -66,6 +66,11 @@ class DeepLink:
     host: str
     room_id: str
 
+    @property
+    def hinted_url(self) -> str:
+        """The WebSocket address that names the room: a hint for a server with several workers."""
+        return f"{self.url}?roomId={self.room_id}"
+
     @classmethod
     def parse(cls, link: str) -> DeepLink:
         """Parse `http(s)://HOST[:PORT]/r/ROOMID`, with an optional path before `/r/`. Raises `BadLink`."""
@@ -137,12 +142,13 @@ class Client:
             try:
                 async with trio.open_nursery() as nursery:
                     parts = urlsplit(url)
+                    resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
                     opening = trio.move_on_after(CONNECT_SECONDS)
                     watched = _EndReportingStream(stream, opening.cancel)
                     typed = cast("Stream", watched)  # any stream works: the annotation is too narrow
                     with opening:
                         socket = await wrap_client_stream(
-                            nursery, typed, parts.netloc, parts.path, subprotocols=[SUBPROTOCOL]
+                            nursery, typed, parts.netloc, resource, subprotocols=[SUBPROTOCOL]
                         )
                         client = cls(socket, stream)
                     if watched.ended:

@@ -30,6 +30,10 @@ KNOWN_MESSAGES = 10_000
 """How many ids of printed messages are remembered. No server sends a longer history."""
 
 
+HINTED_ATTEMPTS = 2
+"""How many attempts in a row name the room in the address: another worker may be reachable where its own is not."""
+
+
 class Conversation:
     """A chat in one room, over as many connections as necessary, one after the other, which run in `nursery`."""
 
@@ -72,7 +76,8 @@ class Conversation:
     async def _connect(self) -> float | None:
         """Use one connection until it ends. Return the seconds after which the server asks for a new one, or None."""
         try:
-            client = await Client.open(self._nursery, self._link.url)
+            hinted = self._attempt < HINTED_ATTEMPTS
+            client = await Client.open(self._nursery, self._link.hinted_url if hinted else self._link.url)
         except Unreachable as error:
             if self._user_id is None:
                 self._give_up(f"cannot reach {self._link.host}: {error}")

@@ -112,6 +112,7 @@ class RoomHandover:
         for descriptor in descriptors.all:
             os.set_inheritable(descriptor, False)
         board = LoadBoard(descriptors.board, workers)
+        os.close(descriptors.board)  # the memory stays
         ends = {number: socket.socket(fileno=end) for number, end in descriptors.ends.items()}
         return cls(worker, board, socket.socket(fileno=descriptors.inbox), ends)
 

@@ -7,10 +7,15 @@ export function basePath() {
   return new URL("..", import.meta.url).pathname.slice(0, -1);
 }
 
-/** Return the address of the WebSocket. */
-export function webSocketAddress() {
+/**
+ * Return the address of the WebSocket.
+ *
+ * @param {string} [roomId] the room to join: a hint for a server with several workers
+ */
+export function webSocketAddress(roomId) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  return `${scheme}://${location.host}${basePath()}/ws`;
+  const query = roomId === undefined ? "" : `?roomId=${encodeURIComponent(roomId)}`;
+  return `${scheme}://${location.host}${basePath()}/ws${query}`;
 }
 
 /**

@@ -7,6 +7,7 @@ const SUBPROTOCOL = "evanesce.v1";
 const REPLY_TIMEOUT = 15_000; // ms; the server's own limit is far shorter
 const FIRST_DELAY = 500; // ms before the second attempt to connect
 const MAX_DELAY = 30_000; // ms between two attempts
+const HINTED_ATTEMPTS = 2; // in a row that name the room: another worker may be reachable where its own is not
 const ABNORMAL = 1006; // the close code of a connection that was lost
 const UNAUTHENTICATED = 4401;
 const FORBIDDEN = 4403;
@@ -33,6 +34,7 @@ const FINAL = Object.freeze([1000, 1002, 1007, 1009, 4400, UNAUTHENTICATED, FORB
  */
 
 export class Connection {
+  #roomId;
   #token;
   #clock;
   #listener;
@@ -51,11 +53,13 @@ export class Connection {
   #reconnect;
 
   /**
+   * @param {string} roomId the room that is going to be joined
    * @param {() => string | undefined} token returns the token of the user who is signed in
    * @param {import("./clock.js").ServerClock} clock set by the times that the server sends
    * @param {ConnectionListener} listener
    */
-  constructor(token, clock, listener) {
+  constructor(roomId, token, clock, listener) {
+    this.#roomId = roomId;
     this.#token = token;
     this.#clock = clock;
     this.#listener = listener;
@@ -66,7 +70,8 @@ export class Connection {
     clearTimeout(this.#reconnect);
     this.#reconnect = undefined;
     this.#goodbye = null;
-    const socket = new WebSocket(webSocketAddress(), SUBPROTOCOL);
+    const hint = this.#attempts < HINTED_ATTEMPTS ? this.#roomId : undefined;
+    const socket = new WebSocket(webSocketAddress(hint), SUBPROTOCOL);
     this.#socket = socket;
     socket.onopen = () => this.#signIn(socket);
     socket.onmessage = ({ data }) => this.#receive(socket, data);

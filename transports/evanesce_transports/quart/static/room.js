@@ -64,7 +64,7 @@ export class Room {
     this.#timeline = timeline;
     this.#accounts = accounts;
     this.#listener = listener;
-    this.#connection = new Connection(() => accounts.current()?.token, clock, {
+    this.#connection = new Connection(roomId, () => accounts.current()?.token, clock, {
       welcome: (welcome) => this.#welcome(welcome),
       event: (event) => this.#event(event),
       reconnecting: (ms) => {
