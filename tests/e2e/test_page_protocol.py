@@ -196,6 +196,17 @@ def test_coming_back(joined: Script) -> None:
     joined.page.locator("#banner").wait_for(state="hidden")
 
 
+def test_the_room_is_named_in_the_address_unless_that_has_failed_twice(joined: Script) -> None:
+    for _ in range(2):
+        joined.answers.append(("hello", lambda line, command: line.close(code=1011)))
+    joined.lines[-1].close(code=1011)
+    joined.asked("join", 2)
+    [first, second, *others] = [line.url for line in joined.lines]
+    assert first == second
+    assert first.endswith(f"/ws?roomId={ROOM}")
+    assert others == [first.partition("?")[0]] * 2
+
+
 def test_an_acknowledgement_that_is_lost(joined: Script) -> None:
     joined.answers.append(("send", lambda line, command: line.close(code=1011)))
     joined.page.fill("#composer-text", "once")

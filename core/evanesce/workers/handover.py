@@ -86,8 +86,17 @@ class HandoverSockets:
 
 
 def open_handover_sockets(workers: int) -> HandoverSockets | None:
-    """Return the sockets for so many workers; None on systems other than Linux, where each serves what it accepts."""
-    return HandoverSockets(workers) if sys.platform == "linux" else None
+    """Return the sockets for so many workers.
+
+    Return None on systems other than Linux, or where this one refuses: then each worker serves what it accepts.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return HandoverSockets(workers)
+    except OSError as error:
+        logger.warning("the members of a room may be on several workers, which costs more (%s)", error.strerror)
+        return None
 
 
 class RoomHandover:

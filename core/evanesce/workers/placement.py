@@ -19,7 +19,8 @@ class LoadBoard:
     """Shared memory in which each worker writes how many connections it has. Workers have numbers from 1.
 
     Only the worker itself writes its number, and the supervisor when the worker has ended. A worker that takes over no
-    connections, or does not run, has no number.
+    connections, or does not run, has no number. The processes do not wait for each other: a number that is read while
+    it changes may be old, and only decides where one connection goes.
     """
 
     def __init__(self, descriptor: int, workers: int) -> None:

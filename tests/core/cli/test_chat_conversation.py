@@ -56,8 +56,9 @@ def message(number: int, content: str) -> Fields:
 class ServerConnection:
     """The server's side of one connection."""
 
-    def __init__(self, socket: WebSocketConnection) -> None:
+    def __init__(self, socket: WebSocketConnection, path: str) -> None:
         self.socket = socket
+        self.path = path
 
     async def takes(self, kind: str) -> Fields:
         command: Fields = json.loads(await self.socket.get_message())
@@ -111,7 +112,7 @@ async def stage() -> AsyncGenerator[Stage]:
 
     async def handle(request: WebSocketRequest) -> None:
         socket = await request.accept(subprotocol="evanesce.v1")
-        await announce.send(ServerConnection(socket))
+        await announce.send(ServerConnection(socket, request.path))
         await trio.sleep_forever()
 
     stdin, typed = os.pipe()
@@ -168,6 +169,21 @@ async def test_it_comes_back_with_its_token_and_cursor() -> None:
         assert join["since"] == "cursor 1"
         for expected in ("you are in the room", "you missed 3", "Ben: five"):
             await here.prints(expected)
+
+
+async def test_the_room_is_named_in_the_address_unless_that_has_failed_twice() -> None:
+    async with stage() as here:
+        paths: list[str] = []
+        for _ in range(3):
+            connection = await here.connections.receive()
+            paths.append(connection.path)
+            if len(paths) == 1:
+                await connection.welcomes()
+            await connection.socket.aclose(1011)
+        connection = await here.connections.receive()
+        await connection.welcomes()
+    assert paths == [f"/ws?roomId={ROOM}", f"/ws?roomId={ROOM}", "/ws"]
+    assert connection.path == "/ws"
 
 
 async def test_a_sign_in_that_has_run_out_is_made_anew() -> None:
