@@ -64,7 +64,6 @@ def many_rooms(job: dict[str, Any]) -> dict[str, Any]:
     pool.discard_events()
     result = ManyRooms(rooms, job["pids"]).measure(job["warm_up"], job["seconds"])
     pool.close()
-    creator.close()
     return {job["name"]: result}
 
 
