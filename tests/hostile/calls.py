@@ -128,7 +128,7 @@ def _with(whole: dict[str, Any], path: str, field: str, value: TextShape) -> Tex
 
 
 def read_notice(payload: bytes) -> None:
-    NoticeQueue().push(payload)
+    NoticeQueue().push([payload])
 
 
 def draw(text: bytes) -> None:

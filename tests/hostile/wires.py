@@ -274,7 +274,7 @@ async def published(payload: bytes, steps: costs.Steps) -> None:
     feed.subscribed()
     await feed.start()
     await steps.restart()
-    feed.push(payload)
+    feed.push([payload])
 
     async def read() -> None:
         while True:

@@ -8,7 +8,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable
 from evanesce.rooms.membership import Membership
+from evanesce.rooms.messages import Messages
 from evanesce.store.memory import MemoryServer
+from evanesce.store.message_log import MessageUnsent
 from evanesce.testing.server import memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
@@ -116,6 +118,81 @@ async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
         assert (await other.ask("send", roomId=elsewhere, content="fine"))["type"] == "sent"
         again = await server.sign_in("Ada")
         assert (await again.ask("join", roomId=room))["memberCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "command"),
+    [(Membership, "deliver", "send"), (Messages, "_answer", "send"), (Membership, "announce", "typing")],
+    ids=["an event", "an answer", "a notice"],
+)
+async def test_a_fault_in_what_is_handled_as_it_arrives_ends_the_room_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, command: str
+) -> None:
+    """Answers and events are handled in the task that receives them for all rooms, which must go on."""
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    async with memory_server() as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        other = await server.sign_in("Cyd")
+        elsewhere = await server.open_room(other)
+        await other.ask("join", roomId=elsewhere)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, method, broken)
+            ada.say(command, roomId=room, **({"content": "x"} if command == "send" else {}))
+            assert (await ada.end())[0] == 1011
+            assert (await bob.end())[0] == 1011
+        assert 'evanesce_faults_total{where="room"} 1.0' in server.gateway.metrics()
+        assert (await other.ask("send", roomId=elsewhere, content="fine"))["type"] == "sent"
+        again = await server.sign_in("Ada")
+        assert (await again.ask("join", roomId=room))["memberCount"] == 1
+
+
+async def test_an_answer_that_comes_after_a_fault_is_nobodys(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [ada, _] = await join_room(server, "Ada", "Bob")
+        memory.hold_answers()
+        ada.say("send", roomId=room, content="x")
+        await wait_all_tasks_blocked()
+        with monkeypatch.context() as patch:
+            patch.setattr(Membership, "deliver", broken)
+            memory.rooms[room].publish([MessageUnsent(NOWHERE, 1_000)])
+            assert (await ada.end())[0] == 1011
+        memory.release_answers()
+        await wait_all_tasks_blocked()
+        assert 'evanesce_faults_total{where="room"} 1.0' in server.gateway.metrics()
+        again = await server.sign_in("Ada")
+        assert (await again.ask("join", roomId=room))["memberCount"] == 1
+
+
+async def test_what_is_asked_after_a_message_is_done_after_it(autojump_clock: MockClock) -> None:
+    """A message goes to the store alone; what the same client asks next waits until it is there."""
+    memory = MemoryServer()
+    async with memory_server(memory=memory, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        for ask in ("unsend", "leave", "join", "members"):
+            memory.hold_answers()
+            ada.say("send", roomId=room, content="x", messageId=NOWHERE, ref="first")
+            ada.say(ask, roomId=room, ref="second", **({"messageId": NOWHERE} if ask == "unsend" else {}))
+            await wait_all_tasks_blocked()
+            assert not [event for event in ada.waiting() if event.get("ref") in ("first", "second")]
+            memory.release_answers()
+            await wait_all_tasks_blocked()
+            replies = [event for event in ada.waiting() if event.get("ref") in ("first", "second")]
+            assert [event["ref"] for event in replies] == ["first", "second"], ask
+            if ask == "unsend":
+                assert replies[1]["type"] == "ok"
+            if ask == "leave":
+                assert replies[0]["type"] == "error", "an unsent message's id is taken"
+                await ada.ask("join", roomId=room)
+        assert bob.closed is None
 
 
 async def test_a_room_that_is_left_ends_and_begins_again(autojump_clock: MockClock) -> None:

@@ -97,8 +97,8 @@ async def test_revocations_are_dropped_when_they_are_over_or_too_many(
 async def test_notices_that_nobody_asks_for_are_bounded_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
     waiting = NoticeQueue()
     for number in range(control_bus.WAITING + 3):
-        waiting.push(control_bus.encode(TokenRevoked(f"{number}")))
-    waiting.push(b"nonsense")
+        waiting.push([control_bus.encode(TokenRevoked(f"{number}"))])
+    waiting.push([b"nonsense"])
     assert caplog.text.count("notices are dropped") == 1
     with trio.fail_after(PATIENCE):
         assert await waiting.next() == NoticesLost()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store import Store
-from evanesce.store.events import HistoryLost, PresenceChanged, Typing
+from evanesce.store.events import HistoryLost, PresenceChanged, RoomEvent, Typing
 from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.presence import Member
 from tests.core.store.backends import (
@@ -48,6 +50,41 @@ async def test_a_follower_misses_nothing_from_its_start_on(backend: Backend, roo
             assert first.message.message_id in known or first.number == at_entry.number + 1
         with trio.fail_after(PATIENCE):
             await done.wait()
+
+
+async def test_what_is_handed_over_and_what_is_returned_are_one_sequence(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    heard: list[RoomEvent] = []
+    handed: list[RoomEvent] = []
+
+    def handle(batch: Sequence[RoomEvent]) -> None:
+        heard.extend(batch)
+        handed.extend(batch)
+
+    async def listen() -> None:
+        while True:
+            heard.extend(await feed.next())
+
+    async with store.events.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        await send(store, room_id, "0")  # before anybody listens
+        feed.deliver_to(handle)
+        nursery.start_soon(listen)
+        for number in range(1, 50):
+            await send(store, room_id, str(number))
+            if number % 7 == 0:
+                await store.events.typing(room_id, str(number))
+        await eventually(lambda: len(of_kind(heard, LogEntry)) == 50)
+        nursery.cancel_scope.cancel()
+    told = [each.message.content if isinstance(each, LogEntry) else each for each in heard]
+    expected = [item for n in range(50) for item in ([str(n), Typing(str(n))] if n and n % 7 == 0 else [str(n)])]
+    assert told == expected
+    assert len(handed) > 25, "most come as they arrive"
+    count = len(heard)
+    await send(store, room_id, "after it was left")
+    async with store.events.follow(room_id, 10) as again:
+        await send(store, room_id, "to another follower")
+        await until(again, LogEntry)
+    assert len(heard) == count
 
 
 async def test_two_servers_hear_the_same_in_the_same_order(backend: Backend, room_id: str) -> None:

@@ -8,12 +8,13 @@ from uuid import uuid4
 import pytest
 import trio
 
+from evanesce.errors import StoreUnavailable
 from evanesce.model import milliseconds
 from evanesce.store import Store
 from evanesce.store.events import Closed
 from evanesce.store.message_log import Conflict, LogEntry, MessageUnsent, RoomClosed, Stored
 from evanesce.store.presence import Member
-from tests.core.store.backends import ALL, Backend, contents, draft, events, eventually, of_kind, send
+from tests.core.store.backends import ALL, Backend, append_one, contents, draft, events, eventually, of_kind, send
 
 pytestmark = pytest.mark.slow
 ADA, BOB, CYD = Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")
@@ -58,6 +59,46 @@ async def test_order_numbers_and_cursors_follow_one_another(backend: Backend, ro
     first = given[0].number
     assert [each.number for each in given] == [first, first + 1, first + 2, first + 3]
     assert len({each.cursor for each in given}) == 4
+
+
+async def test_a_message_alone_has_the_outcomes_of_one_in_a_group(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    mine = draft(room_id, "alone")
+    async with store.events.follow(room_id, 10) as feed:
+        first = await append_one(store, mine)
+        again = await append_one(store, mine)
+        other = await append_one(store, draft(room_id, message_id=mine.message_id, sender="bob"))
+        await send(store, room_id, "after")
+        given = of_kind(await events(feed, 2), LogEntry)
+    assert isinstance(first, Stored)
+    assert not first.duplicate
+    assert again == replace(first, duplicate=True)
+    assert other == Conflict()
+    assert [each.message.content for each in given] == ["alone", "after"]
+    assert (given[0].message.created_at, given[0].message.expires_at) == (first.created_at, first.expires_at)
+    await store.messages.close_room(room_id, "closed")
+    assert await append_one(store, draft(room_id)) == RoomClosed()
+
+
+async def test_a_message_alone_is_refused_while_the_store_is_away(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await append_one(store, draft(room_id, "before"))
+    backend.away()
+    try:
+        for _ in range(3):  # some are sent before the store counts as away
+            with pytest.raises(StoreUnavailable):
+                await append_one(store, draft(room_id, "lost"))
+    finally:
+        backend.back()
+
+    async def stored() -> bool:
+        try:
+            return isinstance(await append_one(store, draft(room_id, "after")), Stored)
+        except StoreUnavailable:
+            return False
+
+    await eventually(stored)
+    assert [text for text in await contents(store, room_id) if text != "lost"][:2] == ["before", "after"]
 
 
 async def test_a_repeated_id_is_stored_and_published_once(backend: Backend, room_id: str) -> None:

@@ -16,7 +16,7 @@ from evanesce.store.message_log import LogEntry, RoomClosed
 from evanesce.store.presence import Member
 from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import node_client, open_redis_store
-from tests.core.store.backends import Record, RedisBackend, draft, events, eventually, of_kind, until
+from tests.core.store.backends import Record, RedisBackend, draft, events, eventually, of_kind, send, until
 from tests.patience import Taken, within
 
 pytestmark = pytest.mark.slow
@@ -126,6 +126,24 @@ async def test_what_is_said_while_nobody_listens_is_fetched_or_told(valkey: Redi
         await other.messages.append(room_id, [draft(room_id, "late")])
         heard = await until(feed, LogEntry)
         assert [type(each) for each in heard] == [HistoryLost, LogEntry]
+
+
+async def test_what_was_lost_comes_before_what_is_handed_over(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    record = Record()
+    async with store.events.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
+        subscriber = _channel_listener(feed)
+        nursery.start_soon(record.listen, feed)
+        sent: list[str] = []
+        for number in range(60):
+            subscriber.muted = number % 5 in (1, 2)
+            sent += await send(store, room_id, str(number))
+        subscriber.muted = False
+        sent += await send(store, room_id, "last")
+        await eventually(lambda: sent[-1] in record.given)
+        nursery.cancel_scope.cancel()
+    assert record.given == sent
+    assert not of_kind(record.heard, HistoryLost)
 
 
 class _Muted:
