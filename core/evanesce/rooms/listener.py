@@ -18,6 +18,8 @@ from evanesce.rooms.subscription import Deliverable
 from evanesce.store.events import Closed, Feed, HistoryLost, PresenceChanged, RoomEvent, Typing
 from evanesce.store.message_log import LogEntry, MessageUnsent
 
+Guard = Callable[[Callable[[Sequence[RoomEvent]], None]], Callable[[Sequence[RoomEvent]], None]]
+
 
 class RoomListener:
     """Handles the events of one room in the order of the store. `progress` is unparked after each delivery."""
@@ -43,9 +45,9 @@ class RoomListener:
         self._progress = progress
         self._metrics = metrics
 
-    async def run(self, feed: Feed, guard: Callable[[Callable[[], None]], None]) -> None:
-        """Handle what the feed brings, until cancelled. `guard` calls what handles events as they arrive."""
-        feed.deliver_to(lambda batch: guard(lambda: self._handle(batch)))
+    async def run(self, feed: Feed, guard: Guard) -> None:
+        """Handle what the feed brings, until cancelled. `guard` wraps what handles events as they arrive."""
+        feed.deliver_to(guard(self._handle))
         while True:
             self._handle(await feed.next())
 

@@ -24,6 +24,11 @@ from evanesce.rooms.requests import (
 from evanesce.rooms.subscription import Deliverable
 from evanesce.store.message_log import Conflict, LogEntry, RoomClosed, Stored
 
+Outcome = Stored | Conflict | RoomClosed | StoreUnavailable
+"""What a message that was sent alone may come to."""
+
+Guard = Callable[[Callable[[Outcome], None]], Callable[[Outcome], None]]
+
 TYPING_SECONDS = 3.0
 """How often it is published that the same user is typing."""
 
@@ -52,15 +57,11 @@ class Messages:
         """Note that messages were delivered to the members."""
         self.unpublished.difference_update(e.message.message_id for e in entries if isinstance(e, LogEntry))
 
-    def send_at_once(self, request: SendRequest, guard: Callable[[Callable[[], None]], None]) -> None:
-        """Store a message of a member without waiting; one at a time. `guard` calls what handles the answer."""
+    def send_at_once(self, request: SendRequest, guard: Guard) -> None:
+        """Store a message of a member without waiting; one at a time. `guard` wraps what handles the answer."""
         self.direct = request
         self.unpublished.add(request.draft.message_id)
-
-        def done(outcome: Stored | Conflict | RoomClosed | StoreUnavailable) -> None:
-            if self.direct is request:  # else the room has been abandoned
-                guard(lambda: self._answer_direct(request, outcome))
-
+        done = guard(lambda outcome: self._answer_direct(request, outcome))
         try:
             self._store.messages.append_one(self._room_id, request.draft, done)
         except StoreUnavailable as error:
@@ -71,7 +72,9 @@ class Messages:
         while self.direct is not None:
             await self._progress.park()
 
-    def _answer_direct(self, request: SendRequest, outcome: Stored | Conflict | RoomClosed | StoreUnavailable) -> None:
+    def _answer_direct(self, request: SendRequest, outcome: Outcome) -> None:
+        if self.direct is not request:
+            return  # the room was abandoned meanwhile
         self.direct = None
         if isinstance(outcome, StoreUnavailable):
             self._refuse_all([request], outcome)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -37,6 +37,8 @@ from evanesce.rooms.requests import (
     UnsendRequest,
     Wake,
 )
+
+T = TypeVar("T")
 
 INBOX = 1_000
 """How many requests wait in a room's inbox before further ones have to wait for space."""
@@ -107,13 +109,17 @@ class Room:
         self._messages.send_at_once(request, self._guarded)
         return True
 
-    def _guarded(self, act: Callable[[], None]) -> None:
-        """Call what handles an answer or an event in a task that is not the room's. A fault ends the room alone."""
-        try:
-            act()
-        except Exception as error:  # `run` raises it
-            self._fault = self._fault or error
-            self._scope.cancel()
+    def _guarded(self, handle: Callable[[T], None]) -> Callable[[T], None]:
+        """Return a function for a task that is not the room's: a fault in handling an answer ends the room alone."""
+
+        def guarded(answer: T) -> None:
+            try:
+                handle(answer)
+            except Exception as error:  # `run` raises it
+                self._fault = self._fault or error
+                self._scope.cancel()
+
+        return guarded
 
     async def wait_idle(self) -> None:
         """Wait until all requests are done and all stored messages are delivered. The caller bounds the wait."""
