@@ -48,8 +48,9 @@ class StubbornNode:
             async for data in stream:
                 reader.feed(data)
                 while (command := reader.gets()) is not False:
-                    if (answer := self._answered(command)) is not None:
-                        await stream.send_all(answer)
+                    if (answer := self._answered(command)) is None:
+                        await trio.sleep_forever()  # none of what follows has an answer either: they come in order
+                    await stream.send_all(answer)
         except trio.BrokenResourceError:
             pass
 
