@@ -18,7 +18,7 @@ from tests.e2e.clients import ChatClient, until
 from tests.e2e.reconnecting import check_members, wait_before_retry
 from tests.e2e.running import START_SECONDS, Server, alive, arguments_of
 from tests.e2e.worker_load import WorkerLoad, connect_to_all_workers, sessions
-from tests.patience import PATIENCE, Taken
+from tests.patience import PATIENCE, Taken, undisturbed
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +135,12 @@ async def test_a_restart_takes_one_worker_after_the_other(serve: Serve, nursery:
 
 async def test_a_request_that_was_taken_in_is_answered_before_its_worker_goes(serve: Serve) -> None:
     server = serve(*SHARED, "server.workers=2")
+    await undisturbed(lambda: requests_are_answered(server))  # the worker waits 2 s for them
+
+
+async def requests_are_answered(server: Server) -> None:
+    """Begin requests to both workers, end one of these, and finish the requests."""
+    await until(lambda: server.listeners() == 2, RESTART_SECONDS)
     body = b'{"provider": "guest", "displayName": "Ana"}'
     head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     async with AsyncExitStack() as stack:
