@@ -183,6 +183,17 @@ class Server:
             return response.status, json.loads(answer)
         return response.status, answer
 
+    def ready(self) -> dict[str, Any]:
+        """Wait until it says that it is ready, and return its answer: on a busy machine a check may take too long."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            status, answer = self.ask("GET", "/readyz")
+            if (status, answer["status"]) == (200, "ready"):
+                assert isinstance(answer, dict)
+                return answer
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.1)  # nothing tells of it
+
     def sign_in(self, name: str) -> dict[str, Any]:
         status, answer = self.ask("POST", "/api/v1/session", {"provider": "guest", "displayName": name})
         assert status == 201, answer

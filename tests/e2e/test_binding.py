@@ -62,7 +62,7 @@ async def test_a_second_embedded_server_on_a_file_is_refused_at_once(
             second = partial(refused, tmp_path / "second", SECRET, shared, f"server.workers={count}")
             line = await trio.to_thread.run_sync(second)
             assert line.startswith("evanesce: redis.url: another server with an embedded Valkey uses the database ")
-    assert (await trio.to_thread.run_sync(first.ask, "GET", "/readyz"))[0] == 200
+    await trio.to_thread.run_sync(first.ready)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

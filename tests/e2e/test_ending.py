@@ -107,7 +107,7 @@ async def refuses_to_restart(server: Server, told: str) -> None:
     await until(lambda: "no restart: " in server.errors[written:], RESTART_SECONDS)
     [line] = [line for line in server.errors[written:].splitlines() if line.startswith("evanesce: ")]
     assert line.startswith(told)
-    assert answer(server) == (200, "ready")
+    await until(lambda: answer(server) == (200, "ready"))
 
 
 async def test_workers_stay_with_the_database_that_their_supervisor_has_locked(tmp_path: Path) -> None:
