@@ -145,9 +145,10 @@ class Sqld:
         self.process.wait(_SECONDS)
 
     def freeze(self) -> None:
-        """Stop the process without ending it (SIGSTOP)."""
+        """Stop the process without ending it (SIGSTOP), and wait until the last of its threads has stopped."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         assert self.process is not None
