@@ -102,7 +102,7 @@ async def test_times_are_right_on_every_kind_of_day(valkey: RedisBackend) -> Non
 
 
 async def test_content_is_in_the_messages_key_and_nowhere_else(valkey: RedisBackend, room_id: str) -> None:
-    store = await valkey.open(ttl=4)
+    store = await valkey.open(ttl=3)
     canary = CANARY.encode()
     kept, unsent = draft(room_id, CANARY), draft(room_id, CANARY)
     await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
@@ -115,8 +115,8 @@ async def test_content_is_in_the_messages_key_and_nowhere_else(valkey: RedisBack
         assert [key for key, value in held.items() if b"canary" in value] == [message_key]
         assert canary in valkey.client.get(message_key)
         assert f"evanesce:{{{room_id}}}:unsent:{unsent.message_id}" in held
-        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:unsent:{unsent.message_id}") <= 4_000
-        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:index") <= 4_000 + GRACE
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:unsent:{unsent.message_id}") <= 3_000
+        assert 0 < valkey.client.pttl(f"evanesce:{{{room_id}}}:index") <= 3_000 + GRACE
         assert valkey.client.ttl(f"evanesce:{{{room_id}}}:state") > CURSOR_SECONDS
         assert all(key.startswith("evanesce:{") for key in held)
         assert valkey.client.slowlog_len() == 0
