@@ -10,10 +10,10 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tests.benchmarks.load.dialects import Step
+from tests.benchmarks.load.dialects import Resuming, Step
 from tests.benchmarks.load.figures import milliseconds
 from tests.benchmarks.load.usage import Meter
 from tests.benchmarks.load.wire import MARK
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 """How long nothing may be received, in seconds."""
 
 RETRY_SECONDS = 1.0
-"""After what time somebody tries again whose connection the server has closed."""
+"""After what time somebody tries again whom the server has sent away."""
 
 LATE_SECONDS = 3.0
 """The same when everybody has an answer to each step, and only messages are missing."""
@@ -93,12 +93,14 @@ class Arrivals:
     def __init__(
         self,
         port: int,
+        dialect: Resuming,
         people: Sequence[Sequence[Step]],
         messages: int,
         pids: Sequence[int],
         under_way: int = 1_000_000,
     ) -> None:
         self._port = port
+        self._dialect = dialect
         self._under_way = under_way
         self._messages = messages
         self._pids = pids
@@ -113,11 +115,11 @@ class Arrivals:
         """The connection of each."""
         return [one.connection for one in self.people]
 
-    def measure(self, lost: Callable[[bytes], int]) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """Let them arrive, and return the figures. Their connections stay open.
 
-        `lost` reads in what a person heard how many messages the server calls lost. The figure `missed` is the number
-        of those, and of the messages that did not arrive; `retries`, of the connections that were closed too early.
+        The figure `missed` is the number of messages that the server calls lost, and of those that did not arrive;
+        `retries`, how often somebody was sent away: the connection was closed too early, or a command was refused.
         """
         meter = Meter(self._pids)
         begun = time.perf_counter()
@@ -128,7 +130,7 @@ class Arrivals:
             "seconds": max(times),
             **milliseconds(times),
             "cpu_us_per_person": usage.server_cpu * 1e6 / len(self.people),
-            "missed": sum(max(0, self._messages - one.messages) + lost(one.heard) for one in self.people),
+            "missed": sum(max(0, self._messages - one.messages) + self._dialect.lost(one.heard) for one in self.people),
             "retries": sum(one.attempts - 1 for one in self.people),
             "server_share": usage.server_share,
             "load_share": usage.load_share,
@@ -153,7 +155,8 @@ class Arrivals:
                 was_opened = one.opened
                 is_open = one.receive()
                 opening -= not was_opened and (one.opened or not is_open)
-                if not is_open:
+                refused = not one.answered and self._dialect.refused and self._dialect.refused in one.heard
+                if not is_open or refused:
                     self._end(descriptor)
                     self._later.append((now + RETRY_SECONDS, one))
                 elif one.answered:
@@ -162,14 +165,14 @@ class Arrivals:
                         self._end(descriptor)
             if ready:
                 last = now
-            elif now - last > (LATE_SECONDS if self._unanswered() == 0 else PATIENCE):
+            elif now - last > (LATE_SECONDS if all(one.answered for one in self.people) else PATIENCE):
                 break
         self._poll.close()
-        if unanswered := self._unanswered():
-            raise RuntimeError(f"{unanswered} of {len(self.people)} were not served")
-
-    def _unanswered(self) -> int:
-        return sum(not one.answered for one in self.people)
+        unserved = [one for one in self.people if not one.answered]
+        if unserved:
+            raise RuntimeError(
+                f"{len(unserved)} of {len(self.people)} got no answer, after {unserved[0].heard[-300:]!r}"
+            )
 
     def _begin(self, one: Arrival) -> None:
         one.begin(self._port)

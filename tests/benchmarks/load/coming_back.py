@@ -29,7 +29,7 @@ class ComingBack:
         self._rooms = self._visitors.new_rooms(people // members)
         self._room_of = [self._rooms[number // members] for number in range(people // members * members)]
         self._heard = [b""] * len(self._room_of)
-        self._here = Arrivals(port, [], 0, pids)
+        self._here = Arrivals(port, dialect, [], 0, pids)
 
     def measure(self, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures of the first arrival and of the second. Messages are of `size` bytes."""
@@ -52,8 +52,8 @@ class ComingBack:
             [Step(upgrade(self._port, self._dialect.path(room)), b"\r\n\r\n"), *of_one]
             for room, of_one in zip(self._room_of, steps, strict=True)
         ]
-        self._here = Arrivals(self._port, people, missed, self._pids, under_way)
-        figures = self._here.measure(self._dialect.lost)
+        self._here = Arrivals(self._port, self._dialect, people, missed, self._pids, under_way)
+        figures = self._here.measure()
         self._remember([one.heard for one in self._here.people])
         return figures
 

@@ -70,12 +70,18 @@ class Resuming(Dialect, Protocol):
         """Return how many messages the server says are lost."""
         ...
 
+    @property
+    def refused(self) -> bytes:
+        """What is in an answer that asks to try again; empty if a server closes the connection instead."""
+        ...
+
 
 class Evanesce:
     """Protocol version 1 (`docs/reference/protocol.md`)."""
 
     joined = b'"type":"joined"'
     left = b'"type":"left"'
+    refused = b'"type":"error"'
 
     def path(self, room: str) -> str:
         """Return the same for all rooms."""
@@ -135,6 +141,7 @@ class SocketIO:
 
     joined = b'431["joined"'
     left = b'432["left"'
+    refused = b""
 
     def path(self, room: str) -> str:
         """Return the same for all rooms."""
@@ -185,6 +192,7 @@ class Bare:
 
     joined = b""
     left = b""
+    refused = b""
 
     def path(self, room: str) -> str:
         """Return the room's path."""
@@ -228,6 +236,7 @@ class Centrifugo:
 
     joined = b'"id":2,"subscribe":{'
     left = b'"id":4,"unsubscribe":{'
+    refused = b'"error":{'
 
     def path(self, room: str) -> str:
         """Return the same for all rooms."""

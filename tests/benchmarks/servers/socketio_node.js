@@ -8,6 +8,7 @@ const TTL = 60_000;
 const [port, extra] = process.argv.slice(2);
 const recovers = extra === "recovery";
 
+/** @param {string} redis */
 async function adapter(redis) {
   const { createAdapter } = require("@socket.io/redis-adapter");
   const { createClient } = require("redis");
@@ -19,8 +20,10 @@ async function adapter(redis) {
 
 async function main() {
   const http = createServer();
+  /** @type {Partial<import("socket.io").ServerOptions>} */
   const options = { transports: ["websocket"], serveClient: false, pingInterval: 3_600_000 };
-  const io = new Server(http, recovers ? { ...options, connectionStateRecovery: {} } : options);
+  if (recovers) options.connectionStateRecovery = {};
+  const io = new Server(http, options);
   if (extra && !recovers) io.adapter(await adapter(extra));
   let count = 0;
   io.on("connection", (socket) => {

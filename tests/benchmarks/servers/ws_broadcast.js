@@ -3,9 +3,12 @@
 const { WebSocketServer } = require("ws");
 
 const [port] = process.argv.slice(2);
+/** @type {Map<string | undefined, Set<import("ws").WebSocket>>} */
 const rooms = new Map();
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: Number(port), backlog: 4096 }, () => console.log("listening"));
+const server = new WebSocketServer({ host: "127.0.0.1", port: Number(port), backlog: 4096 }, () =>
+  console.log("listening"),
+);
 server.on("connection", (socket, request) => {
   const members = rooms.get(request.url) ?? new Set();
   rooms.set(request.url, members);
