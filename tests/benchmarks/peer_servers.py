@@ -241,6 +241,7 @@ listen:
   - port: {place.port}
     ip: "127.0.0.1"
     module: ejabberd_http
+    backlog: 4096
     request_handlers: {{ /ws: ejabberd_http_ws }}
 auth_method: [anonymous]
 anonymous_protocol: sasl_anon
