@@ -32,7 +32,7 @@ def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
     python, *words, folder = shlex.split(shown)
     assert (python, folder) == (".venv/bin/python", "benchmark")
     command = [sys.executable, *words, str(tmp_path), "--tiny", "--evanesce-alone"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "benchmark.json").read_text())
     figures = {name: of[EVANESCE] for name, of in written["figures"].items() if EVANESCE in of}
