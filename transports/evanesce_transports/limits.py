@@ -124,7 +124,9 @@ class WorkSlots:
     """Limits how many handshakes and requests are processed at once, so that many new clients do not delay others."""
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(SLOTS)
+        self._taken: dict[object, float] = {}  # when each slot is released, in seconds of Trio's clock, the first first
+        self._turn = trio.Lock()  # held by the work that gets the next slot, while there is none
+        self._freed = trio.Event()
 
     async def run(self, work: Callable[[], Awaitable[T]], *, deadline: float) -> T | None:
         """Wait for a slot, call `work` and return its result; None where no slot is free before `deadline`.
@@ -132,32 +134,35 @@ class WorkSlots:
         After `SLOT_SECONDS` the slot is free again, even where `work` goes on.
         """
         slot = object()
-        with trio.move_on_at(deadline) as waiting:
-            await self._limiter.acquire_on_behalf_of(slot)
-        if waiting.cancelled_caught:
-            return None
+        if self._turn.locked() or not self._take(slot):
+            with trio.move_on_at(deadline) as waiting:
+                await self._wait(slot)
+            if waiting.cancelled_caught:
+                return None
         try:
-            return await self._run_in(slot, work)
+            # In each turn of the scheduler no more is done than the slots allow, even where `work` never waits.
+            await trio.lowlevel.checkpoint()
+            return await work()
         finally:
-            if slot in self._limiter.statistics().borrowers:
-                self._limiter.release_on_behalf_of(slot)
+            self._taken.pop(slot, None)
+            self._freed.set()
 
-    async def _run_in(self, slot: object, work: Callable[[], Awaitable[T]]) -> T:
-        result: T | Exception
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._release_later, slot)
-            try:
-                result = await work()
-            except Exception as error:  # raised below: the nursery would wrap it in a group
-                result = error
-            nursery.cancel_scope.cancel()
-        if isinstance(result, Exception):
-            raise result
-        return result
+    async def _wait(self, slot: object) -> None:
+        async with self._turn:
+            while not self._take(slot):
+                self._freed = trio.Event()
+                with trio.move_on_at(next(iter(self._taken.values()))):
+                    await self._freed.wait()
 
-    async def _release_later(self, slot: object) -> None:
-        await trio.sleep(SLOT_SECONDS)
-        self._limiter.release_on_behalf_of(slot)
+    def _take(self, slot: object) -> bool:
+        """Take a slot, and return True; False where none is free."""
+        now = trio.current_time()
+        while self._taken and next(iter(self._taken.values())) <= now:
+            del self._taken[next(iter(self._taken))]
+        if len(self._taken) >= SLOTS:
+            return False
+        self._taken[slot] = now + SLOT_SECONDS
+        return True
 
 
 class DescriptorShortage:
