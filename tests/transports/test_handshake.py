@@ -37,6 +37,8 @@ pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
         ({"sec_websocket_protocol": "EVANESCE.V1"}, 400),
         ({"sec_websocket_version": "8"}, 426),
         ({"sec_websocket_version": None}, 400),
+        ({"sec_websocket_version": "8\r\nsec-websocket-version: 13"}, 426),
+        ({"sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="}, 400),
         ({"sec_websocket_key": None}, 400),
         ({"sec_websocket_key": "c2hvcnQ="}, 400),
         ({"sec_websocket_key": "not base64 at all"}, 400),

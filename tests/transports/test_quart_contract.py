@@ -18,6 +18,9 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 from wsproto.handshake import H11Handshake
 
+from evanesce_transports.admission import check_handshake, encode_acceptance
+from evanesce_transports.quart.asgi import HandshakeOnly
+from evanesce_transports.request import Request as HandshakeRequest
 from evanesce_transports.websocket import WEBSOCKET
 from tests.patience import PATIENCE
 
@@ -82,9 +85,15 @@ async def test_hypercorn_serves_one_request_and_ends() -> None:
 
 
 @pytest.mark.parametrize("accept", [True, False])
-async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool) -> None:
-    """Before it accepts, a response goes by the extension; then a close comes last; `state` is the same object."""
+@pytest.mark.parametrize("own_class", [True, False])
+async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool, own_class: bool) -> None:
+    """Before it accepts, a response goes by the extension; then a close comes last; `state` is the same object.
+
+    Without the tasks of its own class it says the same.
+    """
     app = QuartTrio(__name__)
+    if own_class:
+        app.asgi_websocket_class = HandshakeOnly  # pyright: ignore[reportAttributeAccessIssue] (as in `app.py`)
 
     @app.websocket("/ws")
     async def talk() -> Any:
@@ -131,20 +140,29 @@ async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool) -> None:
         assert b"".join(message["body"] for message in sent[1:]) == b"no"
 
 
-def test_wsproto_hands_over_after_the_handshake_and_frames_without_a_mask() -> None:
-    handshake = H11Handshake(ConnectionType.SERVER)
+@pytest.mark.parametrize("subprotocol", [None, "evanesce.v1"])
+def test_a_handshake_is_accepted_as_wsproto_does(subprotocol: str | None) -> None:
     headers = [
         (b"host", b"x"),
         (b"connection", b"Upgrade"),
         (b"upgrade", b"websocket"),
         (b"sec-websocket-version", b"13"),
         (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+        (b"sec-websocket-protocol", b"other, evanesce.v1"),
     ]
-    handshake.initiate_upgrade_connection(list(h11.Request(method="GET", target="/", headers=headers).headers), b"/ws")
+    head = h11.Request(method="GET", target="/ws", headers=headers)
+    handshake = H11Handshake(ConnectionType.SERVER)
+    handshake.initiate_upgrade_connection(list(head.headers), b"/ws")
     assert isinstance(next(handshake.events()), Request)
-    assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in handshake.send(AcceptConnection())
-    connection = handshake.connection
-    assert isinstance(connection, Connection)
+    request = HandshakeRequest(head, b"")
+    assert check_handshake(request) == ["other", "evanesce.v1"]
+    answer = encode_acceptance(request, subprotocol)
+    assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
+    assert answer.lower() == handshake.send(AcceptConnection(subprotocol=subprotocol)).lower()
+
+
+def test_wsproto_reads_after_the_handshake_and_frames_without_a_mask() -> None:
+    connection = Connection(ConnectionType.SERVER)
     connection.receive_data(b"\x81\x81\0\0\0\0a\x81\x80\0\0\0\0\xff\xff")
     assert next(connection.events()) == TextMessage(data="a")
     assert next(connection.events()) == TextMessage(data="")

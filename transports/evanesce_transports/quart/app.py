@@ -15,7 +15,7 @@ from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.admission import PATH, admit, bearer
 from evanesce_transports.quart.api import api_blueprint
-from evanesce_transports.quart.asgi import CLIENT
+from evanesce_transports.quart.asgi import CLIENT, HandshakeOnly
 from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.responses import (
     API_PREFIX,
@@ -39,6 +39,7 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, 
     """Return the application that serves `gateway`. `home` is the path of the start page."""
     app = QuartTrio(__name__, static_folder=None)
     app.debug = False  # also where the environment sets it: Quart shows tracebacks in debug mode
+    app.asgi_websocket_class = HandshakeOnly  # pyright: ignore[reportAttributeAccessIssue] (Quart-Trio narrows `app`)
     app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
     app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))

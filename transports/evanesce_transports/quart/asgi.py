@@ -19,12 +19,19 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, WebsocketScope
-from wsproto.connection import Connection
-from wsproto.events import AcceptConnection
-from wsproto.handshake import H11Handshake
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    ConnectionState,
+    WebsocketScope,
+)
+from quart.asgi import ASGIWebsocketConnection
+from quart_trio.asgi import TrioASGIWebsocketConnection
 
-from evanesce_transports.admission import start_handshake
+from evanesce_transports.admission import check_handshake, encode_acceptance
 from evanesce_transports.client import Client
 from evanesce_transports.request import Request
 from evanesce_transports.response import encode_response
@@ -102,7 +109,6 @@ class Accepted:
     """
 
     response: bytes
-    protocol: Connection
     rest: bytes
 
 
@@ -112,14 +118,27 @@ async def request_websocket(application: ASGIFramework, request: Request, client
     The application's route only accepts or rejects. It returns before the first message, so that none of its objects
     (two tasks, a dozen others, three copies of the headers) live as long as the connection.
     """
-    handshake, offered = start_handshake(request)
-    websocket = ASGIWebSocket(handshake, request.rest)
+    offered = check_handshake(request)
+    websocket = ASGIWebSocket(request)
     try:
         await application(_websocket_scope(request, offered, client), websocket.receive, websocket.send)
     except* Exception:  # an error of one client must not affect others
         log.exception("the WebSocket route failed")
-        websocket = ASGIWebSocket(handshake, request.rest, status=500)
+        websocket = ASGIWebSocket(request, status=500)
     return websocket.accepted or websocket.rejection()
+
+
+class HandshakeOnly(TrioASGIWebsocketConnection):
+    """Calls the application's WebSocket route in the task of the caller.
+
+    Quart-Trio starts two tasks for each connection, one of which waits for messages. The route needs neither: it ends
+    before the first message. They were a tenth of what a connection cost.
+    """
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Call the route, and pass its answer to `send`."""
+        websocket = self._create_websocket_from_scope(send)
+        await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
 
 
 class ASGIWebSocket:
@@ -128,9 +147,8 @@ class ASGIWebSocket:
     Without another response of the application, a rejection has `status`.
     """
 
-    def __init__(self, handshake: H11Handshake, rest: bytes, status: int = 403) -> None:
-        self._handshake = handshake
-        self._rest = rest
+    def __init__(self, request: Request, status: int = 403) -> None:
+        self._request = request
         self._status = status
         self._headers: Iterable[tuple[bytes, bytes]] = ()
         self._body = b""
@@ -144,11 +162,8 @@ class ASGIWebSocket:
     async def send(self, message: ASGISendEvent) -> None:
         """Take an event of the application. Raises `RuntimeError` for one that does not belong to a handshake."""
         if message["type"] == "websocket.accept":
-            response = self._handshake.send(AcceptConnection(subprotocol=message["subprotocol"]))
-            protocol = self._handshake.connection
-            if protocol is None:
-                raise RuntimeError("wsproto has no connection after the handshake")
-            self.accepted = Accepted(response, protocol, self._rest)
+            response = encode_acceptance(self._request, message["subprotocol"])
+            self.accepted = Accepted(response, self._request.rest)
         elif message["type"] == "websocket.close":
             pass  # the route has returned: it is done after accepting, and before that it rejects
         elif message["type"] == "websocket.http.response.start":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 
 import trio
-from wsproto.connection import Connection, ConnectionState
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from evanesce.delivery.outbox import Outbox
@@ -127,7 +127,7 @@ class PlainReader:
 
 
 class WsprotoConnection(WebSocketConnection):
-    """A connection that wsproto reads by `protocol`. A message may have `message_bytes` at most.
+    """A connection that wsproto reads. A message may have `message_bytes` at most.
 
     `rest` are the bytes that came after the handshake.
     """
@@ -150,14 +150,13 @@ class WsprotoConnection(WebSocketConnection):
         self,
         client_stream: ClientStream,
         outbox: Outbox,
-        protocol: Connection,
         *,
         client: Client,
         message_bytes: int,
         rest: bytes = b"",
     ) -> None:
         super().__init__(client_stream, outbox, client=client)
-        self._protocol = protocol
+        self._protocol = Connection(ConnectionType.SERVER)
         self._message_bytes = message_bytes
         self._message = bytearray()  # the part of a message that was received, unless it is plain
         self._fragments = 0  # how many fragments that are

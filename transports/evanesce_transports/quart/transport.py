@@ -124,7 +124,6 @@ class ClientHandler:
             connection = WsprotoConnection(
                 client_stream,
                 outbox,
-                outcome.protocol,
                 client=client,
                 message_bytes=self._frame_bytes,
                 rest=outcome.rest,

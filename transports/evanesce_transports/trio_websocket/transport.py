@@ -19,7 +19,7 @@ from evanesce_transports.admission import (
     admit,
     asks_for_websocket,
     bearer_of,
-    start_handshake,
+    check_handshake,
     upgrade_required,
 )
 from evanesce_transports.client import Client, ClientStream
@@ -137,7 +137,7 @@ class ClientHandler:
             raise Refused(404, CommandError(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address."))
         if not asks_for_websocket(request):
             raise upgrade_required(request)
-        _, offered = start_handshake(request)
+        offered = check_handshake(request)
         origins = [value.decode("ascii") for value in request.values(b"origin")]
         subprotocol = admit(self._gateway, origins=origins, offered=offered)
         return AcceptedClient(
