@@ -108,10 +108,7 @@ class Joining:
                 # A backlogged client gets no messages yet: it reads on when its outbox has room for them.
                 most = 0 if request.subscriber.connection.backlogged else self._config.messages.history
                 alike.setdefault((request.since, most), []).append(request)
-        async with trio.open_nursery() as nursery:
-            limit = trio.CapacityLimiter(HISTORIES)
-            for (since, most), same in alike.items():
-                nursery.start_soon(self._catch_up, since, most, same, limit)
+        await self._catch_up_all([(since, most, same) for (since, most), same in alike.items()])
         await self._leave([user_id for user_id in users if not self._members.connections(user_id)])
 
     async def _join_store(self, users: Sequence[Member]) -> frozenset[str] | RoomClosed:
@@ -133,13 +130,25 @@ class Joining:
                 self._presence.replace(await self._store.presence.snapshot(self._room_id, rooms.roster_size))
         return refused
 
-    async def _catch_up(
-        self, since: str | None, most: int, requests: list[JoinRequest], limit: trio.CapacityLimiter
-    ) -> None:
-        async with limit:
-            late = await self._answer(since, most, requests)
-            if late:
-                await self._answer(since, 0, late)
+    async def _catch_up_all(self, groups: Sequence[tuple[str | None, int, list[JoinRequest]]]) -> None:
+        """Answer groups of joins, each from one cursor and with one number of messages at most."""
+        if len(groups) == 1:  # the usual case: after a restart, too, all members have the same last message
+            await self._catch_up(*groups[0])
+            return
+        limit = trio.CapacityLimiter(HISTORIES)
+
+        async def catch_up(since: str | None, most: int, requests: list[JoinRequest]) -> None:
+            async with limit:
+                await self._catch_up(since, most, requests)
+
+        async with trio.open_nursery() as nursery:
+            for group in groups:
+                nursery.start_soon(catch_up, *group)
+
+    async def _catch_up(self, since: str | None, most: int, requests: list[JoinRequest]) -> None:
+        late = await self._answer(since, most, requests)
+        if late:
+            await self._answer(since, 0, late)
 
     async def _answer(self, since: str | None, most: int, requests: list[JoinRequest]) -> list[JoinRequest]:
         """Answer joins from the same cursor with up to `most` messages each; return those that get none for now.
