@@ -97,12 +97,12 @@ def check_handshake(request: Request) -> list[str]:
 
     Raises `Refused` where the upgrade is not valid (RFC 6455, section 4.2.1).
     """
-    if request.head.method != b"GET" or request.values(b"content-length") not in ([], [b"0"]):
+    if request.head.method != b"GET" or any(length != b"0" for length in request.values(b"content-length")):
         raise Refused(400, "A WebSocket handshake is a GET request without a body.")
     if b"upgrade" not in request.tokens(b"connection"):
         raise Refused(400, f"The request has no Connection: Upgrade. {_PASS_ON}")
     versions, keys = request.values(b"sec-websocket-version"), request.values(b"sec-websocket-key")
-    if versions != [_VERSION]:
+    if [*versions] != [_VERSION]:
         # A response with the status 426 has the header with the version that this server supports.
         raise Refused(426 if versions else 400, "Missing header, 'Sec-WebSocket-Version: 13'.")
     if not keys:
@@ -131,7 +131,7 @@ def encode_acceptance(request: Request, subprotocol: str | None) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _is_valid_host(values: list[bytes]) -> bool:
+def _is_valid_host(values: Sequence[bytes]) -> bool:
     """Return whether there is one host, which can be decoded as an international name."""
     try:
         return len(values) == 1 and bool(values[0].decode("idna"))
@@ -139,7 +139,7 @@ def _is_valid_host(values: list[bytes]) -> bool:
         return False
 
 
-def _is_valid_key(values: list[bytes]) -> bool:
+def _is_valid_key(values: Sequence[bytes]) -> bool:
     try:
         return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == 16
     except binascii.Error:

@@ -125,7 +125,7 @@ def find_client(peer: str, request: Request, trusted: Sequence[Network]) -> Clie
 
 def is_proxied(request: Request) -> bool:
     """Return whether a request has a header that proxies add."""
-    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIX) for name, _ in request.head.headers)
+    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIX) for name in request.names)
 
 
 def parse_node(text: str) -> IPAddress | None:

@@ -6,8 +6,8 @@ The libraries behind this module get only requests that are valid HTTP/1.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import h11
 import trio
@@ -74,10 +74,20 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """A request whose head was read. `rest` are the bytes that came after the head."""
+    """A request whose head was read. `rest` are the bytes that came after the head.
+
+    The target of `head` may be replaced, but not its headers, which are read again and again: h11's list of them is
+    slow.
+    """
 
     head: h11.Request
     rest: bytes
+    _values: dict[bytes, list[bytes]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._values = {}
+        for name, value in self.head.headers:
+            self._values.setdefault(name, []).append(value)
 
     @property
     def path(self) -> bytes:
@@ -89,9 +99,14 @@ class Request:
         """Return whether the request is HTTP/1.0, which proxies send, and which may lack a `Host` header."""
         return self.head.http_version == b"1.0"
 
-    def values(self, name: bytes) -> list[bytes]:
+    @property
+    def names(self) -> Collection[bytes]:
+        """Return the names of all headers, in lower case."""
+        return self._values.keys()
+
+    def values(self, name: bytes) -> Sequence[bytes]:
         """Return all values of the header `name`, which is in lower case."""
-        return [value for key, value in self.head.headers if key == name]
+        return self._values.get(name, ())
 
     def elements(self, name: bytes) -> list[bytes]:
         """Return the elements of a header that is a comma-separated list, without empty ones (RFC 9110, 5.6.1)."""
