@@ -67,6 +67,7 @@ ROWS: dict[str, Row] = {
     "evanesce_transports.response._START": Row(
         "match", ["a", " ", "a ", "/", " /", "?", "http://"], ["", "GET ", "GET /", "GET http://", "GET http://a/"]
     ),
+    "evanesce_transports.room_hint._ROOM_ID": Row("fullmatch", [UUID, "a", "a-"]),
     "evanesce_transports.request._INVALID": Row("search", ["a", "\r", "\r\n", "\t"]),
     "evanesce_transports.request._FOLDED": Row("search", ["\n", "\n\n ", "a", " "]),
     "evanesce_transports.request._REQUEST_LINE": Row(

@@ -11,7 +11,7 @@ from tests.benchmarks.load_process import begin, finish
 from tests.benchmarks.processes import cpu_seconds
 from tests.benchmarks.scaling.fleet import Fleet
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """How long it may take until the load sends messages, in seconds."""
 
 _POLL_SECONDS = 0.05

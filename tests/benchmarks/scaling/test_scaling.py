@@ -32,6 +32,10 @@ def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
     for row in written["capacity"]:
         assert row["messages_per_second"] > 1
         assert row["server_cpu_us"] > 0
+    assert [(row["workers"], row["hint"]) for row in written["workers"]] == [(1, "yes"), (2, "no"), (2, "yes")]
+    for row in written["workers"]:
+        assert row["server_cpu_us"] > 0
+        assert row["ratio"] > 0
     alone, *others = written["traffic"]
     assert (alone["placed"], alone["servers"], alone["in_flight"]) == ("on one of them", 1, 1)
     for row in (alone, *others):
