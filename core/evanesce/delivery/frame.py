@@ -36,11 +36,12 @@ class Frame:
     `expires_at` is when its first message expires, in seconds of Trio's clock; infinity without messages.
     """
 
-    __slots__ = ("_items", "_wire", "expires_at", "payload")
+    __slots__ = ("_items", "expires_at", "payload", "wires")
 
     def __init__(self, items: Sequence[Outgoing], payload: bytes | None = None) -> None:
         self._items = items
-        self._wire: dict[Framing, bytes] = {}
+        self.wires: dict[Framing, bytes] = {}
+        """The wire bytes for each framing that `wire` was called for."""
         self.payload = codec.encode([item.event for item in items]) if payload is None else payload
         self.expires_at = min((deadline for item in items for deadline in item.deadlines), default=math.inf)
 
@@ -50,9 +51,9 @@ class Frame:
 
     def wire(self, framing: Framing) -> bytes:
         """Return the wire bytes. They are made at the first call for each framing."""
-        wire = self._wire.get(framing)
+        wire = self.wires.get(framing)
         if wire is None:
-            wire = self._wire[framing] = framing.frame(self.payload)
+            wire = self.wires[framing] = framing.frame(self.payload)
         return wire
 
     def unexpired(self, now: float) -> tuple[list[Outgoing], dict[str, int]]:

@@ -113,7 +113,8 @@ class Outbox:
         now = trio.current_time()
         if frame.expires_at <= now:
             return all(self.write(part) for part in self._unexpired([frame], now))
-        wire = frame.wire(self._framing)
+        framing = self._framing
+        wire = frame.wires.get(framing) or frame.wire(framing)
         if self._direct:
             # The usual case. `_put` does the same, but its two additional calls are a tenth of the cost.
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 
 import trio
@@ -109,10 +108,14 @@ class ClientConnection:
         """Write a frame if the outbox has room for it beside the replies; return False if it was not written."""
         waiting = self._connection.waiting_bytes
         size = len(frame.payload)
-        if not waiting:  # the usual case
+        if not waiting:  # the usual case, of which many make a delivery: no call that is not needed
             if self._slow.watches:
                 self._slow.wrote(size)
-            return not self._open or self._write(frame) or self._refused(0)
+            try:
+                return not self._open or self._connection.write(frame) or self._refused(0)
+            except BaseException as error:  # as in `_write`
+                self.fail(error)
+                return True
         if self._open and (waiting + size > self._most_offered or not self._write(frame)):
             return self._refused(waiting)
         self._slow.wrote(size)
@@ -184,22 +187,20 @@ class SlowReader:
     `outbox_bytes` is how much may wait for the connection. Times are seconds of Trio's clock.
     """
 
-    __slots__ = ("_least", "_since", "_waiting")
+    __slots__ = ("_least", "_since", "_waiting", "watches")
 
     def __init__(self, outbox_bytes: int) -> None:
         self._least = outbox_bytes // LEAST_SHARE
-        self._since = math.inf  # infinite: it is not watched
+        self._since = 0.0
         self._waiting = 0  # what waited or was on its way at that time, and what was written since
-
-    @property
-    def watches(self) -> bool:
+        self.watches = False
         """Whether the client is behind."""
-        return self._since != math.inf
 
     def refused(self, now: float, waiting_bytes: int, unacknowledged_bytes: int) -> None:
         """Note that something did not fit beside the `waiting_bytes` and the bytes that the network has."""
         if not self.watches:
             self._since, self._waiting = now, waiting_bytes + unacknowledged_bytes
+            self.watches = True
 
     def wrote(self, count: int) -> None:
         """Note that `count` more bytes were written."""
@@ -215,7 +216,7 @@ class SlowReader:
         if not self.watches:
             return False
         if not waiting_bytes:
-            self._since = math.inf
+            self.watches = False
         elif self._waiting - left >= self._least:
             self._since, self._waiting = now, left
         else:
