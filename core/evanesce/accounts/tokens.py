@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated
 
 import jwt
 import msgspec
@@ -20,9 +18,6 @@ TOKEN_CHARACTERS = 4096
 """The longest token that is decoded: a token of this server has about 300 characters."""
 
 
-_Seconds = Annotated[int, msgspec.Meta(ge=0)]
-
-
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """The claims of a token: `sub` is the user's id, `sid` the id of the sign-in, which all its refreshed tokens share.
 
@@ -32,23 +27,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     sub: str
     sid: str
     auth_time: int
-    exp: _Seconds
-
-
-class _Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """The payload of a token: its claims, and our own name, which it is for."""
-
-    sub: str
-    sid: str
-    auth_time: int
-    exp: _Seconds
-    aud: Literal["evanesce"]
-
-
-_USUAL_HEADER = jwt.encode({}, "-" * 32, algorithm=_ALGORITHM).partition(".")[0] + "."
-"""The header of every token that this server issues, with the dot after it."""
-
-_payload = msgspec.json.Decoder(_Payload)
+    exp: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Tokens:
@@ -56,7 +35,6 @@ class Tokens:
 
     def __init__(self, secret: str, *, token_seconds: float, refresh_seconds: float) -> None:
         self._secret = secret
-        self._key = secret.encode()
         self._token_seconds = token_seconds
         self._refresh_seconds = refresh_seconds
 
@@ -75,36 +53,20 @@ class Tokens:
         if len(token) > TOKEN_CHARACTERS:
             raise _invalid("This token is not valid here.")
         try:
-            claims = self._verify(token) if token.startswith(_USUAL_HEADER) else self._decode(token)
-        except (jwt.InvalidTokenError, msgspec.MsgspecError, ValueError, RecursionError):
+            fields = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                # The expiry is compared with the store's clock below.
+                options={"require": ["exp", "sub", "sid", "auth_time", "aud"], "verify_exp": False},
+            )
+            claims = msgspec.convert(fields, Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
             raise _invalid("This token is not valid here.") from None
         if claims.exp * 1000 <= now:
             raise _invalid("This token has expired.")
         return claims
-
-    def _verify(self, token: str) -> Claims:
-        """Return the claims of a token with the usual header, as `_decode` does, at a tenth of the cost.
-
-        All clients send their tokens again when a server restarts. Raises `ValueError` or `msgspec.MsgspecError`.
-        """
-        signed, _, signature = token.rpartition(".")
-        expected = base64.urlsafe_b64encode(hmac.digest(self._key, signed.encode(), "sha256")).rstrip(b"=")
-        if not hmac.compare_digest(signature.encode(), expected):
-            raise ValueError("the signature is not ours")
-        encoded = signed[len(_USUAL_HEADER) :]
-        payload = _payload.decode(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-        return Claims(sub=payload.sub, sid=payload.sid, auth_time=payload.auth_time, exp=payload.exp)
-
-    def _decode(self, token: str) -> Claims:
-        """Return the claims of a token. Its expiry is not checked: it is compared with the store's clock."""
-        fields = jwt.decode(
-            token,
-            self._secret,
-            algorithms=[_ALGORITHM],
-            audience=_AUDIENCE,
-            options={"require": ["exp", "sub", "sid", "auth_time", "aud"], "verify_exp": False},
-        )
-        return msgspec.convert(fields, Claims)
 
     def last_use(self, claims: Claims) -> Timestamp:
         """Return the time after which all tokens of this sign-in have expired."""
