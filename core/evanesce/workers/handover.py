@@ -75,7 +75,7 @@ class HandoverSockets:
         self._board.withdraw(worker)
         while (message := _receive(self._inboxes[worker])) is not None:
             if message[1] is not None:
-                message[1].close()
+                os.close(message[1])
 
     def close(self) -> None:
         """Close all of it."""
@@ -189,13 +189,13 @@ class RoomHandover:
             data, connection = message
             if connection is None:  # no descriptor was free
                 continue
-            last = connection.fileno()
+            last = connection
             take = self._takers.get(data[_ACCEPTED_AT.size :].decode())
             if take is None:  # the transport has stopped listening
-                connection.close()
+                os.close(connection)
                 continue
             [accepted_at] = _ACCEPTED_AT.unpack_from(data)
-            take(connection.detach(), max(0.0, time.monotonic() - accepted_at))
+            take(connection, max(0.0, time.monotonic() - accepted_at))
         return last
 
     async def _wait_for_descriptors(self) -> None:
@@ -210,13 +210,13 @@ class RoomHandover:
         self._publish()
 
 
-def _receive(inbox: socket.socket) -> tuple[bytes, socket.socket | None] | None:
-    """Return the next message in an inbox and its connection, if any; None where the inbox is empty."""
+def _receive(inbox: socket.socket) -> tuple[bytes, int | None] | None:
+    """Return the next message in an inbox and its descriptor, if any; None where the inbox is empty."""
     flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC  # which `socket.recv_fds` of Python 3.11 ignores
     with suppress(BlockingIOError):
         data, ancillary, _, _ = inbox.recvmsg(_MESSAGE_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size), flags)
         for level, kind, packed in ancillary:
             if (level, kind, len(packed)) == (socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.size):
-                return data, socket.socket(fileno=_DESCRIPTOR.unpack(packed)[0])
+                return data, _DESCRIPTOR.unpack(packed)[0]
         return data, None
     return None
