@@ -22,6 +22,7 @@ def timestamp(milliseconds: int) -> Timestamp:
     return Timestamp(f"{_written(seconds)}.{rest:03d}Z")
 
 
+@lru_cache(maxsize=256)
 def milliseconds(time: Timestamp) -> int:
     """Return a `Timestamp` as milliseconds since 1970."""
     return _read(time[:19]) * 1000 + int(time[20:23])

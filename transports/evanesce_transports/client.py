@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket as stdlib_socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,21 @@ class ClientStream:
     def tls(self) -> trio.abc.Stream | None:
         """The TLS stream, where there is one: then nothing may be written to the socket directly."""
         return None if isinstance(self.stream, trio.SocketStream) else self.stream
+
+    async def receive(self, most: int) -> bytes:
+        """Wait for data, and return at most `most` bytes; none where the client has left."""
+        try:
+            if not isinstance(self.stream, trio.SocketStream):
+                return bytes(await self.stream.receive_some(most))
+            while True:
+                # Trio's stream tries to read before it waits, and does a dozen things more for each message.
+                await trio.lowlevel.wait_readable(self.socket)
+                try:
+                    return os.read(self.socket.fileno(), most)
+                except BlockingIOError:
+                    continue
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
 
     async def linger(self) -> None:
         """Send the end of the stream, and discard input until the client leaves, for `LINGER_SECONDS` at most.

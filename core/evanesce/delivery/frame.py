@@ -81,6 +81,8 @@ class Frame:
 
 def frames(items: Iterable[Outgoing]) -> list[Frame]:
     """Pack `items`, in order, into as few frames as `codec.FRAME_BYTES` allows."""
+    if isinstance(items, list) and len(items) == 1:  # the usual case
+        return [Frame(items)]
     packed: list[Frame] = []
     group: list[Outgoing] = []
     texts: list[bytes] = []

@@ -101,7 +101,7 @@ class Membership:
                 self.delivered = self.delivered._replace(number=entry.number)
         if not items:
             return 0, []
-        packed = frames(item for _, item in items)
+        packed = frames([item for _, item in items])
         count = 0
         fell_behind: list[Subscription] = []
         for subscription in self._subscriptions.values():

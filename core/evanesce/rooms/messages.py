@@ -81,7 +81,9 @@ class Messages:
         elif isinstance(outcome, RoomClosed):
             self._refuse_all([request], not_member())
         else:
-            self._answer([request], [outcome])
+            self._metrics.groups.inc()
+            if (sent := self._settle(request, outcome)) is not None:
+                request.subscriber.answer([sent])
         self._progress.unpark_all()
 
     async def send(self, requests: Sequence[SendRequest]) -> None:
@@ -99,25 +101,26 @@ class Messages:
         if isinstance(outcomes, RoomClosed):
             self._refuse_all(present, not_member())
             return
-        self._answer(present, outcomes)
-
-    def _answer(self, present: Sequence[SendRequest], outcomes: Sequence[Stored | Conflict]) -> None:
         self._metrics.groups.inc()
         replies: dict[Subscriber, list[Outgoing]] = {}
-        accepted = 0
         for request, outcome in zip(present, outcomes, strict=True):
-            if isinstance(outcome, Conflict) or outcome.duplicate:
-                self.unpublished.discard(request.draft.message_id)
-            if isinstance(outcome, Conflict):
-                taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
-                request.subscriber.refuse(request.ref, taken)
-                continue
-            accepted += not outcome.duplicate
-            sent = self._sent(request.ref, request.draft.message_id, outcome)
-            replies.setdefault(request.subscriber, []).append(Outgoing(sent))
-        self._metrics.accepted.inc(accepted)
+            if (sent := self._settle(request, outcome)) is not None:
+                replies.setdefault(request.subscriber, []).append(sent)
         for subscriber, answers in replies.items():
             subscriber.answer(answers, requests=len(answers))
+
+    def _settle(self, request: SendRequest, outcome: Stored | Conflict) -> Outgoing | None:
+        """Count the outcome of a message, and return its reply; None where it was refused."""
+        if isinstance(outcome, Conflict):
+            self.unpublished.discard(request.draft.message_id)
+            taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
+            request.subscriber.refuse(request.ref, taken)
+            return None
+        if outcome.duplicate:
+            self.unpublished.discard(request.draft.message_id)
+        else:
+            self._metrics.accepted.inc()
+        return Outgoing(self._sent(request.ref, request.draft.message_id, outcome))
 
     def _refuse_all(self, requests: Sequence[SendRequest], error: CommandError) -> None:
         self.unpublished.difference_update(request.draft.message_id for request in requests)

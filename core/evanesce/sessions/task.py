@@ -91,7 +91,8 @@ class SessionTask:
             await self._reader.execute(commands.Hello(token=self._bearer), greet=False)
         while (frame := await self._reader.next_frame()) is not None:
             await self._reader.read(frame)
-            self._check_hello(trio.current_time())
+            if self._session.principal is None:
+                self._check_hello(trio.current_time())
 
     async def _finish(self) -> None:
         if self.connection.ending in (CloseCode.GOING_AWAY, CloseCode.RESTARTING):

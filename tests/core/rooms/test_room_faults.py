@@ -122,7 +122,7 @@ async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
 
 @pytest.mark.parametrize(
     ("owner", "method", "command"),
-    [(Membership, "deliver", "send"), (Messages, "_answer", "send"), (Membership, "announce", "typing")],
+    [(Membership, "deliver", "send"), (Messages, "_settle", "send"), (Membership, "announce", "typing")],
     ids=["an event", "an answer", "a notice"],
 )
 async def test_a_fault_in_what_is_handled_as_it_arrives_ends_the_room_alone(

@@ -185,8 +185,14 @@ class WsprotoConnection(WebSocketConnection):
                 self._in_turn += 1
                 return message
         self._in_turn = 0
-        async with self._reading:
+        if self._library_has or self._reading.locked():
+            await self._reading.acquire()
+        else:
+            self._reading.acquire_nowait()  # without a checkpoint: it will wait for the client
+        try:
             return await self._next_message()
+        finally:
+            self._reading.release()
 
     async def _next_message(self) -> str | bytes | None:
         for count in itertools.count(1):
@@ -248,16 +254,13 @@ class WsprotoConnection(WebSocketConnection):
                     await trio.sleep(self._pace.count())
 
     async def _feed(self) -> None:
-        try:
-            data = await self._client_stream.stream.receive_some(_READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
+        data = await self._client_stream.receive(_READ_BYTES)
         if data:
             self._heard_at = trio.current_time()
             if self._plain.disabled:
-                self._pass_on(bytes(data))
+                self._pass_on(data)
             else:
-                self._plain.receive(bytes(data))
+                self._plain.receive(data)
         else:
             self._ended = True
 

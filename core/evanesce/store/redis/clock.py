@@ -134,7 +134,11 @@ class Clock:
 
     def deadline(self, at: int) -> float:
         """Convert `at`, in ms of the store's clock, to seconds of Trio's. The result may be early, but not late."""
-        return trio.current_time() + (at - self._exactly()) / 1000
+        return trio.current_time() + self.seconds_until(at)
+
+    def seconds_until(self, at: int) -> float:
+        """Return in how many seconds it is `at`, in ms of the store's clock: rather too few than too many."""
+        return (at - self._exactly()) / 1000
 
     def _exactly(self) -> float:
         return self._offset + time.monotonic() * 1000

@@ -263,7 +263,7 @@ class RedisMessageLog:
     def _deadline(self, message: Message) -> float:
         """Return when a message expires: at the latest after its whole TTL from now, however the clocks were set."""
         created, expires = milliseconds(message.created_at), milliseconds(message.expires_at)
-        return min(self._clock.deadline(expires), trio.current_time() + (expires - created) / 1000)
+        return trio.current_time() + min(self._clock.seconds_until(expires), (expires - created) / 1000)
 
     async def history(
         self, room_id: str, since: str | None, most: int, most_bytes: int, whole: bool = True
