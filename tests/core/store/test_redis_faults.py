@@ -324,3 +324,32 @@ async def test_a_clock_that_goes_back_turns_no_order_round(valkey: RedisBackend,
     given = of_kind(heard, LogEntry)
     assert given[0].number < given[1].number
     assert all(each.deadline - trio.current_time() <= 60 for each in given)
+
+
+async def test_after_a_reconnect_a_join_says_what_redis_refuses(valkey: RedisBackend, room_id: str) -> None:
+    """Nobody is recorded before the server has its lease, which a full Redis refuses as well."""
+    store = await valkey.open()
+    await store.presence.join("before", [Member("ada", "Ada")], 10, 10)
+    valkey.client.config_set("maxmemory", 1)
+    valkey.client.client_kill_filter(_type="normal", skipme=True)
+
+    async def told() -> bool:
+        try:
+            await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+        except StoreUnavailable as error:
+            return "is full" in error.message
+        return False
+
+    await eventually(told)
+    with within(1), pytest.raises(StoreUnavailable, match="is full"):
+        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    valkey.client.config_set("maxmemory", 0)
+    await eventually(lambda: store.health.healthy)
+
+    async def joined() -> bool:
+        try:
+            return not isinstance(await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10), RoomClosed)
+        except StoreUnavailable:
+            return False
+
+    await eventually(joined)

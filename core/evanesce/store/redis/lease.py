@@ -67,6 +67,8 @@ class Lease:
         self._renewed_then = 0  # the same, by Redis's clock
         self._due = trio.Event()  # it has to be renewed now
         self._known = trio.Event()  # it was renewed since the last connection was made
+        self._tried = trio.Event()  # the present attempt to renew it has ended
+        self._refusal: StoreUnavailable | None = None  # why the last attempt failed
         clock.on_remeasure(self._look_again)
 
     def on_change(self, changed: Callable[[], None]) -> None:
@@ -82,10 +84,13 @@ class Lease:
     async def known(self) -> None:
         """Wait until the lease of this `holder` was renewed on the present connection.
 
-        Raises `StoreUnavailable` if this takes longer than `CALL_SECONDS`.
+        Raises `StoreUnavailable` if this takes longer than `CALL_SECONDS`, or with what Redis says if it refuses.
         """
         with Deadline():
-            await self._known.wait()
+            while not self._known.is_set():
+                await self._tried.wait()
+                if self._refusal is not None and not self._known.is_set():
+                    raise StoreUnavailable(self._refusal.message, advice=self._refusal.advice)
 
     async def _look_again(self) -> None:
         self.look()
@@ -93,14 +98,21 @@ class Lease:
 
     async def keep(self) -> None:
         """Acquire the lease, and renew it until cancelled."""
-        await retry_until_available(self._begin)
+        await retry_until_available(self._begin, self._ended)
         while True:
             self._due = trio.Event()
-            await retry_until_available(self._renew)
+            await retry_until_available(self._renew, self._ended)
             if not self._due.is_set():  # otherwise it may have been renewed on an earlier connection
                 self._known.set()
+            self._ended(None)
             with trio.move_on_after(RENEW_SECONDS):
                 await self._due.wait()
+
+    def _ended(self, refusal: StoreUnavailable | None) -> None:
+        """Tell those who wait in `known` how an attempt has ended."""
+        self._refusal = refusal
+        self._tried.set()
+        self._tried = trio.Event()
 
     async def forget(self, holder: str) -> None:
         """Forget a dead holder, after its members were removed from their rooms."""
@@ -149,9 +161,8 @@ class Lease:
                 self._lengthen()
             self.look()  # nobody is recorded under the new name before it has a lease
             self._call_changed()
-            await retry_until_available(
-                lambda: self._ask("take")
-            )  # otherwise the next try would find this name lost too
+            # Otherwise the next try would find this name lost too.
+            await retry_until_available(lambda: self._ask("take"), self._ended)
 
     def _lengthen(self) -> None:
         """Make leases longer after one expired, or the members of a slow server would leave and return by turns."""
@@ -192,12 +203,16 @@ class Lease:
             changed()
 
 
-async def retry_until_available(act: Callable[[], Awaitable[object]]) -> None:
-    """Call `act` until Redis answers."""
+async def retry_until_available(
+    act: Callable[[], Awaitable[object]], refused: Callable[[StoreUnavailable], None] | None = None
+) -> None:
+    """Call `act` until Redis answers, and `refused` each time that it does not."""
     while True:
         try:
             await act()
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if refused is not None:
+                refused(error)
             await trio.sleep(RETRY_SECONDS)
         else:
             return
