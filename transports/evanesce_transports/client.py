@@ -79,13 +79,14 @@ class ClientStream:
         try:
             if not isinstance(self.stream, trio.SocketStream):
                 return bytes(await self.stream.receive_some(most))
-            while True:
+            while self.socket.fileno() >= 0:  # it is closed where a frame that was sent in part has expired
                 # Trio's stream tries to read before it waits, and does a dozen things more for each message.
                 await trio.lowlevel.wait_readable(self.socket)
                 try:
                     return os.read(self.socket.fileno(), most)
                 except BlockingIOError:
                     continue
+            return b""
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 

@@ -66,6 +66,10 @@ class Messages:
             self._store.messages.append_one(self._room_id, request.draft, done)
         except StoreUnavailable as error:
             done(error)
+        except BaseException:  # a defect: the room must not wait for an answer
+            self.direct = None
+            self.unpublished.discard(request.draft.message_id)
+            raise
 
     async def direct_answered(self) -> None:
         """Wait for the answer to the message that was sent at once. The store bounds the wait."""

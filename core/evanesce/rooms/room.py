@@ -113,6 +113,8 @@ class Room:
         """Return a function for a task that is not the room's: a fault in handling an answer ends the room alone."""
 
         def guarded(answer: T) -> None:
+            if self._fault is not None:
+                return  # what follows on a delivery that failed must not be delivered
             try:
                 handle(answer)
             except Exception as error:  # `run` raises it

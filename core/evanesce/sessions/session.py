@@ -123,9 +123,9 @@ class Session:
     async def send(self, room_id: str, request: SendRequest) -> None:
         """Send a room a message as `ask` does, at once where nothing is before it."""
         room = self._rooms.get(room_id)
-        if room is not None and room.send_at_once(request):
-            self._pending_replies += 1
-        else:
+        self._pending_replies += 1  # the reply may come at once
+        if room is None or not room.send_at_once(request):
+            self._pending_replies -= 1
             await self.ask(room_id, request)
 
     async def _put(self, room: Room, request: RoomRequest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -9,7 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from evanesce.config.model import LimitsTable
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.subscription import Deliverable, Subscription
 from evanesce.store.memory import MemoryServer
+from evanesce.store.memory.message_log import MemoryMessageLog
 from evanesce.store.message_log import MessageUnsent
 from evanesce.testing.server import memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
@@ -147,6 +151,44 @@ async def test_a_fault_in_what_is_handled_as_it_arrives_ends_the_room_alone(
         assert (await other.ask("send", roomId=elsewhere, content="fine"))["type"] == "sent"
         again = await server.sign_in("Ada")
         assert (await again.ask("join", roomId=room))["memberCount"] == 1
+
+
+async def test_nothing_is_delivered_after_what_could_not_be(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a client that comes back, with the cursor of the second message, would never get the first."""
+    deliver, calls = Membership.deliver, 0
+
+    def broken_once(members: Membership, entries: Iterable[Deliverable]) -> tuple[int, list[Subscription]]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError
+        return deliver(members, entries)
+
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [_, bob] = await join_room(server, "Ada", "Bob")
+        monkeypatch.setattr(Membership, "deliver", broken_once)
+        memory.rooms[room].publish([MessageUnsent("first", 1_000)])
+        memory.rooms[room].publish([MessageUnsent("second", 1_001)])
+        assert (await bob.end())[0] == 1011
+        assert not [event for event in bob.waiting() if event["type"] == "unsent"]
+
+
+async def test_a_defect_at_sending_does_not_block_the_room(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise TypeError
+
+    async with memory_server() as server:
+        room, [ada, _] = await join_room(server, "Ada", "Bob")
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryMessageLog, "append_one", broken)
+            assert (await ada.ask("send", roomId=room, content="x"))["code"] == "internal"
+        assert (await ada.ask("send", roomId=room, content="fine"))["type"] == "sent"
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 2
 
 
 async def test_an_answer_that_comes_after_a_fault_is_nobodys(

@@ -105,3 +105,49 @@ async def test_a_refused_command_tells_its_caller_alone(client: NodeClient) -> N
     await eventually(lambda: len(told) == 3)
     assert (told["set"], told["get"]) == (b"OK", b"b")
     assert isinstance(told["wrong"], StoreUnavailable)
+
+
+async def test_what_was_refused_is_not_done_later(client: NodeClient, gate: Gate) -> None:
+    """Calls that were not sent when their time was over are dropped, and hold no place in the queue."""
+    refused: list[object] = []
+    gate.hold()
+    for _ in range(node_client.SENT):
+        client.post(("PING",))
+    for number in range(50):
+        client.call(("SET", f"late {number}", "x"), refused.append)
+    await gate.held.wait()
+    await eventually(lambda: len(refused) == 50)
+    assert all(isinstance(answer, StoreUnavailable) for answer in refused)
+    assert (len(client._waiting), len(client._outstanding)) == (0, 0)
+    gate.release()
+    await eventually(lambda: client.up)
+    assert await client.run(("EXISTS", *(f"late {number}" for number in range(50)))) == [0]
+
+
+async def test_a_script_that_cannot_be_loaded_is_tried_twice(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    await append_one(store, draft(room_id))
+    valkey.client.acl_setuser("default", enabled=True, nopass=True, commands=["-script|load"])
+    valkey.client.script_flush()
+    before = int(valkey.client.info("commandstats")["cmdstat_evalsha"]["rejected_calls"])
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await append_one(store, draft(room_id))
+    valkey.client.acl_setuser("default", enabled=True, nopass=True, commands=["+script|load"])
+    assert int(valkey.client.info("commandstats")["cmdstat_evalsha"]["rejected_calls"]) - before < 1_000
+    await append_one(store, draft(room_id))
+
+
+async def test_a_defect_of_one_caller_costs_nobody_else_an_answer(
+    client: NodeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(answer: object) -> None:
+        raise ZeroDivisionError
+
+    told: list[object] = []
+    client.call(("ECHO", "a"), broken)
+    client.call(("ECHO", "b"), told.append)
+    await eventually(lambda: told)
+    assert told == [b"b"]
+    assert client.up
+    assert "was not handled" in caplog.text

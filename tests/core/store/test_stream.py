@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
 
 import pytest
 import trio
@@ -18,7 +18,7 @@ LARGE = b"x" * (3 * streams.READ_BYTES)
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Stream, socket.socket]]:
+async def ends() -> AsyncGenerator[tuple[Stream, socket.socket], None]:
     own, peer = socket.socketpair()
     stream = Stream(own)
     yield stream, peer

@@ -184,11 +184,11 @@ class WsprotoConnection(WebSocketConnection):
             if message is not None:
                 self._in_turn += 1
                 return message
-        self._in_turn = 0
         if self._library_has or self._reading.locked():
             await self._reading.acquire()
+            self._in_turn = 0
         else:
-            self._reading.acquire_nowait()  # without a checkpoint: it will wait for the client
+            self._reading.acquire_nowait()  # without a checkpoint: it will most likely wait for the client
         try:
             return await self._next_message()
         finally:
@@ -206,6 +206,7 @@ class WsprotoConnection(WebSocketConnection):
             if not self._library_has:
                 message = self._plain.message()
                 if message is not None:
+                    self._in_turn += 1
                     return message
                 if not self._pass_on(self._plain.take_for_wsproto()):
                     await self._feed()
@@ -255,6 +256,7 @@ class WsprotoConnection(WebSocketConnection):
 
     async def _feed(self) -> None:
         data = await self._client_stream.receive(_READ_BYTES)
+        self._in_turn = 0
         if data:
             self._heard_at = trio.current_time()
             if self._plain.disabled:

@@ -12,7 +12,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError,
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.background import Tasks
-from evanesce.store.redis.client import Deadline
+from evanesce.store.redis.client import CALL_SECONDS, Deadline
 from evanesce.store.redis.connection import Address, refused
 from evanesce.store.redis.faults import UNKNOWN, Fault, unavailable
 from evanesce.store.redis.node_client import NodeClient
@@ -113,25 +113,29 @@ class ClusterClient:
 
     def call(self, command: Command, done: Callable[[Any], None]) -> None:
         """See `Client.call`."""
+        until = trio.current_time() + CALL_SECONDS
 
         def answered(answer: Any) -> None:
             if isinstance(answer, StoreUnavailable):
                 self.suspect()
             elif isinstance(answer, MovedError | AskError | TryAgainError):  # it did not run
-                self._tasks.start(partial(self._call_again, command, done))
+                self._tasks.start(partial(self._call_again, command, done, until))
                 return
             elif isinstance(answer, RedisError):
                 answer = self._refused(answer)
             done(answer)
 
-        self._client(self._topology.node(_slot_of(command))).ask(command, answered)
+        self._client(self._topology.node(_slot_of(command))).call_raw(command, answered)
 
-    async def _call_again(self, command: Command, done: Callable[[Any], None]) -> None:
+    async def _call_again(self, command: Command, done: Callable[[Any], None], until: float) -> None:
+        answer: Any = StoreUnavailable()  # where this is cancelled
         try:
-            [answer] = await self.run(command)
+            with Deadline(max(0.0, until - trio.current_time())):
+                [answer] = await self.run(command)
         except StoreUnavailable as error:
             answer = error
-        done(answer)
+        finally:
+            done(answer)
 
     def post(self, *commands: Command) -> None:
         """See `Client.post`."""

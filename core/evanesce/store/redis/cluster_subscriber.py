@@ -35,6 +35,7 @@ class ClusterSubscriber:
         self._lost: set[str] = set()
         """Channels that their primary has dropped or refused, until the new primary is known."""
         self._tasks = Tasks()
+        self._closed = False
 
     async def __aenter__(self) -> ClusterSubscriber:
         """Start a subscriber for each known primary."""
@@ -45,6 +46,7 @@ class ClusterSubscriber:
 
     async def __aexit__(self, *error: object) -> None:
         """Stop all subscribers."""
+        self._closed = True
         await self._tasks.__aexit__(*error)
 
     def add(self, channel: str, listener: Listener) -> None:
@@ -79,6 +81,8 @@ class ClusterSubscriber:
 
     def _place_all(self) -> None:
         """Move each channel to the present primary of its slot. Listeners fill the gap when they are `subscribed`."""
+        if self._closed:
+            return
         clients = self._cluster.clients
         for new in clients.keys() - self._subscribers.keys():
             self._subscribers[new] = self._connected(new, clients[new])

@@ -24,8 +24,7 @@ class ConnectionTask(ABC):
         self._connecting = trio.CapacityLimiter(1)
         self._connection = trio.CancelScope()  # of the work on the present connection
         self._broken: Exception | None = None  # why the present connection is discarded
-        self.ended = trio.Event()
-        """Set when `serve` has ended."""
+        self._stream: Stream | None = None  # the present connection
 
     async def __aenter__(self) -> Self:
         """Run `serve` while the context lasts."""
@@ -47,7 +46,6 @@ class ConnectionTask(ABC):
                 await self._serve()
         finally:
             self.stop()
-            self.ended.set()
 
     @property
     def stopping(self) -> bool:
@@ -74,6 +72,7 @@ class ConnectionTask(ABC):
 
     async def _use(self, stream: Stream) -> Exception | None:
         """Run `_send` and `_receive` until one of them fails, or `_break`. Close the stream, and return the reason."""
+        self._stream = stream
         try:
             with trio.CancelScope() as self._connection:
                 if self._broken is not None:  # it was noticed while there was no connection
@@ -82,6 +81,7 @@ class ConnectionTask(ABC):
                     nursery.start_soon(self._until_broken, self._send, stream)
                     await self._until_broken(self._receive, stream)
         finally:
+            self._stream = None
             stream.close()
         return self._broken
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import msgspec
 import trio
 
 from evanesce.errors import StoreUnavailable
+from evanesce.logs import folded
 from evanesce.model import Draft, Message, Timestamp, milliseconds
 from evanesce.store.cursor import CURSOR_SECONDS, Cursor, parse
 from evanesce.store.events import RoomEvent
@@ -35,6 +37,10 @@ ENTRIES = 500
 
 BODIES = 64
 """How many messages are read in one call."""
+
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
+
+logger = logging.getLogger(__name__)
 
 _random = Random()  # an epoch is no secret, and every call needs one: the system's source would be slow
 _encoder = msgspec.json.Encoder()
@@ -112,7 +118,12 @@ class RedisMessageLog:
             if isinstance(answer, StoreUnavailable):
                 done(answer)
                 return
-            outcomes = self._outcomes(answer)
+            try:
+                outcomes = self._outcomes(answer)
+            except _MALFORMED as error:  # whoever may write to Redis may have changed a message
+                logger.error("an answer of the message store cannot be read: %s", folded(error))
+                done(StoreUnavailable())
+                return
             done(outcomes if isinstance(outcomes, RoomClosed) else outcomes[0])
 
         self._client.call(self._append(room_id, [draft]), answered)

@@ -70,7 +70,7 @@ class NodeClient(ConnectionTask):
         self._outstanding_bytes = 0
         self._writer = trio.lowlevel.ParkingLot()  # the task that sends, while there is nothing to send
         self._watch = trio.lowlevel.ParkingLot()  # the task that watches the deadlines, while there is no call
-        self._received_at = 0.0
+        self._waiting_since = 0.0  # when the first of the calls under way was sent, if there was none before
         self._on_connect: list[Callable[[], None]] = []
         self._fault = UNKNOWN
         self._refusing = False  # this server accepts no messages, but another one may
@@ -135,9 +135,9 @@ class NodeClient(ConnectionTask):
         def answered(answer: Any) -> None:
             done(self._refused(answer) if isinstance(answer, RedisError) else answer)
 
-        self.ask(command, answered)
+        self.call_raw(command, answered)
 
-    def ask(self, command: Command, done: Callable[[Any], None]) -> None:
+    def call_raw(self, command: Command, done: Callable[[Any], None]) -> None:
         """Run a command as `call` does, but call `done` with a `RedisError` where Redis refuses it."""
 
         def answered(call: Call) -> None:
@@ -179,13 +179,19 @@ class NodeClient(ConnectionTask):
         del self._outstanding[call]
         self._outstanding_bytes -= call.size
         call.answers = answers
-        if call.done is not None:
+        if call.done is None:
+            return
+        try:
             call.done(call)
+        except Exception as error:  # a defect of one caller must not end the connection, which all share
+            logger.error("the answer of the message store was not handled: %s", folded(error))
 
     def _fail(self, calls: Iterable[Call], error: StoreUnavailable) -> None:
+        """Fail calls. Those of them that were not sent are not sent any more."""
         for call in calls:
             # One exception for each call, because raising it writes a traceback into it.
             self._deliver(call, StoreUnavailable(error.message, advice=error.advice))
+        self._waiting.keep(self._outstanding)
 
     def _refused(self, refusal: RedisError) -> StoreUnavailable:
         """Return the exception for a refused command. Connect anew where another server may accept it."""
@@ -211,7 +217,8 @@ class NodeClient(ConnectionTask):
                 delay = 0.0
                 broken = await self._use(stream)
                 if self._refusing:
-                    self._sent.clear()
+                    sent, self._sent = self._sent, deque()
+                    self._fail(sent, TIMED_OUT.error())
                     self._fail(list(self._outstanding), StoreUnavailable())
                     await trio.sleep(LONGEST_DELAY)  # connecting earlier is of no use
                     self._refusing = False
@@ -265,13 +272,13 @@ class NodeClient(ConnectionTask):
         while True:
             while not self._waiting or len(self._sent) >= SENT:
                 await self._writer.park()
-            idle = not self._sent and trio.current_time() - self._received_at > IDLE_SECONDS
+            idle = not self._sent and trio.current_time() - stream.received_at > IDLE_SECONDS
             if idle and stream.readable():  # nothing else can arrive: Redis has closed the connection
                 raise ConnectionResetError
             calls = self._waiting.take(SENT - len(self._sent))
             now = trio.current_time()
             if not self._sent:
-                self._received_at = now  # until now there was nothing to wait for
+                self._waiting_since = now
             for call in calls:
                 call.sent_at = now
             self._sent.extend(calls)
@@ -280,38 +287,43 @@ class NodeClient(ConnectionTask):
     async def _receive(self, stream: Stream) -> None:
         while True:
             answers = await stream.receive()
-            self._received_at = trio.current_time()
+            unknown: list[Call] = []
             for answer in answers:
                 if not self._sent:
                     raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
                 call = self._sent[0]
                 call.received.append(answer)
-                if len(call.received) == len(call.commands):
-                    self._sent.popleft()
-                    self._answered(call)
+                if len(call.received) < len(call.commands):
+                    continue
+                self._sent.popleft()
+                if call.repeat or call not in self._outstanding or not any(map(_unknown, call.received)):
+                    self._deliver(call, call.received)
+                else:
+                    unknown.append(call)
+            if unknown:
+                self._repeat(unknown)
             if self._waiting:
                 self._writer.unpark()
 
-    def _answered(self, call: Call) -> None:
-        """Deliver the answers. Where a script was unknown, because the script cache was emptied, send that again.
+    def _repeat(self, calls: Sequence[Call]) -> None:
+        """Load the scripts, and run those again that were unknown, because the script cache was emptied.
 
         A script that is not known has not run, so it is safe to send it again.
         """
-        unknown = [place for place, answer in enumerate(call.received) if isinstance(answer, NoScriptError)]
-        if not unknown or call not in self._outstanding:
-            self._deliver(call, call.received)
-            return
+        places = [(call, place) for call in calls for place, answer in enumerate(call.received) if _unknown(answer)]
 
         def done(again: Call) -> None:
             if isinstance(again.answers, StoreUnavailable):
-                self._deliver(call, again.answers)
+                self._fail(calls, again.answers)
                 return
-            assert again.answers is not None
-            for place, answer in zip(unknown, again.answers[len(_SCRIPTS) :], strict=True):
+            assert again.answers is not None, "a call is delivered with its answers"
+            for (call, place), answer in zip(places, again.answers[len(_SCRIPTS) :], strict=True):
                 call.received[place] = answer
-            self._deliver(call, call.received)
+            for call in calls:
+                self._deliver(call, call.received)
 
-        again = Call((*_SCRIPTS, *(call.commands[place] for place in unknown)), done, trio.current_time())
+        commands = (*_SCRIPTS, *(call.commands[place] for call, place in places))
+        again = Call(commands, done, trio.current_time(), repeat=True)
         self._outstanding[again] = None
         self._outstanding_bytes += again.size
         self._waiting.put_first(again)
@@ -334,9 +346,10 @@ class NodeClient(ConnectionTask):
         return (oldest is not None and now - oldest.submitted_at > CALL_SECONDS) or self._is_silent(now)
 
     def _is_silent(self, now: float) -> bool:
-        return bool(self._sent) and (
-            now - self._received_at > SILENT_SECONDS or now - self._sent[0].sent_at > ANSWER_SECONDS
-        )
+        if not self._sent or self._stream is None:
+            return False
+        heard_at = max(self._stream.received_at, self._waiting_since)
+        return now - heard_at > SILENT_SECONDS or now - self._sent[0].sent_at > ANSWER_SECONDS
 
     def _end_late_calls(self) -> None:
         now = trio.current_time()
@@ -348,6 +361,10 @@ class NodeClient(ConnectionTask):
                 break
             late.append(call)
         self._fail(late, TIMED_OUT.error())
+
+
+def _unknown(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError)
 
 
 def _load_scripts(connection: Connection) -> None:

@@ -28,6 +28,7 @@ class Stream:
     """A connection that is open. Discard it after any exception of `BROKEN`.
 
     One task may send and one may receive at a time. Neither has a deadline: the caller decides when an answer is late.
+    Where TLS needs the other direction, for a new key, the connection counts as broken.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -37,6 +38,8 @@ class Stream:
             protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE
         )
         self._more = False  # there may be data that the kernel does not report, or that was not read yet
+        self.received_at = trio.current_time()
+        """When any data arrived last, also a part of an answer, in seconds of Trio's clock; at first the beginning."""
 
     async def send(self, *commands: Command) -> None:
         """Send commands together."""
@@ -61,6 +64,7 @@ class Stream:
                 continue
             if not data:
                 raise ConnectionError("Connection closed by server.")
+            self.received_at = trio.current_time()
             decrypted = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
             self._more = len(data) == READ_BYTES or decrypted > 0
             self._reader.feed(data)

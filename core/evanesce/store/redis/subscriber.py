@@ -86,8 +86,6 @@ class Subscriber(ConnectionTask):
         self._ordered = trio.lowlevel.ParkingLot()
         self._heartbeat = Heartbeat()
         self._polled = 0  # how many listeners were told to poll in this round
-        self._open = False  # there is a connection, so that orders are sent
-        self._received_at = 0.0
 
     def add(self, channel: str, listener: Listener) -> None:
         """Add a listener to a channel. After `subscribed` it gets every message, or another `subscribed`."""
@@ -109,7 +107,7 @@ class Subscriber(ConnectionTask):
         self._order(("SSUBSCRIBE", channel))
 
     def _order(self, command: Command) -> None:
-        if self._open:
+        if self._stream is not None:
             self._orders.append(command)
             self._ordered.unpark()
 
@@ -124,7 +122,10 @@ class Subscriber(ConnectionTask):
         While no heartbeat arrives, it connects anew again and again, and listeners are told to poll the store.
         Ends within `CALL_SECONDS`.
         """
-        if self._heartbeat.begin():
+        # This process may have been stopped, and messages may be here: they are received first.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        if self._heartbeat.begin() and self._stream is not None:
             self._break(_Silent())
         self._look_for_silence()
         if not self.up:
@@ -138,7 +139,9 @@ class Subscriber(ConnectionTask):
         self._heartbeat.published()
 
     def _look_for_silence(self) -> None:
-        silence = trio.current_time() - self._received_at
+        if self._stream is None:
+            return
+        silence = trio.current_time() - self._stream.received_at
         if silence > 2 * PING_SECONDS:
             self._break(_Silent())
         elif silence > PING_SECONDS:
@@ -171,13 +174,8 @@ class Subscriber(ConnectionTask):
 
     async def _listen(self, stream: Stream) -> Exception | None:
         """Subscribe to all channels, and hand messages over; see `_use`."""
-        self._received_at = trio.current_time()
         self._orders = [("SSUBSCRIBE", channel) for channel in self._listeners]
-        self._open = True
-        try:
-            return await self._use(stream)
-        finally:
-            self._open = False
+        return await self._use(stream)
 
     def _report(self, broken: Exception | None) -> None:
         if isinstance(broken, BROKEN):
@@ -197,7 +195,6 @@ class Subscriber(ConnectionTask):
     async def _receive(self, stream: Stream) -> None:
         while True:
             answers = await stream.receive()
-            self._received_at = trio.current_time()
             published: dict[bytes, list[bytes]] = {}
             for answer in answers:
                 if answer.__class__ is list and answer[0] == b"smessage":
