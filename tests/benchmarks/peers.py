@@ -35,6 +35,9 @@ DEBIAN = {
 
 SERVERS = Path(__file__).parent / "servers"
 
+FETCH_SECONDS = 1800.0
+"""How long one command of those that fetch or compile a peer may take."""
+
 
 class Peers:
     """Where the peers are: `folder` is the caller's, and what is in it already is not fetched again.
@@ -51,7 +54,7 @@ class Peers:
         if not (folder / "complete").exists():
             venv.create(folder, with_pip=True, clear=True)
             wanted = [f"{name}=={version}" for name, version in PYPI.items()]
-            _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted])
+            _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--no-cache-dir", "--quiet", *wanted])
             (folder / "complete").touch()
         return str(folder / "bin" / "python")
 
@@ -61,7 +64,8 @@ class Peers:
         if not (folder / "complete").exists():
             folder.mkdir(parents=True, exist_ok=True)
             wanted = [f"{name}@{version}" for name, version in NPM.items()]
-            _run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), *wanted])
+            options = ["--no-audit", "--no-fund", "--silent", "--cache", str(folder / "cache"), "--prefix", str(folder)]
+            _run(["npm", "install", *options, *wanted])
             (folder / "complete").touch()
         script = folder / server  # beside node_modules, where Node looks for what it needs
         shutil.copy(SERVERS / server, script)
@@ -71,7 +75,14 @@ class Peers:
         """Return the path of a program that Go compiles."""
         folder = self._folder / "go"
         if not (folder / name).exists():
-            _run(["go", "install", GO[name]], GOBIN=str(folder))
+            _run(
+                ["go", "install", GO[name]],
+                GOBIN=str(folder),
+                GOPATH=str(folder / "path"),
+                GOMODCACHE=str(folder / "modules"),
+                GOCACHE=str(folder / "cache"),
+                GOFLAGS="-modcacherw",  # without it modules are read-only, and the folder cannot be deleted
+            )
         return str(folder / name)
 
     def debian(self, name: str) -> Path:
@@ -97,8 +108,17 @@ class Peers:
 
 def _run(command: list[str], **environment: str) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+            timeout=FETCH_SECONDS,
+        )
     except FileNotFoundError:
         raise RuntimeError(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{' '.join(command)} did not end within {FETCH_SECONDS:.0f} s") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import plot, report
+from tests.benchmarks import peers, plot, report
 from tests.benchmarks.campaign import Result, prepare
 from tests.benchmarks.contenders import LIMIT, NATS, NCHAN_REDIS, SOCKETIO, SOCKETIO_REDIS, Contender
 from tests.benchmarks.load.dialects import RESUMING, Step
@@ -52,6 +53,40 @@ def test_a_peer_whose_tools_are_missing_is_left_out_by_name(tmp_path: Path, monk
     assert not set(names) & set(left_out)
     table = report.table(report.summarise([], TINY, OWN, left_out))
     assert f"left out: {NATS.name}: go is not installed" in table
+
+
+@pytest.mark.parametrize(
+    ("tool", "fetch"), [("go", lambda them: them.go("nats-server")), ("npm", lambda them: them.node("floor.py"))]
+)
+def test_what_fetches_a_peer_keeps_its_caches_in_the_folder(
+    tool: str, fetch: Callable[[Peers], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    program(tmp_path / tool, f'(echo "$@"; env) > {said}')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    fetch(Peers(tmp_path / "peers"))
+    text = said.read_text()
+    places = {
+        "go": ["GOPATH={}/path", "GOMODCACHE={}/modules", "GOCACHE={}/cache", "GOFLAGS=-modcacherw"],
+        "npm": ["--cache {}/cache"],
+    }
+    folder = tmp_path / "peers" / {"go": "go", "npm": "node"}[tool]
+    for place in places[tool]:
+        assert place.format(folder) in text
+
+
+def test_a_peer_that_cannot_be_fetched_in_time_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "go", "exec sleep 600")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(peers, "FETCH_SECONDS", 0.1)
+    with pytest.raises(RuntimeError, match=r"go install .* did not end within"):
+        Peers(tmp_path / "peers").go("nats-server")
+
+
+def program(path: Path, script: str) -> None:
+    """Write a program for the shell."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("server", [Nchan(), Centrifugo(), Nats(), Ejabberd()], ids=lambda server: server.dialect)
