@@ -89,13 +89,13 @@ def start_valkey(path: Path, core: int, port: int = 0) -> subprocess.Popen[bytes
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a server as a deployer does, and, where it does not go, by force."""
+    """End a server as a deployer does, and, where it does not go, by force, with its children."""
     with process:
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # `start` gave it a session, and with it a group, of its own
 
 
 def family(pid: int) -> list[int]:
