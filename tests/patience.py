@@ -21,7 +21,7 @@ ATTEMPTS = 5
 """How often something is tried at most that fails where the machine is busy."""
 
 NOTICEABLE = 0.5
-"""Of how many seconds of a busy machine it is said that it may fail because of them."""
+"""How many seconds the machine has to take before a failure may be its fault."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,14 +70,19 @@ def within(seconds: float) -> Generator[None]:
 
 
 async def undisturbed(act: Callable[[], Awaitable[object]]) -> None:
-    """Do what depends on times that Evanesce itself allows; again where it failed and the machine took from it."""
+    """Do what depends on times that Evanesce itself allows.
+
+    Do it again where one of its assertions failed and the machine took time from it. Other exceptions are mistakes.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         taken = Taken()
         try:
             await act()
-        except Exception:
-            if attempt == ATTEMPTS or taken.seconds() < NOTICEABLE:
+        except AssertionError as error:
+            seconds = taken.seconds()
+            if attempt == ATTEMPTS or seconds < NOTICEABLE:
                 raise
+            print(f"attempt {attempt} failed while the machine took {seconds:.2f} s: {error}")
         else:
             return
 

@@ -22,8 +22,10 @@ def one_cpu() -> Iterator[None]:
     """Have this process and those that it starts share one CPU."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
-    yield
-    os.sched_setaffinity(0, before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def burn(seconds: float) -> None:
@@ -36,10 +38,12 @@ def burn(seconds: float) -> None:
 @pytest.mark.usefixtures("one_cpu")
 def test_the_time_in_which_others_have_the_cpu_is_left_out() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-        stopwatch = Stopwatch()
-        burn(1)
-        seconds = stopwatch.seconds()
-        other.kill()
+        try:
+            stopwatch = Stopwatch()
+            burn(1)
+            seconds = stopwatch.seconds()
+        finally:
+            other.kill()
     assert seconds < 0.9
 
 
@@ -64,7 +68,7 @@ async def test_what_takes_too_long_fails_on_a_quiet_machine(monkeypatch: pytest.
 
 @pytest.mark.parametrize(("taken", "times"), [(0.0, 1), (1.0, 3)])
 async def test_what_fails_is_tried_again_where_the_machine_may_be_the_cause(
-    taken: float, times: int, monkeypatch: pytest.MonkeyPatch
+    taken: float, times: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried = 0
 
@@ -76,7 +80,22 @@ async def test_what_fails_is_tried_again_where_the_machine_may_be_the_cause(
     monkeypatch.setattr(patience, "_counters", lambda: {"disk": tried * taken})
     if times == 3:
         await undisturbed(fails_twice)
+        assert capsys.readouterr().out.count("it fails") == 2, "each attempt that failed is printed"
     else:
         with pytest.raises(AssertionError, match="it fails"):
             await undisturbed(fails_twice)
     assert tried == times
+
+
+async def test_a_mistake_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+
+    async def is_mistaken() -> None:
+        nonlocal tried
+        tried += 1
+        raise KeyError
+
+    monkeypatch.setattr(patience, "_counters", lambda: {"disk": float(tried)})
+    with pytest.raises(KeyError):
+        await undisturbed(is_mistaken)
+    assert tried == 1

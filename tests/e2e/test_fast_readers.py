@@ -12,6 +12,7 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
+from evanesce.cli.client import Disconnected, Refused
 from tests.e2e.clients import ChatClient, ids, until
 from tests.e2e.running import Server
 from tests.patience import PATIENCE, undisturbed, within
@@ -24,11 +25,19 @@ GUESTS, EACH, SIZE = 16, 20, 4096
 async def burst(server: Server, clients: list[ChatClient], room_id: str) -> None:
     """Pause the store for 1.2 s, have everybody send all messages at once meanwhile, and wait for their replies."""
 
+    failures: list[Exception] = []
+
+    async def say(client: ChatClient, text: str) -> None:
+        try:
+            await client.say(room_id, text)
+        except (Refused, Disconnected) as error:
+            failures.append(error)
+
     async def talk(client: ChatClient) -> None:
         async with trio.open_nursery() as sending:
             for number in range(EACH):
                 text = f"{client.name} {number} ".ljust(SIZE, "x")
-                sending.start_soon(client.say, room_id, text)
+                sending.start_soon(say, client, text)
 
     valkey = server.redis()
     valkey.client_pause(1200, all=True)
@@ -36,11 +45,12 @@ async def burst(server: Server, clients: list[ChatClient], room_id: str) -> None
         for client in clients:
             nursery.start_soon(talk, client)
     valkey.close()
+    assert not failures
 
 
 async def all_told(client: ChatClient) -> None:
-    """Wait until somebody was told all messages, or was sent away."""
-    with trio.fail_after(PATIENCE):
+    """Wait until somebody was told all messages, or was sent away, or for `PATIENCE`."""
+    with trio.move_on_after(PATIENCE):
         while len(client.messages()) < GUESTS * EACH and client.connection.close_reason is None:
             await client.wait_for(lambda event: event["type"] == "message", after=len(client.record))
 
