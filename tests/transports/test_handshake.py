@@ -37,7 +37,8 @@ pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
         ({"sec_websocket_protocol": "EVANESCE.V1"}, 400),
         ({"sec_websocket_version": "8"}, 426),
         ({"sec_websocket_version": None}, 400),
-        ({"sec_websocket_version": "8\r\nsec-websocket-version: 13"}, 426),
+        ({"sec_websocket_version": "8\r\nsec-websocket-version: 13"}, 400),
+        ({"sec_websocket_version": "13\r\nsec-websocket-version: 13"}, 400),
         ({"sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="}, 400),
         ({"sec_websocket_key": None}, 400),
         ({"sec_websocket_key": "c2hvcnQ="}, 400),
@@ -83,6 +84,20 @@ async def test_handshakes(server: Listening, headers: dict[str, str | None], sta
             assert b'"code"' in answer
             assert await read_all(stream) == b""
     await server.check_alive()
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        (None, b"The request needs one Sec-WebSocket-Version header."),
+        ("13\r\nsec-websocket-version: 13", b"The request needs one Sec-WebSocket-Version header."),
+        ("8", b"Sec-WebSocket-Version has to be 13."),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong_with_the_version(
+    server: Listening, version: str | None, problem: bytes
+) -> None:
+    assert problem in await server.exchange(upgrade_request(sec_websocket_version=version))
 
 
 async def test_only_the_endpoint_and_only_by_get(server: Listening) -> None:

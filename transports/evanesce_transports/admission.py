@@ -102,9 +102,11 @@ def check_handshake(request: Request) -> list[str]:
     if b"upgrade" not in request.tokens(b"connection"):
         raise Refused(400, f"The request has no Connection: Upgrade. {_PASS_ON}")
     versions, keys = request.values(b"sec-websocket-version"), request.values(b"sec-websocket-key")
-    if [*versions] != [_VERSION]:
+    if len(versions) != 1:
+        raise Refused(400, "The request needs one Sec-WebSocket-Version header.")
+    if versions[0] != _VERSION:
         # A response with the status 426 has the header with the version that this server supports.
-        raise Refused(426 if versions else 400, "Missing header, 'Sec-WebSocket-Version: 13'.")
+        raise Refused(426, "Sec-WebSocket-Version has to be 13.")
     if not keys:
         raise Refused(400, "Missing header, 'Sec-WebSocket-Key'.")
     if not _is_valid_host(request.values(b"host")):

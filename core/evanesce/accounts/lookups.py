@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class _Batch(Generic[Key, Value]):
-    """Keys that are looked up together. Without answers and an error, the task that asked was cancelled."""
+    """Keys that are looked up together. With neither answers nor an error, the task that asked was cancelled."""
 
     def __init__(self) -> None:
         self.keys: dict[Key, None] = {}
