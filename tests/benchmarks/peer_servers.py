@@ -43,7 +43,7 @@ class PeerServer(Protocol):
 
     @property
     def says(self) -> str:
-        """What it prints when it listens; if nothing, it is asked over HTTP."""
+        """What it prints when it listens. If this is empty, it listens once it answers a request over HTTP."""
         ...
 
     def program(self, peers: Peers) -> list[str]:

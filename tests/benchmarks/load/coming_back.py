@@ -1,4 +1,4 @@
-"""People in small rooms connect and join all at once, go, and come back all at once to what was said meanwhile."""
+"""People in small rooms connect and join at once, disconnect, and come back at once to what they missed meanwhile."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ComingBack:
         return figures
 
     def _leave(self) -> None:
-        """Close all connections without a farewell, as a network does that goes away."""
+        """Close all connections without WebSocket's closing handshake, as the system does for a process that ends."""
         for connection in self._here.connections:
             connection.close()
         wait_until_quiet(self._pids)

@@ -2,7 +2,7 @@
 
 The path of a connection is its room. For each message that comes the frame goes out on every socket of the room; with a
 group above 1, for each so many messages (or as many as came) one frame that holds them all: what is left then is the
-load's own limit. Who comes later receives the last frame.
+load's own limit. A client that connects later receives the last frame.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 // Socket.IO on Node: rooms whose members are told what one of them says. Arguments: port, and a Redis' socket if its
-// adapter is to be used, or "recovery" if people who come back are to get what they missed. Everything that costs and that the scenarios do not need is left at its default: off.
+// adapter is to be used, or "recovery" if people who come back are to get what they missed. Everything that costs and
+// that the scenarios do not need is left at its default: off.
 const { createServer } = require("http");
 const { randomUUID } = require("crypto");
 const { Server } = require("socket.io");
