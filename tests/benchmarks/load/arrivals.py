@@ -23,6 +23,9 @@ OPENING = 400
 PATIENCE = 60.0
 """How long nothing may be received, in seconds."""
 
+MOST_SECONDS = 600.0
+"""How long all may take together: a server that sends somebody away again and again never stays silent."""
+
 RETRY_SECONDS = 1.0
 """After what time somebody tries again whom the server has sent away."""
 
@@ -141,7 +144,7 @@ class Arrivals:
         """Receive until each is served: has an answer to each step, and its messages, unless those stay away."""
         self._to_come.extend(self.people)
         opening = 0
-        last = time.perf_counter()
+        begun = last = time.perf_counter()
         while self._arriving or self._to_come or self._later:
             now = time.perf_counter()
             while self._later and self._later[0][0] <= now:
@@ -167,11 +170,15 @@ class Arrivals:
                 last = now
             elif now - last > (LATE_SECONDS if all(one.answered for one in self.people) else PATIENCE):
                 break
+            if now - begun > MOST_SECONDS:
+                break
         self._poll.close()
         unserved = [one for one in self.people if not one.answered]
         if unserved:
+            one = max(unserved, key=lambda one: one.attempts)
             raise RuntimeError(
-                f"{len(unserved)} of {len(self.people)} got no answer, after {unserved[0].heard[-300:]!r}"
+                f"{len(unserved)} of {len(self.people)} were not served within {time.perf_counter() - begun:.0f} s;"
+                f" one of them tried {one.attempts} times, and received last {one.heard[-300:]!r}"
             )
 
     def _begin(self, one: Arrival) -> None:

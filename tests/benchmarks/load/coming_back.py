@@ -29,7 +29,7 @@ class ComingBack:
         self._rooms = self._visitors.new_rooms(people // members)
         self._room_of = [self._rooms[number // members] for number in range(people // members * members)]
         self._heard = [b""] * len(self._room_of)
-        self._here = Arrivals(port, dialect, [], 0, pids)
+        self._connections: list[socket.socket] = []
 
     def measure(self, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures of the first arrival and of the second. Messages are of `size` bytes."""
@@ -38,7 +38,7 @@ class ComingBack:
         self._leave()
         known = zip(self._room_of, self._heard, strict=True)
         first = self._arrive([self._dialect.arrive(room, heard) for room, heard in known])
-        self._say(self._here.connections[:: self._members], self._here.connections, size, remember=True)
+        self._say(self._connections[:: self._members], self._connections, size, remember=True)
         self._leave()
         self._let_visitors_say(size)
         known = zip(self._room_of, self._heard, strict=True)
@@ -52,14 +52,15 @@ class ComingBack:
             [Step(upgrade(self._port, self._dialect.path(room)), b"\r\n\r\n"), *of_one]
             for room, of_one in zip(self._room_of, steps, strict=True)
         ]
-        self._here = Arrivals(self._port, self._dialect, people, missed, self._pids, under_way)
-        figures = self._here.measure()
-        self._remember([one.heard for one in self._here.people])
+        arrivals = Arrivals(self._port, self._dialect, people, missed, self._pids, under_way)
+        figures = arrivals.measure()
+        self._connections = arrivals.connections
+        self._remember([one.heard for one in arrivals.people])
         return figures
 
     def _leave(self) -> None:
         """Close all connections without WebSocket's closing handshake, as the system does for a process that ends."""
-        for connection in self._here.connections:
+        for connection in self._connections:
             connection.close()
         wait_until_quiet(self._pids)
 
