@@ -73,7 +73,10 @@ class SqliteDriver:
         self._trouble: str | None = None  # what was logged last, until the next successful write
 
     async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
-        """See `Driver.execute`. A cancelled call has either not started, or is completed before this returns.
+        """See `Driver.execute`.
+
+        A write that is cancelled has either not started, or is completed before this returns. A read that is cancelled
+        may go on in the worker thread if another task passed it there: nobody gets its result.
 
         `patient` is ignored: a local file answers within `PATIENCE`, or not at all.
         """
@@ -85,7 +88,8 @@ class SqliteDriver:
         """Execute a statement that only reads, together with all others that wait for their turn.
 
         To pass it to a thread costs several times as much as to execute it, and when a server restarts, all its clients
-        come back at once.
+        come back at once. They have the deadline of the one whose task passes them to the thread. If the database does
+        not answer until then, the others are tried again with their own.
         """
         read = _Read(statement)
         self._reads[read] = None
@@ -130,10 +134,18 @@ class SqliteDriver:
         raise _late()
 
     def _execute_reads(self, reads: Iterable[_Read], deadline: float) -> None:
-        """Execute statements that only read, one after the other; runs in a worker thread."""
-        for read in reads:
+        """Execute statements that only read, one after the other; runs in a worker thread.
+
+        `deadline` is that of the first. Where the database is unavailable for another one, that one and those after it
+        are left without a result.
+        """
+        for number, read in enumerate(reads):
             try:
                 [read.result] = self._execute([read.statement], deadline)
+            except PersistenceUnavailable as error:
+                if number == 0:
+                    read.result = error
+                return
             except Exception as error:  # raised by the call that it belongs to
                 read.result = error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import trio
 import trio.testing
 
 from evanesce.errors import PersistenceUnavailable
-from evanesce_plugins.sql.driver import Refused, Statement
+from evanesce_plugins.sql.driver import Refused, Row, Statement
 from evanesce_plugins.sqlite import driver as driver_module
 from evanesce_plugins.sqlite.driver import SqliteDriver, connect
 from tests.patience import PATIENCE, Stopwatch, within
@@ -230,6 +231,35 @@ async def test_reads_that_wait_are_made_together(driver: SqliteDriver, monkeypat
     assert len(mistakes) == 1
     assert hops <= 5  # by 64 of them, and the one that came first
     assert await texts(driver) == ["a"]
+
+
+async def test_a_read_is_not_refused_because_the_time_of_the_one_before_it_is_over(
+    driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = driver._execute
+    free_at = time.monotonic() + PATIENCE / 2
+
+    def locked(statements: Sequence[Statement], deadline: float) -> list[list[Row]]:
+        if deadline < free_at:
+            raise PersistenceUnavailable
+        return execute(statements, deadline)
+
+    async def read() -> None:
+        [[[answer]]] = await driver.execute([Statement("SELECT 'an answer'")])
+        answers.append(answer)
+
+    async def read_too_early() -> None:
+        with pytest.raises(PersistenceUnavailable):
+            await driver.execute([Statement("SELECT 1")])
+
+    answers: list[object] = []
+    monkeypatch.setattr(driver, "_execute", locked)
+    async with trio.open_nursery() as nursery, driver._turn:
+        for seconds, call in ((PATIENCE / 4, read_too_early), (PATIENCE, read), (PATIENCE, read)):
+            monkeypatch.setattr(driver_module, "SECONDS", seconds)
+            nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+    assert answers == ["an answer"] * 2
 
 
 async def read_in(scope: trio.CancelScope, driver: SqliteDriver) -> None:
