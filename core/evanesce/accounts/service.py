@@ -102,6 +102,8 @@ class AccountService:
             return Principal(known, claims, mark)
         if user is None:
             raise _signed_out()
+        if user.user_id != claims.sub:
+            raise RuntimeError("the repository returned another user than was asked for")
         self._cache.keep_user(user, claims.sid, mark)
         return Principal(user, claims, mark)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest
 from evanesce.interfaces import Answered, Caller, Challenge
-from evanesce.model import Identity, KnownUser, RegisteredAccount, Registration
+from evanesce.model import Identity, KnownUser, RegisteredAccount, Registration, User
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import NameAuthenticator, TestServer, memory_server
@@ -212,6 +212,35 @@ async def test_somebody_elses_account_on_a_connection_that_is_signed_in(autojump
             credential = {"provider": "riddle", "word": "sesame", **fields, "challengeId": challenge["challengeId"]}
             assert (await connection.ask("hello", credential=credential))["code"] == "forbidden"
         assert len(repository.users) == 2, "nobody new was made"
+
+
+class MixedUp(MemoryRepository):
+    """A repository of somebody else's that returns users in another order than it was asked for."""
+
+    async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
+        return [*reversed(await super().signed_in(sign_ins))]
+
+
+async def test_nobody_is_signed_in_as_another_user_by_a_repository_that_mixes_them_up(
+    autojump_clock: MockClock,
+) -> None:
+    replies: dict[str, dict[str, Any]] = {}
+
+    async def come_back(name: str, token: str) -> None:
+        replies[name] = await server.connect().ask("hello", token=token)
+
+    async with memory_server(repository=MixedUp()) as server:
+        welcomes = {}
+        for name in ("ada", "bob", "carol"):
+            credential = {"provider": "name", "name": name}
+            welcomes[name] = await server.connect().ask("hello", credential=credential)
+        async with trio.open_nursery() as nursery:
+            for name, welcome in welcomes.items():
+                nursery.start_soon(come_back, name, welcome["token"])
+    refused = {name for name, reply in replies.items() if reply.get("code") == "internal"}
+    assert len(refused) == 2, "one was looked up alone, and the two others together"
+    for name in set(replies) - refused:
+        assert replies[name]["userId"] == welcomes[name]["userId"]
 
 
 class Keeper(NameAuthenticator):
