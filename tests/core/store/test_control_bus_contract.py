@@ -84,14 +84,14 @@ async def test_revocations_are_dropped_when_they_are_over_or_too_many(
     monkeypatch.setattr(control_bus, "MOST_REVOKED", 5)
     store = await valkey.open()
     for number in range(20):
-        await store.control.announce(TokenRevoked(f"s{number}"))
-    kept = [f"s{number}" for number in range(15, 20)]
-    assert set(await store.control.revoked([f"s{number}" for number in range(20)])) == set(kept)
+        await store.control.announce(TokenRevoked(f"s{number:02}"))
+    kept = [f"s{number:02}" for number in range(15, 20)]
+    assert set(await store.control.revoked([f"s{number:02}" for number in range(20)])) == set(kept)
     assert 0 < valkey.client.ttl(REVOKED) <= REVOCATION_SECONDS
     valkey.client.zadd(REVOKED, dict.fromkeys(kept, 1.0))  # that was over in 1970
     for number in range(20, 23):
-        await store.control.announce(TokenRevoked(f"s{number}"))
-    assert set(await store.control.revoked([f"s{number}" for number in range(30)])) == {"s20", "s21", "s22"}
+        await store.control.announce(TokenRevoked(f"s{number:02}"))
+    assert set(await store.control.revoked([f"s{number:02}" for number in range(30)])) == {"s20", "s21", "s22"}
 
 
 async def test_notices_that_nobody_asks_for_are_bounded_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:

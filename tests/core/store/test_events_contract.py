@@ -73,7 +73,7 @@ async def test_what_is_handed_over_and_what_is_returned_are_one_sequence(backend
             await send(store, room_id, str(number))
             if number % 7 == 0:
                 await store.events.typing(room_id, str(number))
-        await eventually(lambda: len(of_kind(heard, LogEntry)) == 50)
+        await eventually(lambda: len(heard) == 50 + 7)
         nursery.cancel_scope.cancel()
     told = [each.message.content if isinstance(each, LogEntry) else each for each in heard]
     expected = [item for n in range(50) for item in ([str(n), Typing(str(n))] if n and n % 7 == 0 else [str(n)])]

@@ -48,6 +48,13 @@ async def test_answers_go_to_those_who_asked(client: NodeClient) -> None:
         assert given == [f"{number} {part}".encode() for part in range(1 + number % 3)]
 
 
+async def test_a_call_without_commands_has_no_answers(client: NodeClient) -> None:
+    client.post()
+    assert await client.run() == []
+    assert await client.exchange(urgent=True) == []
+    assert await client.run(("ECHO", "a")) == [b"a"], "and nobody else gets another answer"
+
+
 async def test_no_more_than_so_many_calls_are_under_way(client: NodeClient, gate: Gate) -> None:
     """What is urgent is sent as soon as one of them has its answer, before those that have waited longer."""
     answers: list[int] = []

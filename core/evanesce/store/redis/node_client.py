@@ -115,6 +115,9 @@ class NodeClient(ConnectionTask):
 
     async def exchange(self, *commands: Command, urgent: bool = False) -> list[Any]:
         """Run commands as `run` does, but return a `RedisError` as the answer of a command that Redis refuses."""
+        if not commands:  # there would be no answer to deliver the call with
+            await trio.lowlevel.checkpoint()
+            return []
         task = trio.lowlevel.current_task()
         call = self._submit(commands, lambda _: trio.lowlevel.reschedule(task), urgent=urgent)
 
@@ -148,6 +151,8 @@ class NodeClient(ConnectionTask):
 
     def post(self, *commands: Command) -> None:
         """See `Client.post`."""
+        if not commands:
+            return
         try:
             self._submit(commands, None, urgent=False)
         except StoreUnavailable:

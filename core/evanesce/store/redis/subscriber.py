@@ -86,6 +86,12 @@ class Subscriber(ConnectionTask):
         self._ordered = trio.lowlevel.ParkingLot()
         self._heartbeat = Heartbeat()
         self._polled = 0  # how many listeners were told to poll in this round
+        self._tried = trio.Event()  # it was tried once to connect
+
+    async def _started(self) -> None:
+        """Wait until it was tried once to connect, but at most 1 s."""
+        with trio.move_on_after(1):
+            await self._tried.wait()
 
     def add(self, channel: str, listener: Listener) -> None:
         """Add a listener to a channel. After `subscribed` it gets every message, or another `subscribed`."""
@@ -163,9 +169,12 @@ class Subscriber(ConnectionTask):
             await trio.sleep(delay)
             started = trio.current_time()
             try:
-                broken = await self._listen(await self._connect(_nothing_more))
+                stream = await self._connect(_nothing_more)
+                self._tried.set()
+                broken = await self._listen(stream)
             except Exception as error:
                 broken = error
+            self._tried.set()
             self._report(broken)
             if self._on_disconnect is not None:
                 self._on_disconnect()
