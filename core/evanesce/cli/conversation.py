@@ -30,8 +30,8 @@ KNOWN_MESSAGES = 10_000
 """How many ids of printed messages are remembered. No server sends a longer history."""
 
 
-HINTED_ATTEMPTS = 2
-"""How many attempts in a row name the room in the address: another worker may be reachable where its own is not."""
+UNHINTED = 3
+"""Every third attempt in a row does not name the room in the address: another worker may be reachable."""
 
 
 class Conversation:
@@ -47,6 +47,7 @@ class Conversation:
         self._over = False
         self._failure: str | None = None
         self._attempt = 0
+        self._opened = 0  # connections since the last `welcome`, those that failed included
         self._user_id: str | None = None
         self._token: str | None = None
         self._token_half_over = 0.0
@@ -76,8 +77,7 @@ class Conversation:
     async def _connect(self) -> float | None:
         """Use one connection until it ends. Return the seconds after which the server asks for a new one, or None."""
         try:
-            hinted = self._attempt < HINTED_ATTEMPTS
-            client = await Client.open(self._nursery, self._link.hinted_url if hinted else self._link.url)
+            client = await self._open()
         except Unreachable as error:
             if self._user_id is None:
                 self._give_up(f"cannot reach {self._link.host}: {error}")
@@ -100,6 +100,12 @@ class Conversation:
             return None
         await self._notify(f"* {closed.reason or 'The connection is lost.'} Reconnecting …")
         return closed.reconnect_after
+
+    async def _open(self) -> Client:
+        """Open a connection, usually with the room in its address. Raises `Unreachable`."""
+        self._opened += 1
+        unhinted = self._opened % UNHINTED == 0
+        return await Client.open(self._nursery, self._link.url if unhinted else self._link.hinted_url)
 
     def _note_close(self, closed: CloseReason) -> None:
         """Sign in again, or do not reconnect, if the server demands that."""
@@ -132,6 +138,7 @@ class Conversation:
                 self._give_up(str(error))
             return False
         self._attempt = 0
+        self._opened = 0
         self._ttl = welcome["messageTtl"]
         self._content_bytes = welcome["limits"]["contentBytes"]
         self._heartbeat = welcome["heartbeat"]

@@ -7,7 +7,7 @@ const SUBPROTOCOL = "evanesce.v1";
 const REPLY_TIMEOUT = 15_000; // ms; the server's own limit is far shorter
 const FIRST_DELAY = 500; // ms before the second attempt to connect
 const MAX_DELAY = 30_000; // ms between two attempts
-const HINTED_ATTEMPTS = 2; // in a row that name the room: another worker may be reachable where its own is not
+const UNHINTED = 3; // every third attempt in a row does not name the room: another worker may be reachable
 const ABNORMAL = 1006; // the close code of a connection that was lost
 const UNAUTHENTICATED = 4401;
 const FORBIDDEN = 4403;
@@ -44,6 +44,7 @@ export class Connection {
   #pending = new Map(); // by `ref`
   #lastRef = 0;
   #attempts = 0;
+  #opened = 0; // WebSockets since the last `welcome`
   /** @type {Protocol.Goodbye | null} */
   #goodbye = null;
   #receivedAt = 0; // when the last frame arrived, by the monotonic clock
@@ -70,7 +71,7 @@ export class Connection {
     clearTimeout(this.#reconnect);
     this.#reconnect = undefined;
     this.#goodbye = null;
-    const hint = this.#attempts < HINTED_ATTEMPTS ? this.#roomId : undefined;
+    const hint = ++this.#opened % UNHINTED === 0 ? undefined : this.#roomId;
     const socket = new WebSocket(webSocketAddress(hint), SUBPROTOCOL);
     this.#socket = socket;
     socket.onopen = () => this.#signIn(socket);
@@ -141,6 +142,7 @@ export class Connection {
     }
     if (this.#socket !== socket) return;
     this.#attempts = 0;
+    this.#opened = 0;
     const maxSilence = welcome.heartbeat * 2000;
     this.#heartbeat = setInterval(() => {
       if (performance.now() - this.#receivedAt >= maxSilence) this.ping();
