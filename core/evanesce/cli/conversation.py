@@ -102,10 +102,18 @@ class Conversation:
         return closed.reconnect_after
 
     async def _open(self) -> Client:
-        """Open a connection, usually with the room in its address. Raises `Unreachable`."""
+        """Open a connection, usually with the room in its address. Raises `Unreachable`.
+
+        The first one is tried without the room as well, because the chat ends where it fails.
+        """
         self._opened += 1
-        unhinted = self._opened % UNHINTED == 0
-        return await Client.open(self._nursery, self._link.url if unhinted else self._link.hinted_url)
+        if self._opened % UNHINTED:
+            try:
+                return await Client.open(self._nursery, self._link.hinted_url)
+            except Unreachable:
+                if self._user_id is not None:
+                    raise
+        return await Client.open(self._nursery, self._link.url)
 
     def _note_close(self, closed: CloseReason) -> None:
         """Sign in again, or do not reconnect, if the server demands that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
@@ -107,10 +107,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage() -> AsyncGenerator[Stage]:
+async def stage(refused: Collection[str] = ()) -> AsyncGenerator[Stage]:
+    """Yield a conversation with a server that answers 429 to the paths in `refused`."""
     announce, connections = trio.open_memory_channel[ServerConnection](10)
 
     async def handle(request: WebSocketRequest) -> None:
+        if request.path in refused:
+            await request.reject(429)
+            return
         socket = await request.accept(subprotocol="evanesce.v1")
         await announce.send(ServerConnection(socket, request.path))
         await trio.sleep_forever()
@@ -182,6 +186,18 @@ async def test_every_third_attempt_in_a_row_does_not_name_the_room_in_the_addres
             await connection.socket.aclose(1011)
     hinted = f"/ws?roomId={ROOM}"
     assert paths == [hinted, hinted, hinted, "/ws", hinted], "the first was welcomed, so the count begins after it"
+
+
+async def test_where_the_worker_of_the_room_refuses_the_first_connection_another_one_is_tried() -> None:
+    hinted = f"/ws?roomId={ROOM}"
+    async with stage(refused=[hinted]) as here:
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await here.prints("you are in the room")
+    assert connection.path == "/ws"
+    async with stage(refused=[hinted, "/ws"]) as here:
+        await here.over.wait()
+    assert here.failure == "cannot reach here: it answers with HTTP status 429"
 
 
 async def test_a_sign_in_that_has_run_out_is_made_anew() -> None:
