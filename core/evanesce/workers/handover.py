@@ -160,18 +160,21 @@ class RoomHandover:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._inbox)
-                if self._take_waiting(_AT_ONCE) >= self._most_descriptors:
+                if not (self._descriptors_left() and self._take_waiting()):
                     await self._wait_for_descriptors()
         finally:
             self._joined = False
             self._publish()
 
     def leave(self) -> None:
-        """Take over no more connections, except those that others have passed on already."""
+        """Take over no more connections, except those that others have passed on already.
+
+        Those for which no descriptor is free are closed, so that their clients connect again at once.
+        """
         self._joined = False
         self._publish()
-        while self._take_waiting(_AT_ONCE):
-            pass
+        while (message := _receive(self._inbox)) is not None:
+            self._take(*message)
 
     def _publish(self) -> None:
         if self._joined and not self._full:
@@ -179,33 +182,42 @@ class RoomHandover:
         else:
             self._board.withdraw(self._worker)
 
-    def _take_waiting(self, most: int) -> int:
-        """Take over the connections that wait in the inbox, `most` at most. Return the last descriptor, 0 if none."""
-        last = 0
-        for _ in range(most):
+    def _take_waiting(self) -> bool:
+        """Take over connections that wait in the inbox. Return False where too few descriptors are left for more."""
+        for _ in range(_AT_ONCE):
             message = _receive(self._inbox)
             if message is None:
                 break
-            data, connection = message
-            if connection is None:  # no descriptor was free
-                continue
-            last = connection
-            take = self._takers.get(data[_ACCEPTED_AT.size :].decode())
-            if take is None:  # the transport has stopped listening
-                os.close(connection)
-                continue
-            [accepted_at] = _ACCEPTED_AT.unpack_from(data)
-            take(connection, max(0.0, time.monotonic() - accepted_at))
-        return last
+            self._take(*message)
+            if message[1] is None or message[1] >= self._most_descriptors:
+                return False
+        return True
+
+    def _take(self, data: bytes, connection: int | None) -> None:
+        if connection is None:  # no descriptor was free, so the kernel has closed the connection
+            return
+        take = self._takers.get(data[_ACCEPTED_AT.size :].decode())
+        if take is None:  # the transport has stopped listening
+            os.close(connection)
+            return
+        [accepted_at] = _ACCEPTED_AT.unpack_from(data)
+        take(connection, max(0.0, time.monotonic() - accepted_at))
+
+    def _descriptors_left(self) -> bool:
+        free = lowest_free_descriptor(self._inbox.fileno())
+        return free is not None and free < self._most_descriptors
 
     async def _wait_for_descriptors(self) -> None:
-        """Wait until the reserved descriptors are free. Meanwhile other workers keep their connections."""
+        """Wait until the reserved descriptors are free. Meanwhile other workers keep their connections.
+
+        Those that were passed on already wait in the inbox.
+        """
         self._full = True
         self._publish()
-        free: int | None = None
-        while free is None or free >= self._most_descriptors:
+        left = False
+        while not left:
             await trio.sleep(_BUSY_SECONDS)
-            free = lowest_free_descriptor(self._inbox.fileno())
+            left = self._descriptors_left()
         self._full = False
         self._publish()
 

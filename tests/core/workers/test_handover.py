@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
+from evanesce.process import lowest_free_descriptor
 from evanesce.workers import handover
 from evanesce.workers.handover import HandoverSockets, RoomHandover
 from tests.core.workers.handovers import handovers, room_of
 from tests.e2e.clients import until
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers pass connections on Linux alone")
 
@@ -66,6 +69,31 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     with client, server:
         client.settimeout(10)
         yield client, server
+
+
+def passed_on(stack: ExitStack, worker: RoomHandover, number: int) -> list[socket.socket]:
+    """Pass connections on, and return the clients' ends."""
+    clients: list[socket.socket] = []
+    for _ in range(number):
+        client, server = socket.socketpair()
+        clients.append(stack.enter_context(client))
+        client.settimeout(PATIENCE)
+        with server:
+            assert worker.pass_on("quart", ROOM, server.fileno(), 0.0)
+    return clients
+
+
+@contextmanager
+def no_free_descriptor() -> Iterator[None]:
+    """Lower this process's limit to the descriptors that it has."""
+    free = lowest_free_descriptor(0)
+    assert free is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def descriptors() -> set[str]:
@@ -186,6 +214,59 @@ async def test_a_worker_that_leaves_takes_what_was_passed_on_already(
         assert len(taken.sockets) == 1
 
 
+async def test_no_connection_is_lost_where_descriptors_run_out_while_it_is_passed(
+    workers: dict[int, RoomHandover],
+    taken: Taken,
+    pair: tuple[socket.socket, socket.socket],
+    nursery: trio.Nursery,
+) -> None:
+    nursery.start_soon(workers[1].run)
+    nursery.start_soon(workers[2].run)
+    await trio.testing.wait_all_tasks_blocked()
+    with workers[2].receiving("quart", taken.take), ExitStack() as stack, trio.fail_after(PATIENCE):
+        clients = passed_on(stack, workers[1], 3)
+        with no_free_descriptor():
+            await until(lambda: not workers[1].pass_on("quart", ROOM, pair[1].fileno(), 0.0))
+            assert taken.sockets == []
+        await until(lambda: len(taken.sockets) >= 3)
+        for client, server in zip(clients, taken.sockets, strict=False):
+            server.sendall(b"hello")
+            assert client.recv(100) == b"hello"
+
+
+async def test_a_worker_stops_in_the_midst_of_waiting_connections_where_only_reserved_descriptors_are_left(
+    workers: dict[int, RoomHandover], taken: Taken, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery.start_soon(workers[1].run)
+    nursery.start_soon(workers[2].run)
+    await trio.testing.wait_all_tasks_blocked()
+    with workers[2].receiving("quart", taken.take), ExitStack() as stack, trio.fail_after(PATIENCE):
+        passed_on(stack, workers[1], 8)
+        free = lowest_free_descriptor(0)
+        assert free is not None
+        monkeypatch.setattr(workers[2], "_most_descriptors", free + 1)
+        await taken.changed.wait()
+        numbers = [one.fileno() for one in taken.sockets]
+        assert numbers[0] == free
+        assert len(numbers) == 2, "the first one is below the reserve, and the second one shows that it is reached"
+        taken.close()
+        await until(lambda: len(taken.sockets) > 2)
+
+
+async def test_a_worker_that_leaves_closes_the_connections_for_which_it_has_no_descriptor(
+    workers: dict[int, RoomHandover], taken: Taken, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(workers[2].run)
+    await trio.testing.wait_all_tasks_blocked()
+    with workers[2].receiving("quart", taken.take), ExitStack() as stack:
+        clients = passed_on(stack, workers[1], 40)
+        with no_free_descriptor():
+            workers[2].leave()
+        assert taken.sockets == []
+        for client in clients:
+            assert client.recv(1) == b"", "its client notices at once"
+
+
 async def test_without_descriptors_for_clients_a_worker_takes_nothing_until_some_are_free(
     workers: dict[int, RoomHandover],
     taken: Taken,
@@ -193,16 +274,17 @@ async def test_without_descriptors_for_clients_a_worker_takes_nothing_until_some
     nursery: trio.Nursery,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    free = 0
+    free = False
     full = trio.Event()
 
     def lowest_free(_any_open: int) -> int:
-        full.set()
-        return free
+        if taken.sockets and not free:
+            full.set()
+            return 1
+        return 0
 
     monkeypatch.setattr(handover, "lowest_free_descriptor", lowest_free)
     monkeypatch.setattr(workers[2], "_most_descriptors", 1)
-    free = 1
     nursery.start_soon(workers[1].run)
     nursery.start_soon(workers[2].run)
     await trio.testing.wait_all_tasks_blocked()
@@ -211,5 +293,5 @@ async def test_without_descriptors_for_clients_a_worker_takes_nothing_until_some
         await full.wait()
         assert len(taken.sockets) == 1
         assert not workers[1].pass_on("quart", ROOM, pair[1].fileno(), 0.0)
-        free = 0
+        free = True
         await until(lambda: workers[1].pass_on("quart", ROOM, pair[1].fileno(), 0.0))
