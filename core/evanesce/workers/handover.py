@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
 import trio
@@ -52,15 +52,20 @@ class HandoverSockets:
     """The load board and the inboxes of all workers. The supervisor owns them, so restarted workers get the same."""
 
     def __init__(self, workers: int) -> None:
-        self._memory = os.memfd_create("evanesce-workers", os.MFD_CLOEXEC)
-        os.ftruncate(self._memory, LoadBoard.size(workers))
-        self._board = LoadBoard(self._memory, workers)
         self._inboxes: dict[int, socket.socket] = {}
         self._ends: dict[int, socket.socket] = {}
-        for worker in range(1, workers + 1):
-            self._inboxes[worker], end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, INBOX_BYTES)
-            self._ends[worker] = end
+        with ExitStack() as stack:  # where one of them is refused, the others are closed
+            self._memory = os.memfd_create("evanesce-workers", os.MFD_CLOEXEC)
+            stack.callback(os.close, self._memory)
+            os.ftruncate(self._memory, LoadBoard.size(workers))
+            self._board = LoadBoard(self._memory, workers)
+            stack.callback(self._board.close)
+            for worker in range(1, workers + 1):
+                inbox, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._inboxes[worker] = stack.enter_context(inbox)
+                self._ends[worker] = stack.enter_context(end)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, INBOX_BYTES)
+            self._opened = stack.pop_all()
 
     def descriptors(self, worker: int) -> HandoverDescriptors:
         """Return what a worker inherits."""
@@ -79,10 +84,7 @@ class HandoverSockets:
 
     def close(self) -> None:
         """Close all of it."""
-        self._board.close()
-        os.close(self._memory)
-        for end in (*self._inboxes.values(), *self._ends.values()):
-            end.close()
+        self._opened.close()
 
 
 def open_handover_sockets(workers: int) -> HandoverSockets | None:

@@ -15,7 +15,7 @@ import trio
 
 from evanesce.process import lowest_free_descriptor
 from evanesce.workers import handover
-from evanesce.workers.handover import HandoverSockets, RoomHandover
+from evanesce.workers.handover import HandoverSockets, RoomHandover, open_handover_sockets
 from tests.core.workers.handovers import handovers, room_of
 from tests.e2e.clients import until
 from tests.patience import PATIENCE
@@ -84,12 +84,12 @@ def passed_on(stack: ExitStack, worker: RoomHandover, number: int) -> list[socke
 
 
 @contextmanager
-def no_free_descriptor() -> Iterator[None]:
-    """Lower this process's limit to the descriptors that it has."""
+def no_free_descriptor(but: int = 0) -> Iterator[None]:
+    """Lower this process's limit to the descriptors that it has, and so many more at most."""
     free = lowest_free_descriptor(0)
     assert free is not None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + but, hard))
     try:
         yield
     finally:
@@ -99,6 +99,15 @@ def no_free_descriptor() -> Iterator[None]:
 def descriptors() -> set[str]:
     """Return what this process has open, but for the descriptor that lists it."""
     return {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
+
+
+def test_where_the_system_refuses_a_descriptor_none_stays_open() -> None:
+    before = descriptors()
+    for free in range(6):  # the memory, its mapping, and two pairs of sockets
+        with no_free_descriptor(but=free):
+            made = open_handover_sockets(2)
+        assert made is None
+        assert descriptors() == before
 
 
 async def test_the_worker_of_the_room_gets_the_connection_with_what_was_sent_on_it(
