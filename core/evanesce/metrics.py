@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 Buckets = tuple[Sequence[tuple[float, int]], float]
@@ -41,6 +41,10 @@ class Metrics:
         """Show the value that `value` returns at each scrape."""
         Gauge(f"evanesce_{name}", text, registry=self._registry).set_function(value)
 
+    def watch_counter(self, name: str, text: str, total: Callable[[], float]) -> None:
+        """Show the counter that `total` returns at each scrape: for what is counted elsewhere, and only grows."""
+        self._registry.register(_Total(f"evanesce_{name}", text, total))
+
     def watch_histogram(self, name: str, text: str, buckets: Callable[[], Buckets]) -> None:
         """Show the histogram that `buckets` returns at each scrape: for values that are counted elsewhere, in bulk."""
         self._registry.register(_Histogram(f"evanesce_{name}", text, buckets))
@@ -48,6 +52,19 @@ class Metrics:
     def text(self) -> str:
         """Return all metrics as Prometheus text."""
         return generate_latest(self._registry).decode()
+
+
+class _Total(Collector):
+    """A counter that is counted elsewhere: by what knows no metrics."""
+
+    def __init__(self, name: str, text: str, total: Callable[[], float]) -> None:
+        self._name = name
+        self._text = text
+        self._total = total
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Return the counter as it is now."""
+        yield CounterMetricFamily(self._name, self._text, value=self._total())
 
 
 class _Histogram(Collector):

@@ -221,7 +221,7 @@ class _Server:
             nursery.start_soon(self._follow_supervisor, self._channel)
         if (handover := self._handover) is not None:
             passed = "Connections that were passed to another worker, that of their room"
-            context.metrics.watch("connections_passed", passed, lambda: handover.passed)
+            context.metrics.watch_counter("connections_passed", passed, lambda: handover.passed)
 
     def _log_findings(self) -> None:
         """Warn of what the deployer should change. After the start: a start that is refused logs its reason alone."""

@@ -84,7 +84,7 @@ async def test_the_people_of_each_room_are_on_one_worker_and_their_descriptors_g
         placed.add(worker)
         for person in people:
             await person.close()
-    assert sum((await metrics(server, "connections_passed")).values()) >= 1
+    assert sum((await metrics(server, "connections_passed_total")).values()) >= 1
     with trio.fail_after(PATIENCE):
         while any((await sessions(server)).values()):  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.05)

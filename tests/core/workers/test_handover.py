@@ -6,7 +6,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def passed_on(stack: ExitStack, worker: RoomHandover, number: int) -> list[socke
 
 
 @contextmanager
-def no_free_descriptor(but: int = 0) -> Iterator[None]:
+def no_free_descriptor(but: int = 0) -> Generator[None]:
     """Lower this process's limit to the descriptors that it has, and so many more at most."""
     free = lowest_free_descriptor(0)
     assert free is not None
