@@ -1,6 +1,6 @@
 """How workers pass connections to each other: descriptors over Unix sockets, which the supervisor makes.
 
-Each worker has an inbox, a Unix datagram socket, and the supervisor and all workers have the other end of it. One
+Each worker has an inbox, a Unix datagram socket. The supervisor and all other workers have the other end of it. One
 message is one connection: its descriptor, the time at which it was accepted, and the name of its transport. Where an
 inbox is full, the connection is served by the worker that accepted it.
 """
@@ -36,7 +36,7 @@ _ACCEPTED_AT = struct.Struct("=d")  # seconds of the system's monotonic clock, w
 
 
 class HandoverDescriptors(msgspec.Struct, frozen=True):
-    """The descriptors that a worker inherits: of the load board, of its inbox, and of the other ends of all inboxes."""
+    """The descriptors that a worker inherits: of the load board, of its inbox, and of the ends of the other inboxes."""
 
     board: int
     inbox: int
