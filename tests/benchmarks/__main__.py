@@ -28,6 +28,8 @@ def main() -> int:
         wanted = stages(scale, own, peers=not arguments.evanesce_alone)
         if arguments.only:
             wanted = [stage for stage in wanted if any(word in stage.name for word in arguments.only)]
+        if arguments.against:
+            wanted = [stage.against(own, arguments.against) for stage in wanted]
         wanted, left_out = prepare(wanted, peers)
         for result in run(wanted, peers, repeats):
             results.append(result)
@@ -58,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--evanesce-alone", action="store_true", help="no peers: nothing is fetched")
     parser.add_argument("--only", action="append", metavar="WORD", help="only stages with this in their name")
+    parser.add_argument("--against", action="append", metavar="WORD", help="only peers with this in their name")
     parser.add_argument(
         "--peers-folder", type=Path, metavar="FOLDER", help="keep the peers here; else they are fetched"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.benchmarks.contenders import (
@@ -88,6 +88,11 @@ class Stage:
     job: dict[str, Any]
     contenders: Sequence[Contender]
     names: Sequence[str] = field(default_factory=tuple)
+
+    def against(self, own: Sequence[Contender], words: Sequence[str]) -> Stage:
+        """Return the same with no other peers than those with one of these words in their name."""
+        peers = [one for one in self.contenders if one not in own and any(word in one.name for word in words)]
+        return replace(self, contenders=[*(one for one in self.contenders if one in own), *peers])
 
 
 def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
