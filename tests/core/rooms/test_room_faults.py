@@ -103,27 +103,6 @@ async def test_who_left_while_the_store_was_down_has_left(autojump_clock: MockCl
         assert (await ada.ask("room", roomId=room))["memberCount"] == 1
 
 
-async def test_a_fault_in_a_room_ends_its_members_and_nobody_else(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*args: object) -> None:
-        raise ZeroDivisionError
-
-    async with memory_server() as server:
-        room, [ada, bob] = await join_room(server, "Ada", "Bob")
-        other = await server.sign_in("Cyd")
-        elsewhere = await server.open_room(other)
-        await other.ask("join", roomId=elsewhere)
-        with monkeypatch.context() as patch:
-            patch.setattr(Membership, "announce", broken)
-            ada.say("typing", roomId=room)
-            assert (await ada.end())[0] == 1011
-            assert (await bob.end())[0] == 1011
-        assert (await other.ask("send", roomId=elsewhere, content="fine"))["type"] == "sent"
-        again = await server.sign_in("Ada")
-        assert (await again.ask("join", roomId=room))["memberCount"] == 1
-
-
 @pytest.mark.parametrize(
     ("owner", "method", "command"),
     [(Membership, "deliver", "send"), (Messages, "_settle", "send"), (Membership, "announce", "typing")],
