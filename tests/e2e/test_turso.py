@@ -286,7 +286,7 @@ async def test_what_was_kept_long_enough_is_deleted(
         return [sqld.rows(f'SELECT count(*) FROM "{table}"') for table in tables]
 
     await until(lambda: counts() == [[(1,)], [(0,)], [(0,)]], 60)
-    assert (await dora.ask("profile"))["displayName"] == "Dora", "whoever is connected is in use"
+    assert (await dora.ask("profile"))["displayName"] == "Dora", "the account of a connected person is in use"
     await dora.close()
     await until(lambda: counts() == [[(0,)]] * 3, 60)
     metrics = (await ask(forgetful, "GET", "/metrics"))[1].decode()

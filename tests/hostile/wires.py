@@ -270,7 +270,7 @@ class StillPresence:
 async def published(payload: bytes, steps: costs.Steps) -> None:
     """Read by a follower of a room what was published for it."""
     presence: Any = StillPresence()
-    feed = RoomFeed("r", 0, StillLog(), presence, Clock())
+    feed = RoomFeed("r", 0, StillLog(), presence)
     feed.subscribed()
     await feed.start()
     await steps.restart()

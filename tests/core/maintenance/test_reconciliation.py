@@ -372,7 +372,7 @@ async def test_after_a_loss_the_database_has_to_confirm_before_anybody_is_welcom
         assert await answers() == ("persistence_unavailable", "unauthenticated"), "it may have been revoked meanwhile"
         pair.repository.state = "up"
         await trio.sleep(SOON)
-        assert await answers() == ("welcome", "joined"), "whoever is not connected is confirmed too"
+        assert await answers() == ("welcome", "joined"), "people who are not connected are confirmed too"
         pair.repository.state = "up"
 
 

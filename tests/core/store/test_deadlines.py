@@ -82,7 +82,7 @@ def callers(client: NodeClient, room_id: str) -> dict[str, Callable[[], Awaitabl
     return {
         "a message": lambda: log.append(room_id, [draft(room_id)]),
         "a page of history": lambda: log.history(room_id, None, 10, 10_000),
-        "a feed": RoomFeed(room_id, 10, log, presence, clock).start,
+        "a feed": RoomFeed(room_id, 10, log, presence).start,
         "a command and its refusal": lambda: client.exchange(("PING",)),
         "an urgent command": lambda: client.run(("PING",), urgent=True),
         "a lease": lambda: lease.end(leaves=False),
@@ -277,7 +277,7 @@ async def test_a_subscriber_ends_in_every_state(
     async with connected(gate) as client:
         log = RedisMessageLog(client, keys, clock, 60_000)
         homes = Homes(client, "evanesce:", clock, "one")
-        feed = RoomFeed(room_id, 10, log, RedisPresence(client, keys, homes, nothing_left, replicated=False), clock)
+        feed = RoomFeed(room_id, 10, log, RedisPresence(client, keys, homes, nothing_left, replicated=False))
         gate.hold(half=half)
         async with Subscriber(Address(gate.url), keys, client) as subscriber:
             subscriber.add(keys.events(room_id), feed)

@@ -10,7 +10,6 @@ import trio
 from evanesce.errors import StoreUnavailable
 from evanesce.store.events import Feed
 from evanesce.store.redis.client import Client
-from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.cluster_subscriber import ClusterSubscriber
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.redis.keys import Keys
@@ -30,14 +29,12 @@ class RedisRoomEvents:
         client: Client,
         subscriber: Subscriber | ClusterSubscriber,
         keys: Keys,
-        clock: Clock,
         messages: RedisMessageLog,
         presence: RedisPresence,
     ) -> None:
         self._client = client
         self._subscriber = subscriber
         self._keys = keys
-        self._clock = clock
         self._messages = messages
         self._presence = presence
         self._feeds: set[RoomFeed] = set()
@@ -47,7 +44,7 @@ class RedisRoomEvents:
         """See `RoomEvents.follow`."""
         if not self._client.up:
             raise StoreUnavailable()
-        feed = RoomFeed(room_id, roster, self._messages, self._presence, self._clock)
+        feed = RoomFeed(room_id, roster, self._messages, self._presence)
         channel = self._keys.events(room_id)
         self._subscriber.add(channel, feed)
         self._feeds.add(feed)

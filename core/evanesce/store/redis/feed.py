@@ -32,7 +32,6 @@ from evanesce.store.events import Closed, HistoryLost, Joined, Left, PresenceCha
 from evanesce.store.message_log import MessageUnsent
 from evanesce.store.presence import Member
 from evanesce.store.redis.client import Deadline
-from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.message_log import BODIES, ENTRIES, Entry, Reading, RedisMessageLog
 from evanesce.store.redis.presence import RedisPresence
 
@@ -68,12 +67,11 @@ class _Gap(Exception):
 class RoomFeed:
     """A `Feed` for one follower. It is a `Listener` of the room's channel."""
 
-    def __init__(self, room_id: str, roster: int, log: RedisMessageLog, presence: RedisPresence, clock: Clock) -> None:
+    def __init__(self, room_id: str, roster: int, log: RedisMessageLog, presence: RedisPresence) -> None:
         self._room_id = room_id
         self._roster = roster
         self._log = log
         self._presence = presence
-        self._clock = clock
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
         self._news = trio.lowlevel.ParkingLot()

@@ -84,7 +84,7 @@ async def open_redis_store(
         for home in homes:
             subscriber.add(home.keys.ended, _EndedListener(home))
         messages = RedisMessageLog(tracked, keys, clock, milliseconds)
-        events = RedisRoomEvents(tracked, subscriber, keys, clock, messages, presence)
+        events = RedisRoomEvents(tracked, subscriber, keys, messages, presence)
         rate_limits = RedisRateLimits(tracked, keys, clock, homes)
         store = Store(
             messages=messages,
