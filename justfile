@@ -19,9 +19,12 @@ test-all:
     pytest -n 3 --dist loadfile
 
 # Measure what the quick tests cover; fail below the figure in pyproject.toml, and show the lines that are missing
-coverage *arguments:
+coverage *arguments: && coverage-report
     coverage erase
     coverage run -m pytest -n 3 --dist loadfile -m "not slow" {{ arguments }}
+
+[private]
+coverage-report:
     coverage combine --quiet
     coverage report
 
