@@ -71,7 +71,7 @@ async def test_a_room_that_was_busy_waits_for_what_follows_on_the_first(autojump
         def groups() -> float:
             return float(server.gateway.metrics().split("\nevanesce_commit_groups_total ")[1].split()[0])
 
-        # Nobody knows that the first is the first of many, and Trio wakes tasks in a random order: mostly 3 to 8 groups.
+        # Nobody knows that the first is the first of many, and Trio wakes tasks in a random order: mostly 3 to 8.
         assert 2 <= await groups_for(50) < 25
         assert await groups_for(50) == 1
         assert await groups_for(1) == 1
