@@ -47,16 +47,22 @@ async def cancelled_at_each_await(body: Callable[[], Awaitable[object]]) -> int:
     await body()  # what is made once for the whole process is there now
     for number in range(1, MOST_AWAITS):
         async with nothing_left_open():
-            with trio.CancelScope() as scope:
-                instrument = _CancelAt(number, scope)
-                trio.lowlevel.add_instrument(instrument)
-                try:
-                    await body()
-                finally:
-                    trio.lowlevel.remove_instrument(instrument)
-            if not scope.cancel_called:
-                return number - 1
+            cancelled = await cancelled_at(number, body)
+        if not cancelled:
+            return number - 1
     raise AssertionError(f"it has more than {MOST_AWAITS} awaits")
+
+
+async def cancelled_at(number: int, body: Callable[[], Awaitable[object]]) -> bool:
+    """Cancel `body` at its `number`-th await; return False where it ended before, or had no more awaits."""
+    with trio.CancelScope() as scope:
+        instrument = _CancelAt(number, scope)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await body()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancel_called
 
 
 @asynccontextmanager

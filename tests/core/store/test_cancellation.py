@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from itertools import count
+from typing import get_type_hints
 
 import pytest
 import trio
@@ -11,9 +13,10 @@ import trio
 from evanesce.config.model import RedisTable
 from evanesce.store import Store
 from evanesce.store.control_bus import TokenRevoked
+from evanesce.store.memory import memory_store
 from evanesce.store.presence import Member
 from evanesce.store.redis import homes, open_redis_store
-from tests.core.store.backends import ClusterBackend, RedisBackend, cluster_backend, draft
+from tests.core.store.backends import ClusterBackend, RedisBackend, append_one, cluster_backend, draft, send
 from tests.leaks import cancelled_at_each_await
 from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
@@ -22,56 +25,112 @@ pytestmark = pytest.mark.slow
 
 ADA = Member("ada", "Ada")
 AT_ONCE = 20
+NEIGHBOURS = 4
 
 numbers = count()
 
 
+async def ask(store: Store) -> None:
+    """Store a value that nobody else has, and read it back."""
+    name = f"cancellation-{next(numbers)}"
+    await store.one_time_values.put(name, name.encode(), 60)
+    assert await store.one_time_values.take(name) == name.encode()
+    assert await store.one_time_values.take(name) is None
+
+
 async def answers_are_their_own(store: Store) -> None:
     """Ask many things at once, each of which has another answer."""
-
-    async def ask(name: str) -> None:
-        await store.one_time_values.put(name, name.encode(), 60)
-        assert await store.one_time_values.take(name) == name.encode()
-        assert await store.one_time_values.take(name) is None
-
     async with trio.open_nursery() as nursery:
         for _ in range(AT_ONCE):
-            nursery.start_soon(ask, f"cancellation-{next(numbers)}")
+            nursery.start_soon(ask, store)
+
+
+async def ask_again_and_again(store: Store) -> None:
+    while True:
+        await ask(store)
 
 
 def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Return a call of each method, by the part of the store and its name."""
+
     async def follow() -> None:
         async with store.events.follow(room_id, 10) as feed:
             await store.messages.append(room_id, [draft(room_id)])
             await feed.next()
 
+    async def unsend() -> None:
+        [message_id] = await send(store, room_id, "hello")
+        await store.messages.unsend(room_id, message_id, "ada")
+
+    async def take() -> None:
+        await store.one_time_values.put("taken", b"value", 60)
+        assert await store.one_time_values.take("taken") == b"value"
+
+    async def next_notice() -> None:
+        await store.control.announce(TokenRevoked("none"))
+        await store.control.next_notice()
+
     return {
-        "append": lambda: store.messages.append(room_id, [draft(room_id)]),
-        "unsend": lambda: store.messages.unsend(room_id, "none", "ada"),
-        "history": lambda: store.messages.history(room_id, None, 10, 10_000),
-        "follow": follow,
-        "join": lambda: store.presence.join(room_id, [ADA], 10, 10),
-        "leave": lambda: store.presence.leave(room_id, ["ada"]),
-        "rename": lambda: store.presence.rename(room_id, ADA),
-        "presence": lambda: store.presence.snapshot(room_id, 10),
-        "counts": lambda: store.presence.counts([room_id, room_id]),
-        "announce": lambda: store.control.announce(TokenRevoked("none")),
-        "take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
-        "connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and once more
-        "servers": store.servers.expiries,
-        "claim": lambda: store.servers.claim("duty", 1),
-        "check": store.health.check,
-        "close_room": lambda: store.messages.close_room(f"{room_id}-closed", "closed"),
+        "messages.append": lambda: store.messages.append(room_id, [draft(room_id)]),
+        "messages.append_one": lambda: append_one(store, draft(room_id)),
+        "messages.find": lambda: store.messages.find(room_id, "none", "ada"),
+        "messages.unsend": unsend,
+        "messages.history": lambda: store.messages.history(room_id, None, 10, 10_000),
+        "messages.close_room": lambda: store.messages.close_room(f"{room_id}-closed-{next(numbers)}", "closed"),
+        "events.follow": follow,
+        "events.typing": lambda: store.events.typing(room_id, "ada"),
+        "presence.join": lambda: store.presence.join(room_id, [ADA], 10, 10),
+        "presence.leave": lambda: store.presence.leave(room_id, ["ada"]),
+        "presence.rename": lambda: store.presence.rename(room_id, ADA),
+        "presence.snapshot": lambda: store.presence.snapshot(room_id, 10),
+        "presence.counts": lambda: store.presence.counts([room_id, room_id]),
+        "rate_limits.take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
+        "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again
+        "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),
+        "servers.expiries": store.servers.expiries,
+        "servers.publish_settings": lambda: store.servers.publish_settings({"name": "value"}),
+        "servers.other_settings": store.servers.other_settings,
+        "servers.claim": lambda: store.servers.claim("duty", 1),
+        "servers.identity": lambda: store.servers.identity("identity"),
+        "control.announce": lambda: store.control.announce(TokenRevoked("none")),
+        "control.next_notice": next_notice,
+        "control.revoked": lambda: store.control.revoked(["none", "another"]),
+        "one_time_values.put": lambda: store.one_time_values.put("put", b"value", 60),
+        "one_time_values.take": take,
+        "health.probe": lambda: store.health.probe(PATIENCE),
+        "health.check": store.health.check,
+        "health.content_on_disk": store.health.content_on_disk,
+        "health.expiry_report": store.health.expiry_report,
     }
 
 
+def public_methods() -> set[str]:
+    """Return the methods of all parts of a store that may wait, and `append_one`, whose answer comes later."""
+    found = {"messages.append_one"}
+    for part, interface in get_type_hints(Store).items():
+        for name, member in vars(interface).items():
+            if not name.startswith("_") and (iscoroutinefunction(member) or name == "follow"):
+                found.add(f"{part}.{name}")
+    return found
+
+
+def test_every_method_of_the_store_is_cancelled() -> None:
+    called = methods(memory_store(), "room")
+    assert set(called) == public_methods()
+
+
 async def cancelled_everywhere(store: Store, room_id: str) -> None:
+    """Cancel each method at each of its awaits, while others ask, and let others ask afterwards."""
     for name, method in methods(store, room_id).items():
 
         async def body(method: Callable[[], Awaitable[object]] = method) -> None:
             await method()
 
-        awaits = await cancelled_at_each_await(body)
+        async with trio.open_nursery() as others:
+            for _ in range(NEIGHBOURS):
+                others.start_soon(ask_again_and_again, store)
+            awaits = await cancelled_at_each_await(body)
+            others.cancel_scope.cancel()
         assert awaits >= 1, f"{name} waits for nothing"
         with trio.fail_after(PATIENCE):
             await answers_are_their_own(store)
