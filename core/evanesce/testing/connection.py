@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import trio
 
-from evanesce.delivery.frame import Frame
+from evanesce.delivery.frame import Frame, without_expired
 
 
 class PlainFraming:
@@ -26,7 +26,8 @@ class MemoryConnection:
     """A `Connection`, and the client at its other end.
 
     The client receives frames as they are written. While `stalled` is true they wait, up to `outbox_bytes`, until the
-    test calls `take`. `answers_pings` is whether the client answers pings; `pings` counts them.
+    test calls `take`. As with a real connection, no message is received after it has expired: a `skipped` event takes
+    its place. `answers_pings` is whether the client answers pings; `pings` counts them.
     """
 
     def __init__(self, *, address: str = "127.0.0.1", local: bool = True, outbox_bytes: int = 1_048_576) -> None:
@@ -43,7 +44,7 @@ class MemoryConnection:
         self.frames: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self._outbox_bytes = outbox_bytes
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[Frame] = []
         self._to_server, self._from_client = trio.open_memory_channel[str | bytes](1_000)
         self._events: list[dict[str, Any]] = []
         self._news = trio.Event()
@@ -61,15 +62,29 @@ class MemoryConnection:
 
     def write(self, frame: Frame) -> bool:
         """Queue a frame for the client."""
+        now = trio.current_time()
+        if frame.expires_at <= now:
+            return all(self.write(part) for part in self._unexpired([frame], now))
         wire = frame.wire(self.framing)
         if self.stalled:
             if self.waiting_bytes + len(wire) > self._outbox_bytes:
+                self._drop_expired()
+            if self.waiting_bytes + len(wire) > self._outbox_bytes:
                 return False
             self.waiting_bytes += len(wire)
-            self._waiting.append(wire)
+            self._waiting.append(frame)
             return True
         self._deliver(wire)
         return True
+
+    def _drop_expired(self) -> None:
+        self._waiting = self._unexpired(self._waiting, trio.current_time())
+        self.waiting_bytes = sum(len(frame.wire(self.framing)) for frame in self._waiting)
+
+    def _unexpired(self, frames: Sequence[Frame], now: float) -> list[Frame]:
+        kept, dropped = without_expired(frames, now)
+        self.skipped += dropped
+        return kept
 
     def ping(self) -> None:
         """Ping the client."""
@@ -95,9 +110,11 @@ class MemoryConnection:
 
     def take(self, frames: int | None = None) -> None:
         """Receive so many of the waiting frames. With None, receive all of them and stop stalling."""
-        count = len(self._waiting) if frames is None else min(frames, len(self._waiting))
-        for _ in range(count):
-            wire = self._waiting.popleft()
+        self._drop_expired()
+        count = len(self._waiting) if frames is None else frames
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        for frame in taken:
+            wire = frame.wire(self.framing)
             self.waiting_bytes -= len(wire)
             self._deliver(wire)
         if frames is None:

@@ -21,6 +21,8 @@ class MemoryPresence:
     def __init__(self, server: MemoryServer, server_id: str) -> None:
         self._server = server
         self._server_id = server_id
+        self._names: dict[str, dict[str, str]] = {}
+        """The names of this server's users in each room, as the last requests of their rooms have them."""
 
     async def join(
         self, room_id: str, members: Sequence[Member], capacity: int, roster: int
@@ -44,14 +46,21 @@ class MemoryPresence:
                     room.publish([Joined(person, len(room.names), room.version)])
             return room.presence(roster), frozenset(refused)
 
-        return await self._server.ask(act)
+        joined = await self._ask_or_reconcile(room_id, act)
+        if not isinstance(joined, RoomClosed):
+            admitted = {person.user_id: person.display_name for person in members if person.user_id not in joined[1]}
+            self._names[room_id] = admitted | self._names.get(room_id, {})
+        return joined
 
     async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
         """See `Presence.leave`."""
-        return await self._ask_or_postpone(lambda: self._leave(self._server.room(room_id), user_ids))
+        for user_id in user_ids:
+            self._names.get(room_id, {}).pop(user_id, None)
+        return await self._ask_or_reconcile(room_id, lambda: self._leave(self._server.room(room_id), user_ids))
 
     def leave_all(self) -> None:
         """Remove the users of this server from all rooms, as for a server that stops or whose lease has expired."""
+        self._names.clear()
         for room in self._server.rooms.values():
             self._leave(room, [user for user, servers in room.servers.items() if self._server_id in servers])
 
@@ -69,15 +78,16 @@ class MemoryPresence:
 
     async def rename(self, room_id: str, person: Member) -> None:
         """See `Presence.rename`."""
+        names = self._names.get(room_id, {})
+        if person.user_id in names:
+            names[person.user_id] = person.display_name
+        await self._ask_or_reconcile(room_id, lambda: self._rename(self._server.room(room_id), person))
 
-        def act() -> None:
-            room = self._server.room(room_id)
-            if room.names.get(person.user_id, person.display_name) != person.display_name:
-                room.names[person.user_id] = person.display_name
-                room.version += 1
-                room.publish([Renamed(person, room.version)])
-
-        await self._ask_or_postpone(act)
+    def _rename(self, room: Room, person: Member) -> None:
+        if room.names.get(person.user_id, person.display_name) != person.display_name:
+            room.names[person.user_id] = person.display_name
+            room.version += 1
+            room.publish([Renamed(person, room.version)])
 
     async def snapshot(self, room_id: str, roster: int) -> PresenceSnapshot:
         """See `Presence.snapshot`."""
@@ -87,9 +97,18 @@ class MemoryPresence:
         """See `Presence.counts`."""
         return await self._server.ask(lambda: [len(self._server.room(room_id).names) for room_id in room_ids])
 
-    async def _ask_or_postpone(self, act: Callable[[], T]) -> T:
+    async def _ask_or_reconcile(self, room_id: str, act: Callable[[], T]) -> T:
+        """Carry out a request, or, where it is not known whether it was carried out, what the last requests come to."""
         try:
             return await self._server.ask(act)
         except StoreUnavailable:
-            self._server.postponed.append(act)
+            self._server.when_up(lambda: self._reconcile(room_id))
             raise
+
+    def _reconcile(self, room_id: str) -> None:
+        room, names = self._server.room(room_id), self._names.get(room_id, {})
+        here = [user for user, servers in room.servers.items() if self._server_id in servers]
+        self._leave(room, [user_id for user_id in here if user_id not in names])
+        for user_id in here:
+            if user_id in names:
+                self._rename(room, Member(user_id, names[user_id]))

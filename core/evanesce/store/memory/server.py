@@ -77,6 +77,13 @@ class MemoryServer:
 
     # Faults
 
+    def when_up(self, act: Callable[[], object]) -> None:
+        """Do `act` now, or, while the server is down, when it is up again."""
+        if self.up:
+            act()
+        else:
+            self.postponed.append(act)
+
     def go_down(self) -> None:
         """Refuse every request from now on. Feeds wait."""
         self.up = False
