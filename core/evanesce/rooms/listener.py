@@ -15,6 +15,7 @@ from evanesce.rooms.messages import Messages
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import RoomRequest, Wake
 from evanesce.rooms.subscription import Deliverable
+from evanesce.rooms.typing_times import TypingTimes
 from evanesce.store.events import Closed, Feed, HistoryLost, PresenceChanged, RoomEvent, Typing
 from evanesce.store.message_log import LogEntry, MessageUnsent
 
@@ -44,6 +45,7 @@ class RoomListener:
         self._inbox = inbox
         self._progress = progress
         self._metrics = metrics
+        self._typing_times = TypingTimes()
 
     async def run(self, feed: Feed, guard: Guard) -> None:
         """Handle what the feed brings, until cancelled. `guard` wraps what handles events as they arrive."""
@@ -60,6 +62,8 @@ class RoomListener:
             self._deliver(entries)
             entries = []
             match event:
+                case Typing(user_id) if not self._typing_times.is_due(user_id, trio.current_time()):
+                    pass  # it was published a moment ago, by another server or when the room ran here before
                 case Typing(user_id):
                     self._members.announce([events.TypingEvent(room_id=self._room_id, user_id=user_id)])
                 case HistoryLost():

@@ -22,15 +22,13 @@ from evanesce.rooms.requests import (
     not_member,
 )
 from evanesce.rooms.subscription import Deliverable
+from evanesce.rooms.typing_times import TypingTimes
 from evanesce.store.message_log import Conflict, LogEntry, RoomClosed, Stored
 
 Outcome = Stored | Conflict | RoomClosed | StoreUnavailable
 """What a message that was sent alone may come to."""
 
 Guard = Callable[[Callable[[Outcome], None]], Callable[[Outcome], None]]
-
-TYPING_SECONDS = 3.0
-"""How often it is published that the same user is typing."""
 
 
 class Messages:
@@ -46,7 +44,7 @@ class Messages:
         self._members = members
         self._store = context.store
         self._metrics = context.metrics
-        self._typed_at: dict[str, float] = {}
+        self._typing_times = TypingTimes()
         self._progress = progress
         self.direct: SendRequest | None = None
         """The message that was sent by `send_at_once` and has no answer yet."""
@@ -180,10 +178,7 @@ class Messages:
 
     async def _typing(self, request: TypingRequest) -> None:
         subscriber = request.subscriber
-        now = trio.current_time()
-        if now - self._typed_at.get(subscriber.user_id, -TYPING_SECONDS) >= TYPING_SECONDS:
-            self._typed_at = {user: at for user, at in self._typed_at.items() if now - at < TYPING_SECONDS}
-            self._typed_at[subscriber.user_id] = now
+        if self._typing_times.is_due(subscriber.user_id, trio.current_time()):
             try:
                 await self._store.events.typing(self._room_id, subscriber.user_id)
             except StoreUnavailable as error:

@@ -14,9 +14,10 @@ from evanesce.errors import Rejected
 from evanesce.hookspecs import hookimpl
 from evanesce.model import ChatRoom, Draft, milliseconds
 from evanesce.rooms import joining
-from evanesce.store.memory import MemoryServer
+from evanesce.store.memory import MemoryServer, memory_store
 from evanesce.store.message_log import RoomClosed
 from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
@@ -191,6 +192,27 @@ async def test_typing_is_told_to_the_others_not_too_often(autojump_clock: MockCl
         await trio.sleep(2)
         await ada.ask("typing", roomId=room)
         assert (await bob.hear())["type"] == "typing"
+
+
+async def test_typing_on_another_server_or_after_coming_back_is_not_told_more_often(autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(memory=memory, repository=repository) as first,
+        memory_server(store=memory_store(server_id="second", server=memory), repository=repository) as second,
+        memory_server(store=memory_store(server_id="third", server=memory), repository=repository) as third,
+    ):
+        room, [bob] = await join_room(first, "Bob")
+        for server in (second, third, second):
+            ada = await server.sign_in("Ada")
+            await ada.ask("join", roomId=room)
+            assert (await ada.ask("typing", roomId=room))["type"] == "ok"
+            await ada.ask("leave", roomId=room)
+        await wait_all_tasks_blocked()
+        assert [event["type"] for event in bob.waiting()].count("typing") == 1
+        await trio.sleep(3)
+        await ada.ask("join", roomId=room)
+        await ada.ask("typing", roomId=room)
+        assert (await bob.until("typing"))["userId"]
 
 
 async def test_a_full_room(autojump_clock: MockClock) -> None:
