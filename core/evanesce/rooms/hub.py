@@ -65,7 +65,7 @@ class Hub:
         self._listeners: list[Callable[[Notice | NoticesLost], None]] = []
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[str, list[HubSession]] = {}  # by user
-        self._sign_ins: dict[str, set[HubSession]] = {}
+        self._sign_ins: dict[str, dict[HubSession, None]] = {}  # sessions in the order in which they began
         self._renames = _Renames()
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
@@ -172,7 +172,7 @@ class Hub:
         user_id, most = session.user_id, self._context.config.limits.connections_per_user
         sessions = self._sessions.setdefault(user_id, [])
         sessions.append(session)
-        self._sign_ins.setdefault(session.sign_in_id, set()).add(session)
+        self._sign_ins.setdefault(session.sign_in_id, {})[session] = None
         admitted = len(sessions) <= most
         if admitted:
             with suppress(StoreUnavailable):  # then the number of connections to this server has to do
@@ -184,7 +184,7 @@ class Hub:
     def signed_in_anew(self, session: HubSession, before: str) -> None:
         """Register another sign-in of a session, in place of the one with the id `before`."""
         self._remove_sign_in(session, before)
-        self._sign_ins.setdefault(session.sign_in_id, set()).add(session)
+        self._sign_ins.setdefault(session.sign_in_id, {})[session] = None
 
     def dismiss(self, session: HubSession) -> None:
         """Remove a session from the registry."""
@@ -197,8 +197,8 @@ class Hub:
             self._sessions.pop(session.user_id, None)
 
     def _remove_sign_in(self, session: HubSession, sign_in_id: str) -> None:
-        sessions = self._sign_ins.get(sign_in_id, set())
-        sessions.discard(session)
+        sessions = self._sign_ins.get(sign_in_id, {})
+        sessions.pop(session, None)
         if not sessions:
             self._sign_ins.pop(sign_in_id, None)
 

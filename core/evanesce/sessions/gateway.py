@@ -76,7 +76,7 @@ class Gateway:
             "database": DatabaseCheck(context.repository, context.records).check,
         }
         self._checks = PartChecks(checks | authenticators)
-        self._tasks: set[SessionTask] = set()
+        self._tasks: dict[SessionTask, None] = {}  # in the order in which they began
         self._ended = trio.Event()
         self._draining = trio.Event()
         self._announced = False
@@ -139,11 +139,11 @@ class Gateway:
             task.connection.end(CloseCode.RATE_LIMITED, error.message)
         if self._leaving is not None:
             task.connection.end(*self._leaving)
-        self._tasks.add(task)
+        self._tasks[task] = None
         try:
             await task.run()
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
             if held is not None:
                 held.release()
             if self.draining and not self._tasks:
