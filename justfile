@@ -66,3 +66,7 @@ bench *arguments:
 # Run the attacks and outages of docs/explanation/resilience.md and docs/explanation/data-lifetime.md
 chaos *arguments:
     python -m tests.chaos {{ arguments }}
+
+# Check all that Evanesce has to withstand, and print the table of docs/explanation/resilience.md; over an hour
+withstand *arguments:
+    python -m tests.withstand {{ arguments }}
