@@ -79,7 +79,7 @@ class ValkeyCluster:
 
     def _node(self, port: int) -> ClusterNode:
         folder = self._folder / str(port)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         options = {
             "port": str(port),
             "bind": "127.0.0.1",
@@ -145,6 +145,12 @@ class ValkeyCluster:
     def kill(self, node: ClusterNode) -> None:
         os.kill(node.process.pid, signals.SIGKILL)
         node.process.wait()
+
+    def restart(self, node: ClusterNode) -> None:
+        """Start a node that was killed: it knows the cluster, and has lost all else."""
+        node.client.close()
+        started = self._node(node.port)
+        node.process, node.client = started.process, started.client
 
 
 def _answers(node: ClusterNode) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from tests.chaos import attack_impact, expiry
+from tests.chaos import attack_impact, expiry, outages
 from tests.chaos.report import Stage
 
 STAGES: Mapping[str, Stage] = {
     "expiry": expiry.measure,
     "attacks": attack_impact.measure,
+    "outages": outages.measure,
 }
 """All stages by name, in the order of a run."""
 

@@ -123,6 +123,7 @@ ROWS: Sequence[Row] = (
         "an error within 2.5 s while down, never a false `sent`; every acknowledged message reached every member, or "
         "that member got `gap` or `missed: null`; 0 twice; serving within 2 s of its return",
         [
+            ScriptCheck("tests.chaos.outages", ["killed", "sentinel", "cluster"]),
             PytestCheck(
                 [
                     f"{FAULTS}::test_killed_under_load_it_acknowledges_nothing_false",
@@ -140,6 +141,7 @@ ROWS: Sequence[Row] = (
         "Redis SIGSTOP for 10 s under load",
         "no call hangs over 2.5 s; no false acknowledgement; nothing lost or doubled afterwards",
         [
+            ScriptCheck("tests.chaos.outages", ["stopped"]),
             PytestCheck(
                 [
                     f"{FAULTS}::test_stopped_under_load_nothing_is_lost_or_doubled",

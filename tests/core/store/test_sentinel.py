@@ -75,7 +75,7 @@ class Watched:
 
     def _start(self, port: int, options: list[str]) -> None:
         folder = self._folder / str(port)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.processes[port] = subprocess.Popen([valkey_binary(), *options], cwd=folder, stdout=subprocess.DEVNULL)
 
     @property
@@ -114,6 +114,11 @@ class Watched:
             except redis.ResponseError:
                 return False
         return True
+
+    def restart(self, port: int, *, replica_of: int) -> None:
+        """Start a Redis that was killed, without anything that it held."""
+        options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0"]
+        self._start(port, [*options, "--replicaof", f"127.0.0.1 {replica_of}"])
 
     def kill(self, port: int) -> None:
         self.processes[port].kill()
