@@ -149,7 +149,13 @@ class _Server:
             await stack.enter_async_context(authenticator)
         lag = ExpiryLag()
         store = await stack.enter_async_context(
-            open_redis_store(config.redis, ttl=config.messages.ttl, server_id=config.server.node, lag=lag)
+            open_redis_store(
+                config.redis,
+                ttl=config.messages.ttl,
+                server_id=config.server.node,
+                lag=lag,
+                secret=config.server.secret if config.messages.encrypt_at_rest else None,
+            )
         )
         metrics = Metrics()
         metrics.watch_histogram(

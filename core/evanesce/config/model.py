@@ -135,6 +135,10 @@ class MessagesTable(Table, kw_only=True, frozen=True):
     """The size of the longest message, in bytes of UTF-8."""
     history: Annotated[int, Meta(ge=0, le=10_000)] = 500
     """The number of live messages in the answer to `join`. The others follow as events."""
+    encrypt_at_rest: bool = False
+    """Whether the content of messages is encrypted in Redis, with keys that only the servers have, for as long as the
+    messages live. Needs the extra `encryption`. See docs/explanation/encryption-at-rest.md.
+    """
 
 
 class RoomsTable(Table, kw_only=True, frozen=True):

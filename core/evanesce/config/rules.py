@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from evanesce.addresses import parse_networks
 from evanesce.config.model import Config
 from evanesce.config.public import public_address
@@ -37,6 +39,12 @@ def check(config: Config) -> None:
             "redis.cluster",
             "the embedded Valkey is not a cluster",
             "Name nodes of the cluster in redis.url: redis://HOST:PORT,HOST:PORT",
+        )
+    if config.messages.encrypt_at_rest and find_spec("cryptography") is None:
+        raise ConfigurationError(
+            "messages.encrypt_at_rest",
+            "needs the package cryptography, which is not installed",
+            "Install evanesce[encryption]",
         )
     public_address(config)
     for i, origin in enumerate(server.origins):

@@ -12,6 +12,7 @@ SHARED = (
     "server.session_log",
     "messages.ttl",
     "messages.content_bytes",
+    "messages.encrypt_at_rest",
     "rooms.capacity",
     "limits.messages_per_second",
     "limits.burst",

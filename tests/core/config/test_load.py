@@ -451,3 +451,13 @@ def test_a_configuration_can_be_written_down_without_its_secrets(reading: Reader
 def test_an_exempt_address_has_to_be_a_network(reading: Reader, text: str) -> None:
     refusal = reading.refused(f'[limits]\nexempt_addresses = ["{text}"]')
     assert refusal.startswith("limits.exempt_addresses")
+
+
+def test_encryption_without_its_package_is_refused(reading: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "[messages]\nencrypt_at_rest = true\n"
+    assert reading(text).messages.encrypt_at_rest
+    monkeypatch.setattr("evanesce.config.rules.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError) as refusal:
+        reading(text)
+    assert "messages.encrypt_at_rest" in str(refusal.value)
+    assert "evanesce[encryption]" in str(refusal.value)

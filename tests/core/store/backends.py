@@ -48,6 +48,9 @@ CLUSTER_ACCESS = " ".join(
 """What it needs in a cluster in addition."""
 
 
+SECRET = "a secret of all servers, for tests"
+
+
 class Backend(Protocol):
     """One Redis, or what stands in for it, and the stores of several servers on it."""
 
@@ -92,8 +95,9 @@ class MemoryBackend:
 class Hosted:
     """The stores of several servers, each in a task of its own: its nursery must open and close in the same one."""
 
-    def __init__(self, table: RedisTable, nursery: trio.Nursery) -> None:
+    def __init__(self, table: RedisTable, nursery: trio.Nursery, secret: str | None = None) -> None:
         self._table = table
+        self._secret = secret
         self._nursery = nursery
         self._stores: dict[int, tuple[trio.Event, trio.Event]] = {}
 
@@ -102,7 +106,7 @@ class Hosted:
 
     async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[Store]) -> None:
         stop, stopped = trio.Event(), trio.Event()
-        async with open_redis_store(self._table, ttl=ttl, server_id=server_id) as store:
+        async with open_redis_store(self._table, ttl=ttl, server_id=server_id, secret=self._secret) as store:
             self._stores[id(store)] = stop, stopped
             task_status.started(store)
             await stop.wait()
@@ -117,10 +121,10 @@ class Hosted:
 class RedisBackend:
     """A Valkey, the stores on it, and a client of its own to look from outside.
 
-    With `access` the stores sign in as a user who may do no more than these rules say.
+    With `access` the stores sign in as a user who may do no more than these rules say. With `secret` they encrypt.
     """
 
-    def __init__(self, url: str, nursery: trio.Nursery, access: str | None = None) -> None:
+    def __init__(self, url: str, nursery: trio.Nursery, access: str | None = None, secret: str | None = None) -> None:
         self.url = url
         self.client: redis.Redis = redis.Redis.from_url(url)
         self._access = access
@@ -128,7 +132,7 @@ class RedisBackend:
             self.url = url.replace("unix://", "unix://chat:secret@")
             self._let_in()
         self._nursery = nursery
-        self._hosted = Hosted(RedisTable(url=self.url), nursery)
+        self._hosted = Hosted(RedisTable(url=self.url), nursery, secret)
 
     async def open(self, server_id: str = "one", ttl: float = 60.0) -> Store:
         return await self._hosted.open(server_id, ttl)
@@ -199,9 +203,9 @@ async def cluster_backend(cluster: ValkeyCluster) -> AsyncGenerator[ClusterBacke
 
 
 @asynccontextmanager
-async def redis_backend(access: str | None = None) -> AsyncGenerator[RedisBackend, None]:
+async def redis_backend(access: str | None = None, secret: str | None = None) -> AsyncGenerator[RedisBackend, None]:
     async with embedded_valkey() as url, trio.open_nursery() as nursery:
-        backend = RedisBackend(url, nursery, access)
+        backend = RedisBackend(url, nursery, access, secret)
         yield backend
         nursery.cancel_scope.cancel()
     backend.client.close()

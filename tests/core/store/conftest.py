@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.core.store.backends import (
+    SECRET,
     SMALLEST_ACCESS,
     Backend,
     MemoryBackend,
@@ -26,7 +27,7 @@ def shared_cluster() -> Iterator[ValkeyCluster]:
     cluster.stop()
 
 
-@pytest.fixture(params=["memory", "redis", "redis-smallest-access", "cluster"])
+@pytest.fixture(params=["memory", "redis", "redis-smallest-access", "redis-encrypted", "cluster"])
 async def backend(request: pytest.FixtureRequest, shared_cluster: ValkeyCluster) -> AsyncGenerator[Backend, None]:
     if request.param == "memory":
         yield MemoryBackend()
@@ -36,7 +37,8 @@ async def backend(request: pytest.FixtureRequest, shared_cluster: ValkeyCluster)
         async with cluster_backend(shared_cluster) as cluster:
             yield cluster
         return
-    async with redis_backend(SMALLEST_ACCESS if "access" in request.param else None) as real:
+    encrypted = SECRET if "encrypted" in request.param else None
+    async with redis_backend(SMALLEST_ACCESS if "access" in request.param else None, encrypted) as real:
         yield real
 
 

@@ -34,6 +34,7 @@ from evanesce.store.presence import Member
 from evanesce.store.redis.client import Deadline
 from evanesce.store.redis.message_log import BODIES, ENTRIES, Entry, Reading, RedisMessageLog
 from evanesce.store.redis.presence import RedisPresence
+from evanesce.store.sealing.interface import UnknownKey
 
 logger = logging.getLogger(__name__)
 
@@ -275,6 +276,10 @@ class RoomFeed:
     def _read_message(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, expires, body = line.split(b" ", 5)
         if self._next_number(int(time), int(number), lenient):
+            try:
+                body = self._log.opened(body)
+            except UnknownKey:
+                raise _Gap(presence=False) from None  # it is read from the index, which waits for the key
             at = Cursor(self._at.epoch, int(time), int(number), int(messages))
             self._give(at, body, int(expires))
 

@@ -18,7 +18,8 @@ class Keys:
     sorted set: the ids of revoked sign-ins and erased users, by the time until which they are kept. `lag` is a hash:
     how late each server erases expired keys. `settings` is a hash: the settings of each server. `identity` is a string:
     a random name of the data of this Redis, which is lost with the data. `ended` is a channel: a server that stopped
-    has left keys to erase. `control` is the channel of notices. `pattern` is for access lists: all keys and channels.
+    has left keys to erase. `control` is the channel of notices, `key_notices` that of notices about keys of encryption.
+    `pattern` is for access lists: all keys and channels.
     """
 
     def __init__(self, prefix: str, home: str = HOME) -> None:
@@ -35,6 +36,7 @@ class Keys:
         self.identity = f"{prefix}:{{{home}}}:identity"
         self.ended = f"{prefix}:{{{home}}}:ended"
         self.control = f"{prefix}:{{{home}}}:events"
+        self.key_notices = f"{prefix}:{{{home}}}:keys"
 
     def state(self, room_id: str) -> str:
         """Return a hash: the room's epoch, position and version of presence, and whether it is closed."""
@@ -122,4 +124,4 @@ class Keys:
 
     def channels(self, name: str) -> Sequence[str]:
         """Return one channel of each kind, with `name` for a room and for a subscriber."""
-        return self.ended, self.control, self.events(name), self.wake(name)
+        return self.ended, self.control, self.key_notices, self.events(name), self.wake(name)

@@ -22,6 +22,7 @@ from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, UNSEND, Command
+from evanesce.store.sealing.interface import ContentCipher, UnknownKey
 
 KEEP = (CURSOR_SECONDS + 3600) * 1000
 """How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
@@ -38,6 +39,10 @@ ENTRIES = 500
 BODIES = 64
 """How many messages are read in one call."""
 
+SEALINGS = 3
+"""How often a message is encrypted, if it came so late that its key would have been gone before its end."""
+
+_LATE = b"late"
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 logger = logging.getLogger(__name__)
@@ -95,10 +100,23 @@ class Reading:
 
 
 class RedisMessageLog:
-    """A `MessageLog`. `ttl`, and `keep` (how long the state of an unused room is kept), are in milliseconds."""
+    """A `MessageLog`. `ttl`, and `keep` (how long the state of an unused room is kept), are in milliseconds.
 
-    def __init__(self, client: Client, keys: Keys, clock: Clock, ttl: int, *, keep: int = KEEP) -> None:
+    `cipher` encrypts the content that Redis gets; None: it gets it readable.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        clock: Clock,
+        ttl: int,
+        *,
+        keep: int = KEEP,
+        cipher: ContentCipher | None = None,
+    ) -> None:
         self._client = client
+        self._cipher = cipher
         self._keys = keys
         self._clock = clock
         self._ttl = ttl
@@ -106,17 +124,34 @@ class RedisMessageLog:
 
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
         """Store messages in one call of a script; see `MessageLog.append`."""
-        [answers] = await self._client.run(self._append(room_id, drafts))
-        return self._outcomes(answers)
+        for _ in range(SEALINGS):
+            [answers] = await self._client.run(self._append(room_id, drafts))
+            if answers != _LATE:
+                return self._outcomes(answers)
+        raise StoreUnavailable
 
     def append_one(
         self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
     ) -> None:
         """See `MessageLog.append_one`."""
+        self._append_one(room_id, draft, done, SEALINGS)
 
+    def _append_one(
+        self,
+        room_id: str,
+        draft: Draft,
+        done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None],
+        tries: int,
+    ) -> None:
         def answered(answer: Any) -> None:
-            if isinstance(answer, StoreUnavailable):
-                done(answer)
+            if answer == _LATE and tries > 1:
+                try:
+                    self._append_one(room_id, draft, done, tries - 1)
+                except StoreUnavailable as error:
+                    done(error)
+                return
+            if isinstance(answer, StoreUnavailable) or answer == _LATE:
+                done(answer if isinstance(answer, StoreUnavailable) else StoreUnavailable())
                 return
             try:
                 outcomes = self._outcomes(answer)
@@ -131,11 +166,14 @@ class RedisMessageLog:
     def _append(self, room_id: str, drafts: Sequence[Draft]) -> Command:
         keys = self._room(room_id)
         arguments: list[str | bytes] = []
+        latest = 0
         for draft in drafts:
+            if self._cipher is not None:
+                draft, latest = self._cipher.seal(draft)
             keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
             # Its JSON without the closing brace: the script adds the times and the brace.
             arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
-        return APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, *arguments)
+        return APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, latest, *arguments)
 
     def _outcomes(self, answers: Any) -> Sequence[Stored | Conflict] | RoomClosed:
         if answers is None:
@@ -229,7 +267,30 @@ class RedisMessageLog:
         [bodies] = await self._client.run(
             ("MGET", *(self._keys.message(room_id, entry.message_id) for entry in entries))
         )
-        return list(bodies)
+        return list(bodies) if self._cipher is None else [await self._learned(body) for body in bodies]
+
+    def opened(self, body: bytes) -> bytes:
+        """Return the JSON of a message with readable content. Raises `UnknownKey`; `ValueError` where it has none."""
+        if self._cipher is None:
+            return body
+        message = self._cipher.open(_decoder.decode(body))
+        if message is None:
+            raise ValueError("the content of a message cannot be decrypted")
+        return _encoder.encode(message)
+
+    async def _learned(self, body: bytes | None) -> bytes | None:
+        """Return what `opened` returns, and wait for a key that is not known yet; None where there is no content."""
+        if body is None:
+            return None
+        for _ in range(2):
+            try:
+                return self.opened(body)
+            except UnknownKey as unknown:
+                if self._cipher is None or not await self._cipher.learn(unknown.chain):
+                    return None
+            except _MALFORMED:
+                return None
+        return None
 
     async def live(self, room_id: str, entries: Sequence[Entry]) -> int:
         """Count the messages that still exist."""

@@ -27,6 +27,7 @@ from evanesce.store.redis.expiring import TrackingClient
 from evanesce.store.redis.health import RedisHealth
 from evanesce.store.redis.heartbeat import HEARTBEAT_SECONDS
 from evanesce.store.redis.homes import Home, Homes
+from evanesce.store.redis.key_sharing import SharedKeys, share_keys
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.message_log import RedisMessageLog
 from evanesce.store.redis.node_client import NodeClient
@@ -45,7 +46,13 @@ STOP_SECONDS = 1.0
 
 @asynccontextmanager
 async def open_redis_store(
-    redis: RedisTable, *, ttl: float, server_id: str, lag: ExpiryLag | None = None, passing: bool = False
+    redis: RedisTable,
+    *,
+    ttl: float,
+    server_id: str,
+    lag: ExpiryLag | None = None,
+    passing: bool = False,
+    secret: str | None = None,
 ) -> AsyncGenerator[Store, None]:
     """Open the message store that the configuration names, for as long as the context lasts.
 
@@ -53,7 +60,8 @@ async def open_redis_store(
     does not answer yet: the store is not `healthy` until it does. `server_id` tells this server from others on the same
     Redis; a server that starts with the same id is taken for the successor of the one before. `lag` counts how late
     expired keys are erased. A store that is opened for a moment, by a command, is `passing`: it has no members in
-    rooms, and leaves no lease behind. Enter the context on the main thread.
+    rooms, and leaves no lease behind. With `secret`, which all servers have, content is encrypted; that needs the extra
+    `encryption`. Enter the context on the main thread.
     """
     async with AsyncExitStack() as stack:
         keys, clock = Keys(redis.prefix), SharedClock()
@@ -83,7 +91,10 @@ async def open_redis_store(
         stack.push_async_callback(_stop, client, homes, presence, erasers, servers, passing=passing)
         for home in homes:
             subscriber.add(home.keys.ended, _EndedListener(home))
-        messages = RedisMessageLog(tracked, keys, clock, milliseconds)
+        shared_keys: SharedKeys | None = None
+        if secret is not None:
+            shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=milliseconds, secret=secret)
+        messages = RedisMessageLog(tracked, keys, clock, milliseconds, cipher=shared_keys)
         events = RedisRoomEvents(tracked, subscriber, keys, messages, presence)
         rate_limits = RedisRateLimits(tracked, keys, clock, homes)
         store = Store(
@@ -103,6 +114,9 @@ async def open_redis_store(
                 partial(_send_heartbeats, subscriber),
             )
         )
+        if shared_keys is not None:
+            await stack.enter_async_context(background(shared_keys.run))
+            await shared_keys.start()
         yield store
 
 

@@ -1,8 +1,8 @@
 -- Store messages, in order, and publish them.
 -- KEYS: state, index, channel, then for each message its key and its tombstone.
--- ARGV: epoch, keep, ttl, how much longer the index is kept, then for each message its id, its sender and its JSON
--- without the times and the closing brace.
--- Returns nil if the room is closed; otherwise createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
+-- ARGV: epoch, keep, ttl, how much longer the index is kept, when the messages have to expire at the latest (0: at any
+-- time), then for each message its id, its sender and its JSON without the times and the closing brace.
+-- Returns nil if the room is closed, 'late' if they would expire too late; otherwise createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
 -- the two times of the message that exists already.
 
 -- The date of a day number, by Howard Hinnant's civil_from_days, for 1970 and later.
@@ -27,16 +27,17 @@ end
 local state = room()
 if state.closed then return false end
 
-local ttl, grace = tonumber(ARGV[3]), tonumber(ARGV[4])
+local ttl, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if latest > 0 and now + ttl > latest then return 'late' end
 local created, expires = rfc3339(now), rfc3339(now + ttl)
 local times = ',"createdAt":"' .. created .. '","expiresAt":"' .. expires .. '"}'
 local answers = { created, expires }
 local lines = { state.epoch }
 
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
-  local key = KEYS[4 + (i - 5) / 3 * 2]
-  local known = redis.call('MGET', key, KEYS[5 + (i - 5) / 3 * 2])
+  local key = KEYS[4 + (i - 6) / 3 * 2]
+  local known = redis.call('MGET', key, KEYS[5 + (i - 6) / 3 * 2])
   if known[1] then
     local message = cjson.decode(known[1])
     answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
