@@ -43,7 +43,9 @@ class Frame:
         self.wires: dict[Framing, bytes] = {}
         """The wire bytes for each framing that `wire` was called for."""
         self.payload = codec.encode([item.event for item in items]) if payload is None else payload
-        self.expires_at = min((deadline for item in items for deadline in item.deadlines), default=math.inf)
+        # Most frames have one item.
+        deadlines = items[0].deadlines if len(items) == 1 else [at for item in items for at in item.deadlines]
+        self.expires_at = min(deadlines) if deadlines else math.inf
 
     def __len__(self) -> int:
         """Return the number of events."""

@@ -177,15 +177,19 @@ def nests_deeper(text: str, limit: int) -> bool:
 
 def encode(events: Sequence[Event]) -> bytes:
     """Encode one frame: a JSON array of replies and events in order. The size is not checked."""
-    return b"[" + b",".join(encode_one(event) for event in events) + b"]"
+    return _encoder.encode([_encodable(event) for event in events])
 
 
 def encode_one(event: Event) -> bytes:
     """Encode one reply or event as JSON."""
+    return _encoder.encode(_encodable(event))
+
+
+def _encodable(event: Event) -> Event | dict[str, Any]:
     if isinstance(event, ChallengeReply):
         head: dict[str, Any] = {"type": "challenge"} if event.ref is None else {"type": "challenge", "ref": event.ref}
-        return _encoder.encode(head | event.fields)
-    return _encoder.encode(event)
+        return head | event.fields
+    return event
 
 
 def bare(reply: Reply) -> dict[str, Any]:
