@@ -18,7 +18,7 @@ line of any other form counts as lost too, as every client of Redis with the rig
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -88,7 +88,9 @@ class RoomFeed:
         self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
-        self._seen: dict[str, float] = {}
+        # When each message expires that was delivered. A plain `dict` finds its first key the more slowly, the more
+        # keys before that were deleted.
+        self._seen: OrderedDict[str, float] = OrderedDict()
         self._closed = False
         self._malformed = 0  # how many payloads were malformed
 
@@ -113,11 +115,11 @@ class RoomFeed:
     def push(self, payloads: Sequence[bytes]) -> None:
         """Hand over what was published, or add it to the queue where something has to be fetched first."""
         self._quiet = False
-        waiting = bool(self._payloads)
-        self._payloads.extend(payloads)
-        self._payload_bytes += sum([len(payload) for payload in payloads])
-        if not waiting and self._is_current and self._hand_over():
+        left = self._hand_over(payloads) if self._is_current else payloads
+        if left is None:
             return
+        self._payloads.extend(left)
+        self._payload_bytes += sum([len(payload) for payload in left])
         if len(self._payloads) > PAYLOADS or self._payload_bytes > PAYLOAD_BYTES:
             self._payloads.clear()
             self._payload_bytes = 0
@@ -130,25 +132,27 @@ class RoomFeed:
         return (
             self._handle is not None
             and self._parked
-            and not (self._ready or self._look_due or self._closed)
+            and not (self._payloads or self._ready or self._look_due or self._closed)
             and self._gaps == self._gaps_filled
         )
 
-    def _hand_over(self) -> bool:
-        """Read the payloads that wait, and hand their events over; return False where `next` has to do that."""
+    def _hand_over(self, payloads: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Read payloads and hand their events over; return those that are left, for `next` to go on, or None."""
+        read = 0
         try:
-            while self._payloads and not self._closed:
-                payload = self._payloads[0]
+            for payload in payloads:
                 self._read(payload, lenient=False)
-                self._drop(payload)
+                read += 1
+                if self._closed:
+                    break
         except (_Gap, *_MALFORMED):
-            return False  # `next` reads it again, fetches what is missing, and tells what is malformed
+            return payloads[read:]  # `next` reads them again, fetches what is missing, and tells what is malformed
         if self._handle is None or self._log.seems_expired(self._ready, new=True):
-            return False
+            return payloads[read:]
         events, self._ready = self._ready, []
         if events:
             self._handle(events)
-        return True
+        return None
 
     # From the store
 
@@ -263,34 +267,36 @@ class RoomFeed:
             else:
                 self._read_person(line.decode(), lenient)
 
-    def _next_number(self, time: int, number: int, lenient: bool) -> bool:
+    def _follows(self, at: Cursor, lenient: bool) -> bool:
+        """Return whether an entry is new. Raises `_Gap` where entries before it are missing, as `_read` does."""
+        if at.number == self._at.number + 1:
+            return True
         # The same number at a later time: a replica without the newest data became the primary.
-        if number <= self._at.number and time <= self._at.milliseconds:
+        if at.number <= self._at.number and at.milliseconds <= self._at.milliseconds:
             return False
-        if number != self._at.number + 1:
-            if not lenient:
-                raise _Gap(presence=False)
-            self._ready.append(HistoryLost(str(self._at), self._at.number, self._version))
+        if not lenient:
+            raise _Gap(presence=False)
+        self._ready.append(HistoryLost(str(self._at), self._at.number, self._version))
         return True
 
     def _read_message(self, line: bytes, lenient: bool) -> None:
-        _, time, number, messages, expires, body = line.split(b" ", 5)
-        if self._next_number(int(time), int(number), lenient):
+        _, time, number, messages, _, body = line.split(b" ", 5)
+        at = Cursor(self._at.epoch, int(time), int(number), int(messages))
+        if self._follows(at, lenient):
             try:
                 body = self._log.opened(body)
             except UnknownKey:
                 raise _Gap(presence=False) from None  # it is read from the index, which waits for the key
-            at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._give(at, body, int(expires))
+            self._give(at, body, published=True)
 
-    def _give(self, at: Cursor, body: bytes, expires_at: int | None = None) -> None:
+    def _give(self, at: Cursor, body: bytes, *, published: bool = False) -> None:
         """Deliver a message once: if it is sent again after the store lost its data, it gets a second entry."""
         self._at = at
-        entry = self._log.to_entry(body, at, expires_at)
+        entry = self._log.to_entry(body, at, published=published)
         now = trio.current_time()
         # Ids are in the order in which they expire, if all messages have the same TTL.
         while self._seen and next(iter(self._seen.values())) <= now:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         message_id = entry.message.message_id
         if self._seen.get(message_id, now) <= now:
             self._seen[message_id] = entry.deadline
@@ -298,9 +304,10 @@ class RoomFeed:
 
     def _read_unsent(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")
-        if self._next_number(int(time), int(number), lenient):
-            self._at = Cursor(self._at.epoch, int(time), int(number), int(messages))
-            self._ready.append(MessageUnsent(message_id.decode(), int(number)))
+        at = Cursor(self._at.epoch, int(time), int(number), int(messages))
+        if self._follows(at, lenient):
+            self._at = at
+            self._ready.append(MessageUnsent(message_id.decode(), at.number))
 
     def _read_person(self, line: str, lenient: bool) -> None:
         kind, count_text, version_text, user_id, *name = line.split(" ", 4)

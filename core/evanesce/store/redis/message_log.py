@@ -306,10 +306,10 @@ class RedisMessageLog:
         )
         return int(count)
 
-    def to_entry(self, body: bytes, cursor: Cursor, expires_at: int | None = None) -> LogEntry:
-        """Decode the JSON of a message. `expires_at` is given if the message was published a moment ago."""
+    def to_entry(self, body: bytes, cursor: Cursor, *, published: bool = False) -> LogEntry:
+        """Decode the JSON of a message, which may have been `published` a moment ago."""
         message = _decoder.decode(body)
-        if expires_at is not None:  # otherwise the clock may have been set back since
+        if published:  # otherwise the clock may have been set back since
             self._clock.witnessed(milliseconds(message.created_at))
         return LogEntry(message, str(cursor), cursor.number, self._deadline(message))
 

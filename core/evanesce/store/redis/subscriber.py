@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
@@ -218,14 +219,14 @@ class Subscriber(ConnectionTask):
         if not published:
             return
         self._heartbeat.received()
-        started = trio.current_time()
+        started = time.monotonic()
         for channel, payloads in published.items():
             # A copy: listeners may be added or removed meanwhile.
             for listener in tuple(self._listeners.get(channel, ())):
                 listener.push(payloads)
-            if trio.current_time() - started > BUSY_SECONDS:
+            if time.monotonic() - started > BUSY_SECONDS:
                 await trio.lowlevel.checkpoint()
-                started = trio.current_time()
+                started = time.monotonic()
         published.clear()
 
     def _handle(self, answer: Any) -> None:
