@@ -19,6 +19,8 @@ from evanesce.rooms.typing_times import TypingTimes
 from evanesce.store.events import Closed, Feed, HistoryLost, PresenceChanged, RoomEvent, Typing
 from evanesce.store.message_log import LogEntry, MessageUnsent
 
+_ENTRIES = (LogEntry, MessageUnsent)
+
 Guard = Callable[[Callable[[Sequence[RoomEvent]], None]], Callable[[Sequence[RoomEvent]], None]]
 
 
@@ -56,7 +58,7 @@ class RoomListener:
     def _handle(self, batch: Sequence[RoomEvent]) -> None:
         entries: list[Deliverable] = []
         for event in batch:
-            if isinstance(event, LogEntry | MessageUnsent):
+            if isinstance(event, _ENTRIES):
                 entries.append(event)
                 continue
             self._deliver(entries)
@@ -87,4 +89,5 @@ class RoomListener:
             self._joining.catch_up_later(fell_behind)
             self._inbox.put_unbounded(Wake())  # the task that reads history for them may be waiting for a request
         self._messages.published(entries)
-        self._progress.unpark_all()
+        if self._progress:
+            self._progress.unpark_all()

@@ -53,7 +53,9 @@ class Messages:
 
     def published(self, entries: Iterable[Deliverable]) -> None:
         """Note that messages were delivered to the members."""
-        self.unpublished.difference_update(e.message.message_id for e in entries if isinstance(e, LogEntry))
+        for entry in entries:
+            if isinstance(entry, LogEntry):
+                self.unpublished.discard(entry.message.message_id)
 
     def send_at_once(self, request: SendRequest, guard: Guard) -> None:
         """Store a message of a member without waiting; one at a time. `guard` wraps what handles the answer."""

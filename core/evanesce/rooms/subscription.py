@@ -46,9 +46,13 @@ class Subscription:
         self.cursor = ""
         self.fell_behind = False
         """Whether it has just fallen behind, and must read on in the store; the caller of `deliver` resets it."""
-        self._number = 0  # the last entry of the room that its history covers so far
+        self.number = 0
+        """The last entry of the room that its history covers so far."""
+        self.held: list[tuple[int, Outgoing]] | None = None
+        """What is held back for it; None: it is not behind."""
+        self.offer = subscriber.connection.offer
+        """Write a frame to its connection; see `SubscriberConnection.offer`."""
         self._unsent_number = 0  # the last entry about an unsent message that was delivered from a history
-        self._held: list[tuple[int, Outgoing]] | None = None  # None: it is not behind
         self._overrun = False  # more than `HELD` messages came while it was behind
         self._gapped = False  # it was told of a gap, and the history after it was not delivered yet
         self._rejoining = False  # its next history answers a join
@@ -59,16 +63,16 @@ class Subscription:
 
         `delivered` is the position of the room's other members.
         """
-        if self._held is None:
-            self._held = []
+        if self.held is None:
+            self.held = []
             if self.welcomed:
                 self._set_position(delivered)
 
     def _set_position(self, delivered: Position) -> None:
         """Set where it reads on: it was not behind when the room was at `delivered`."""
-        if delivered.cursor_number > self._number:  # else its history has reached past that message
+        if delivered.cursor_number > self.number:  # else its history has reached past that message
             self.cursor = delivered.cursor
-        self._number = self._delivered_number = max(self._number, delivered.number)
+        self.number = self._delivered_number = max(self.number, delivered.number)
 
     def unseen(self, messages: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """Return the messages of a history without those that were delivered before a gap."""
@@ -102,20 +106,19 @@ class Subscription:
         `packed` has the same items as frames. `delivered` is the position of the room's members before. Where the
         connection does not take all of it, the subscription falls behind, and sets `fell_behind`.
         """
-        if self._held is not None:
-            if len(self._held) + len(items) > HELD:
-                self._held = []
+        if self.held is not None:
+            if len(self.held) + len(items) > HELD:
+                self.held = []
                 self._overrun = True
             if not self._overrun:
-                self._held.extend(items)
+                self.held.extend(items)
             return 0
-        if items[0][0] <= self._number:
+        if items[0][0] <= self.number:
             # Its history reaches past what the room has delivered until now.
-            items = [item for item in items if item[0] > self._number]
+            items = [item for item in items if item[0] > self.number]
             packed = frames(item for _, item in items)
-        offer = self.subscriber.connection.offer
         for frame in packed:
-            if not offer(frame):
+            if not self.offer(frame):
                 written = sum(len(frame) for frame in packed[: packed.index(frame)])
                 self._fall_behind(items[:written], delivered)
                 return written
@@ -123,31 +126,31 @@ class Subscription:
 
     def _deliver_held(self) -> bool:
         """Deliver what was held back; return False where the subscription falls behind again."""
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         if held:
             self.deliver(held, frames(item for _, item in held), _OWN_POSITION)
         self.fell_behind = False  # the caller gets it as the result
-        return self._held is None
+        return self.held is None
 
     def _fall_behind(self, written: list[tuple[int, Outgoing]], delivered: Position) -> None:
         """Read on in the store, after `delivered` and `written`. Until then nothing is held back."""
-        self._held = []
+        self.held = []
         self._overrun = self.fell_behind = True
         self._set_position(delivered)
         for number, (event, _) in written:
-            self._number = self._delivered_number = number
+            self.number = self._delivered_number = number
             if isinstance(event, MessageEvent):
                 self.cursor = event.cursor
-        self._unsent_number = max(self._unsent_number, self._number)
+        self._unsent_number = max(self._unsent_number, self.number)
 
     def lose(self, lost: HistoryLost) -> str:
         """Note that messages may have been lost; return the cursor from which this client has to join again."""
-        if self._number > lost.number:  # the store gives the same numbers again
-            self._number = 0
+        if self.number > lost.number:  # the store gives the same numbers again
+            self.number = 0
         self._unsent_number = min(self._unsent_number, lost.number)
         self._delivered_number = min(self._delivered_number, lost.number)
         self._gapped = True
-        return lost.cursor if self._held is None else self.cursor
+        return lost.cursor if self.held is None else self.cursor
 
     def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:
         """Note that the history up to `cursor` was delivered; deliver what was held back, unless there is `more`.
@@ -155,7 +158,7 @@ class Subscription:
         Return False where the subscription is still behind.
         """
         self.cursor = cursor
-        self._number = number
+        self.number = number
         self._delivered_number = max(self._delivered_number, number)
         if more or self._overrun:
             self._overrun = False
