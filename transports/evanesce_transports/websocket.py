@@ -104,6 +104,11 @@ class WebSocketConnection(abc.ABC):
         """When the client last sent any bytes, in seconds of Trio's clock."""
 
     @property
+    def outbox(self) -> Outbox:
+        """Where all data goes out."""
+        return self._outbox
+
+    @property
     def waiting_bytes(self) -> int:
         """How many bytes wait to be sent."""
         return self._outbox.waiting_bytes

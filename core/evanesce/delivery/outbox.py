@@ -112,8 +112,7 @@ class Outbox:
         Never waits and never raises. An expired message is not sent, but replaced by a `skipped` event. Data is
         discarded when the client is gone, or after `finish`.
         """
-        expires_at = frame.expires_at
-        if expires_at != math.inf and expires_at <= (now := self._clock.current_time()):
+        if frame.expires_at <= (now := self._clock.current_time()):
             return all(self.write(part) for part in self._unexpired([frame], now))
         framing = self._framing
         wire = frame.wires.get(framing) or frame.wire(framing)

@@ -23,6 +23,9 @@ class Connection(Protocol):
     `address` has no port. `local` is whether the client is on this machine and not behind a proxy; it is False where
     the transport does not know. `heard_at` is in seconds of Trio's clock; a transport without pings returns the present
     time while it considers the connection intact.
+
+    An optional attribute `outbox` is the `evanesce.delivery.outbox.Outbox` whose `write`, `waiting_bytes` and
+    `unacknowledged_bytes` the connection returns. The server then calls it without the connection, which costs less.
     """
 
     @property

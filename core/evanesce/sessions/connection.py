@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from typing import Protocol
 
 import trio
 from msgspec import UNSET
@@ -38,6 +39,18 @@ _TOO_SLOW = "Too slow: too much data was waiting. Reconnect, and resume with `si
 _ANONYMOUS_TOO_SLOW = "Too slow: too much data was waiting. Read the replies."
 
 
+class _Outbox(Protocol):
+    """What a frame is written to: the outbox of a connection, or the connection itself."""
+
+    @property
+    def waiting_bytes(self) -> int: ...
+
+    @property
+    def unacknowledged_bytes(self) -> int: ...
+
+    def write(self, frame: Frame) -> bool: ...
+
+
 class ClientConnection:
     """The writing side of one connection, and its end.
 
@@ -51,6 +64,7 @@ class ClientConnection:
         "_metrics",
         "_most_offered",
         "_open",
+        "_outbox",
         "_outbox_bytes",
         "_slow",
         "anonymous",
@@ -60,6 +74,7 @@ class ClientConnection:
     def __init__(self, connection: Connection, outbox_bytes: int, metrics: Metrics) -> None:
         self.scope = trio.CancelScope()
         self._connection = connection
+        self._outbox: _Outbox = getattr(connection, "outbox", connection)
         self._outbox_bytes = outbox_bytes
         self._most_offered = int(outbox_bytes * _OFFERED_SHARE)
         self._metrics = metrics
@@ -83,7 +98,7 @@ class ClientConnection:
     @property
     def backlogged(self) -> bool:
         """Whether a fourth of the outbox is full."""
-        return self._connection.waiting_bytes > self._outbox_bytes // _BACKLOG_SHARE
+        return self._outbox.waiting_bytes > self._outbox_bytes // _BACKLOG_SHARE
 
     @property
     def ending(self) -> CloseCode | None:
@@ -97,7 +112,7 @@ class ClientConnection:
         self._slow.wrote(len(frame.payload))
         if not self._write(frame):
             self.end(CloseCode.TOO_SLOW, _TOO_SLOW)
-        elif self.anonymous and self._connection.waiting_bytes > ANONYMOUS_BYTES:
+        elif self.anonymous and self._outbox.waiting_bytes > ANONYMOUS_BYTES:
             self.end(CloseCode.TOO_SLOW, _ANONYMOUS_TOO_SLOW)
 
     def reply(self, reply: events.Reply) -> None:
@@ -106,16 +121,17 @@ class ClientConnection:
 
     def offer(self, frame: Frame) -> bool:
         """Write a frame if the outbox has room for it beside the replies; return False if it was not written."""
-        waiting = self._connection.waiting_bytes
-        size = len(frame.payload)
+        outbox = self._outbox
+        waiting = outbox.waiting_bytes
         if not waiting:  # the usual case, of which many make a delivery: no call that is not needed
             if self._slow.watches:
-                self._slow.wrote(size)
+                self._slow.wrote(len(frame.payload))
             try:
-                return not self._open or self._connection.write(frame) or self._refused(0)
+                return not self._open or outbox.write(frame) or self._refused(0)
             except BaseException as error:  # as in `_write`
                 self.fail(error)
                 return True
+        size = len(frame.payload)
         if self._open and (waiting + size > self._most_offered or not self._write(frame)):
             return self._refused(waiting)
         self._slow.wrote(size)
@@ -123,20 +139,20 @@ class ClientConnection:
 
     def _write(self, frame: Frame) -> bool:
         try:
-            return self._connection.write(frame)
+            return self._outbox.write(frame)
         except BaseException as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
             self.fail(error)
             return True  # the client is not too slow
 
     def _refused(self, waiting: int) -> bool:
         if not self._slow.watches:
-            self._slow.refused(trio.current_time(), waiting, self._connection.unacknowledged_bytes)
+            self._slow.refused(trio.current_time(), waiting, self._outbox.unacknowledged_bytes)
         return False
 
     def check_progress(self, now: float) -> None:
         """End the connection of a client that is behind and reads too little. Call it once a second or more often."""
         if self._slow.watches and self._slow.is_stalled(
-            now, self._connection.waiting_bytes, self._connection.unacknowledged_bytes
+            now, self._outbox.waiting_bytes, self._outbox.unacknowledged_bytes
         ):
             self.end(CloseCode.TOO_SLOW, _TOO_SLOW)
 
