@@ -286,6 +286,8 @@ class RoomFeed:
             try:
                 body = self._log.opened(body)
             except UnknownKey:
+                if lenient:
+                    raise  # the index did not have it either: it is lost
                 raise _Gap(presence=False) from None  # it is read from the index, which waits for the key
             self._give(at, body, published=True)
 
