@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,13 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server by name: a peer's, perhaps with a `store`, or Evanesce with one of its transports."""
+    """A server by name: a peer's, perhaps with a `store`, or Evanesce with a transport, perhaps with `settings`."""
 
     name: str
     server: PeerServer | None = None
     transport: str = ""
     store: bool = False
+    settings: Sequence[str] = ()
 
     def prepare(self, peers: Peers) -> None:
         """Fetch what it needs. Raises `RuntimeError` if that cannot be had."""
@@ -72,7 +73,8 @@ class Contender:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
             port, other_port = free_ports(2)
             if self.server is None:
-                yield from _evanesce(self.transport, folder, port, port if self.transport == "quart" else other_port)
+                metrics_port = port if self.transport == "quart" else other_port
+                yield from _evanesce(self.transport, folder, port, metrics_port, self.settings)
                 return
             store = Store(folder / "valkey.sock", other_port) if self.store else None
             pids: list[int] = []
@@ -90,6 +92,8 @@ def evanesce(transport: str) -> Contender:
     """Evanesce by one of its transports."""
     return Contender(f"Evanesce ({transport})", transport=transport)
 
+
+ENCRYPTED = Contender("Evanesce, encrypted at rest", transport="quart", settings=("messages.encrypt_at_rest=true",))
 
 _SOCKETIO = NodeServer("socketio_node.js", "socketio")
 _PYTHON_SOCKETIO = PythonServer("python_socketio.py", "socketio")
@@ -113,7 +117,9 @@ FLOOR = Contender("bare loop of send", PythonServer("floor.py", "bare", ("1",), 
 LIMIT = Contender("the load's own limit", PythonServer("floor.py", "bare", ("50",), own=True))
 
 
-def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Generator[Running, None, None]:
+def _evanesce(
+    transport: str, folder: Path, port: int, metrics_port: int, more: Sequence[str]
+) -> Generator[Running, None, None]:
     """Start it as a deployer does, with its embedded Valkey. `quart` runs in any case: it has the metrics."""
     transports = sorted({"quart", transport})
     settings = [
@@ -121,6 +127,7 @@ def _evanesce(transport: str, folder: Path, port: int, metrics_port: int) -> Gen
         f"plugins.{transport}.bind=127.0.0.1:{port}",
         f"plugins.quart.bind=127.0.0.1:{metrics_port}",
         *EVANESCE_SETTINGS,
+        *more,
     ]
     command = [Peers.own_python(), "-m", "evanesce", "serve"]
     for setting in settings:

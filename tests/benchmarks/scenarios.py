@@ -10,6 +10,7 @@ from tests.benchmarks.contenders import (
     CENTRIFUGO,
     CENTRIFUGO_REDIS,
     EJABBERD,
+    ENCRYPTED,
     FLOOR,
     LIMIT,
     NATS,
@@ -122,7 +123,7 @@ def stages(scale: Scale, own: Sequence[Contender], peers: bool) -> list[Stage]:
         name = f"{rooms} rooms of 4, all talking"
         job = {"kind": "many_rooms", "rooms": rooms, "members": 4, "bytes": CONTENT_BYTES, "name": name}
         times = {"warm_up": scale.warm_up, "seconds": scale.seconds}
-        rivals = among(SOCKETIO, SOCKETIO_REDIS, *NEW, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, FLOOR, LIMIT)
+        rivals = among(ENCRYPTED, SOCKETIO, SOCKETIO_REDIS, *NEW, PYTHON_SOCKETIO, PYTHON_SOCKETIO_REDIS, FLOOR, LIMIT)
         result.append(Stage(f"{rooms} small rooms", job | times, rivals, [name]))
     for connections in scale.storms:
         storm = {"kind": "storm", "connections": connections}

@@ -35,7 +35,8 @@ PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.nam
 COMMANDS = [(page.name, command) for page in PAGES for command in shown(page)]
 SERVE = [command for _, command in COMMANDS if command.startswith("evanesce serve")]
 SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce worldid-simulator")]
-LONG = ("benchmarks.md", "scaling.md", "data-lifetime.md", "resilience.md")  # what their commands run takes minutes
+# What their commands run takes minutes.
+LONG = ("benchmarks.md", "scaling.md", "data-lifetime.md", "encryption-at-rest.md", "resilience.md")
 BENCHMARKS = [command for page, command in COMMANDS if page in LONG]
 REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS)]
 
