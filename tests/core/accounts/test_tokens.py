@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -96,6 +97,33 @@ def test_a_token_is_refused_after_the_secret_has_changed() -> None:
     with pytest.raises(CommandError) as raised:
         changed.read(token, NOW)
     assert raised.value.code == "invalid_token"
+
+
+def signed(payload: bytes) -> str:
+    """Return what a program with the secret signs, with the header of this server's own tokens."""
+    head = f"{jwt.encode({}, SECRET).partition('.')[0]}.{base64.urlsafe_b64encode(payload).rstrip(b'=').decode()}"
+    digest = hmac.digest(SECRET.encode(), head.encode(), "sha256")
+    return f"{head}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"\xff", b'{"sub":"u"}', b"x" * 100])
+def test_a_token_with_a_true_signature_needs_the_claims(payload: bytes) -> None:
+    with pytest.raises(CommandError) as raised:
+        TOKENS.read(signed(payload), NOW)
+    assert raised.value.code == "invalid_token"
+
+
+def test_no_character_of_a_token_can_be_changed() -> None:
+    token, claims = TOKENS.issue("user", NOW)
+    assert TOKENS.read(token, NOW) == claims
+    for place in range(len(token)):
+        for new in "A.=_ \u0100":
+            for changed in (token[:place] + new + token[place + 1 :], token[:place] + new + token[place:]):
+                if changed == token:
+                    continue
+                with pytest.raises(CommandError) as raised:
+                    TOKENS.read(changed, NOW)
+                assert raised.value.code == "invalid_token"
 
 
 @pytest.mark.parametrize("headers", [None, {"typ": None}, {"kid": "1"}, {"typ": "at+jwt"}])
