@@ -7,7 +7,6 @@ import collections
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -28,7 +27,7 @@ from evanesce_plugins.worldid.authenticator import ChallengeRequest, Credential
 from evanesce_transports import admission, client
 from evanesce_transports.quart.connection import PlainReader
 from evanesce_transports.quart.responses import refusal_response
-from evanesce_transports.request import PublicPath, Refused, Request
+from evanesce_transports.request import Head, PublicPath, Refused, Request
 from evanesce_transports.response import prefers_page
 from evanesce_transports.trio_websocket.connection import MessageSizes
 from tests.hostile import costs
@@ -171,7 +170,7 @@ def find_client(header: bytes) -> Callable[[bytes], None]:
     everywhere = parse_networks(["0.0.0.0/0", "::/0"], "trusted")
 
     def find(value: bytes) -> None:
-        head: Any = SimpleNamespace(headers=[(b"host", b"x"), (header, value)])  # which h11 has parsed
+        head = Head(b"GET", b"/", [(b"host", b"x"), (header, value)], b"1.1")
         client.find_client("127.0.0.1", Request(head, b""), everywhere)
 
     return find

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evanesce.addresses import parse_networks
 from evanesce_transports.client import MOST_PROXIES, Client, find_client, parse_node
-from evanesce_transports.request import Request
+from evanesce_transports.request import Head, Request
 
 TRUSTED = parse_networks(("10.0.0.0/8", "127.0.0.2"), "x")
 
 
 def request(*headers: tuple[str, str]) -> Request:
-    head = h11.Request(
-        method="GET", target="/", headers=[("host", "x"), *((name, value.strip()) for name, value in headers)]
-    )
-    return Request(head, b"")
+    fields = [(name.lower().encode(), value.strip().encode()) for name, value in headers]
+    return Request(Head(b"GET", b"/", [(b"host", b"x"), *fields], b"1.1"), b"")
 
 
 def find(peer: str, *headers: tuple[str, str]) -> Client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import h11
 import pytest
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -20,6 +19,7 @@ from wsproto.handshake import H11Handshake
 
 from evanesce_transports.admission import check_handshake, encode_acceptance
 from evanesce_transports.quart.asgi import HandshakeOnly
+from evanesce_transports.request import Head
 from evanesce_transports.request import Request as HandshakeRequest
 from evanesce_transports.websocket import WEBSOCKET
 from tests.patience import PATIENCE
@@ -150,9 +150,9 @@ def test_a_handshake_is_accepted_as_wsproto_does(subprotocol: str | None) -> Non
         (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
         (b"sec-websocket-protocol", b"other, evanesce.v1"),
     ]
-    head = h11.Request(method="GET", target="/ws", headers=headers)
+    head = Head(b"GET", b"/ws", headers, b"1.1")
     handshake = H11Handshake(ConnectionType.SERVER)
-    handshake.initiate_upgrade_connection(list(head.headers), b"/ws")
+    handshake.initiate_upgrade_connection(headers, b"/ws")
     assert isinstance(next(handshake.events()), Request)
     request = HandshakeRequest(head, b"")
     assert check_handshake(request) == ["other", "evanesce.v1"]

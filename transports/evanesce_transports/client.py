@@ -90,6 +90,13 @@ class ClientStream:
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
+    def receive_waiting(self, most: int) -> bytes:
+        """Return the data that has arrived already, at most `most` bytes; none where there is TLS on top."""
+        if self.tls is None:
+            with contextlib.suppress(OSError):  # nothing has arrived, or the client has left
+                return os.read(self.socket.fileno(), most)
+        return b""
+
     async def linger(self) -> None:
         """Send the end of the stream, and discard input until the client leaves, for `LINGER_SECONDS` at most.
 
@@ -142,7 +149,8 @@ def find_client(peer: str, request: Request, trusted: Sequence[Network]) -> Clie
 
 def is_proxied(request: Request) -> bool:
     """Return whether a request has a header that proxies add."""
-    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIX) for name in request.names)
+    names = request.names
+    return not _PROXY_HEADERS.isdisjoint(names) or any(name.startswith(_PROXY_PREFIX) for name in names)
 
 
 def parse_node(text: str) -> IPAddress | None:

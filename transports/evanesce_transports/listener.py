@@ -108,7 +108,7 @@ class Listener:
         """
         if client_stream.refusal is not None:
             raise Refused(429, client_stream.refusal)
-        request.head = self.public_path.strip_request(request.head)
+        request.head = self.public_path.strip_head(request.head)
         if request.values(b"x-forwarded-for") and not is_within(client_stream.peer, self._trusted):
             hint = f"{self._path}.trusted_proxies does not contain it. If it is your proxy, add it there"
             self._hints.give(client_stream.peer, f"X-Forwarded-For from %s is not believed, because {hint}")

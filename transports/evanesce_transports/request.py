@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import h11
 import trio
@@ -35,6 +36,8 @@ _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _REQUEST_LINE = re.compile(
     rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>[\x21-\x7e]+) HTTP/(?P<version>[0-9]\.[0-9])\r\n"
 )
+# Headers as almost all clients send them, up to the end of the head. Words are separated by spaces: one match for each.
+_PLAIN_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\x21-\x7e]+(?: +[\x21-\x7e]+)*\r\n)+\r\n")
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>(?:[/?][^#]*)?)", re.IGNORECASE)
 # A host and a port (RFC 3986, section 3.2.2). Libraries decode the host as an international name, and fail on others.
 _HOST = re.compile(rb"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
@@ -72,15 +75,23 @@ class Refused(Exception):
         self.error = CommandError(ErrorCode.BAD_FRAME, error) if isinstance(error, str) else error
 
 
+class Head(NamedTuple):
+    """The head of a valid request: the names of its headers are in lower case."""
+
+    method: bytes
+    target: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    http_version: bytes
+
+
 @dataclass(slots=True)
 class Request:
     """A request whose head was read. `rest` are the bytes that came after the head.
 
-    The target of `head` may be replaced, but not its headers, which are read again and again: h11's list of them is
-    slow.
+    The target of `head` may be replaced, but not its headers, which are read again and again.
     """
 
-    head: h11.Request
+    head: Head
     rest: bytes
     _values: dict[bytes, list[bytes]] = field(init=False, repr=False)
 
@@ -144,14 +155,9 @@ class PublicPath:
         """Return a path without this path at its beginning."""
         return self.strip(path.encode()).decode()
 
-    def strip_request(self, head: h11.Request) -> h11.Request:
-        """Return the request with this path removed from its target."""
-        target = self.strip(head.target)
-        if target == head.target:
-            return head
-        return h11.Request(
-            method=head.method, headers=list(head.headers), target=target, http_version=head.http_version
-        )
+    def strip_head(self, head: Head) -> Head:
+        """Return the head with this path removed from its target."""
+        return head._replace(target=self.strip(head.target)) if self.text else head
 
 
 Reserve = Callable[[int], Awaitable[None]]
@@ -163,30 +169,46 @@ async def read_head(
 ) -> Request | None:
     """Read the head of a request; None where the client left, or `deadline` passed. Raises `Refused`.
 
-    The bytes are added to `data`, so that the caller can answer a request that is refused. `reserve` is called for a
-    head that is larger than usual.
+    The bytes are added to `data`, so that the caller can answer a request that is refused. It may have `FREE_BYTES`
+    that were received before. `reserve` is called for a head that is larger than usual.
     """
-    searched = 0  # how many bytes of `data` were searched
+    request = _find_head(data, 0)  # what came with the connection
+    if request is not None:
+        return request
     allowed = FREE_BYTES
     with trio.move_on_at(deadline):
         while True:
-            end = data.find(b"\r\n\r\n", max(0, searched - 3))
-            head_end = len(data) if end < 0 else end + 4
-            if head_end > HEAD_BYTES:
-                raise Refused(431, f"The request line and the headers may have {HEAD_BYTES} bytes at most.")
-            if _INVALID.search(data, max(0, searched - 1), head_end):
-                raise Refused(400, "Each header has to end with CR LF, and may not contain control characters.")
-            if end >= 0:
-                return Request(_parse(bytes(data[:head_end])), bytes(data[head_end:]))
             searched = len(data)
-            if len(data) >= allowed:
+            if searched >= allowed:
                 await reserve(HEAD_BYTES)
                 allowed = HEAD_BYTES + _READ_BYTES
-            chunk = await receive(stream, min(_READ_BYTES, allowed - len(data)))
+            chunk = await receive(stream, min(_READ_BYTES, allowed - searched))
             if not chunk:
                 return None
             data += chunk
+            request = _find_head(data, searched)
+            if request is not None:
+                return request
     return None
+
+
+def _find_head(data: bytearray, searched: int) -> Request | None:
+    """Return the request at the beginning of `data`; None where its head is incomplete. Raises `Refused`.
+
+    The first `searched` bytes were checked before.
+    """
+    end = data.find(b"\r\n\r\n", max(0, searched - 3))
+    head_end = len(data) if end < 0 else end + 4
+    if head_end > HEAD_BYTES:
+        raise Refused(431, f"The request line and the headers may have {HEAD_BYTES} bytes at most.")
+    head = _parse_plain(bytes(data[:head_end])) if end >= 0 else None
+    if head is None:
+        if _INVALID.search(data, max(0, searched - 1), head_end):
+            raise Refused(400, "Each header has to end with CR LF, and may not contain control characters.")
+        if end < 0:
+            return None
+        head = _parse(bytes(data[:head_end]))
+    return Request(head, bytes(data[head_end:]))
 
 
 async def read_body(request: Request, stream: trio.abc.Stream, limit: int, reserve: Reserve) -> bytes:
@@ -219,7 +241,32 @@ async def receive(stream: trio.abc.ReceiveStream, size: int = _READ_BYTES) -> by
         return b""
 
 
-def _parse(head: bytes) -> h11.Request:
+def _parse_plain(head: bytes) -> Head | None:
+    """Return the head of a request without a body, as almost all clients send it; None where it is another one.
+
+    `_parse` finds the same, but takes many times as long, and all clients come back at once after a restart.
+    """
+    line = _REQUEST_LINE.match(head)
+    if line is None or not _PLAIN_HEADERS.fullmatch(head, line.end()):
+        return None
+    method, target, version = line.group("method", "target", "version")
+    headers: list[tuple[bytes, bytes]] = []
+    hosts = 0
+    for field_line in head[line.end() : -4].split(b"\r\n"):
+        name, _, value = field_line.partition(b": ")
+        name = name.lower()
+        if name == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(value):
+                return None
+        elif name in (b"content-length", b"transfer-encoding"):
+            return None
+        headers.append((name, value))
+    plain = target.startswith(b"/") and method != b"CONNECT" and version in (b"1.0", b"1.1")
+    return Head(method, target, headers, version) if plain and hosts == 1 and len(headers) <= MOST_HEADERS else None
+
+
+def _parse(head: bytes) -> Head:
     line = _REQUEST_LINE.match(head)
     if line is None or _FOLDED.search(head):
         raise Refused(400, "This is not an HTTP request.")
@@ -228,6 +275,14 @@ def _parse(head: bytes) -> h11.Request:
     target, authority = _resolve_target(line["method"], line["target"])
     if head.count(b"\r\n") > MOST_HEADERS + 2:  # the request line, and the empty one
         raise Refused(431, f"A request may have {MOST_HEADERS} headers at most.")
+    headers = _parse_headers(head)
+    if authority is not None:
+        headers = [(b"host", authority), *((name, value) for name, value in headers if name != b"host")]
+    return Head(line["method"], target, headers, line["version"])
+
+
+def _parse_headers(head: bytes) -> Sequence[tuple[bytes, bytes]]:
+    """Return the headers of a request, read by h11. Raises `Refused`."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
     try:
         parser.receive_data(head)
@@ -236,23 +291,15 @@ def _parse(head: bytes) -> h11.Request:
         raise Refused(error.error_status_hint, "This is not an HTTP request.") from None
     if not isinstance(request, h11.Request):
         raise Refused(400, "This is not an HTTP request.")
-    headers = dict(request.headers)
-    _check_values(request)
-    if b"transfer-encoding" in headers:
+    headers = list(request.headers)
+    _check_values(headers)
+    names = dict(headers)
+    if b"transfer-encoding" in names:
         # Both at once are used for request smuggling (RFC 9112, section 6.1).
-        if b"content-length" in headers:
+        if b"content-length" in names:
             raise Refused(400, "A request may have a Content-Length or a Transfer-Encoding, not both.")
         raise Refused(411, "A request with a body needs a Content-Length.")
-    if target == request.target:
-        return request
-    return h11.Request(
-        method=request.method,
-        target=target,
-        headers=[(b"host", authority), *((name, value) for name, value in request.headers if name != b"host")]
-        if authority is not None
-        else request.headers,
-        http_version=request.http_version,
-    )
+    return headers
 
 
 def _resolve_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
@@ -275,9 +322,9 @@ def _resolve_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return (rest if rest.startswith(b"/") else b"/" + rest), authority
 
 
-def _check_values(request: h11.Request) -> None:
+def _check_values(headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Raise `Refused` where a header that the server or a library reads has an invalid value."""
-    for name, value in request.headers:
+    for name, value in headers:
         if not value.isascii() and (name in _READ_HEADERS or name.startswith(_READ_PREFIX)):
             raise Refused(400, f"The header {name.decode('ascii')} contains bytes that are not ASCII.")
         if name == b"host" and not _HOST.fullmatch(value):

@@ -19,7 +19,7 @@ from evanesce_transports.quart.asgi import Accepted, request_http, request_webso
 from evanesce_transports.quart.connection import WsprotoConnection
 from evanesce_transports.quart.pages import load_pages
 from evanesce_transports.quart.responses import refusal_response
-from evanesce_transports.request import Refused, Request, read_body, read_head
+from evanesce_transports.request import FREE_BYTES, Refused, Request, read_body, read_head
 from evanesce_transports.response import encode_server_options
 from evanesce_transports.settings import ListenSettings
 from evanesce_transports.websocket import WEBSOCKET, serve_connection
@@ -88,7 +88,7 @@ class ClientHandler:
 
     async def serve(self, client_stream: ClientStream) -> bytes:
         """Serve the first request of a client to its end, and return the response that is still to be sent."""
-        head = bytearray()
+        head = bytearray(client_stream.receive_waiting(FREE_BYTES))
         try:
             request = await read_head(
                 client_stream.stream,

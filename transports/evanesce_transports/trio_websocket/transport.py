@@ -24,7 +24,7 @@ from evanesce_transports.admission import (
 )
 from evanesce_transports.client import Client, ClientStream
 from evanesce_transports.listener import Listener
-from evanesce_transports.request import Refused, Request, read_head
+from evanesce_transports.request import FREE_BYTES, Refused, Request, read_head
 from evanesce_transports.response import encode_refusal, encode_server_options, parse_partial
 from evanesce_transports.settings import ListenSettings
 from evanesce_transports.trio_websocket.connection import LibraryConnection, LibraryStream
@@ -94,7 +94,7 @@ class ClientHandler:
 
     async def serve(self, client_stream: ClientStream) -> bytes:
         """Accept a client and serve its connection to the end; return the response to one that is not accepted."""
-        head = bytearray()
+        head = bytearray(client_stream.receive_waiting(FREE_BYTES))
         try:
             accepted = await self._read_handshake(client_stream, head)
         except Refused as refused:
