@@ -23,7 +23,7 @@ from evanesce.protocol.commands import (
 )
 from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
 from evanesce_transports.quart.app import build as application_of
-from tests.transports.serving import NOW, ORIGIN, QUART, FakeGateway, Listening, build, listening
+from tests.transports.serving import NOW, ORIGIN, QUART, FakeGateway, Listening, build, listening, upgrade_request
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 
@@ -255,6 +255,21 @@ async def test_other_origins(server: Listening) -> None:
         for method in ("OPTIONS", "GET"):
             stranger = await ask(server, method, path, Origin="https://evil.example")
             assert not [name for name in stranger.headers if name.startswith("access-control-")]
+
+
+async def test_a_fault_in_the_route_of_the_websocket_is_answered(
+    gateway: FakeGateway, faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(origin: str) -> bool:
+        raise RuntimeError(f"secret {origin}")
+
+    monkeypatch.setattr(gateway, "admits_origin", fail)
+    faults.append("a request failed")
+    async with listening(gateway) as server:
+        answer = await server.exchange(upgrade_request(origin="https://chat.example"))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b'"internal"' in answer
+    assert b"secret" not in answer
 
 
 async def test_plugin_routes(gateway: FakeGateway, faults: list[str]) -> None:

@@ -18,11 +18,13 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 from wsproto.handshake import H11Handshake
 
 from evanesce_transports.admission import check_handshake, encode_acceptance
+from evanesce_transports.quart.app import Application, build
 from evanesce_transports.quart.asgi import HandshakeOnly
 from evanesce_transports.request import Head
 from evanesce_transports.request import Request as HandshakeRequest
 from evanesce_transports.websocket import WEBSOCKET
 from tests.patience import PATIENCE
+from tests.transports.serving import FakeGateway
 
 
 def parameters(function: Any) -> list[str]:
@@ -138,6 +140,37 @@ async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool, own_class:
         assert set(kinds[1:]) == {"websocket.http.response.body"}
         assert sent[0]["status"] == 403
         assert b"".join(message["body"] for message in sent[1:]) == b"no"
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "//ws", "/w", "/healthz"])
+@pytest.mark.parametrize("origin", ["https://chat.example", "https://evil.example"])
+@pytest.mark.parametrize("offered", [[], ["evanesce.v1"], ["other"]])
+async def test_the_route_answers_alike_with_a_context_and_without(path: str, origin: str, offered: list[str]) -> None:
+    app = build(FakeGateway(), {}, metrics_public=False)
+    sent: dict[bool, list[Any]] = {True: [], False: []}
+    scope: Any = {
+        "type": "websocket",
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"x"), (b"origin", origin.encode())],
+        "client": ("127.0.0.1", 0),
+        "subprotocols": offered,
+        "extensions": {"websocket.http.response": {}},
+    }
+    for with_context, answers in sent.items():
+
+        async def send(message: Any, answers: list[Any] = answers) -> None:
+            answers.append(message)
+
+        with pytest.MonkeyPatch.context() as patch:
+            if with_context:
+                patch.setattr(Application, "handle_websocket", QuartTrio.handle_websocket)
+            await app(scope, trio.sleep_forever, send)
+    assert sent[True] == sent[False]
+    accepted = path in ("/ws", "//ws") and origin == "https://chat.example" and offered != ["other"]
+    assert sent[False][0]["type"] == ("websocket.accept" if accepted else "websocket.http.response.start")
 
 
 @pytest.mark.parametrize("subprotocol", [None, "evanesce.v1"])

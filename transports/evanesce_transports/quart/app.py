@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
-from quart import Response, has_websocket_context, request, websocket
+from quart import Response, Websocket, has_websocket_context, request, websocket
 from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -37,13 +39,13 @@ _PREFLIGHT = {
 
 def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, home: str = "/") -> QuartTrio:
     """Return the application that serves `gateway`. `home` is the path of the start page."""
-    app = QuartTrio(__name__, static_folder=None)
+    app = Application(gateway)
     app.debug = False  # also where the environment sets it: Quart shows tracebacks in debug mode
-    app.asgi_websocket_class = HandshakeOnly  # pyright: ignore[reportAttributeAccessIssue] (Quart-Trio narrows `app`)
+    handshake: Any = HandshakeOnly  # Quart-Trio narrows the type to that of its own class, which waits for messages
+    app.asgi_websocket_class = handshake
     app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
     app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
-    _add_websocket(app, gateway)
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
         view = functools.partial(_plugin_view, gateway, route)
@@ -53,12 +55,33 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, 
     return app
 
 
-def _add_websocket(app: QuartTrio, gateway: Gateway) -> None:
-    @app.websocket(PATH)
-    async def accept() -> None:
-        """Accept or refuse a client. The transport passes the connection to the server when this has returned."""
+class Application(QuartTrio):
+    """The application, which lets its WebSocket route accept a client of `gateway` without a context of Quart's."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(__name__, static_folder=None)
+        self._gateway = gateway
+        self.add_websocket(PATH, view_func=self._accept_in_context)
+
+    async def handle_websocket(self, websocket: Websocket) -> ResponseTypes | None:
+        """Accept a client, or answer it with the refusal. The transport serves the connection when this has returned.
+
+        To accept, the route needs nothing of what Quart prepares for one: a context for the application, one for the
+        WebSocket, a session, signals and hooks. All that took twice as long as the rest. A client that is not accepted
+        is answered as usual: the handlers of errors need the context.
+        """
+        if websocket.scope["path"] == PATH:
+            with suppress(Exception):  # it is raised again in the context
+                await self._accept(websocket)
+                return None
+        return await super().handle_websocket(websocket)
+
+    async def _accept_in_context(self) -> None:
+        await self._accept(websocket)
+
+    async def _accept(self, websocket: Websocket) -> None:
         subprotocol = admit(
-            gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
+            self._gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
         )
         await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
 

@@ -29,7 +29,6 @@ from hypercorn.typing import (
     WebsocketScope,
 )
 from quart.asgi import ASGIWebsocketConnection
-from quart_trio.asgi import TrioASGIWebsocketConnection
 
 from evanesce_transports.admission import check_handshake, encode_acceptance
 from evanesce_transports.client import Client
@@ -128,17 +127,16 @@ async def request_websocket(application: ASGIFramework, request: Request, client
     return websocket.accepted or websocket.rejection()
 
 
-class HandshakeOnly(TrioASGIWebsocketConnection):
+class HandshakeOnly(ASGIWebsocketConnection):
     """Calls the application's WebSocket route in the task of the caller.
 
-    Quart-Trio starts two tasks for each connection, one of which waits for messages. The route needs neither: it ends
-    before the first message. They were a tenth of what a connection cost.
+    Quart-Trio's own class starts two tasks for each connection, one of which puts messages into a channel. The route
+    needs none of them: it ends before the first message. They were a tenth of what a connection cost.
     """
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Call the route, and pass its answer to `send`."""
-        websocket = self._create_websocket_from_scope(send)
-        await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
+        await self.handle_websocket(self._create_websocket_from_scope(send), send)
 
 
 class ASGIWebSocket:
