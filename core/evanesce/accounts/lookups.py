@@ -1,4 +1,7 @@
-"""Lookups in the database that are made together: while one query runs, the next keys wait for a query for all of them.
+"""Lookups in the database that are made together.
+
+`Lookups` waits with the next keys while one query runs, and makes one query for all of them. `SharedLookups` makes one
+query for all who ask for the same key meanwhile.
 
 When a server restarts, all its clients come back within seconds, and each needs the database once.
 """
@@ -24,6 +27,46 @@ class _Batch(Generic[Key, Value]):
         self.keys: dict[Key, None] = {}
         self.ended = trio.Event()
         self.answers: dict[Key, Value] | None = None
+        self.error: Exception | None = None
+
+
+class SharedLookups(Generic[Key, Value]):
+    """Looks up keys by `find`, once for all who ask for a key meanwhile.
+
+    So an answer may be as old as the query that runs when `get` is called. That nothing was found is not shared: it may
+    exist by then.
+    """
+
+    def __init__(self, find: Callable[[Key], Awaitable[Value | None]]) -> None:
+        self._find = find
+        self._running: dict[Key, _Query[Value]] = {}
+
+    async def get(self, key: Key) -> Value | None:
+        """Return the value of a key; None where there is none. Raises what `find` raises."""
+        query = self._running.get(key)
+        if query is not None:
+            await query.ended.wait()
+            if query.error is not None:
+                raise query.error.with_traceback(None)
+            return await self._find(key) if query.answer is None else query.answer
+        query = self._running[key] = _Query()
+        try:
+            query.answer = await self._find(key)
+            return query.answer
+        except Exception as error:  # raised in all tasks that asked
+            query.error = error
+            raise
+        finally:
+            del self._running[key]
+            query.ended.set()
+
+
+class _Query(Generic[Value]):
+    """A lookup of one key. With neither an answer nor an error, its task was cancelled, or nothing was found."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.answer: Value | None = None
         self.error: Exception | None = None
 
 

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from evanesce.accounts.cache import AccountCache, Mark
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
-from evanesce.accounts.lookups import Lookups
+from evanesce.accounts.lookups import Lookups, SharedLookups
 from evanesce.accounts.purge import Purge
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Claims, Tokens
@@ -79,7 +79,10 @@ class AccountService:
         self._purge = purge
         self._erasure = erasure
         self._link_base = deep_link_base(context.config)
+        self._limits = public_limits(context.config)
         self._signed_in: Lookups[tuple[str, str], User | None] = Lookups(self._find_users, MOST_CHECKED)
+        # Members come back at once. A room is closed in the store as well, so an answer may be a little older.
+        self._rooms: SharedLookups[str, ChatRoom] = SharedLookups(self._find_room)
 
     # --- who a client is ------------------------------------------------------------------------------------------
 
@@ -151,7 +154,7 @@ class AccountService:
             token_expires_at=UNSET if token is None else principal.expires_at,
             message_ttl=config.messages.ttl,
             heartbeat=config.limits.heartbeat_seconds,
-            limits=public_limits(config),
+            limits=self._limits,
         )
 
     async def challenge(
@@ -182,6 +185,12 @@ class AccountService:
 
         While the database is unavailable, a room that was open lately counts as open: the store knows if it is closed.
         """
+        room = await self._rooms.get(room_id)
+        if room is None:
+            raise room_not_found()
+        return room
+
+    async def _find_room(self, room_id: str) -> ChatRoom | None:
         mark = self._cache.mark()
         try:
             room = await self._repository.room(room_id)
@@ -192,8 +201,8 @@ class AccountService:
             return known
         if room is None:
             self._cache.drop_room(room_id)
-            raise room_not_found()
-        self._cache.keep_room(room, mark)
+        else:
+            self._cache.keep_room(room, mark)
         return room
 
     async def create_room(self, command: commands.CreateRoom, principal: Principal) -> events.Reply:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from evanesce.accounts.lookups import PATIENCE_SECONDS, Lookups
+from evanesce.accounts.lookups import PATIENCE_SECONDS, Lookups, SharedLookups
 from evanesce.errors import PersistenceUnavailable
 
 MOST = 4
@@ -147,3 +147,67 @@ async def test_a_query_that_hangs_holds_up_no_others(autojump_clock: MockClock) 
         assert sorted(database.asked[1]) == ["a", "b"]
         database.answer.set()
     assert found == {"a": None, "b": None}
+
+
+class Rooms(Database):
+    """A database that is asked for one key at a time."""
+
+    def shared(self) -> SharedLookups[str, int]:
+        return SharedLookups(self.find)
+
+    async def find(self, key: str) -> int | None:
+        return (await self.ask([key]))[0]
+
+
+async def share(lookups: SharedLookups[str, int], key: str, found: list[int | Exception | None]) -> None:
+    try:
+        found.append(await lookups.get(key))
+    except PersistenceUnavailable as error:
+        found.append(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "queries"),
+    [({"a": 1}, None, ["a", "b"]), ({}, PersistenceUnavailable(), ["a", "b"]), ({}, None, ["a", "b", "a", "a"])],
+)
+async def test_what_was_found_is_shared_by_all_who_ask_meanwhile(
+    values: dict[str, int], error: Exception | None, queries: list[str]
+) -> None:
+    """An error too; but not that nothing was found."""
+    database = Rooms()
+    database.values, database.error = values, error
+    lookups = database.shared()
+    found: list[int | Exception | None] = []
+    async with trio.open_nursery() as nursery:
+        for key in ("a", "b", "a", "a"):
+            nursery.start_soon(share, lookups, key, found)
+            await wait_all_tasks_blocked()
+        assert database.asked == [["a"], ["b"]]
+        database.answer.set()
+    assert [key for [key] in database.asked] == queries
+    assert sorted(map(str, found)) == sorted(map(str, [error or values.get("a")] * 3 + [error or values.get("b")]))
+    database.values, database.error = {"a": 2}, None
+    assert await lookups.get("a") == 2
+
+
+async def test_who_shares_a_lookup_is_answered_where_its_task_is_cancelled() -> None:
+    database = Rooms()
+    database.values = {"a": 1}
+    lookups = database.shared()
+    found: list[int | Exception | None] = []
+    asker = trio.CancelScope()
+
+    async def ask() -> None:
+        with asker:
+            await lookups.get("a")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(share, lookups, "a", found)
+        await wait_all_tasks_blocked()
+        asker.cancel()
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert found == [1]
+    assert asker.cancelled_caught
