@@ -81,6 +81,11 @@ class Lease:
             self._known = trio.Event()
         self._due.set()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether `known` returns at once."""
+        return self._known.is_set()
+
     async def known(self) -> None:
         """Wait until the lease of this `holder` was renewed on the present connection.
 

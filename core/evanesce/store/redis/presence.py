@@ -110,17 +110,24 @@ class RedisPresence:
         self, room_id: str, members: Sequence[Member], capacity: int, roster: int
     ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
         """See `Presence.join`."""
-        names = {person.user_id: person.display_name for person in members}
+        lease = self._home(room_id).lease
+        if lease.is_known or not self._client.up:  # if it is not up, the call is refused at once
+            return await self._join(room_id, members, capacity, roster)
         with Deadline():
-            if self._client.up:  # if not, it is refused at once
-                # Nobody would remove those who are recorded under a name that has no lease.
-                await self._home(room_id).lease.known()
-            local = self._local(room_id)
-            keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
-            with _Pending(self, local):
-                _, answer = await self._client.run(
-                    _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
-                )
+            # Nobody would remove those who are recorded under a name that has no lease.
+            await lease.known()
+            return await self._join(room_id, members, capacity, roster)
+
+    async def _join(
+        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
+    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+        names = {person.user_id: person.display_name for person in members}
+        local = self._local(room_id)
+        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
+        with _Pending(self, local):
+            _, answer = await self._client.run(
+                _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
+            )
         if answer is None:
             self.forget(room_id)
             return RoomClosed()

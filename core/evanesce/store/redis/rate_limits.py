@@ -10,7 +10,7 @@ from itertools import islice
 
 import trio
 
-from evanesce.store.redis.client import Client, Deadline
+from evanesce.store.redis.client import CALL_SECONDS, Client, Deadline
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
@@ -70,16 +70,16 @@ class RedisRateLimits:
 
     async def connect(self, user_id: str, here: int, most: int) -> bool:
         """See `RateLimits.connect`."""
-        with Deadline():
-            return await self._count_and_connect(user_id, here, most)
-
-    async def _count_and_connect(self, user_id: str, here: int, most: int) -> bool:
+        began = trio.current_time()
         count = self._count(user_id, here)
         count.pending += 1
         answered = False
         try:
             others = await self._connect(user_id, here, most, [])
-            admitted = others is None or await self._without_gone(user_id, here, most, others)
+            admitted = others is None
+            if others is not None:
+                with Deadline(max(0.0, began + CALL_SECONDS - trio.current_time())):  # for both calls together
+                    admitted = await self._without_gone(user_id, here, most, others)
             answered = True
             return admitted
         finally:
