@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evanesce.errors import ConfigurationError
 
@@ -13,6 +13,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SUBSCRIBER_BITS = 64  # the least that one subscriber has (RFC 6177): a limit for a single address would have no effect
 _TEXT_LENGTH = 64  # the longest valid form, with a scope, is shorter
+
+_MOST_KNOWN = 4_096  # for how many addresses a result is remembered
 
 UNKNOWN_BLOCK = "unknown"
 """The block of all clients without a known IP address, such as those on a Unix socket."""
@@ -26,7 +28,7 @@ def parse_address(text: str) -> IPAddress | None:
     return _parse(text) if len(text) <= _TEXT_LENGTH else None
 
 
-@functools.lru_cache(4096)  # several parts of the server parse the address of each connection
+@functools.lru_cache(_MOST_KNOWN)  # several parts of the server parse the address of each connection
 def _parse(text: str) -> IPAddress | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -42,8 +44,11 @@ def address_block(text: str) -> str:
     All clients without an IP address share one block.
     """
     address = parse_address(text)
-    if address is None:
-        return UNKNOWN_BLOCK
+    return UNKNOWN_BLOCK if address is None else _block(address)
+
+
+@functools.lru_cache(_MOST_KNOWN)  # several limits count each connection
+def _block(address: IPAddress) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.IPv6Network((address, _SUBSCRIBER_BITS), strict=False))
@@ -70,6 +75,14 @@ def is_within(text: str, networks: Sequence[Network]) -> bool:
     """Return whether `text` is an IP address that one of `networks` holds."""
     address = parse_address(text)
     return address is not None and within(address, networks)
+
+
+def membership(networks: Sequence[Network]) -> Callable[[str], bool]:
+    """Return what `is_within` is for these networks, as a function that remembers the answers for many addresses.
+
+    The same few networks are looked up several times for each connection.
+    """
+    return functools.lru_cache(_MOST_KNOWN)(functools.partial(is_within, networks=networks))
 
 
 def _unmapped(network: Network) -> Network:
