@@ -31,6 +31,9 @@ EVERY_SECONDS = 60.0
 ANSWER_SECONDS = 3.0
 """How long the database, or the store, may take for one batch."""
 
+GATHER_SECONDS = 0.1
+"""How long a sign-in waits for others that are compared by the same query: users come back many at once."""
+
 PAUSE_SECONDS = 0.5
 """The shortest pause between two comparisons of everything: a connection may break again and again."""
 
@@ -92,6 +95,7 @@ class Reconciliation:
             while True:
                 with trio.move_on_at(next_round):
                     await self._work.wait()
+                    await trio.sleep(GATHER_SECONDS)
                 self._work = trio.Event()
                 everything = self._all_due or trio.current_time() >= next_round
                 if everything:
