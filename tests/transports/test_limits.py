@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce_transports.limits import SLOT_SECONDS, SLOTS, DescriptorShortage, WorkSlots
 
@@ -65,16 +66,68 @@ async def test_a_slot_is_free_again_when_work_ends_or_takes_long(autojump_clock:
                 nursery.start_soon(one)
         return ended
 
-    ended = await crowd(2 * SLOTS, 0.01)
-    assert most == SLOTS
-    assert max(ended) == pytest.approx(0.02)
-    ended = await crowd(2 * SLOTS, 10)  # something that waits elsewhere
-    assert max(ended) == pytest.approx(10 + SLOT_SECONDS)
-    ended = await crowd(SLOTS * 200, 10)
-    assert SLOTS * 95 < len(ended) < SLOTS * 105, "the others were too late"
-    with pytest.raises(ValueError, match="its own"):
-        await slots.run(failing, deadline=trio.current_time() + 1)
-    assert await crowd(SLOTS, 0) == [0] * SLOTS
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slots.watch)
+        ended = await crowd(2 * SLOTS, 0.01)
+        assert most == SLOTS
+        assert max(ended) == pytest.approx(0.02)
+        ended = await crowd(2 * SLOTS, 10)  # something that waits elsewhere
+        assert max(ended) == pytest.approx(10 + SLOT_SECONDS)
+        ended = await crowd(SLOTS * 200, 10)
+        assert SLOTS * 95 < len(ended) < SLOTS * 105, "the others were too late"
+        with pytest.raises(ValueError, match="its own"):
+            await slots.run(failing, deadline=trio.current_time() + 1)
+        assert await crowd(SLOTS, 0) == [0] * SLOTS
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("cancelled", range(3))
+async def test_who_is_cancelled_takes_no_slot_along(cancelled: int, autojump_clock: MockClock) -> None:
+    """Neither one who works, nor the first or second who waits."""
+    slots = WorkSlots()
+    scopes = [trio.CancelScope() for _ in range(3)]
+    ended: list[int] = []
+
+    async def work(number: int) -> None:
+        with scopes[number]:
+            await slots.run(functools.partial(trio.sleep, SLOT_SECONDS / 2), deadline=trio.current_time() + 1)
+            ended.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(SLOTS - 1):
+            held = functools.partial(trio.sleep, SLOT_SECONDS * 0.9)
+            nursery.start_soon(functools.partial(slots.run, held, deadline=math.inf))
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            nursery.start_soon(work, number)
+            await wait_all_tasks_blocked()
+        scopes[cancelled].cancel()
+    assert sorted(ended) == [number for number in range(3) if number != cancelled]
+
+
+async def test_work_that_never_waits_is_done_in_several_turns() -> None:
+    slots = WorkSlots()
+    turns: list[int] = []
+    turn = 0
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await trio.lowlevel.checkpoint()
+            turn += 1
+
+    async def work() -> None:
+        turns.append(turn)
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as crowd:
+            nursery.start_soon(count_turns)
+            for _ in range(5 * SLOTS):
+                crowd.start_soon(functools.partial(slots.run, work, deadline=math.inf))
+        nursery.cancel_scope.cancel()
+    # A task that counts runs before or after others of the same turn.
+    assert max(turns.count(one) + turns.count(one + 1) for one in turns) <= 3 * SLOTS
+    assert len(turns) == 5 * SLOTS
 
 
 async def failing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ WAIT_SECONDS = 1.0
 """How long a request waits for memory before it is refused."""
 
 SLOTS = 4
-"""How many handshakes and requests are processed at once: each takes 1 to 3 ms of the event loop."""
+"""How many handshakes and requests are processed at once: a request takes 1 to 3 ms of the event loop."""
 
 SLOT_SECONDS = 0.05
 """After how long a slot is released: work that takes longer waits for something, and does not use the event loop."""
@@ -121,48 +122,96 @@ class _Waiting:
 
 
 class WorkSlots:
-    """Limits how many handshakes and requests are processed at once, so that many new clients do not delay others."""
+    """Limits how many handshakes and requests are processed at once, so that many new clients do not delay others.
+
+    `watch` has to run in one task.
+    """
 
     def __init__(self) -> None:
         self._taken: dict[object, float] = {}  # when each slot is released, in seconds of Trio's clock, the first first
-        self._turn = trio.Lock()  # held by the work that gets the next slot, while there is none
-        self._freed = trio.Event()
+        self._waiting: dict[_Turn, None] = {}  # in order
+        self._came = trio.lowlevel.ParkingLot()
 
     async def run(self, work: Callable[[], Awaitable[T]], *, deadline: float) -> T | None:
         """Wait for a slot, call `work` and return its result; None where no slot is free before `deadline`.
 
-        After `SLOT_SECONDS` the slot is free again, even where `work` goes on.
+        Those who came before have to get a slot, or to pass their deadline, first. After `SLOT_SECONDS` the slot is
+        free again, even where `work` goes on.
         """
         slot = object()
-        if self._turn.locked() or not self._take(slot):
-            with trio.move_on_at(deadline) as waiting:
-                await self._wait(slot)
-            if waiting.cancelled_caught:
-                return None
         try:
             # In each turn of the scheduler no more is done than the slots allow, even where `work` never waits.
-            await trio.lowlevel.checkpoint()
+            if not self._waiting and self._take(slot):
+                await trio.lowlevel.checkpoint()
+            elif not await self._wait(slot, deadline):
+                return None
             return await work()
         finally:
             self._taken.pop(slot, None)
-            self._freed.set()
+            self._serve()
 
-    async def _wait(self, slot: object) -> None:
-        async with self._turn:
-            while not self._take(slot):
-                self._freed = trio.Event()
-                with trio.move_on_at(next(iter(self._taken.values()))):
-                    await self._freed.wait()
+    async def watch(self) -> None:
+        """Release slots, and end waiting, when it is time, until cancelled.
+
+        One task does it for all: a timer for each who waits would cost as much as the handshake.
+        """
+        while True:
+            if not self._waiting:
+                await self._came.park()
+                continue
+            first = next(iter(self._waiting))
+            await trio.sleep_until(min([first.deadline, *itertools.islice(self._taken.values(), 1)]))
+            now = trio.current_time()
+            while self._waiting and (turn := next(iter(self._waiting))).deadline <= now:
+                self._end(turn)
+            self._serve()
+
+    async def _wait(self, slot: object, deadline: float) -> bool:
+        """Wait for a slot; return False where `deadline` passed before."""
+        turn = _Turn(slot, deadline, trio.lowlevel.current_task())
+        if not self._waiting:
+            self._came.unpark()
+        self._waiting[turn] = None
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._waiting[turn]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return turn.served
+
+    def _serve(self) -> None:
+        """Give free slots to those who wait."""
+        while self._waiting and self._take((turn := next(iter(self._waiting))).slot):
+            turn.served = True
+            self._end(turn)
+
+    def _end(self, turn: _Turn) -> None:
+        del self._waiting[turn]
+        trio.lowlevel.reschedule(turn.task)
 
     def _take(self, slot: object) -> bool:
         """Take a slot, and return True; False where none is free."""
-        now = trio.current_time()
-        while self._taken and next(iter(self._taken.values())) <= now:
-            del self._taken[next(iter(self._taken))]
         if len(self._taken) >= SLOTS:
-            return False
-        self._taken[slot] = now + SLOT_SECONDS
+            now = trio.current_time()
+            while self._taken and next(iter(self._taken.values())) <= now:
+                del self._taken[next(iter(self._taken))]
+            if len(self._taken) >= SLOTS:
+                return False
+        self._taken[slot] = trio.current_time() + SLOT_SECONDS
         return True
+
+
+class _Turn:
+    """A task that waits for a slot. `served`: it has got it."""
+
+    __slots__ = ("deadline", "served", "slot", "task")
+
+    def __init__(self, slot: object, deadline: float, task: trio.lowlevel.Task) -> None:
+        self.slot = slot
+        self.deadline = deadline
+        self.task = task
+        self.served = False
 
 
 class DescriptorShortage:

@@ -141,6 +141,7 @@ class Listener:
                 await stack.enter_async_context(listener)
             async with trio.open_nursery() as background:
                 background.start_soon(self._shortage.report)
+                background.start_soon(self.slots.watch)
                 async with trio.open_nursery() as clients:
                     start_client = functools.partial(self._start_client, gateway.address_limits, serve, clients)
                     for listener in listeners:
