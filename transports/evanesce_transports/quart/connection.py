@@ -91,7 +91,9 @@ class PlainReader:
         """Take the data that only wsproto can read; none where a frame is incomplete. Call it after `message`."""
         data, at = self._data, self._at
         have = len(data) - at
-        if have and data[at] in _CONTROLS:
+        if not have:
+            return b""
+        if data[at] in _CONTROLS:
             if have < 2:
                 return b""
             size = data[at + 1] - _MASKED
@@ -108,9 +110,7 @@ class PlainReader:
         return left
 
     def _may_become_plain(self, data: bytes | bytearray, at: int, have: int) -> bool:
-        """Return whether the data is empty or the beginning of a plain message."""
-        if have == 0:
-            return True
+        """Return whether the data is the beginning of a plain message."""
         if data[at] != _TEXT:
             return False
         if have < 2:
@@ -133,6 +133,7 @@ class WsprotoConnection(WebSocketConnection):
     """
 
     __slots__ = (
+        "_clock",
         "_fragments",
         "_heard_at",
         "_in_turn",
@@ -165,7 +166,8 @@ class WsprotoConnection(WebSocketConnection):
         self._library_has = False  # wsproto has data, and may have further events
         self._in_turn = 0  # how many messages were returned without a checkpoint
         self._reading = trio.Lock()  # `receive` and `close` may run in two tasks
-        self._heard_at = trio.current_time()
+        self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
+        self._heard_at = self._clock.current_time()
         self._pace = Pace()
         self._too_fast = 0.0  # how many seconds to wait before the next event
 
@@ -195,6 +197,7 @@ class WsprotoConnection(WebSocketConnection):
             self._reading.release()
 
     async def _next_message(self) -> str | bytes | None:
+        """Wait for the next message, where none is plain and complete."""
         for count in itertools.count(1):
             if count % _EVENTS_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
@@ -203,17 +206,16 @@ class WsprotoConnection(WebSocketConnection):
                 await trio.sleep(wait)
             if self._closing or self._ended:
                 return None
-            if not self._library_has:
-                message = self._plain.message()
-                if message is not None:
+            event = None
+            if self._library_has or self._pass_on(self._plain.take_for_wsproto()):
+                event = next(self._protocol.events(), None)
+                self._library_has = event is not None
+            else:
+                await self._feed()
+            if event is None:
+                if not (self._closing or self._library_has) and (message := self._plain.message()) is not None:
                     self._in_turn += 1
                     return message
-                if not self._pass_on(self._plain.take_for_wsproto()):
-                    await self._feed()
-                    continue
-            event = next(self._protocol.events(), None)
-            if event is None:
-                self._library_has = False
                 continue
             if isinstance(event, TextMessage | BytesMessage):
                 if event.frame_finished and not event.message_finished:
@@ -258,7 +260,7 @@ class WsprotoConnection(WebSocketConnection):
         data = await self._client_stream.receive(_READ_BYTES)
         self._in_turn = 0
         if data:
-            self._heard_at = trio.current_time()
+            self._heard_at = self._clock.current_time()
             if self._plain.disabled:
                 self._pass_on(data)
             else:
