@@ -91,6 +91,7 @@ class SessionTask:
             await self._reader.execute(commands.Hello(token=self._bearer), greet=False)
         while (frame := await self._reader.next_frame()) is not None:
             await self._reader.read(frame)
+            del frame  # a message must not stay in memory until the client sends the next one
             if self._session.principal is None:
                 self._check_hello(trio.current_time())
 

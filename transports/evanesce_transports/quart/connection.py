@@ -85,6 +85,8 @@ class PlainReader:
         except UnicodeDecodeError:
             return None
         self._at = end
+        if end == len(data):  # it must not stay in memory until the client sends the next one
+            self._data, self._at = b"", 0
         return text
 
     def take_for_wsproto(self) -> bytes:
