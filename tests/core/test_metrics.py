@@ -21,3 +21,16 @@ def test_what_is_counted_elsewhere_is_shown_as_a_counter() -> None:
     assert shown() == ("counter", "evanesce_connections_passed_total", 3.0)
     passed = 4
     assert shown() == ("counter", "evanesce_connections_passed_total", 4.0)
+
+
+def test_what_happens_with_every_message_is_shown_as_a_counter() -> None:
+    metrics = Metrics()
+    metrics.delivered.inc(4)
+    metrics.delivered.inc()
+    metrics.accepted.inc()
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text())}
+    shown = {name: families[f"evanesce_{name}"].samples for name in ("messages_delivered", "messages_accepted")}
+    assert {name: [(sample.name, sample.value) for sample in samples] for name, samples in shown.items()} == {
+        "messages_delivered": [("evanesce_messages_delivered_total", 5.0)],
+        "messages_accepted": [("evanesce_messages_accepted_total", 1.0)],
+    }

@@ -88,7 +88,8 @@ class Messages:
             self._metrics.groups.inc()
             if (sent := self._settle(request, outcome)) is not None:
                 request.subscriber.answer([sent])
-        self._progress.unpark_all()
+        if self._progress:
+            self._progress.unpark_all()
 
     async def send(self, requests: Sequence[SendRequest]) -> None:
         """Store messages in one call, and answer each request."""

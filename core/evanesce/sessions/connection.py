@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Protocol
 
 import trio
 from msgspec import UNSET
 
 from evanesce.delivery.frame import Frame, Outgoing
+from evanesce.delivery.outbox import Outbox
 from evanesce.errors import INTERNAL_REASON, CloseCode
 from evanesce.interfaces import Connection
 from evanesce.metrics import Metrics
@@ -39,18 +39,6 @@ _TOO_SLOW = "Too slow: too much data was waiting. Reconnect, and resume with `si
 _ANONYMOUS_TOO_SLOW = "Too slow: too much data was waiting. Read the replies."
 
 
-class _Outbox(Protocol):
-    """What a frame is written to: the outbox of a connection, or the connection itself."""
-
-    @property
-    def waiting_bytes(self) -> int: ...
-
-    @property
-    def unacknowledged_bytes(self) -> int: ...
-
-    def write(self, frame: Frame) -> bool: ...
-
-
 class ClientConnection:
     """The writing side of one connection, and its end.
 
@@ -74,7 +62,8 @@ class ClientConnection:
     def __init__(self, connection: Connection, outbox_bytes: int, metrics: Metrics) -> None:
         self.scope = trio.CancelScope()
         self._connection = connection
-        self._outbox: _Outbox = getattr(connection, "outbox", connection)
+        outbox = getattr(connection, "outbox", None)
+        self._outbox = outbox if isinstance(outbox, Outbox) else connection
         self._outbox_bytes = outbox_bytes
         self._most_offered = int(outbox_bytes * _OFFERED_SHARE)
         self._metrics = metrics
