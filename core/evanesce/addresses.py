@@ -77,7 +77,7 @@ def is_within(text: str, networks: Sequence[Network]) -> bool:
     return address is not None and within(address, networks)
 
 
-def membership(networks: Sequence[Network]) -> Callable[[str], bool]:
+def network_check(networks: Sequence[Network]) -> Callable[[str], bool]:
     """Return what `is_within` is for these networks, as a function that remembers the answers for many addresses.
 
     The same few networks are looked up several times for each connection.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from evanesce.addresses import Network, address_block, membership
+from evanesce.addresses import Network, address_block, network_check
 from evanesce.errors import RateLimited
 from evanesce.limits.token_bucket import TokenBucket
 
@@ -32,7 +32,7 @@ class AddressLimits:
         self, *, connections: int, handshakes: float, exempt: Sequence[Network], clock: Callable[[], float]
     ) -> None:
         self._most = connections
-        self._is_exempt = membership(exempt)
+        self._is_exempt = network_check(exempt)
         self._connections: dict[str, int] = {}
         burst = max(1.0, handshakes * BURST_SECONDS)
         self._handshakes = TokenBucket(handshakes, burst, clock, most_keys=MOST_ADDRESSES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evanesce.addresses import UNKNOWN_BLOCK, address_block, is_within, parse_networks
+from evanesce.addresses import UNKNOWN_BLOCK, address_block, is_within, network_check, parse_networks
 from evanesce.errors import ConfigurationError
 
 
@@ -67,7 +67,10 @@ def test_any_text_has_a_block(text: str) -> None:
     ],
 )
 def test_the_default_exemptions(address: str, expected: bool) -> None:
-    assert is_within(address, parse_networks(("127.0.0.0/8", "::1"), "x")) is expected
+    networks = parse_networks(("127.0.0.0/8", "::1"), "x")
+    assert is_within(address, networks) is expected
+    check = network_check(networks)
+    assert [check(address), check(address)] == [expected, expected]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Protocol
 
-from evanesce.addresses import membership, parse_networks
+from evanesce.addresses import network_check, parse_networks
 from evanesce.config.model import Config, LimitsTable
 from evanesce.errors import RateLimited
 from evanesce.limits.distributed import DistributedRateLimit
@@ -77,7 +77,7 @@ class Budgets:
     def __init__(self, limits: LimitsTable, shared: RateLimits, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._before_hello = limits.commands_before_hello
-        self._is_exempt = membership(parse_networks(limits.exempt_addresses, "limits.exempt_addresses"))
+        self._is_exempt = network_check(parse_networks(limits.exempt_addresses, "limits.exempt_addresses"))
         rooms = limits.rooms_per_connection
         # Bursts: a client that reconnects joins all its rooms at once, and sends some further commands.
         joins = max(rooms, ceil(JOINS_SECONDS * limits.joins_per_second))

@@ -35,6 +35,9 @@ PAGE_MESSAGES = 100
 HISTORIES = 16
 """How many histories are read at the same time: the bound of their memory when many clients come back at once."""
 
+AT_ONCE = 16
+"""How many replies to joins and messages in them a room writes before other tasks may run."""
+
 ROSTER_SECONDS = 0.5
 """How long to wait for the published roster to arrive before the store is asked for it."""
 
@@ -162,14 +165,18 @@ class Joining:
                 self._refuse(request, error)
             return []
         late: list[JoinRequest] = []
+        done = 0  # since other rooms could run
         for request in requests:
+            if done >= AT_ONCE:
+                done = 0
+                await trio.lowlevel.checkpoint()
             if self._closed or isinstance(history, RoomClosed):
                 self._refuse(request, room_not_found())
             elif history.messages and request.subscriber.connection.backlogged:
                 late.append(request)
             else:
                 self._welcome(request, history)
-                await trio.lowlevel.checkpoint()  # a reply with a history costs much: other rooms run in between
+                done += 1 + len(history.messages)
         return late
 
     async def _history(self, since: str | None, most: int) -> History | RoomClosed:

@@ -139,12 +139,12 @@ class WsprotoConnection(WebSocketConnection):
         "_fragments",
         "_heard_at",
         "_in_turn",
+        "_library",
         "_library_has",
         "_message",
         "_message_bytes",
         "_pace",
         "_plain",
-        "_protocol",
         "_reading",
         "_too_fast",
     )
@@ -159,7 +159,7 @@ class WsprotoConnection(WebSocketConnection):
         rest: bytes = b"",
     ) -> None:
         super().__init__(client_stream, outbox, client=client)
-        self._protocol = Connection(ConnectionType.SERVER)
+        self._library: Connection | None = None
         self._message_bytes = message_bytes
         self._message = bytearray()  # the part of a message that was received, unless it is plain
         self._fragments = 0  # how many fragments that are
@@ -172,6 +172,13 @@ class WsprotoConnection(WebSocketConnection):
         self._heard_at = self._clock.current_time()
         self._pace = Pace()
         self._too_fast = 0.0  # how many seconds to wait before the next event
+
+    @property
+    def _protocol(self) -> Connection:
+        """wsproto's connection: most clients never send what it is needed for, and it took longest to make."""
+        if self._library is None:
+            self._library = Connection(ConnectionType.SERVER)
+        return self._library
 
     @property
     def heard_at(self) -> float:
