@@ -88,12 +88,16 @@ class TestServer:
     def connect(self, *, bearer: str | None = None, **options: Any) -> MemoryConnection:
         """Open a connection that has not sent anything."""
         connection = MemoryConnection(**options)
+        self.serve(connection, bearer=bearer)
+        return connection
+
+    def serve(self, connection: MemoryConnection, *, bearer: str | None = None) -> None:
+        """Serve a connection of the test's own."""
 
         async def serve() -> None:
             await self.gateway.serve(connection, bearer=bearer)
 
         self._nursery.start_soon(serve)
-        return connection
 
     async def sign_in(self, name: str, **options: Any) -> MemoryConnection:
         """Open a connection and sign in as `name`."""

@@ -32,6 +32,11 @@ class MemoryControlBus:
         self._news.set()
         server.listeners.append(self._receive)
 
+    def stop(self) -> None:
+        """Receive no more notices."""
+        if self._receive in self._server.listeners:
+            self._server.listeners.remove(self._receive)
+
     async def announce(self, notice: Notice) -> None:
         """See `ControlBus.announce`."""
 

@@ -89,6 +89,7 @@ class MemoryStore(Store):
     def stop(self) -> None:
         """End the lease of this server and remove its users from all rooms, as when a server stops or dies."""
         self.servers.stop()
+        self.control.stop()
         self.presence.leave_all()
 
 

@@ -1,0 +1,65 @@
+"""Some runs of the protocol's state machine, and that it finds what is broken. `python -m tests.fuzz` makes many."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from evanesce.model import Timestamp
+from evanesce.rooms.joining import Joining
+from evanesce.rooms.membership import Membership
+from evanesce.rooms.messages import Messages
+from evanesce.store.message_log import History, Stored
+from tests.fuzz.__main__ import fuzz
+
+pytestmark = pytest.mark.slow
+
+FIRST = 2
+"""A seed with which each of the faults below is found early."""
+
+
+def test_no_promise_is_broken() -> None:
+    fuzz(random.randrange(2**32), runs=100, steps=20)
+
+
+def drop_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver = Membership.deliver
+
+    def broken(self: Membership, entries: Sequence[Any]) -> Any:
+        return deliver(self, [entry for entry in entries if entry.number % 3])
+
+    monkeypatch.setattr(Membership, "deliver", broken)
+
+
+def acknowledge_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = Timestamp("2026-01-01T00:00:00.000Z")
+
+    def broken(self: Messages, requests: Sequence[Any], error: Any) -> None:
+        for request in requests:
+            request.subscriber.answer([self._settle(request, Stored(now, now, duplicate=False))])
+
+    monkeypatch.setattr(Messages, "_refuse_all", broken)
+
+
+def miscount_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = Joining._history
+
+    async def broken(self: Joining, since: str | None, most: int) -> Any:
+        page = await history(self, since, most)
+        return replace(page, missed=page.missed - 1) if isinstance(page, History) and page.missed else page
+
+    monkeypatch.setattr(Joining, "_history", broken)
+
+
+@pytest.mark.parametrize("fault", [drop_the_third, acknowledge_what_was_refused, miscount_what_was_missed])
+def test_a_broken_promise_is_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault(monkeypatch)
+    with pytest.raises(AssertionError) as found:
+        fuzz(FIRST, runs=300, steps=20, shortens=False)
+    with pytest.raises(AssertionError) as again:
+        fuzz(FIRST, runs=300, steps=20, shortens=False)
+    assert str(again.value) == str(found.value)

@@ -1,0 +1,262 @@
+"""A client of a server in memory that checks, as they arrive, what the protocol promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import msgspec
+import trio
+
+from evanesce.errors import ErrorCode
+from evanesce.testing.connection import MemoryConnection
+from tests.promises.ledger import Ledger
+from tests.promises.membership import Event, MembershipRecord
+
+REPLIES = {
+    "hello": "welcome",
+    "create_room": "room",
+    "join": "joined",
+    "leave": "left",
+    "send": "sent",
+    "unsend": "ok",
+    "typing": "ok",
+    "members": "members",
+    "close_room": "ok",
+    "update_profile": "profile",
+    "refresh": "token",
+    "sign_out": "ok",
+    "ping": "pong",
+}
+"""The reply to each command."""
+
+FAULTS = ("internal",)
+"""Errors that a sound server never answers."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command that waits for its reply."""
+
+    type: str
+    fields: dict[str, Any]
+    at: float
+
+
+class PromiseClient(MemoryConnection):
+    """A client at the other end of a connection in memory. What breaks a promise is added to `broken`.
+    `trace` is called with the client's name and each frame that arrives.
+
+    `name` tells clients apart. With `history`, nothing else happens while this client asks: what `joined` says has to
+    be exact, with so many messages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ledger: Ledger,
+        broken: list[str],
+        *,
+        history: int | None = None,
+        trace: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.user_id = ""
+        self.token: str | None = None
+        self.credential: dict[str, str] = {}
+        """What it signed in with, for whoever comes back after it."""
+        self.signed_in_at = 0.0
+        """When it was welcomed, in seconds of Trio's clock."""
+        self.rooms: dict[str, MembershipRecord] = {}
+        """The rooms that it is in."""
+        self.cursors: dict[str, str] = {}
+        """The last cursor of each room that it was in."""
+        self.gone = False
+        """Whether it has closed its end: it hears nothing any more."""
+        self.received = 0
+        """How many messages arrived."""
+        self.expects_errors = False
+        """Whether an error that answers no command of `command` is due, and added to `errors`."""
+        self.errors: list[Event] = []
+        self._ledger = ledger
+        self._broken = broken
+        self._history = history
+        self._trace = trace
+        self._refs = count()
+        self._asked: dict[int, Asked] = {}
+        self._replies: dict[int, Event] = {}
+        self._arrived = trio.lowlevel.ParkingLot()
+
+    # Its own acts
+
+    def command(self, type: str, **fields: Any) -> int:
+        """Send a command; return its `ref`."""
+        ref = next(self._refs)
+        self._asked[ref] = Asked(type, fields, trio.current_time())
+        self.say(type, ref=ref, **{key: value for key, value in fields.items() if value is not None})
+        return ref
+
+    async def request(self, type: str, **fields: Any) -> Event | None:
+        """Send a command and wait for its reply; None where the connection ends before it."""
+        ref = self.command(type, **fields)
+        while ref not in self._replies and self.closed is None and not self.gone:
+            await self._arrived.park()
+        return self._replies.pop(ref, None)
+
+    async def ended(self) -> None:
+        """Wait until the connection has ended."""
+        while self.open:
+            await self._arrived.park()
+
+    def reply(self, ref: int) -> Event | None:
+        """Return the reply to a command, and forget it; None where there is none yet."""
+        return self._replies.pop(ref, None)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The types of the commands that have no reply yet."""
+        return [asked.type for asked in self._asked.values()]
+
+    @property
+    def open(self) -> bool:
+        """Whether neither end has closed the connection."""
+        return self.closed is None and not self.gone
+
+    def hang_up(self) -> None:
+        """Close this end."""
+        self.gone = True
+        self.leave()
+        self._end()
+
+    # What arrives
+
+    async def close(self, code: int, reason: str, goodbye: Any = None) -> None:
+        """See `Connection.close`."""
+        await super().close(code, reason, goodbye)
+        self._end()
+
+    def _end(self) -> None:
+        for room_id in list(self.rooms):
+            self._leave(room_id)
+        self._arrived.unpark_all()
+
+    def _leave(self, room_id: str) -> None:
+        record = self.rooms.pop(room_id)
+        record.check(trio.current_time(), complete=False)
+        self.cursors[room_id] = record.cursor
+
+    def _deliver(self, wire: bytes) -> None:
+        if self._trace is not None:
+            self._trace(self.name, wire)
+        if self.open:
+            for event in msgspec.json.decode(wire):
+                self._hear(event)
+            self._arrived.unpark_all()
+
+    def _break(self, what: str) -> None:
+        self._broken.append(f"{self.name} at {trio.current_time():.3f}: {what}")
+
+    def _hear(self, event: Event) -> None:
+        ref = event.get("ref")
+        if event["type"] == "error" and ref not in self._asked and self.expects_errors:
+            self.errors.append(event)
+            return
+        if ref is not None:
+            self._answer(ref, event)
+            return
+        record = self.rooms.get(event.get("roomId", ""))
+        now = trio.current_time()
+        match event["type"]:
+            case "goodbye":
+                return
+            case "error":
+                self._break(f"an error without ref: {event}")
+            case type if record is None:
+                self._break(f"{type} of a room that it is not in")
+            case "message":
+                self.received += 1
+                record.message(event, now)
+            case "unsent":
+                record.unsent(event)
+            case "skipped":
+                record.skipped(event["count"])
+            case "gap":
+                record.gap(event)
+            case "typing":
+                if event["userId"] == self.user_id:
+                    self._break("its own typing")
+                record.typing(event["userId"], now)
+            case "room_closed":
+                self._leave(event["roomId"])
+            case "member_joined" | "member_left" | "member_updated":
+                record.presence(event)
+            case type:
+                self._break(f"an unknown event {type}")
+
+    def _answer(self, ref: int, event: Event) -> None:
+        asked = self._asked.pop(ref, None)
+        if asked is None:
+            self._break(f"a reply that nobody waits for: {event['type']}")
+            return
+        self._replies[ref] = event
+        room_id = asked.fields.get("roomId", "")
+        if event["type"] == "error":
+            self._refused(asked, event)
+        elif event["type"] != REPLIES[asked.type]:
+            self._break(f"{event['type']} in reply to {asked.type}")
+        elif event["type"] == "welcome":
+            self.user_id = event["userId"]
+            self.token = event.get("token", self.token)
+            self.signed_in_at = trio.current_time()
+        elif event["type"] == "joined":
+            self._joined(asked, event)
+        elif event["type"] == "left" and room_id in self.rooms:
+            self._leave(room_id)
+        elif event["type"] == "sent":
+            self._sent(asked, event)
+
+    def _refused(self, asked: Asked, event: Event) -> None:
+        code = event["code"]
+        if code in FAULTS or code not in {known.value for known in ErrorCode}:
+            self._break(f"{asked.type} failed: {code}")
+        elif event["retry"] != ErrorCode(code).retry:
+            self._break(f"{code} with retry {event['retry']}")
+        elif ("retryAfter" in event) != (code == "rate_limited"):
+            self._break(f"{code} with or without retryAfter")
+
+    def _joined(self, asked: Asked, event: Event) -> None:
+        room_id = event["roomId"]
+        before = self.rooms.get(room_id)
+        now = trio.current_time()
+        already: set[int] = set()
+        if before is not None:
+            before.check(now, complete=False)
+            already = {*before.delivered, *before.already} if before.gapped and asked.fields.get("since") else set()
+        record = self.rooms[room_id] = MembershipRecord(self._ledger.ledger(room_id), self._break, already)
+        self.received += len(event["messages"])
+        record.joined(
+            event,
+            asked.fields.get("since"),
+            asked_at=asked.at,
+            now=now,
+            milliseconds=self._ledger.now(),
+            most=self._history,
+        )
+
+    def _sent(self, asked: Asked, event: Event) -> None:
+        entry = self._ledger.ledger(event["roomId"]).newest.get(event["messageId"])
+        if entry is None:
+            self._break("a message was acknowledged that was never stored")
+            return
+        message = entry.message
+        if (message.sender_id, message.created_at, message.expires_at) != (
+            self.user_id,
+            event["createdAt"],
+            event["expiresAt"],
+        ):
+            self._break("a message was acknowledged with other values than it was stored with")
+        if not event["duplicate"] and message.content != asked.fields["content"]:
+            self._break("a message was stored with other content than it was sent with")
