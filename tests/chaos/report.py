@@ -27,5 +27,11 @@ Stage = Callable[[bool], Table]
 """A function that measures a stage. If the argument is true, it makes a short run."""
 
 
+def conclude(figures: Sequence[str], problems: Sequence[str]) -> int:
+    """Print figures, and what was not as it has to be, on one line; return the exit code of a script."""
+    print("; ".join([*figures, *problems]))
+    return 1 if problems else 0
+
+
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"

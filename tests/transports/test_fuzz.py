@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 
-from tests.patience import PATIENCE
+from tests.benchmarks.processes import resident_bytes
+from tests.patience import PATIENCE, Taken
+from tests.transports.reference import Verdict, judge
 from tests.transports.serving import (
+    FRAME_BYTES,
     TRANSPORTS,
     FakeGateway,
     Listening,
@@ -28,6 +32,8 @@ from tests.transports.serving import (
 CLIENTS = int(os.environ.get("EVANESCE_FUZZ", "200"))
 AT_ONCE = 20
 VIOLATIONS = {1002, 1007, 1009}
+ANSWER_SECONDS = 5.0
+"""How soon a handshake is answered or ended, whatever it is."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", TRANSPORTS)]
 
@@ -73,41 +79,58 @@ async def say(stream: trio.SocketStream, data: bytes, chance: random.Random) -> 
         await stream.send_eof()
 
 
-async def test_frames(server: Listening, gateway: FakeGateway) -> None:
+async def test_frames(server: Listening, transport: str, record_property: Callable[[str, object], None]) -> None:
     codes: list[int] = []
+    judged: Counter[Verdict] = Counter()
 
     async def client(seed: int) -> None:
         chance = random.Random(seed)
         data = b"".join(noisy_frames(chance))
+        verdict = judge(data, FRAME_BYTES)
+        judged[verdict] += 1
         async with await server.upgraded() as stream, trio.open_nursery() as nursery:
             nursery.start_soon(say, stream, data, chance)
             received = await read_all(stream)
             nursery.cancel_scope.cancel()
         try:
-            codes.append(close_code(received))
+            code = close_code(received)
         except AssertionError:
-            codes.append(0)  # it left in the middle of a frame, and there was nothing to say
+            code = 0  # it left in the middle of a frame, and there was nothing to say
+        codes.append(code)
+        if verdict is not Verdict.EITHER:
+            assert (code in VIOLATIONS) == (verdict is Verdict.VIOLATION), (verdict, code)
 
-    await all_of(client)
+    early = await all_of(client)
     await server.check_alive()
+    grown = resident_bytes([os.getpid()]) - early
+    counted = f"{CLIENTS:,} streams, {judged[Verdict.VIOLATION]:,} with a violation, memory {grown / 2**20:+.1f} MiB"
+    record_property("measured", f"{transport}: {counted}")
     assert len(codes) == CLIENTS
     assert len(set(codes) & VIOLATIONS) == 3
     assert 1011 not in codes
 
 
-async def test_handshakes(server: Listening, faults: list[str]) -> None:
+async def test_handshakes(server: Listening, transport: str, record_property: Callable[[str, object], None]) -> None:
     statuses: set[bytes] = set()
+    slowest = 0.0
 
     async def client(seed: int) -> None:
+        nonlocal slowest
         chance = random.Random(seed)
+        began = trio.current_time()
         with trio.fail_after(PATIENCE):
             async with await server.raw() as stream, trio.open_nursery() as nursery:
                 nursery.start_soon(say, stream, noisy_handshake(chance), chance)
                 statuses.add((await read_all(stream))[9:12])
                 nursery.cancel_scope.cancel()
+        slowest = max(slowest, trio.current_time() - began)
 
+    taken = Taken()
     await all_of(client)
+    late = taken.seconds()
     await server.check_alive()
+    record_property("measured", f"{transport}: {CLIENTS:,} handshakes, the slowest took {slowest:.1f} s")
+    assert slowest < ANSWER_SECONDS + late
     assert statuses <= {b"", b"101", b"400", b"403", b"404", b"405", b"411", b"426", b"431", b"505"}
     assert {b"101", b"400"} <= statuses
 
@@ -133,9 +156,10 @@ async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch
                 await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def all_of(client: Callable[[int], Awaitable[None]]) -> None:
-    """Connect all clients, a few at a time."""
+async def all_of(client: Callable[[int], Awaitable[None]]) -> int:
+    """Connect all clients, a few at a time; return how much memory this process had after a fifth of them, in bytes."""
     limit = trio.CapacityLimiter(AT_ONCE)
+    early = 0
 
     async def one(seed: int) -> None:
         async with limit:
@@ -144,7 +168,11 @@ async def all_of(client: Callable[[int], Awaitable[None]]) -> None:
             except Exception as error:
                 error.add_note(f"seed {seed}")
                 raise
+            nonlocal early
+            if seed == CLIENTS // 5:
+                early = resident_bytes([os.getpid()])
 
     async with trio.open_nursery() as nursery:
         for seed in range(CLIENTS):
             nursery.start_soon(one, seed)
+    return early

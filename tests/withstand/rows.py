@@ -25,7 +25,6 @@ TRANSPORTS = "tests/transports"
 STORE = f"{CORE}/store"
 FAULTS = f"{STORE}/test_redis_faults.py"
 FUZZED = {"EVANESCE_FUZZ": "10000"}
-SLOW = {"EVANESCE_PARTIAL": "2000"}
 
 ROWS: Sequence[Row] = (
     Row(
@@ -94,6 +93,7 @@ ROWS: Sequence[Row] = (
         "sizes: a message of 200 MB, compressed data, headers of 20 kB, endless headers and bodies",
         "closed within 1 s (endless: 6 s); memory +< 2 MB",
         [
+            ScriptCheck("tests.chaos.sizes"),
             PytestCheck(
                 [
                     f"{TRANSPORTS}/test_websocket.py::test_an_endless_message_is_cut_and_its_code_arrives",
@@ -170,13 +170,17 @@ ROWS: Sequence[Row] = (
         11,
         "server kill -9: one of two, 500 clients",
         "the other serves them within 2 s (p99); all resume with a true `missed`",
-        [PytestCheck([f"{E2E}/test_many_servers.py", f"{E2E}/test_workers.py", f"{E2E}/test_presence.py"])],
+        [
+            ScriptCheck("tests.chaos.crowd", ["killed"]),
+            PytestCheck([f"{E2E}/test_many_servers.py", f"{E2E}/test_workers.py", f"{E2E}/test_presence.py"]),
+        ],
     ),
     Row(
         12,
         "SIGTERM under load: 500 clients, 5 of them stalled",
         "every live one gets `goodbye` and 1001; exit within the drain time + 1 s; nothing accepted is lost",
         [
+            ScriptCheck("tests.chaos.crowd", ["terminated"]),
             PytestCheck(
                 [
                     f"{E2E}/test_faults.py::test_a_server_that_goes_away_says_so",
@@ -185,7 +189,7 @@ ROWS: Sequence[Row] = (
                     f"{CORE}/sessions/test_session.py::test_what_was_accepted_is_answered_before_the_server_goes",
                     f"{CORE}/lifecycle/test_shutdown.py",
                 ]
-            )
+            ),
         ],
     ),
     Row(
@@ -222,16 +226,22 @@ ROWS: Sequence[Row] = (
         "slowloris: 2,000 partial and rejected handshakes to each transport",
         "all closed within 6 s; tasks and descriptors back to the baseline",
         [
+            ScriptCheck("tests.chaos.slowloris"),
             PytestCheck(
                 [
                     f"{TRANSPORTS}/test_request_heads.py::test_partial_refused_and_dropped_clients_leave_no_task_behind",
                     f"{TRANSPORTS}/test_request_heads.py::test_a_head_that_never_ends_is_ended",
                     f"{TRANSPORTS}/test_handshake.py::test_a_rejected_client_that_stays_is_let_go",
                 ]
-            )
+            ),
         ],
     ),
-    Row(16, "idle cost: 5,000 connections", "KiB each, per transport; tasks back to the baseline after they close", []),
+    Row(
+        16,
+        "idle cost: 5,000 connections",
+        "KiB each, per transport; tasks back to the baseline after they close",
+        [ScriptCheck("tests.chaos.idle")],
+    ),
     Row(17, "memory flat over 1 million messages", "drift < 2 % over the last 80 %", []),
     Row(
         18,
@@ -253,7 +263,7 @@ ROWS: Sequence[Row] = (
         19,
         "nothing left, memory: copies in the memory of Redis and of the server",
         "counted over time and documented, with what shortens it",
-        [],
+        [ScriptCheck("tests.chaos.traces")],
     ),
     Row(
         20,
