@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -251,6 +252,13 @@ async def join(job: Job, client: Client) -> None:
             await trio.sleep(0.005)
 
 
+async def send(job: Job, client: Client) -> None:
+    """Send messages to a room at ten times the default rate."""
+    for number in range(1_000_000):
+        await client.send(ref="r", type="send", roomId=job.rooms[0], messageId=str(uuid.uuid4()), content=f"{number}")
+        await trio.sleep(0.02)
+
+
 async def members(job: Job, client: Client) -> None:
     """Request the members of rooms up to 200 times a second."""
     while True:
@@ -284,6 +292,7 @@ PREPARED: dict[str, Callable[[Job, Callable[[], None]], Awaitable[None]]] = {
     "silent sockets": silent_sockets,
     "renames": lambda job, started: as_user(job, rename, started, rooms=True),
     "joins": lambda job, started: as_user(job, join, started, rooms=False),
+    "messages": lambda job, started: as_user(job, send, started, rooms=True),
     "members": lambda job, started: as_user(job, members, started, rooms=True),
     "rooms": lambda job, started: as_user(job, create, started, rooms=False),
 }

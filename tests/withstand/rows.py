@@ -270,6 +270,7 @@ ROWS: Sequence[Row] = (
         "rate limit: ten times the rate, over two servers",
         "accepted ≤ limit + one burst per person; the others' p99 < 20 % worse",
         [
+            ScriptCheck("tests.withstand.attacks", ["messages"]),
             PytestCheck(
                 [
                     f"{E2E}/test_limits.py::test_ten_times_the_rate_over_two_servers",
