@@ -125,6 +125,7 @@ class Conversation:
         self.ben = ben
         self.room_id = room_id
         self.took: list[float] = []
+        self.told = ""
 
     async def go_on(self) -> None:
         while True:
@@ -142,7 +143,11 @@ class Conversation:
 
 @pytest.mark.parametrize("scheme", ["http", "ws"])
 async def test_a_frozen_database_stalls_nothing(
-    sqld: Sqld, serve: Callable[..., Server], nursery: trio.Nursery, scheme: str
+    sqld: Sqld,
+    serve: Callable[..., Server],
+    nursery: trio.Nursery,
+    scheme: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     # Messages live for 2 s, so that who comes in is given as many of them before and afterwards.
     server = serve(*on(sqld, "delay", scheme=scheme), "messages.ttl=2", environment=DELAY)
@@ -189,7 +194,8 @@ async def test_a_frozen_database_stalls_nothing(
             sqld.thaw()
         await ready(server)
         print(f"\n{scheme}: the event loop's delay in ms before {before}, while frozen {during}")
-        print(f"a message's way in ms, p50 and p99: before {usual}, while frozen {held_up}")
+        conversation.told = f"p50, p99 {usual} before, {held_up} while the database is frozen"
+        print(f"a message's way in ms: {conversation.told}")
         if during["p99"] >= max(20, 1.5 * before["p99"]):
             return "the event loop is held up"
         if held_up[0] >= 1.2 * usual[0] + 2:
@@ -210,7 +216,9 @@ async def test_a_frozen_database_stalls_nothing(
                 break
         talking.cancel_scope.cancel()
     assert problem is None, problem
-    print(f"sign-in and room creation: {2 * len(longest)} refused, the last after {max(longest):.2f} s")
+    refusals = f"sign-in and room creation: {2 * len(longest)} refused, the last after {max(longest):.2f} s"
+    print(refusals)
+    record_property("measured", f"{scheme}: a message takes {conversation.told} ms, {refusals}")
     assert max(longest) < 3
     assert (await ana.join(other_room))["type"] == "joined"
     await trio.to_thread.run_sync(server.stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import subprocess
+import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ PROPERTIES = [
 """All that has to be withstood."""
 
 IDS = sorted({test for row in ROWS for check in row.how if isinstance(check, PytestCheck) for test in check.ids})
-SCRIPTS = sorted({check.module for row in ROWS for check in row.how if isinstance(check, ScriptCheck)})
+SCRIPTS = [check for row in ROWS for check in row.how if isinstance(check, ScriptCheck)]
 
 
 def test_every_property_has_its_row() -> None:
@@ -73,13 +73,27 @@ def test_every_test_that_a_row_names_exists() -> None:
             assert (ROOT / path).exists(), test
 
 
-@pytest.mark.parametrize("module", SCRIPTS)
-def test_every_script_that_a_row_names_can_be_started(module: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--short" in done.stdout
+@pytest.mark.parametrize("check", SCRIPTS, ids=lambda check: check.module)
+def test_every_script_that_a_row_names_takes_its_arguments(
+    check: ScriptCheck, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [check.module, *check.arguments, "--short", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(check.module).main()
+    assert ended.value.code == 0
+    assert "--short" in capsys.readouterr().out
+
+
+def test_the_page_shows_a_row_for_each() -> None:
+    page = (ROOT / "docs/explanation/resilience.md").read_text()
+    _, _, section = page.partition("python -m tests.withstand\n")
+    lines = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert head == list(COLUMNS)
+    assert [cells[:3] for cells in rows] == [[str(row.number), row.property, row.bound] for row in ROWS]
+    for row, cells in zip(ROWS, rows, strict=True):
+        assert cells[3], row.number
+        assert cells[4] in ("yes", "no", "not run"), row.number
 
 
 PASSES = "def test_it(record_property):\n    record_property('measured', '7 of 7')\n"
@@ -87,20 +101,12 @@ FAILS = "def test_it():\n    raise AssertionError\n"
 SKIPS = "import pytest\n@pytest.mark.skip(reason='no moon')\ndef test_it():\n    pass\n"
 
 
-@pytest.mark.parametrize(
-    ("tests", "expected"),
-    [
-        ([PASSES, FAILS], Outcome(False, "7 of 7; 1 tests passed in 0 s, failed: test_it")),
-        ([SKIPS], Outcome(None, "no moon")),
-    ],
-)
-def test_a_check_is_what_its_tests_are(tests: list[str], expected: Outcome, tmp_path: Path) -> None:
-    files = [tmp_path / f"test_{number}.py" for number in range(len(tests))]
-    for file, text in zip(files, tests, strict=True):
+def test_a_check_with_a_test_that_fails_fails(tmp_path: Path) -> None:
+    files = [tmp_path / f"test_{number}.py" for number in range(3)]
+    for file, text in zip(files, (PASSES, FAILS, SKIPS), strict=True):
         file.write_text(text)
     found = PytestCheck([str(file) for file in files]).run(quick=False)
-    assert found.passed is expected.passed
-    assert expected.measured in found.measured
+    assert found == Outcome(False, "7 of 7; 1 tests passed in 0 s, 1 skipped, failed: test_it")
 
 
 def test_tests_that_were_skipped_or_broke_at_their_start_are_told() -> None:
@@ -110,6 +116,7 @@ def test_tests_that_were_skipped_or_broke_at_their_start_are_told() -> None:
     report = f"<testsuite>{passed}{skipped}</testsuite>"
     assert outcome(report, 0) == Outcome(True, "1 tests passed in 1 s, 1 skipped")
     assert outcome(f"<testsuite>{broken}</testsuite>", 1) == Outcome(False, "0 tests passed in 0 s, failed: test_it")
+    assert outcome(f"<testsuite>{skipped}{skipped}</testsuite>", 0) == Outcome(None, "no moon")
     assert outcome("<testsuite></testsuite>", 5).passed is False
 
 
