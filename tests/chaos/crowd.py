@@ -21,12 +21,12 @@ import trio
 
 from evanesce.cli.client import Disconnected, Refused, Unreachable
 from tests.chaos.promises import RoomRecord, Verdict
-from tests.chaos.report import conclude
+from tests.chaos.report import Judgement, conclude
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
 from tests.e2e.test_fast_readers import deaf_member
 from tests.e2e.valkey import Valkey
-from tests.patience import NOTICEABLE, PATIENCE, Taken
+from tests.patience import PATIENCE, Taken
 
 CLIENTS, SHORT_CLIENTS = 500, 40
 MEMBERS = 10
@@ -50,7 +50,7 @@ class Crowd:
     """Clients in rooms, of which the first one of each sends."""
 
     rooms: list[RoomRecord] = field(default_factory=list[RoomRecord])
-    problems: list[str] = field(default_factory=list[str])
+    judgement: Judgement = field(default_factory=Judgement)
     stopping: bool = False
 
     @property
@@ -70,7 +70,7 @@ class Crowd:
                 return
             except Refused as refused:
                 if not refused.retry:
-                    self.problems.append(f"refused with {refused.code}")
+                    self.judgement.problems.append(f"refused with {refused.code}")
             else:
                 room.acknowledge(message_id)
             await trio.sleep(PERIOD_SECONDS)
@@ -88,7 +88,7 @@ class Crowd:
         for room in self.rooms:
             room.judge(verdict)
         if verdict.broken or verdict.lost:
-            self.problems.append(
+            self.judgement.problems.append(
                 f"{verdict.lost + verdict.untold} deliveries are missing, {verdict.doubled} came twice"
             )
         return verdict
@@ -122,7 +122,7 @@ async def crowd(servers: Sequence[Server], clients: int) -> AsyncIterator[Crowd]
         nursery.cancel_scope.cancel()
 
 
-async def killed(clients: int) -> tuple[str, Sequence[str]]:
+async def killed(clients: int) -> tuple[str, Judgement]:
     """Kill one of two servers; all its clients come back to the other at once."""
     with ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crowd-"))) for _ in range(2)]
@@ -162,12 +162,11 @@ async def killed(clients: int) -> tuple[str, Sequence[str]]:
             await until(lambda: all(heard_all(room) for room in gathered.rooms))
             verdict = gathered.judge()
     slowest = sorted(served)[int(0.99 * (len(served) - 1))]
-    if slowest > SERVED_SECONDS + late:
-        gathered.problems.append(f"served again after {slowest:.1f} s")
+    gathered.judgement.bound("served again", slowest, SERVED_SECONDS, late)
     if any(count != 0 for count in missed):
-        gathered.problems.append("a `missed` is not true")
+        gathered.judgement.problems.append("a `missed` is not true")
     text = f"{len(lost)} of {clients} clients lost their server, all were served again, p99 {slowest:.1f} s"
-    return f"{text}{taken_of(late)}, {deliveries(verdict)}", gathered.problems
+    return f"{text}, {deliveries(verdict)}", gathered.judgement
 
 
 def heard_all(room: RoomRecord) -> bool:
@@ -177,7 +176,7 @@ def heard_all(room: RoomRecord) -> bool:
     )
 
 
-async def terminated(clients: int) -> tuple[str, Sequence[str]]:
+async def terminated(clients: int) -> tuple[str, Judgement]:
     """Terminate a server with SIGTERM while some of its clients read nothing."""
     with tempfile.TemporaryDirectory(prefix="crowd-") as folder, ExitStack() as stack:
         server = Server(Path(folder), *SETTINGS)
@@ -202,11 +201,12 @@ async def terminated(clients: int) -> tuple[str, Sequence[str]]:
             verdict = gathered.judge()
     told = ends.count(GOING_AWAY)
     if told < clients:
-        gathered.problems.append(f"{clients - told} clients were closed with another code")
-    if code or took > DRAIN_SECONDS + 1 + late:
-        gathered.problems.append(f"it ended with {code} after {took:.1f} s")
+        gathered.judgement.problems.append(f"{clients - told} clients were closed with another code")
+    gathered.judgement.bound("the exit", took, DRAIN_SECONDS + 1, late)
+    if code:
+        gathered.judgement.problems.append(f"it ended with {code}")
     text = f"{told} of {clients} live clients got goodbye and 1001, {STALLED} stalled, exit after {took:.1f} s"
-    return f"{text}{taken_of(late)}, {deliveries(verdict)}", gathered.problems
+    return f"{text}, {deliveries(verdict)}", gathered.judgement
 
 
 def deliveries(verdict: Verdict) -> str:
@@ -214,12 +214,7 @@ def deliveries(verdict: Verdict) -> str:
     return f"{verdict.delivered:,} deliveries, {verdict.lost + verdict.untold} missing, {verdict.doubled} twice"
 
 
-def taken_of(late: float) -> str:
-    """Return in words how much of a time may be the fault of what else the machine did."""
-    return f" (other work took up to {late:.1f} s)" if late >= NOTICEABLE else ""
-
-
-WAYS: Mapping[str, Callable[[int], Awaitable[tuple[str, Sequence[str]]]]] = {"killed": killed, "terminated": terminated}
+WAYS: Mapping[str, Callable[[int], Awaitable[tuple[str, Judgement]]]] = {"killed": killed, "terminated": terminated}
 
 
 def main() -> int:
@@ -230,7 +225,10 @@ def main() -> int:
     options = parser.parse_args()
     clients = SHORT_CLIENTS if options.short else CLIENTS
     measured = [trio.run(WAYS[way], clients) for way in options.ways]
-    return conclude([figures for figures, _ in measured], [problem for _, found in measured for problem in found])
+    judgement = Judgement()
+    for _, found in measured:
+        judgement.add(found)
+    return conclude([figures for figures, _ in measured], judgement)
 
 
 if __name__ == "__main__":

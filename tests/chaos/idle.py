@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from tests.benchmarks.idle import TRANSPORTS, measure
-from tests.chaos.report import conclude
+from tests.chaos.report import Judgement, conclude
 
 CONNECTIONS, SHORT_CONNECTIONS = 5000, 100
 SECONDS, SHORT_SECONDS = 50.0, 2.0
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help=f"with {SHORT_CONNECTIONS} connections")
     short = parser.parse_args().short
     figures: list[str] = []
-    problems: list[str] = []
+    judgement = Judgement()
     for transport in TRANSPORTS:
         found = measure(
             transport, SHORT_CONNECTIONS if short else CONNECTIONS, seconds=SHORT_SECONDS if short else SECONDS
@@ -31,8 +31,8 @@ def main() -> int:
         left = f"{tasks:+} tasks, {descriptors:+} descriptors afterwards"
         figures.append(f"{transport}: {found['kib_per_connection']} KiB each, {left}")
         if max(tasks, descriptors) > 0:
-            problems.append(f"{transport}: something is left")
-    return conclude(figures, problems)
+            judgement.problems.append(f"{transport}: something is left")
+    return conclude(figures, judgement)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import trio
 
 from evanesce.cli.client import Disconnected, Refused
 from tests.chaos.promises import RoomRecord, Verdict
-from tests.chaos.report import Table
+from tests.chaos.report import Judgement, Table, conclude
 from tests.core.store.test_sentinel import Watched
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.reconnecting import has_message, wait_before_retry
@@ -332,18 +332,16 @@ class Result:
     """How many seconds the machine has taken from the processes: by this much replies may be slower."""
 
     @property
-    def problems(self) -> Sequence[str]:
+    def judgement(self) -> Judgement:
         """What was not as it has to be."""
         load, verdict = self.load, self.load.verdict
-        found = list(load.problems)
-        if load.slowest > REPLY_SECONDS + self.late:
-            found.append(f"a reply took {load.slowest:.1f} s")
-        if max(load.served) > SERVED_SECONDS + self.late:
-            found.append(f"rooms worked again after {max(load.served):.1f} s")
+        found = Judgement(list(load.problems))
+        found.bound("a reply", load.slowest, REPLY_SECONDS, self.late)
+        found.bound("rooms worked again", max(load.served), SERVED_SECONDS, self.late)
         if verdict.broken:
-            found.append(f"{verdict.broken} promises were broken")
+            found.problems.append(f"{verdict.broken} promises were broken")
         if self.stage.lossless and verdict.lost:
-            found.append(f"{verdict.lost} deliveries are missing")
+            found.problems.append(f"{verdict.lost} deliveries are missing")
         return found
 
     def figures(self) -> str:
@@ -354,7 +352,6 @@ class Result:
             f"slowest reply {load.slowest:.2f} s",
             f"served again after {max(load.served):.1f} s",
             f"{verdict.lost:,} deliveries lost and told, {verdict.untold:,} not told, {verdict.doubled:,} twice",
-            *self.problems,
         ]
         return ", ".join(told)
 
@@ -371,8 +368,13 @@ class Result:
             f"{verdict.lost:,} of {verdict.lost + verdict.delivered + verdict.untold:,}",
             f"{verdict.untold:,}",
             f"{verdict.doubled:,}",
-            "no: " + ", ".join(self.problems) if self.problems else "yes",
+            self._holds(),
         ]
+
+    def _holds(self) -> str:
+        found = self.judgement
+        reasons = ", ".join([*found.problems, *found.doubts])
+        return f"no: {reasons}" if found.problems else f"not known: {reasons}" if found.doubts else "yes"
 
 
 def measure(short: bool) -> Table:
@@ -409,8 +411,10 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="let Redis be away once, and not for long")
     options = parser.parse_args()
     results = [run(stage, options.short) for stage in STAGES if stage.outage in options.outages]
-    print("; ".join(result.stage.name + ": " + result.figures() for result in results))
-    return 1 if any(result.problems for result in results) else 0
+    judgement = Judgement()
+    for result in results:
+        judgement.add(result.judgement)
+    return conclude([f"{result.stage.name}: {result.figures()}" for result in results], judgement)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tests.withstand.checks import NOT_RUN
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,30 @@ Stage = Callable[[bool], Table]
 """A function that measures a stage. If the argument is true, it makes a short run."""
 
 
-def conclude(figures: Sequence[str], problems: Sequence[str]) -> int:
-    """Print figures, and what was not as it has to be, on one line; return the exit code of a script."""
-    print("; ".join([*figures, *problems]))
-    return 1 if problems else 0
+@dataclass
+class Judgement:
+    """What was not as it has to be, and what may be the fault of other work on the machine: of that nothing is said."""
+
+    problems: list[str] = field(default_factory=list[str])
+    doubts: list[str] = field(default_factory=list[str])
+
+    def bound(self, what: str, seconds: float, most: float, late: float) -> None:
+        """Compare a time with its bound. `late` is how much of it the machine may have taken, in seconds."""
+        if seconds - late > most:
+            self.problems.append(f"{what}: {seconds:.1f} s")
+        elif seconds > most:
+            self.doubts.append(f"{what}: {seconds:.1f} s, while other work took up to {late:.1f} s")
+
+    def add(self, other: Judgement) -> None:
+        """Add what another judgement has found."""
+        self.problems += other.problems
+        self.doubts += other.doubts
+
+
+def conclude(figures: Sequence[str], judgement: Judgement) -> int:
+    """Print the figures and the judgement on one line, and return the exit code of a script."""
+    print("; ".join([*figures, *judgement.problems, *judgement.doubts]))
+    return 1 if judgement.problems else NOT_RUN if judgement.doubts else 0
 
 
 def _row(cells: Sequence[str]) -> str:

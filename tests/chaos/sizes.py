@@ -20,7 +20,7 @@ import trio
 
 from tests.benchmarks.processes import resident_bytes
 from tests.chaos.client import REFERENCE_ADDRESS, dial
-from tests.chaos.report import conclude
+from tests.chaos.report import Judgement, conclude
 from tests.e2e.running import TRANSPORTS, Server
 from tests.patience import PATIENCE, Taken
 from tests.transports.serving import masked, upgrade_request
@@ -102,9 +102,8 @@ async def send(server: Server, transport: str, sent: Input) -> tuple[float, bool
     return took, bool(received)
 
 
-async def measure(transport: str, message_bytes: int) -> tuple[str, list[str]]:
-    """Send all inputs to a transport; return the figures, and what was not as it has to be."""
-    problems: list[str] = []
+async def measure(transport: str, message_bytes: int, judgement: Judgement) -> str:
+    """Send all inputs to a transport; return the figures."""
     wanted = [sent for sent in inputs(message_bytes) if transport == "quart" or not sent.http]
     slowest = dict.fromkeys((sent.name for sent in wanted), 0.0)
     with tempfile.TemporaryDirectory(prefix="sizes-") as folder:
@@ -119,21 +118,20 @@ async def measure(transport: str, message_bytes: int) -> tuple[str, list[str]]:
                     took, answered = await send(server, transport, sent)
                     slowest[sent.name] = max(slowest[sent.name], took)
                     if sent.answered and not answered:
-                        problems.append(f"{sent.name}: no answer")
-                    if took > sent.seconds + taken.seconds():
-                        problems.append(f"{sent.name}: cut off after {took:.1f} s")
+                        judgement.problems.append(f"{transport}: {sent.name}: no answer")
+                    judgement.bound(f"{transport}: {sent.name}", took, sent.seconds, taken.seconds())
                 if number == 0:
                     before = resident_bytes([server.process.pid])
             grown = resident_bytes([server.process.pid]) - before
             if grown > GROWTH_BYTES:
-                problems.append("too much memory")
+                judgement.problems.append(f"{transport}: too much memory")
             if "Traceback" in server.errors:
-                problems.append("a traceback in the log")
+                judgement.problems.append(f"{transport}: a traceback in the log")
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(server.kill)
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in slowest.items())
-    return f"{transport}: {times}, {grown / 2**20:+.1f} MiB", [f"{transport}: {problem}" for problem in problems]
+    return f"{transport}: {times}, {grown / 2**20:+.1f} MiB"
 
 
 def main() -> int:
@@ -141,8 +139,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.sizes", description=__doc__)
     parser.add_argument("--short", action="store_true", help="send messages of 20 MB")
     message_bytes = SHORT_MESSAGE_BYTES if parser.parse_args().short else MESSAGE_BYTES
-    measured = [trio.run(measure, transport, message_bytes) for transport in TRANSPORTS]
-    return conclude([figures for figures, _ in measured], [problem for _, found in measured for problem in found])
+    judgement = Judgement()
+    return conclude([trio.run(measure, transport, message_bytes, judgement) for transport in TRANSPORTS], judgement)
 
 
 if __name__ == "__main__":

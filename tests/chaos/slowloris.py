@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from tests.chaos.client import REFERENCE_ADDRESS, ConnectionEnded, dial
-from tests.chaos.report import conclude
+from tests.chaos.report import Judgement, conclude
 from tests.e2e.running import TRANSPORTS, Server
 from tests.patience import PATIENCE, Taken
 from tests.transports.serving import upgrade_request
@@ -53,8 +53,8 @@ async def stay(port: int, number: int, lasted: list[float]) -> None:
     lasted.append(time.monotonic() - began)
 
 
-async def measure(transport: str, clients: int) -> tuple[str, list[str]]:
-    """Open the handshakes to a transport; return the figures, and what was not as it has to be."""
+async def measure(transport: str, clients: int, judgement: Judgement) -> str:
+    """Open the handshakes to a transport; return the figures."""
     with tempfile.TemporaryDirectory(prefix="slowloris-") as folder:
         server = Server(Path(folder), transports=list(dict.fromkeys(("quart", transport))))
         await trio.to_thread.run_sync(server.start)
@@ -74,13 +74,11 @@ async def measure(transport: str, clients: int) -> tuple[str, list[str]]:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(server.kill)
-    problems: list[str] = []
-    if max(lasted) > CLOSED_SECONDS + late:
-        problems.append(f"{transport}: one stayed for {max(lasted):.1f} s")
+    judgement.bound(f"{transport}: one stayed", max(lasted), CLOSED_SECONDS, late)
     if after[0] > before[0] or after[1] > before[1]:
-        problems.append(f"{transport}: something is left")
+        judgement.problems.append(f"{transport}: something is left")
     change = f"{after[0] - before[0]:+} tasks, {after[1] - before[1]:+} descriptors afterwards"
-    return f"{transport}: {clients:,} clients, the last closed after {max(lasted):.1f} s, {change}", problems
+    return f"{transport}: {clients:,} clients, the last closed after {max(lasted):.1f} s, {change}"
 
 
 def main() -> int:
@@ -88,8 +86,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.slowloris", description=__doc__)
     parser.add_argument("--short", action="store_true", help=f"with {SHORT_CLIENTS} clients")
     clients = SHORT_CLIENTS if parser.parse_args().short else CLIENTS
-    measured = [trio.run(measure, transport, clients) for transport in TRANSPORTS]
-    return conclude([figures for figures, _ in measured], [problem for _, found in measured for problem in found])
+    judgement = Judgement()
+    return conclude([trio.run(measure, transport, clients, judgement) for transport in TRANSPORTS], judgement)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ async def test_a_short_outage_breaks_no_promise(stage: Stage) -> None:
     taken = Taken()
     load = await stage.run(True)
     result = Result(stage, load, taken.seconds())
-    assert result.problems == []
+    assert result.judgement.problems == []
     assert len(load.served) == 1
     assert load.acknowledged > 100
     assert load.verdict.delivered > 0

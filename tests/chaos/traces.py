@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from tests.chaos.report import conclude
+from tests.chaos.report import Judgement, conclude
 from tests.e2e.clients import ChatClient, seconds
 from tests.e2e.running import Server
 
@@ -48,10 +48,10 @@ def in_a_file(folder: Path, canary: bytes) -> bool:
     return any(canary in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
-async def measure(messages: int, later: tuple[float, ...]) -> tuple[list[str], list[str]]:
+async def measure(messages: int, later: tuple[float, ...]) -> tuple[list[str], Judgement]:
     """Send messages with a canary, and count the copies before and after they have expired."""
     canary = uuid.uuid4().hex
-    problems: list[str] = []
+    judgement = Judgement()
     with tempfile.TemporaryDirectory(prefix="traces-") as folder:
         settings = (f"messages.ttl={TTL}", "limits.messages_per_second=100000", "limits.burst=100000")
         server = Server(Path(folder), *settings)
@@ -80,16 +80,16 @@ async def measure(messages: int, later: tuple[float, ...]) -> tuple[list[str], l
                     left = list(redis.scan_iter("*:message:*"))
                 nursery.cancel_scope.cancel()
             if left:
-                problems.append(f"{len(left)} messages are still in Redis")
+                judgement.problems.append(f"{len(left)} messages are still in Redis")
             if await trio.to_thread.run_sync(in_a_file, Path(folder), canary.encode()):
-                problems.append("content is in a file")
+                judgement.problems.append("content is in a file")
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(server.kill)
     figures = [
         f"of {messages:,} expired messages in the memory of {name}: {', '.join(at)}" for name, at in counted.items()
     ]
-    return figures, problems
+    return figures, judgement
 
 
 def main() -> int:
@@ -97,8 +97,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.traces", description=__doc__)
     parser.add_argument("--short", action="store_true", help=f"with {SHORT_MESSAGES} messages")
     short = parser.parse_args().short
-    figures, problems = trio.run(measure, SHORT_MESSAGES if short else MESSAGES, SHORT_LATER if short else LATER)
-    return conclude(figures, problems)
+    figures, judgement = trio.run(measure, SHORT_MESSAGES if short else MESSAGES, SHORT_LATER if short else LATER)
+    return conclude(figures, judgement)
 
 
 if __name__ == "__main__":

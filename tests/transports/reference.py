@@ -32,16 +32,18 @@ def judge(data: bytes, most: int) -> Verdict:
             return Verdict.EITHER
         size = _size(head)
         opcode, fin = head[0] & 0x0F, bool(head[0] & 0x80)
+        mask = head[need - 4 : need]
+        payload = data[place + need : place + need + size]
+        if len(payload) < size:
+            # A server may know what is wrong from the head, and has to know it when too much has arrived.
+            too_large = opcode in DATA_OPCODES and len(payload) + (message.size if message else 0) > most
+            return Verdict.VIOLATION if too_large else Verdict.EITHER
         try:
             _check_head(head, opcode, fin, size, message is not None)
-            mask = head[need - 4 : need]
-            payload = data[place + need : place + need + size]
             if mask != bytes(4):
                 payload = bytes(byte ^ mask[number % 4] for number, byte in enumerate(payload))
-            if opcode in DATA_OPCODES and len(payload) + (message.size if message else 0) > most:
-                raise _Violation  # a server may know it from the head, and has to know it when so much has arrived
-            if len(payload) < size:
-                return Verdict.EITHER
+            if opcode in DATA_OPCODES and size + (message.size if message else 0) > most:
+                raise _Violation
             place += need + size
             if opcode == CLOSE:
                 _check_close(payload)

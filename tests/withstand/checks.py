@@ -94,7 +94,7 @@ def outcome(report: str, code: int) -> Outcome:
     if skipped:
         counted += f", {len(skipped)} skipped"
     if failed:
-        counted += ", failed: " + ", ".join(case.get("name", "") for case in failed)
+        counted += ", failed: " + ", ".join(dict.fromkeys(case.get("name", "") for case in failed))
     return Outcome(code == 0, "; ".join([*figures, counted]))
 
 
