@@ -17,11 +17,17 @@ local function date(day)
   return yoe + era * 400 + (month <= 2 and 1 or 0), month, doy - math.floor((153 * mp + 2) / 5) + 1
 end
 
+local last_day, last_date -- both times of a message are mostly on the same day
+
 local function rfc3339(ms)
   local seconds = math.floor(ms / 1000)
-  local year, month, day = date(math.floor(seconds / 86400))
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
-    math.floor(seconds / 3600) % 24, math.floor(seconds / 60) % 60, seconds % 60, ms % 1000)
+  local of_day = seconds % 86400
+  local day = (seconds - of_day) / 86400
+  if day ~= last_day then
+    last_day, last_date = day, string.format('%04d-%02d-%02d', date(day))
+  end
+  return string.format('%sT%02d:%02d:%02d.%03dZ', last_date,
+    math.floor(of_day / 3600), math.floor(of_day / 60) % 60, of_day % 60, ms % 1000)
 end
 
 local state = room()
@@ -46,11 +52,12 @@ for i = 6, #ARGV, 3 do
   else
     local json = ARGV[i + 2] .. times
     state.n, state.c = state.n + 1, state.c + 1
-    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl - grace, string.format('%.0f-%.0f', state.t, state.n), 'm', id,
+    local t, n = string.format('%.0f', state.t), string.format('%.0f', state.n)
+    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl - grace, t .. '-' .. n, 'm', id,
       'c', state.c, 'until', now + ttl)
     redis.call('SET', key, json, 'PX', ttl)
     answers[#answers + 1] = 1
-    lines[#lines + 1] = string.format('m %.0f %.0f %.0f %.0f ', state.t, state.n, state.c, now + ttl) .. json
+    lines[#lines + 1] = string.format('m %s %s %.0f %.0f ', t, n, state.c, now + ttl) .. json
   end
 end
 
