@@ -121,7 +121,7 @@ class Clock:
 
     def now(self) -> int:
         """See `evanesce.store.clock.Clock.now`."""
-        return math.ceil(self._exactly())
+        return math.ceil(self._offset + time.monotonic() * 1000)
 
     def at_least(self) -> int:
         """Return a time in milliseconds that the store's clock has reached: at most a round trip before `now`."""

@@ -361,9 +361,8 @@ class Erasers:
         """How late this server and the others erase."""
 
     def note(self, keys: Sequence[Expiring]) -> None:
-        """Record keys that are about to be written."""
-        for key in keys:
-            self._erasers[self._homes.of(key[0])].note([key])
+        """Record keys that one command is about to write. They have the same slot, and so the same home."""
+        self._erasers[self._homes.of(keys[0][0])].note(keys)
 
     async def inherit(self, home: Home, holder: str) -> None:
         """Take over the keys that a dead server had to erase in a home. Raises `StoreUnavailable`."""

@@ -42,8 +42,9 @@ def _state(command: Command) -> list[Expiring]:
 
 
 def _append(command: Command) -> list[Expiring]:
-    # The index is enough: it names the messages.
-    keep, ttl = int(_argument(command, 1)), int(_argument(command, 2))
+    # The index is enough: it names the messages. This is called for every message.
+    first = _KEYS + int(command[2])
+    keep, ttl = int(command[first + 1]), int(command[first + 2])
     return [(str(command[_KEYS]), keep - REFRESH), (str(command[_KEYS + 1]), ttl)]
 
 
@@ -65,7 +66,7 @@ def _announce(command: Command) -> list[Expiring]:
     return [(str(command[_KEYS]), keep)] if ended else []
 
 
-_SCRIPTS: dict[str, Callable[[Command], list[Expiring]]] = {
+_SCRIPTS: dict[Argument, Callable[[Command], list[Expiring]]] = {
     ANNOUNCE.digest: _announce,
     APPEND.digest: _append,
     UNSEND.digest: _unsend,
@@ -79,7 +80,7 @@ def expiring(command: Command) -> list[Expiring]:
     """Return the keys that a command may leave with a TTL."""
     name = command[0]
     if name == "EVALSHA":
-        script = _SCRIPTS.get(str(command[1]))
+        script = _SCRIPTS.get(command[1])
         return [] if script is None else script(command)
     if name == "PEXPIRE":
         return [(str(command[1]), int(command[2]))]
@@ -111,7 +112,8 @@ class TrackingClient:
 
     def call(self, command: Command, done: Callable[[Any], None]) -> None:
         """See `Client.call`."""
-        self._note_all((command,))
+        if keys := expiring(command):
+            self._note(keys)
         self._client.call(command, done)
 
     def post(self, *commands: Command) -> None:
