@@ -14,10 +14,11 @@ class Call:
     """The commands of one caller, in order. `answers` has the answer of each, or one error for all.
 
     `done` is called with the call when it has its answers; None where nobody waits for them. `submitted_at` and
-    `sent_at` are in seconds of Trio's clock. A `repeat` runs scripts again that Redis did not know.
+    `sent_at` are in seconds of Trio's clock. A `repeat` runs scripts again that Redis did not know. `unknown`: it did
+    not know one of this call.
     """
 
-    __slots__ = ("answers", "commands", "done", "received", "repeat", "sent_at", "size", "submitted_at")
+    __slots__ = ("answers", "commands", "done", "received", "repeat", "sent_at", "size", "submitted_at", "unknown")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Call:
         self.commands = commands
         self.done = done
         self.repeat = repeat
+        self.unknown = False
         self.submitted_at = self.sent_at = submitted_at
         # Messages are bytes; all other arguments are small.
         self.size = sum([len(argument) for command in commands for argument in command if type(argument) is bytes])

@@ -20,6 +20,8 @@ class ConnectionTask(ABC):
     def __init__(self, address: Address) -> None:
         self._address = address
         self._scope = trio.CancelScope()
+        self.stopping = False
+        """Whether the task has ended, or was told to."""
         self._background = AsyncExitStack()
         self._connecting = trio.CapacityLimiter(1)
         self._connection = trio.CancelScope()  # of the work on the present connection
@@ -47,13 +49,9 @@ class ConnectionTask(ABC):
         finally:
             self.stop()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the task has ended, or was told to."""
-        return self._scope.cancel_called
-
     def stop(self) -> None:
         """Make the task end, without waiting for it. It is safe to call this again."""
+        self.stopping = True
         self._scope.cancel()
 
     async def _started(self) -> None:

@@ -61,6 +61,7 @@ class NodeClient(ConnectionTask):
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
+        self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._answers = False  # the connection is believed to work
         self._logged = False  # that it does not work was logged since it last worked
         self._waiting = CallQueue()  # to be sent
@@ -135,10 +136,12 @@ class NodeClient(ConnectionTask):
     def call(self, command: Command, done: Callable[[Any], None]) -> None:
         """See `Client.call`."""
 
-        def answered(answer: Any) -> None:
+        def answered(call: Call) -> None:
+            answers = call.answers
+            answer = answers[0] if isinstance(answers, list) else answers
             done(self._refused(answer) if isinstance(answer, RedisError) else answer)
 
-        self.call_raw(command, answered)
+        self._submit((command,), answered, urgent=False)
 
     def call_raw(self, command: Command, done: Callable[[Any], None]) -> None:
         """Run a command as `call` does, but call `done` with a `RedisError` where Redis refuses it."""
@@ -163,9 +166,9 @@ class NodeClient(ConnectionTask):
         self._on_connect.append(connected)
 
     def _submit(self, commands: Sequence[Command], done: Callable[[Call], None] | None, *, urgent: bool) -> Call:
-        if not self.up or self._refusing:
+        if not self._answers or self.stopping or self._refusing:
             raise self._fault.error()
-        call = Call(commands, done, trio.current_time())
+        call = Call(commands, done, self._clock.current_time())
         most = OUTSTANDING + RESERVED if urgent else OUTSTANDING
         if len(self._outstanding) >= most or self._outstanding_bytes + call.size > OUTSTANDING_BYTES:
             raise StoreUnavailable("The message store is too busy. Try again in a moment.")
@@ -174,7 +177,7 @@ class NodeClient(ConnectionTask):
         self._waiting.put(call, urgent=urgent)
         if self._writer:
             self._writer.unpark()
-        if self._watch:
+        if len(self._outstanding) == 1:
             self._watch.unpark()
         return call
 
@@ -298,13 +301,15 @@ class NodeClient(ConnectionTask):
                     raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
                 call = self._sent[0]
                 call.received.append(answer)
+                if isinstance(answer, NoScriptError):
+                    call.unknown = True
                 if len(call.received) < len(call.commands):
                     continue
                 self._sent.popleft()
-                if call.repeat or call not in self._outstanding or not any(map(_unknown, call.received)):
-                    self._deliver(call, call.received)
-                else:
+                if call.unknown and not call.repeat and call in self._outstanding:
                     unknown.append(call)
+                else:
+                    self._deliver(call, call.received)
             if unknown:
                 self._repeat(unknown)
             if self._waiting:
