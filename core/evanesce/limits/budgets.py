@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 
 from evanesce.addresses import network_check, parse_networks
 from evanesce.config.model import Config, LimitsTable
@@ -129,7 +129,8 @@ class Budgets:
         kind = type(command)
         if (local := self._local.get(kind)) is not None:
             self._check(kind, user_id, local.take(user_id))
-        if (shared := self._shared.get(kind)) is not None:
+        shared = self._shared.get(kind)
+        if shared is not None and not shared.take_leased(user_id):  # the usual case needs no further coroutine
             self._check(kind, user_id, await shared.take(user_id))
 
     def _check(self, kind: type[commands.Command] | None, user_id: str, wait: float) -> None:
@@ -150,8 +151,8 @@ class _UserBudget:
         self._budgets = budgets
         self._user_id = user_id
 
-    async def take(self, command: commands.Command | None) -> None:
-        await self._budgets.take(self._user_id, command)
+    def take(self, command: commands.Command | None) -> Coroutine[Any, Any, None]:
+        return self._budgets.take(self._user_id, command)
 
     def is_far_above(self) -> bool:
         return self._budgets.is_far_above(self._user_id)

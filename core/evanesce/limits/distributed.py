@@ -70,14 +70,9 @@ class DistributedRateLimit:
 
         While there are leased tokens it returns at once, without a checkpoint.
         """
-        while True:
-            lease = self._leases.get(key)
+        while not self.take_leased(key):
             now = self._clock()
-            if lease is None:
-                lease = self._new(key, now)
-            elif lease.tokens and now < lease.until:
-                lease.tokens -= 1
-                return 0.0
+            lease = self._leases.get(key) or self._new(key, now)
             if now < lease.alone_until:
                 return self._alone.take(key)
             if (wait := lease.none_until - now) > 1e-9:  # rounding must not refuse a client that waited exactly as long
@@ -86,6 +81,15 @@ class DistributedRateLimit:
                 await self._ask(key, lease)
             else:
                 await lease.asking.wait()
+        return 0.0
+
+    def take_leased(self, key: str) -> bool:
+        """Take a token that this server has leased; return whether there was one."""
+        lease = self._leases.get(key)
+        if lease is None or not lease.tokens or self._clock() >= lease.until:
+            return False
+        lease.tokens -= 1
+        return True
 
     async def _ask(self, key: str, lease: _Lease) -> None:
         lease.asking = asking = trio.Event()

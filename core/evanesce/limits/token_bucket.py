@@ -16,8 +16,8 @@ class TokenBucket:
     """
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float], *, most_keys: int = 100_000) -> None:
-        self._rate = rate
-        self._burst = burst
+        self._each = 1 / rate  # how many seconds a token takes
+        self._most_full = burst / rate - self._each  # how long before it is full a bucket has a token
         self._clock = clock
         self._most_keys = most_keys
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()  # when each bucket is full again
@@ -26,11 +26,11 @@ class TokenBucket:
         """Take a token: return 0, or, where there is none, in how many seconds there is one: nothing is taken."""
         now = self._clock()
         full_at = max(self._full_at.get(key, now), now)
-        wait = full_at + 1 / self._rate - (now + self._burst / self._rate)
+        wait = full_at - now - self._most_full
         # Rounding in the sums above must not refuse the last token of a burst.
         if wait > 1e-9:
             return wait
-        self._full_at[key] = full_at + 1 / self._rate
+        self._full_at[key] = full_at + self._each
         self._full_at.move_to_end(key)
         if len(self._full_at) > self._most_keys:
             self._full_at.popitem(last=False)

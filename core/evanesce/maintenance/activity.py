@@ -43,7 +43,7 @@ class Activity:
         self._records = context.records
         self._metrics = context.metrics
         self._hub = hub
-        self._limit = TokenBucket(1 / SEEN_SECONDS, 1, trio.current_time)
+        self._limit = TokenBucket(1 / SEEN_SECONDS, 1, trio.lowlevel.current_clock().current_time)
 
     def seen(self, user_id: str) -> None:
         """Record that a user sent a command: at most once in `SEEN_SECONDS`."""
