@@ -76,7 +76,7 @@ def decode(frame: str | bytes) -> AnyCommand:
     if nests_deeper(frame, MAX_DEPTH):
         raise Undecodable(ErrorCode.BAD_FRAME, f"A frame may be nested at most {MAX_DEPTH} levels deep.")
     # Many values are refused before they take memory. Commas and brackets within texts count too.
-    if frame.count(",") + frame.count("[") + frame.count("{") > MAX_VALUES:
+    if len(frame) > MAX_VALUES and frame.count(",") + frame.count("[") + frame.count("{") > MAX_VALUES:
         _refuse_many_values(frame)
     try:
         command = _any_command.decode(frame)
