@@ -88,7 +88,7 @@ class Messages:
             self._metrics.groups.inc()
             if (sent := self._settle(request, outcome)) is not None:
                 request.subscriber.answer([sent])
-        if self._progress:
+        if self._progress:  # it is rare that a task waits
             self._progress.unpark_all()
 
     async def send(self, requests: Sequence[SendRequest]) -> None:

@@ -209,22 +209,27 @@ class Dispatcher:
         await session.budget.take(command if flaw is None else None)  # a refused message counts as another command
         if flaw is not None:
             raise flaw
-        if command.message_id is not None and self._plugins.has_filters:
+        filtered = self._plugins.has_filters
+        if command.message_id is not None and filtered:
             # A filter must not see a message twice. Only a message with an id of the client's can be a repeat, so only
             # those cost a call of the store.
             stored = await self._store.messages.find(command.room_id, command.message_id, session.user_id)
             if stored is not None:
                 await session.ask(command.room_id, ResendRequest(session, command.ref, command.message_id, stored))
                 return
+        user = session.require_principal().user
         draft = Draft(
             message_id=command.message_id or new_id(),
             room_id=command.room_id,
-            sender_id=session.user_id,
-            sender_name=session.display_name,
+            sender_id=user.user_id,
+            sender_name=user.display_name,
             content=command.content,
         )
-        draft = await self._plugins.filter_message(draft)
-        await session.send(command.room_id, SendRequest(session, command.ref, draft))
+        if filtered:
+            draft = await self._plugins.filter_message(draft)
+        request = SendRequest(session, command.ref, draft)
+        if not session.send_at_once(command.room_id, request):
+            await session.ask(command.room_id, request)
 
     def _flaw(self, command: commands.Send, session: Session) -> CommandError | None:
         """Return why a message is refused before any plugin sees it; None where it is not."""

@@ -120,13 +120,14 @@ class Session:
             self.forget(room_id)
             raise not_member() from None
 
-    async def send(self, room_id: str, request: SendRequest) -> None:
-        """Send a room a message as `ask` does, at once where nothing is before it."""
+    def send_at_once(self, room_id: str, request: SendRequest) -> bool:
+        """Send a room that it is in a message where nothing is before it, and return True; False: `ask` the room."""
         room = self._rooms.get(room_id)
         self._pending_replies += 1  # the reply may come at once
-        if room is None or not room.send_at_once(request):
-            self._pending_replies -= 1
-            await self.ask(room_id, request)
+        if room is not None and room.send_at_once(request):
+            return True
+        self._pending_replies -= 1
+        return False
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
         if room.inbox.full:
