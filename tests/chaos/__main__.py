@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from tests.chaos import attack_impact, expiry, outages
+from tests.chaos import attack_impact, expiry, memory, outages
 from tests.chaos.report import Stage
 
 STAGES: Mapping[str, Stage] = {
     "expiry": expiry.measure,
+    "memory": memory.measure,
     "attacks": attack_impact.measure,
     "outages": outages.measure,
 }

@@ -61,6 +61,11 @@ kill $watcher
 """
 
 
+# The embedded Valkey uses the allocator of the C library. That of GNU (glibc, "Memory Allocation Tunables") then fills
+# memory with this byte when it is freed, except what its cache for threads takes: there are no such caches then.
+_FILL_FREED_MEMORY = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
+
+
 @asynccontextmanager
 async def embedded_valkey() -> AsyncGenerator[str, None]:
     """Run a Valkey server while the context lasts, and yield its URL.
@@ -107,6 +112,11 @@ def check_socket_path() -> None:
         )
 
 
+def _tunables() -> str:
+    """Return the settings of the C library for Valkey: those of this process, and ours, which count."""
+    return ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), _FILL_FREED_MEMORY)))
+
+
 class _Server:
     """The present child process, and its private directory."""
 
@@ -135,6 +145,7 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=os.environ | {"GLIBC_TUNABLES": _tunables()},
             start_new_session=True,  # an interrupt is for the parent alone, which stops the child last
         )
         self._started_at = trio.current_time()

@@ -19,13 +19,13 @@ from evanesce.store.redis.faults import code, unavailable
 from evanesce.store.redis.heartbeat import SILENCE, Heartbeat
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.node_client import NodeClient
-from evanesce.store.redis.scripts import Command
+from evanesce.store.redis.scripts import WIPE, Command
 from evanesce.store.redis.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-PING_SECONDS = 2.0
-"""How long nothing may arrive before a PING is sent. After twice this time the connection counts as dead."""
+SILENT_SECONDS = 4.0
+"""How long nothing may arrive, not even the answer to a PING. Then the connection counts as dead."""
 
 LONGEST_DELAY = 0.2
 """The longest delay between two attempts to connect, in seconds."""
@@ -38,6 +38,13 @@ LASTED_SECONDS = 1.0
 
 POLLED = 500
 """How many listeners are told at each heartbeat to poll the store while the subscription is lost. They take turns."""
+
+FILLER = " " * 16_383
+"""What overwrites the buffers of connections in Redis, which have 16,384 bytes and a few more.
+
+It is longer than they are, together with what is before it in an answer. But Valkey 9 sends a text of 16,384 bytes or
+more without a buffer.
+"""
 
 
 class _Silent(OSError):
@@ -126,8 +133,9 @@ class Subscriber(ConnectionTask):
     async def beat(self) -> None:
         """Publish a heartbeat, and evaluate the last one. Call it every `HEARTBEAT_SECONDS`.
 
-        While no heartbeat arrives, it connects anew again and again, and listeners are told to poll the store.
-        Ends within `CALL_SECONDS`.
+        Also overwrite what Redis keeps of messages in the buffers of both connections and in Lua: on a quiet server it
+        would stay there beyond their ends. While no heartbeat arrives, it connects anew again and again, and listeners
+        are told to poll the store. Ends within `CALL_SECONDS`.
         """
         # This process may have been stopped, and messages may be here: they are received first.
         await trio.lowlevel.checkpoint()
@@ -135,24 +143,24 @@ class Subscriber(ConnectionTask):
         if self._heartbeat.begin() and self._stream is not None:
             self._break(_Silent())
         self._look_for_silence()
+        self._order(("PING", FILLER))
         if not self.up:
             self._make_listeners_poll()
         try:
-            answers = await self._client.exchange(("PUBLISH", self._heartbeat_channel, ""), urgent=True)
+            heartbeat, _ = await self._client.exchange(
+                ("PUBLISH", self._heartbeat_channel, ""), WIPE.call([], FILLER), urgent=True
+            )
         except StoreUnavailable:
             return  # Redis does not answer: those who send commands notice it
-        if (refusal := refused(answers)) is not None:
+        if (refusal := refused([heartbeat])) is not None:
             self._heartbeat.failed(unavailable(refusal).message)
         self._heartbeat.published()
 
     def _look_for_silence(self) -> None:
         if self._stream is None:
             return
-        silence = trio.current_time() - self._stream.received_at
-        if silence > 2 * PING_SECONDS:
+        if trio.current_time() - self._stream.received_at > SILENT_SECONDS:
             self._break(_Silent())
-        elif silence > PING_SECONDS:
-            self._order(("PING",))
 
     def _make_listeners_poll(self) -> None:
         listeners = list(chain.from_iterable(self._listeners.values()))
