@@ -12,6 +12,8 @@ from typing import NewType
 
 import msgspec
 
+from evanesce.confidential import Confidential
+
 Timestamp = NewType("Timestamp", str)
 """A time of the store's clock: RFC 3339 in UTC with milliseconds, `2026-11-22T05:42:00.123Z`. Sorted as text."""
 
@@ -50,7 +52,7 @@ def new_id() -> str:
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class User(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An account of a person or a guest. `world_id` is the unique identifier of World ID, or `provider:subject`.
 
     `guest`: nobody can sign in to this account again when its tokens have expired.
@@ -75,7 +77,7 @@ class ChatRoom(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     active: bool = False
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message as it is stored in Redis until `expires_at`."""
 
     message_id: str
@@ -87,7 +89,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expires_at: Timestamp
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message before it is stored, without times. Plugins may refuse it or change its content."""
 
     message_id: str
@@ -97,7 +99,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     content: str
 
 
-class Registration(msgspec.Struct, frozen=True, kw_only=True):
+class Registration(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     """What an identity provider stores with an account, so that its user can sign in with an account code.
 
     `value` is what the provider compares a later credential with, such as the id of a session. `account_code` is a
@@ -108,11 +110,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     account_code: str
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"  # both fields are secret
 
-
-class RegisteredAccount(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredAccount(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     """The account of an account code, and the `value` that the provider registered with it."""
 
     user_id: str
@@ -122,7 +121,7 @@ class RegisteredAccount(msgspec.Struct, frozen=True, kw_only=True):
         return f"<{type(self).__name__} of {self.user_id}>"  # the value is secret
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     """The identity that an authenticator has verified.
 
     - `subject`: the identifier of this person at this provider, which never changes: 1 to 255 characters without

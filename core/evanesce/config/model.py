@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from evanesce.confidential import Confidential
+
 # Every number has an upper bound, because Redis and SQLite refuse numbers beyond 2**63. A divisor has a lower bound,
 # because the inverse of a tiny rate is too long to wait for.
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -47,11 +49,8 @@ Secret = Annotated[
 ]
 
 
-class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class Table(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration. An unknown key in it is an error. `repr` shows no values, which may be secret."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
 
 
 class ServerTable(Table, kw_only=True, frozen=True):

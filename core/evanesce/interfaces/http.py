@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from evanesce.confidential import Confidential
 from evanesce.model import User
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+@dataclass(frozen=True, slots=True, repr=False)
+class HttpRequest(Confidential):
     """A request to a plugin's route. `user` is the user of its bearer token.
 
     Bytes above 0x7F in `headers` are decoded as ISO-8859-1.
@@ -23,8 +24,8 @@ class HttpRequest:
     user: User | None
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+@dataclass(frozen=True, slots=True, repr=False)
+class HttpResponse(Confidential):
     """A plugin's response. `status` is from 200 to 599; `headers` must not have any that the transport sets."""
 
     body: bytes

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from evanesce.confidential import Confidential
+
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 60.0
@@ -22,7 +24,7 @@ REFUSED = 2
 """The exit code of a process that has printed what the deployer has to correct."""
 
 
-class RestartCheckRequest(msgspec.Struct, kw_only=True, frozen=True):
+class RestartCheckRequest(Confidential, msgspec.Struct, kw_only=True, frozen=True):
     """What the child process reads from its standard input. It may hold secrets, so `repr` shows nothing.
 
     - `file` and `settings`: the values of `--config` and `--set`.
@@ -40,9 +42,6 @@ class RestartCheckRequest(msgspec.Struct, kw_only=True, frozen=True):
     debug_plugins: bool = False
     migrate: bool = True
     locked_database: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
 
 
 class RestartCheck:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from evanesce.confidential import Confidential
+
 Ref = Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 """The name that a client gives a command, and finds in the reply: text, or an integer of at most 53 bits."""
 
@@ -23,14 +25,14 @@ class Command(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", renam
     ref: Ref | None = None
 
 
-class Hello(Command, tag="hello", kw_only=True, frozen=True):
+class Hello(Confidential, Command, tag="hello", kw_only=True, frozen=True):
     """Sign in on this connection, with a token, a credential, or the data of the transport's handshake."""
 
     token: Annotated[str, Meta(max_length=4096)] | None = None
     credential: dict[str, Any] | None = None
 
 
-class Challenge(Command, tag="challenge", kw_only=True, frozen=True):
+class Challenge(Confidential, Command, tag="challenge", kw_only=True, frozen=True):
     """Request a challenge from an identity provider. `request` has the fields for the provider."""
 
     provider: str
@@ -75,7 +77,7 @@ class Leave(Command, tag="leave", kw_only=True, frozen=True):
     room_id: UUID
 
 
-class Send(Command, tag="send", kw_only=True, frozen=True):
+class Send(Confidential, Command, tag="send", kw_only=True, frozen=True):
     """Send a message to a room."""
 
     room_id: UUID
@@ -112,7 +114,7 @@ class GetProfile(Command, tag="profile", kw_only=True, frozen=True):
     """Request the data of this user's account."""
 
 
-class UpdateProfile(Command, tag="update_profile", kw_only=True, frozen=True):
+class UpdateProfile(Confidential, Command, tag="update_profile", kw_only=True, frozen=True):
     """Change the display name or the mail address of this user. An `email` of null removes the address."""
 
     display_name: str | UnsetType = UNSET

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from evanesce.confidential import Confidential
 from evanesce.model import Timestamp
 from evanesce.protocol.commands import Ref
 
@@ -21,7 +22,7 @@ class Reply(Event, kw_only=True, frozen=True):
     ref: Ref | None = None
 
 
-class Member(msgspec.Struct, frozen=True, rename="camel"):
+class Member(Confidential, msgspec.Struct, frozen=True, rename="camel"):
     """A user in a room."""
 
     user_id: str
@@ -53,7 +54,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
 # Events
 
 
-class MessageEvent(Event, tag="message", kw_only=True, frozen=True):
+class MessageEvent(Confidential, Event, tag="message", kw_only=True, frozen=True):
     """A message, sent to every member. `cursor` is its position in the room."""
 
     room_id: str
@@ -73,7 +74,7 @@ class Unsent(Event, tag="unsent", kw_only=True, frozen=True):
     message_id: str
 
 
-class MemberJoined(Event, tag="member_joined", kw_only=True, frozen=True):
+class MemberJoined(Confidential, Event, tag="member_joined", kw_only=True, frozen=True):
     """The first connection of a user joined the room."""
 
     room_id: str
@@ -90,7 +91,7 @@ class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
     member_count: int
 
 
-class MemberUpdated(Event, tag="member_updated", kw_only=True, frozen=True):
+class MemberUpdated(Confidential, Event, tag="member_updated", kw_only=True, frozen=True):
     """A member changed their display name."""
 
     room_id: str
@@ -145,7 +146,7 @@ class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
 # Replies
 
 
-class Welcome(Reply, tag="welcome", kw_only=True, frozen=True):
+class Welcome(Confidential, Reply, tag="welcome", kw_only=True, frozen=True):
     """The reply to `hello`."""
 
     user_id: str
@@ -158,13 +159,13 @@ class Welcome(Reply, tag="welcome", kw_only=True, frozen=True):
     limits: Limits
 
 
-class ChallengeReply(Reply, tag="challenge", kw_only=True, frozen=True):
+class ChallengeReply(Confidential, Reply, tag="challenge", kw_only=True, frozen=True):
     """The provider's challenge. `codec.encode_one` writes its fields beside `type` and `ref`."""
 
     fields: dict[str, Any]
 
 
-class TokenReply(Reply, tag="token", kw_only=True, frozen=True):
+class TokenReply(Confidential, Reply, tag="token", kw_only=True, frozen=True):
     """A new token that is valid for longer."""
 
     token: str
@@ -231,7 +232,7 @@ class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
     member_count: int
 
 
-class ProfileReply(Reply, tag="profile", kw_only=True, frozen=True):
+class ProfileReply(Confidential, Reply, tag="profile", kw_only=True, frozen=True):
     """The data of the user's account. `account_code` is set if the identity provider has registered one."""
 
     user_id: str

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from evanesce.confidential import Confidential
 from evanesce.delivery.frame import Frame, Outgoing
 from evanesce.errors import CloseCode, CommandError, ErrorCode
 from evanesce.model import Draft
@@ -116,7 +117,7 @@ class MembersRequest(Request, frozen=True, eq=False):
     """Return the members."""
 
 
-class RenameRequest(msgspec.Struct, frozen=True, eq=False):
+class RenameRequest(Confidential, msgspec.Struct, frozen=True, eq=False):
     """Note the new name of a user."""
 
     user_id: str

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evanesce.confidential import Confidential
+
 REVOCATION_SECONDS = 24 * 3600
 """How long the store keeps revocations: as long as servers trust what they have cached."""
 
@@ -24,8 +26,8 @@ class UserErased:
     user_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UserRenamed:
+@dataclass(frozen=True, slots=True, repr=False)
+class UserRenamed(Confidential):
     """A user has a new name."""
 
     user_id: str

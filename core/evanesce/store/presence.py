@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evanesce.confidential import Confidential
 from evanesce.store.message_log import RoomClosed
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+@dataclass(frozen=True, slots=True, repr=False)
+class Member(Confidential):
     """A user in a room."""
 
     user_id: str

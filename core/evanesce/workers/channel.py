@@ -16,6 +16,7 @@ from contextlib import suppress
 import msgspec
 import trio
 
+from evanesce.confidential import Confidential
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError
 from evanesce.workers.handover import HandoverDescriptors
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 _READ_BYTES = 65_536
 
 
-class Assignment(msgspec.Struct, kw_only=True, frozen=True):
+class Assignment(Confidential, msgspec.Struct, kw_only=True, frozen=True):
     """What a worker has to do. It may hold secrets, so it is not on a command line, and `repr` shows no values.
 
     - `number`: the worker's number, from 1.

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from evanesce.confidential import Confidential
 from evanesce.files import file_route
 from evanesce.hookspecs import hookimpl
 from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute, Settings, Setup, SignInPage
@@ -32,7 +33,7 @@ class GuestSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     """
 
 
-class GuestCredential(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
+class GuestCredential(Confidential, msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     """The credential of a guest: a name, without a proof."""
 
     display_name: str

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Meta
 
+from evanesce.confidential import Confidential
 from evanesce.webaddress import parse_web_address
 from evanesce_plugins.sql.files import name_of
 
@@ -26,7 +27,7 @@ Way = Literal["http", "ws", "file"]
 """The protocol by which a database is reached."""
 
 
-class TursoSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class TursoSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """`[plugins.turso]`: the libSQL database."""
 
     url: Url
@@ -39,9 +40,6 @@ class TursoSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     """The token that the database asks for. It is secret: set it by `env` or `file`."""
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     """Seconds that a call may take. A call that a client waits for is abandoned after 2.5 s in any case."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"  # the token is secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from evanesce.confidential import Confidential
 from evanesce.errors import AuthFailed, BadRequest
 from evanesce.interfaces import Answered, Caller, Challenge
 from evanesce.model import Identity, KnownUser, Registration
@@ -36,7 +37,7 @@ AccountCode = Annotated[str, Meta(max_length=128)]
 """An account code as a user typed it."""
 
 
-class ChallengeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ChallengeRequest(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A request for a challenge. `account_code` names the account to sign in to."""
 
     purpose: Purpose
@@ -44,7 +45,7 @@ class ChallengeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     user_id: Any = None
 
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Credential(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The answer to a challenge. `result` and, for the new session of a sign-up, `session` are results of IDKit.
 
     `new_account` is the user's statement, while proofs of World ID 3.0 are accepted, that they have no account here

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from evanesce.confidential import Confidential
 from evanesce.errors import ConfigurationError
 from evanesce.interfaces import Finding
 from evanesce.webaddress import parse_web_address
@@ -36,7 +37,7 @@ Url = Annotated[
 ]
 
 
-class WorldIdSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class WorldIdSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """`[plugins.worldid]`: the registration at World's developer portal, and the addresses of World's services."""
 
     app_id: Annotated[str, Meta(pattern=r"^app_[A-Za-z0-9_]{1,64}\Z", description="the app's id: it begins with app_")]
@@ -70,9 +71,6 @@ class WorldIdSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_
     """The bridge between the page and World App. Without it, IDKit's own."""
     connect_url: Url | None = None
     """The beginning of the link and the QR code for World App. Without it, IDKit's own."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"  # the key is secret
 
     @property
     def portal(self) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from evanesce.confidential import Confidential
 from evanesce_plugins.worldid.encoding import hash_to_field, number
 from evanesce_plugins.worldid.rp_signature import RpContext
 from evanesce_plugins.worldid.simulator import bridge, idkit
@@ -64,8 +65,8 @@ class BadLink(Exception):
     """The link is not one of a request that this phone can answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+@dataclass(frozen=True, slots=True, repr=False)
+class _Link(Confidential):
     key: str
     secret: bytes
 
