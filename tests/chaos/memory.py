@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +31,14 @@ COLUMNS = ("beside", "ended by", "in", "messages", "copies before", "1 s after",
 ENDINGS = ("expiry", "unsend", "closed room", "conflict")
 """How the canaries end. One of a conflict was refused, and so never was a message."""
 
-BESIDE = {"nothing else": 0.0, "20 other messages/s": 20.0}
-"""How many other messages go through the server each second, from before the canaries until the last look."""
+FILLING = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"}
+"""The environment in which Python takes its memory from the C library, which fills what is freed."""
 
 WRITES = 4
 """How often a message contains its canary, so that one that was overwritten in part is found as well."""
 
-END_EARLIER = 0.5
-"""How long before the others expire the messages end that are unsent, and those of the closed room, in seconds."""
+END_EARLIER = 1.5
+"""How long before they would expire the messages end that are unsent, and those of the closed room, in seconds."""
 
 LIMITS = tuple(
     f"limits.{name}=100000" for name in ("messages_per_second", "burst", "commands_per_second", "joins_per_second")
@@ -64,7 +64,22 @@ class Scale:
 
 
 FULL = Scale(canaries=10, ttl=4.0, looks=(1.0, 10.0), repeats=3)
-SHORT = Scale(canaries=2, ttl=2.0, looks=(0.5, 1.0), repeats=1)
+SHORT = Scale(canaries=2, ttl=4.0, looks=(0.5, 1.0), repeats=1)
+
+
+class Scene(NamedTuple):
+    """How many other messages go through the server each second all the time, and the server's environment."""
+
+    name: str
+    rate: float
+    environment: Mapping[str, str]
+
+
+SCENES = (
+    Scene("nothing else", 0, {}),
+    Scene("20 other messages/s", 20, {}),
+    Scene("nothing else, Python's freed memory filled", 0, FILLING),
+)
 
 
 class Copy(NamedTuple):
@@ -86,13 +101,14 @@ def measure(short: bool) -> Table:
 async def _measure(scale: Scale) -> Table:
     rows: list[list[str]] = []
     notes: list[str] = []
-    for beside, rate in BESIDE.items():
-        runs = [await _run(scale, rate) for _ in range(scale.repeats)]
+    for scene in SCENES:
+        runs = [await _run(scale, scene) for _ in range(scale.repeats)]
         for process in ("Valkey", "server"):
             rows += [
-                [beside, ending, process, str(scale.canaries), *_counts(runs, process, ending)] for ending in ENDINGS
+                [scene.name, ending, process, str(scale.canaries), *_counts(runs, process, ending)]
+                for ending in ENDINGS
             ]
-            notes += _kinds(runs, beside, process, scale)
+            notes += _kinds(runs, scene.name, process, scale)
     title = f"What is left in memory: copies of messages (median of {scale.repeats})"
     return Table(title, COLUMNS, rows, notes)
 
@@ -109,7 +125,7 @@ def _kinds(runs: Sequence[_Run], beside: str, process: str, scale: Scale) -> lis
     notes: list[str] = []
     for number, when in enumerate(["before", *(f"{after:g} s after" for after in scale.looks)]):
         counted = [Counter(copy.kind for copy in run.looks[number][process]) for run in runs]
-        kinds = {kind: median(one[kind] for one in counted) for kind in sorted(set().union(*counted))}
+        kinds = {kind: median(one[kind] for one in counted) for kind in sorted(sum(counted, Counter[str]()))}
         found = ", ".join(f"{kind} {count:g}" for kind, count in kinds.items() if count) or "none"
         notes.append(f"{process}, beside {beside}, {when}: {found}.")
     return notes
@@ -123,9 +139,9 @@ class _Run(NamedTuple):
     looks: list[Look]
 
 
-async def _run(scale: Scale, rate: float) -> _Run:
+async def _run(scale: Scale, scene: Scene) -> _Run:
     async with (
-        _serving(scale) as server,
+        _serving(scale, scene) as server,
         trio.open_nursery() as nursery,
         signed_in(server.port, REFERENCE_ADDRESS, "Ada") as ada,
         signed_in(server.port, REFERENCE_ADDRESS, "Ben") as ben,
@@ -134,23 +150,22 @@ async def _run(scale: Scale, rate: float) -> _Run:
         for client in (ada, ben):
             for room in (lasting, closing):
                 await client.ask(type="join", roomId=room)
-        if rate:
-            await nursery.start(_write_others, server, rate)
+        if scene.rate:
+            await nursery.start(_write_others, server, scene.rate)
         endings: dict[str, str] = {}
-        unsent: list[str] = []
+        unsent: list[dict[str, str]] = []
         for _ in range(scale.canaries):
             first = await _say(ada, lasting, "expiry", endings)
-            unsent.append((await _say(ada, lasting, "unsend", endings))["messageId"])
+            unsent.append(await _say(ada, lasting, "unsend", endings))
             await _say(ada, closing, "closed room", endings)
             refused = await _say(ben, lasting, "conflict", endings, first["messageId"])
             assert refused["code"] == "conflict", refused
-            last = await _say(ada, lasting, "expiry", {}, content="the last one")
+        last = await _say(ada, lasting, "expiry", {}, content="the last one")
         looks = [await _look(server)]
-        # The time of the store is that of this machine.
         ends = trio.current_time() + await _seconds_until(ada, last["expiresAt"])
-        await trio.sleep_until(ends - END_EARLIER)
-        for message_id in unsent:
-            reply = await ada.ask(type="unsend", roomId=lasting, messageId=message_id)
+        await trio.sleep(await _seconds_until(ada, unsent[0]["expiresAt"]) - END_EARLIER)
+        for message in unsent:
+            reply = await ada.ask(type="unsend", roomId=lasting, messageId=message["messageId"])
             assert reply["type"] == "ok", reply
         reply = await ada.ask(type="close_room", roomId=closing)
         assert reply["type"] == "ok", reply
@@ -162,9 +177,9 @@ async def _run(scale: Scale, rate: float) -> _Run:
 
 
 @asynccontextmanager
-async def _serving(scale: Scale) -> AsyncGenerator[Server]:
+async def _serving(scale: Scale, scene: Scene) -> AsyncGenerator[Server]:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        server = Server(Path(folder), f"messages.ttl={scale.ttl}", *LIMITS)
+        server = Server(Path(folder), f"messages.ttl={scale.ttl}", *LIMITS, environment=dict(scene.environment))
         await trio.to_thread.run_sync(server.start)
         try:
             yield server
@@ -190,6 +205,7 @@ async def _say(
 
 
 async def _seconds_until(client: Client, end: str) -> float:
+    """Return how long it is until `end`, by the clock of the store."""
     now = (await client.ask(type="ping"))["serverTime"]
     return (milliseconds(Timestamp(end)) - milliseconds(Timestamp(now))) / 1000
 
