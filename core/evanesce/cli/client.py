@@ -196,8 +196,12 @@ class Client:
 
     async def send(self, command: Fields) -> None:
         """Send `command` without waiting for a reply. Raises `Disconnected`."""
+        await self.send_text(msgspec.json.encode(command).decode())
+
+    async def send_text(self, text: str) -> None:
+        """Send a frame that need not be a command. Raises `Disconnected`."""
         try:
-            await self._socket.send_message(msgspec.json.encode(command).decode())
+            await self._socket.send_message(text)
         except ConnectionClosed:
             raise Disconnected("the connection is lost") from None
 

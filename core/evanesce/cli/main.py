@@ -38,9 +38,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, error_line(f"{message}. See {self.prog} --help"))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments` (None: those of the process), and return its exit code, as `exit_code` does."""
-    logs.setup()
+def main(arguments: Sequence[str] | None = None, *, log_level: int = logging.INFO) -> int:
+    """Run the command with `arguments` (None: those of the process), and return its exit code, as `exit_code` does.
+
+    Records are logged from `log_level` on: `evanesce audit --faults` starts servers that log everything.
+    """
+    logs.setup(log_level)
     forbid_core_files()
     code = exit_code(lambda: _run(arguments))
     if code == RESTART:
@@ -79,6 +82,18 @@ def _parser() -> _Parser:
     )
     command.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
     command.set_defaults(_run=_check)
+
+    command = commands.add_parser(
+        "audit", parents=[configured], help="send texts through the running server, and look for what is left of them"
+    )
+    command.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
+    command.add_argument("--strict", action="store_true", help="fail for copies in memory too, 10 s after the end")
+    command.add_argument(
+        "--faults",
+        action="store_true",
+        help="start servers with faults instead, and fail if the audit does not find one of them",
+    )
+    command.set_defaults(_run=_audit)
 
     command = commands.add_parser("plugins", parents=[configured], help="list the plugins and their hooks")
     command.set_defaults(_run=_plugins)
@@ -218,6 +233,19 @@ def _check(options: argparse.Namespace) -> int:
         return check.run(source, *_prepare(source), report)
     except Exception as error:
         report.refuse(error)
+        raise
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from evanesce.cli import audit  # here, as in `_serve`
+
+    try:
+        if options.faults:
+            return audit.run_faults(as_json=options.json)
+        return audit.run(*_prepare(_source(options)), as_json=options.json, strict=options.strict)
+    except Exception as error:
+        if options.json:
+            audit.print_failure(error)
         raise
 
 

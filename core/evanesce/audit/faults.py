@@ -1,0 +1,368 @@
+"""The proof of an audit: deployments with one fault each, which the audit has to find and to name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from evanesce.audit.conversation import AuditFailed
+from evanesce.audit.processes import Process, deployment, embedded_redis
+from evanesce.audit.report import VERSION
+from evanesce.store.embedded import valkey_binary
+from evanesce.store.redis.connection import BROKEN, Address
+
+START_SECONDS = 60.0
+"""How long a server, or a Valkey, may take to start."""
+
+AUDIT_SECONDS = 180.0
+"""How long one audit may take."""
+
+AT_ONCE = 2
+"""How many deployments run at the same time."""
+
+TTL = 4
+"""The TTL of messages in the deployments, in seconds."""
+
+_PLUGIN = """
+import logging
+from evanesce.hookspecs import hookimpl
+
+@hookimpl
+async def evanesce_filter_message(draft):
+    logging.getLogger(__name__).warning("a message: %s", draft.content)
+"""
+_PLUGIN_NAME = "evanesce_audit_fault"
+
+_SERVER = "import logging, sys; from evanesce.cli.main import main; sys.exit(main(log_level=logging.DEBUG))"
+"""A server that logs everything: Evanesce's own records of the level DEBUG must hold no content either."""
+
+
+@dataclass
+class Fault:
+    """A fault: `expected` begins the name of the place that has to find it, or is empty where nothing may be found.
+
+    `redis` are options of a Valkey of its own; None: the embedded one. `during` runs beside the audit.
+    """
+
+    title: str
+    expected: str
+    redis: Sequence[str] | None = None
+    plugin: bool = False
+    prepare: Callable[[str], None] | None = None
+    during: Callable[[Throwaway], Awaitable[None]] | None = None
+
+
+@dataclass
+class Proved:
+    """What the audit of a deployment with a fault has found: `places` where something was found, or a `problem`."""
+
+    fault: Fault
+    places: Sequence[str] = ()
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the fault was found, or nothing where there is no fault."""
+        if self.problem:
+            return False
+        if not self.fault.expected:
+            return not self.places
+        return any(place.startswith(self.fault.expected) for place in self.places)
+
+
+@dataclass
+class Proof:
+    """All faults, in order."""
+
+    proved: list[Proved] = field(default_factory=list[Proved])
+
+    @property
+    def ok(self) -> bool:
+        """Whether the audit has found all faults."""
+        return all(one.ok for one in self.proved)
+
+    def as_json(self) -> str:
+        """Return the JSON object: docs/reference/audit.md describes it."""
+        faults: list[dict[str, Any]] = [
+            {
+                "fault": one.fault.title,
+                "expected": one.fault.expected,
+                "foundBy": list(one.places),
+                "problem": one.problem,
+                "ok": one.ok,
+            }
+            for one in self.proved
+        ]
+        return json.dumps({"version": VERSION, "ok": self.ok, "faults": faults})
+
+    def as_table(self) -> Iterator[str]:
+        """Return the lines of a table."""
+        width = max(len(one.fault.title) for one in self.proved)
+        yield f"{'fault'.ljust(width)} | result | found by"
+        for one in self.proved:
+            found = one.problem or ", ".join(one.places) or "nothing"
+            yield f"{one.fault.title.ljust(width)} | {'ok' if one.ok else 'FAIL':<6} | {found}"
+
+
+@dataclass
+class Throwaway:
+    """A deployment that runs for one audit, in a folder of its own."""
+
+    folder: Path
+    port: int
+    server: subprocess.Popen[bytes]
+
+    def processes(self) -> list[Process]:
+        """Return its processes."""
+        return deployment([self.port])
+
+
+async def prove(told: Callable[[str], None]) -> Proof:
+    """Audit a deployment without a fault, and one with each fault. `told` is called with what is begun.
+
+    Raises `ConfigurationError` where there is no embedded Valkey for this platform. Takes about a minute.
+    """
+    results: dict[str, Proved] = {}
+    limit = trio.Semaphore(AT_ONCE)
+
+    async def one(fault: Fault) -> None:
+        async with limit:
+            told(f"a deployment with the fault: {fault.title}" if fault.expected else "a deployment without a fault")
+            try:
+                results[fault.title] = await _prove(fault)
+            except (AuditFailed, OSError, trio.TooSlowError) as error:
+                problem = str(error) or f"no end within {AUDIT_SECONDS:g} s"
+                results[fault.title] = Proved(fault, problem=problem)
+
+    async with trio.open_nursery() as nursery:
+        for fault in FAULTS:
+            nursery.start_soon(one, fault)
+    return Proof([results[fault.title] for fault in FAULTS])
+
+
+async def _prove(fault: Fault) -> Proved:
+    with tempfile.TemporaryDirectory(prefix="evanesce-audit-") as name, trio.fail_after(AUDIT_SECONDS):
+        folder = Path(name)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("EVANESCE_")}
+        async with _redis(folder, fault) as url:
+            settings = _settings(url)
+            if fault.plugin:
+                _install_plugin(folder / "site")
+                environment["PYTHONPATH"] = os.pathsep.join(
+                    filter(None, [str(folder / "site"), environment.get("PYTHONPATH", "")])
+                )
+                settings["plugins.enabled"] = json.dumps(["guest", "sqlite", "quart", _PLUGIN_NAME])
+            options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+            async with _server(folder, options, environment) as server, trio.open_nursery() as nursery:
+                if fault.during is not None:
+                    port = int(settings["plugins.quart.bind"].rpartition(":")[2])
+                    nursery.start_soon(fault.during, Throwaway(folder, port, server))
+                report = await _audit(folder, options, environment)
+                nursery.cancel_scope.cancel()
+    if "looks" not in report:
+        return Proved(fault, problem=str(report.get("error", "the audit printed no report")))
+    return Proved(fault, tuple(dict.fromkeys(one["place"] for one in report["looks"] if one["result"] == "leak")))
+
+
+async def _audit(folder: Path, options: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run `evanesce audit --json`, and return its report; empty if it printed none."""
+    command = [sys.executable, "-m", "evanesce", "audit", "--json", *options]
+    done = await trio.run_process(
+        command, cwd=folder, env=environment, capture_stdout=True, stderr=subprocess.DEVNULL, check=False
+    )
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {}
+    return report
+
+
+# Deployments
+
+
+def _settings(url: str) -> dict[str, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    return {
+        "plugins.enabled": json.dumps(["guest", "sqlite", "quart"]),
+        "plugins.quart.bind": bind,
+        "messages.ttl": str(TTL),
+        "redis.url": url,
+        "server.secret": os.urandom(24).hex(),
+    }
+
+
+@asynccontextmanager
+async def _redis(folder: Path, fault: Fault) -> AsyncGenerator[str, None]:
+    """Run the Valkey of a fault, and yield its URL."""
+    if fault.redis is None:
+        yield "embedded"
+        return
+    data = folder / "redis"
+    data.mkdir()
+    path = data / "s"
+    command = [str(valkey_binary()), "--port", "0", "--unixsocket", str(path), "--dir", str(data), *fault.redis]
+    with _running(command, folder, None, data / "log") as valkey:
+        await _started(valkey, path.is_socket, "a Valkey")
+        if fault.prepare is not None:
+            fault.prepare(f"unix://{path}")
+        yield f"unix://{path}"
+
+
+@asynccontextmanager
+async def _server(
+    folder: Path, options: Sequence[str], environment: Mapping[str, str]
+) -> AsyncGenerator[subprocess.Popen[bytes], None]:
+    """Run a server that logs everything to a file."""
+    log = folder / "server.log"
+    command = [sys.executable, "-c", _SERVER, "serve", *options]
+    with _running(command, folder, environment, log) as server:
+        await _until(
+            lambda: server.poll() is not None or b"listening on " in log.read_bytes(), "a server does not start"
+        )
+        if server.poll() is not None:
+            raise AuditFailed(f"a server ended with {server.returncode}: evanesce serve says why, with {options}")
+        yield server
+
+
+class _running:
+    """Run a program, and kill it at the end. What it prints goes to `log`."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None, log: Path) -> None:
+        self._command = command
+        self._folder = folder
+        self._environment = environment
+        self._log = log
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self._process
+
+    def __exit__(self, *error: object) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+async def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool], name: str) -> None:
+    await _until(lambda: process.poll() is not None or ready(), f"{name} does not start")
+    if process.poll() is not None:
+        raise AuditFailed(f"{name} ended with {process.returncode} instead of starting. Run evanesce check here")
+
+
+async def _until(happened: Callable[[], bool], problem: str) -> None:
+    with trio.move_on_after(START_SECONDS) as patience:
+        while not happened():  # noqa: ASYNC110  there is no event for what another process does
+            await trio.sleep(0.02)
+    if patience.cancelled_caught:
+        raise AuditFailed(f"{problem} within {START_SECONDS:g} s")
+
+
+# Faults
+
+
+def _install_plugin(site: Path) -> None:
+    """Write a plugin that logs content, as pip would install it."""
+    metadata = site / f"{_PLUGIN_NAME}-1.dist-info"
+    metadata.mkdir(parents=True)
+    (site / f"{_PLUGIN_NAME}.py").write_text(_PLUGIN)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {_PLUGIN_NAME}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[evanesce.plugins]\n{_PLUGIN_NAME} = {_PLUGIN_NAME}\n")
+
+
+def _erase_nothing(url: str) -> None:
+    """Stop Valkey's own erasure of expired keys."""
+    connection = Address(url).connection()
+    try:
+        connection.connect()
+        connection.exchange([("DEBUG", "SET-ACTIVE-EXPIRE", 0)])
+    finally:
+        connection.close()
+
+
+async def _dump_core(target: Throwaway) -> None:
+    """Write a core file of the embedded Valkey into the working folder while it holds messages."""
+    found = embedded_redis(target.processes())
+    if found is None:
+        raise AuditFailed("the embedded Valkey of a deployment was not found")
+    process, path = found
+    connection = Address(f"unix://{path}").connection()
+    try:
+        connection.connect()
+        await _until(lambda: _has_messages(connection), "no message was sent")
+    finally:
+        connection.close()
+    write_core_file(process, target.folder / f"core.{process.pid}")
+
+
+def _has_messages(connection: Any) -> bool:
+    try:
+        [answer] = connection.exchange([("KEYS", "*:message:*")])
+    except BROKEN:
+        return False
+    return bool(answer)
+
+
+def write_core_file(process: Process, file: Path) -> None:
+    """Write the memory of a process as a core file: the head of one, and all that can be read."""
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + (4).to_bytes(2, "little")
+    with file.open("wb") as core, open(process.folder / "mem", "rb", buffering=0) as memory:
+        core.write(head.ljust(64, b"\0"))
+        for line in (process.folder / "maps").read_text("utf-8", "replace").splitlines():
+            span, rights = line.split()[:2]
+            start, end = (int(place, 16) for place in span.split("-"))
+            if not rights.startswith("rw"):
+                continue
+            try:
+                core.write(os.pread(memory.fileno(), end - start, start))
+            except OSError:  # of a device
+                continue
+
+
+FAULTS = (
+    Fault("none, with a log of the level debug", ""),
+    Fault("an append-only file", "files of Redis", redis=("--save", "", "--appendonly", "yes")),
+    Fault(
+        "a log of slow commands",
+        "command logs of Redis",
+        redis=("--save", "", "--slowlog-log-slower-than", "0", "--slowlog-max-len", "10000"),
+    ),
+    Fault(
+        "a lagging erasure",
+        "expired keys of Redis",
+        # The servers erase keys with EXISTS.
+        redis=(
+            "--save",
+            "",
+            "--enable-debug-command",
+            "yes",
+            "--user",
+            *["default", "on", "nopass", "~*", "&*", "+@all", "-exists"],
+        ),
+        prepare=_erase_nothing,
+    ),
+    Fault("a plugin that logs content", "log of server", plugin=True),
+    Fault("a core file", "core files", during=_dump_core),
+)
+"""The faults of `evanesce audit --faults`, and a deployment without one."""
