@@ -93,10 +93,11 @@ def places(
         *(Logs(canaries, process, everything, since) for process in everything),
         *(OpenFiles(canaries, process, (*files, *logs), since) for process in everything),
         CoreFiles(canaries, everything, since),
-        Folders(canaries, "working folders", outside, (*files, *logs), since),
-        Folders(canaries, "temporary folders", temporary, (*files, *logs), since),
         *(ProcessMemory(canaries, process) for process in everything),
         *(_unread_memory(node) for node in found.nodes if node.process is None),
+        # Last, because they take longest.
+        Folders(canaries, "working folders", outside, (*files, *logs), since),
+        Folders(canaries, "temporary folders", temporary, (*files, *logs), since),
         *found.unseen,
         *([_whole_system()] if _ROOT in working else []),
     ]

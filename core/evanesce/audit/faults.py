@@ -142,8 +142,8 @@ async def prove(told: Callable[[str], None]) -> Proof:
             told(f"a deployment with the fault: {fault.title}" if fault.expected else "a deployment without a fault")
             try:
                 results[fault.title] = await _prove(fault)
-            except (AuditFailed, OSError, trio.TooSlowError) as error:
-                problem = str(error) or f"no end within {AUDIT_SECONDS:g} s"
+            except* (AuditFailed, OSError, trio.TooSlowError) as errors:
+                problem = str(errors.exceptions[0]) or f"no end within {AUDIT_SECONDS:g} s"
                 results[fault.title] = Proved(fault, problem=problem)
 
     async with trio.open_nursery() as nursery:
@@ -156,6 +156,9 @@ async def _prove(fault: Fault) -> Proved:
     with tempfile.TemporaryDirectory(prefix="evanesce-audit-") as name, trio.fail_after(AUDIT_SECONDS):
         folder = Path(name)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EVANESCE_")}
+        # What other programs do in their temporary folder is not of interest here, and may be much.
+        environment["TMPDIR"] = str(folder / "tmp")
+        (folder / "tmp").mkdir()
         async with _redis(folder, fault) as url:
             settings = _settings(url)
             if fault.plugin:
@@ -340,6 +343,8 @@ def write_core_file(process: Process, file: Path) -> None:
                 continue
 
 
+_WITHOUT_EXISTS = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-exists")  # by which servers erase keys
+
 FAULTS = (
     Fault("none, with a log of the level debug", ""),
     Fault("an append-only file", "files of Redis", redis=("--save", "", "--appendonly", "yes")),
@@ -351,15 +356,7 @@ FAULTS = (
     Fault(
         "a lagging erasure",
         "expired keys of Redis",
-        # The servers erase keys with EXISTS.
-        redis=(
-            "--save",
-            "",
-            "--enable-debug-command",
-            "yes",
-            "--user",
-            *["default", "on", "nopass", "~*", "&*", "+@all", "-exists"],
-        ),
+        redis=("--save", "", "--enable-debug-command", "yes", *_WITHOUT_EXISTS),
         prepare=_erase_nothing,
     ),
     Fault("a plugin that logs content", "log of server", plugin=True),

@@ -13,7 +13,7 @@ from evanesce.audit.canaries import Canaries, Kind
 from evanesce.audit.conversation import AuditFailed, Conversation
 from evanesce.audit.deployment import Unseen
 from evanesce.audit.places import Phase, Verdict
-from evanesce.audit.schedule import Record, Result, look_after_end, look_at_all, look_until_gone
+from evanesce.audit.schedule import LooksAfterEnd, Record, Result, look_at_all, look_until_gone
 from evanesce.audit.traces import Traces
 from evanesce.config.model import Config
 from evanesce.config.public import public_address
@@ -47,12 +47,13 @@ async def audit(
         told(f"sending canaries through {url}")
         await conversation.send_all()
         places = deployment.places(config, found, file, folder, canaries, traces, since)
-        told("looking before the end of the messages")
-        before = await look_at_all(places, Phase.BEFORE, traces.ends)
-        _refuse_another_redis(before, traces)
-        result.records += before
-        told("looking again 0.5 s, 1 s and 10 s after the end of the messages")
-        result.records += await look_after_end(places, traces.ends)
+        told("looking before the end of the messages, and 0.5 s, 1 s and 10 s after it")
+        async with trio.open_nursery() as nursery:
+            timed = LooksAfterEnd(places, traces.ends)
+            nursery.start_soon(timed.run)
+            before = await look_at_all(places, Phase.BEFORE, traces.ends)
+            _refuse_another_redis(before, traces)
+        result.records += [*before, *timed.records]
         told("erasing the accounts of the audit")
         if await conversation.forget():
             result.records += await look_until_gone(places, result.records, traces.ends)

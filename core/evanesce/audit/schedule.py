@@ -69,22 +69,32 @@ async def look_at_all(places: Sequence[Place], phase: Phase, ends: float) -> lis
     return [await _look(place, phase, ends) for place in places]
 
 
-async def look_after_end(places: Sequence[Place], ends: float) -> list[Record]:
-    """Look at all places at each of the times after the end, and return the looks in the order of the times.
+class LooksAfterEnd:
+    """The looks at all places at each of the times after the end: `records` has them, in their order, after `run`.
 
     Reading files and memory may take longer than there is between two times, so that each time has a task of its own.
     """
-    records: dict[Phase, list[Record]] = {}
 
-    async def look(phase: Phase, seconds: float) -> None:
-        await trio.sleep_until(ends + seconds)
-        records[phase] = await look_at_all(places, phase, ends)
+    def __init__(self, places: Sequence[Place], ends: float) -> None:
+        self._places = places
+        self._ends = ends
+        self._records: dict[Phase, list[Record]] = {}
 
-    timed = [(phase, phase.seconds) for phase in Phase if phase.seconds is not None]
-    async with trio.open_nursery() as nursery:
-        for phase, seconds in timed:
-            nursery.start_soon(look, phase, seconds)
-    return [record for phase, _ in timed for record in records[phase]]
+    @property
+    def records(self) -> list[Record]:
+        """The looks of all times that have passed."""
+        return [record for phase in Phase for record in self._records.get(phase, ())]
+
+    async def run(self) -> None:
+        """Look at each time."""
+        async with trio.open_nursery() as nursery:
+            for phase in Phase:
+                if phase.seconds is not None:
+                    nursery.start_soon(self._look, phase, self._ends + phase.seconds)
+
+    async def _look(self, phase: Phase, when: float) -> None:
+        await trio.sleep_until(when)
+        self._records[phase] = await look_at_all(self._places, phase, self._ends)
 
 
 async def look_until_gone(places: Sequence[Place], known: Sequence[Record], ends: float) -> list[Record]:
