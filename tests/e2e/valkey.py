@@ -20,10 +20,14 @@ START_SECONDS = 60.0
 
 
 class Valkey:
-    """A Valkey, which `with` runs. `url` is its address, `client` is connected to it. It writes nothing to disk."""
+    """A Valkey, which `with` runs. `url` is its address, `client` is connected to it. It writes nothing to disk.
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    `options` are settings that it starts with, in addition.
+    """
+
+    def __init__(self, environment: dict[str, str] | None = None, options: dict[str, str] | None = None) -> None:
         self._environment = environment or {}
+        self._options = options or {}
         self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # a short path, because paths of sockets are limited
         self.url = f"unix://{self._folder}/socket"
         self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=PATIENCE)
@@ -31,6 +35,7 @@ class Valkey:
     def __enter__(self) -> Valkey:
         binary = str(valkey_binary())
         options = {"port": "0", "unixsocket": f"{self._folder}/socket", "dir": str(self._folder), "save": ""}
+        options |= self._options
         command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         environment = os.environ | self._environment
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
