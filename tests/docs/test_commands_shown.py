@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 EVANESCE = Path(sys.executable).with_name("evanesce")
 SECONDS = 60
+AUDIT_SECONDS = 240
 
 
 def shown(page: Path) -> list[str]:
@@ -38,7 +39,9 @@ SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce w
 # What their commands run takes minutes.
 LONG = ("benchmarks.md", "scaling.md", "data-lifetime.md", "encryption-at-rest.md", "resilience.md")
 BENCHMARKS = [command for page, command in COMMANDS if page in LONG]
-REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS)]
+PROOF = "evanesce audit --faults"  # takes minutes: tests/e2e/test_audit.py runs it
+AUDIT = [command for _, command in COMMANDS if command.startswith("evanesce audit") and command != PROOF]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS, *AUDIT, PROOF)]
 
 
 @pytest.fixture
@@ -51,6 +54,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_there_are_commands_to_run() -> None:
     assert SERVE
     assert SIMULATE
+    assert AUDIT
     assert REST
 
 
@@ -65,6 +69,32 @@ def test_a_server_that_the_documentation_starts(folder: Path, command: str) -> N
 def test_a_simulator_that_the_documentation_starts(folder: Path, command: str) -> None:
     address = f"127.0.0.1:{free_port()}"
     listens_and_ends(folder, address, *shlex.split(command)[1:], "--bind", address)
+
+
+@pytest.mark.parametrize("command", sorted(set(AUDIT)))
+def test_an_audit_of_the_documentation(folder: Path, command: str) -> None:
+    environment = os.environ | {
+        "EVANESCE__PLUGINS__QUART__BIND": f"127.0.0.1:{free_port()}",
+        "EVANESCE__MESSAGES__TTL": "1",
+    }
+    server = subprocess.Popen([EVANESCE, "serve"], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("listening on ")
+        done = subprocess.run(
+            [EVANESCE, *shlex.split(command)[1:]],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=AUDIT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "memory of server" in done.stdout
+    finally:
+        server.terminate()
+        server.communicate(timeout=SECONDS)
 
 
 def listens_and_ends(folder: Path, address: str, *arguments: str) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +15,16 @@ from typing import Any
 import trio
 
 from evanesce.audit.conversation import AuditFailed
-from evanesce.audit.processes import Process, deployment, embedded_redis
+from evanesce.audit.processes import Process, embedded_redis
 from evanesce.audit.report import VERSION
-from evanesce.store.embedded import valkey_binary
+from evanesce.audit.throwaway import Throwaway, logging_server, throwaway_settings, until, valkey
 from evanesce.store.redis.connection import BROKEN, Address
-
-START_SECONDS = 60.0
-"""How long a server, or a Valkey, may take to start."""
 
 AUDIT_SECONDS = 180.0
 """How long one audit may take."""
 
 AT_ONCE = 2
 """How many deployments run at the same time."""
-
-TTL = 4
-"""The TTL of messages in the deployments, in seconds."""
 
 _PLUGIN = """
 import logging
@@ -45,15 +36,13 @@ async def evanesce_filter_message(draft):
 """
 _PLUGIN_NAME = "evanesce_audit_fault"
 
-_SERVER = "import logging, sys; from evanesce.cli.main import main; sys.exit(main(log_level=logging.DEBUG))"
-"""A server that logs everything: Evanesce's own records of the level DEBUG must hold no content either."""
-
 
 @dataclass
 class Fault:
     """A fault: `expected` begins the name of the place that has to find it, or is empty where nothing may be found.
 
-    `redis` are options of a Valkey of its own; None: the embedded one. `during` runs beside the audit.
+    `redis` are options of a Valkey of its own; None: the embedded one. `prepare` is called with its URL before the
+    server starts. `during` runs beside the audit.
     """
 
     title: str
@@ -116,23 +105,10 @@ class Proof:
             yield f"{one.fault.title.ljust(width)} | {'ok' if one.ok else 'FAIL':<6} | {found}"
 
 
-@dataclass
-class Throwaway:
-    """A deployment that runs for one audit, in a folder of its own."""
-
-    folder: Path
-    port: int
-    server: subprocess.Popen[bytes]
-
-    def processes(self) -> list[Process]:
-        """Return its processes."""
-        return deployment([self.port])
-
-
 async def prove(told: Callable[[str], None]) -> Proof:
     """Audit a deployment without a fault, and one with each fault. `told` is called with what is begun.
 
-    Raises `ConfigurationError` where there is no embedded Valkey for this platform. Takes about a minute.
+    Raises `ConfigurationError` where there is no embedded Valkey for this platform. Takes some minutes.
     """
     results: dict[str, Proved] = {}
     limit = trio.Semaphore(AT_ONCE)
@@ -159,8 +135,10 @@ async def _prove(fault: Fault) -> Proved:
         # What other programs do in their temporary folder is not of interest here, and may be much.
         environment["TMPDIR"] = str(folder / "tmp")
         (folder / "tmp").mkdir()
-        async with _redis(folder, fault) as url:
-            settings = _settings(url)
+        async with valkey(folder, fault.redis) as url:
+            if fault.prepare is not None:
+                fault.prepare(url)
+            settings = throwaway_settings(url)
             if fault.plugin:
                 _install_plugin(folder / "site")
                 environment["PYTHONPATH"] = os.pathsep.join(
@@ -168,10 +146,10 @@ async def _prove(fault: Fault) -> Proved:
                 )
                 settings["plugins.enabled"] = json.dumps(["guest", "sqlite", "quart", _PLUGIN_NAME])
             options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-            async with _server(folder, options, environment) as server, trio.open_nursery() as nursery:
+            async with logging_server(folder, options, environment), trio.open_nursery() as nursery:
                 if fault.during is not None:
                     port = int(settings["plugins.quart.bind"].rpartition(":")[2])
-                    nursery.start_soon(fault.during, Throwaway(folder, port, server))
+                    nursery.start_soon(fault.during, Throwaway(folder, port))
                 report = await _audit(folder, options, environment)
                 nursery.cancel_scope.cancel()
     if "looks" not in report:
@@ -190,96 +168,6 @@ async def _audit(folder: Path, options: Sequence[str], environment: Mapping[str,
     except ValueError:
         return {}
     return report
-
-
-# Deployments
-
-
-def _settings(url: str) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{free.getsockname()[1]}"
-    return {
-        "plugins.enabled": json.dumps(["guest", "sqlite", "quart"]),
-        "plugins.quart.bind": bind,
-        "messages.ttl": str(TTL),
-        "redis.url": url,
-        "server.secret": os.urandom(24).hex(),
-    }
-
-
-@asynccontextmanager
-async def _redis(folder: Path, fault: Fault) -> AsyncGenerator[str, None]:
-    """Run the Valkey of a fault, and yield its URL."""
-    if fault.redis is None:
-        yield "embedded"
-        return
-    data = folder / "redis"
-    data.mkdir()
-    path = data / "s"
-    command = [str(valkey_binary()), "--port", "0", "--unixsocket", str(path), "--dir", str(data), *fault.redis]
-    with _running(command, folder, None, data / "log") as valkey:
-        await _started(valkey, path.is_socket, "a Valkey")
-        if fault.prepare is not None:
-            fault.prepare(f"unix://{path}")
-        yield f"unix://{path}"
-
-
-@asynccontextmanager
-async def _server(
-    folder: Path, options: Sequence[str], environment: Mapping[str, str]
-) -> AsyncGenerator[subprocess.Popen[bytes], None]:
-    """Run a server that logs everything to a file."""
-    log = folder / "server.log"
-    command = [sys.executable, "-c", _SERVER, "serve", *options]
-    with _running(command, folder, environment, log) as server:
-        await _until(
-            lambda: server.poll() is not None or b"listening on " in log.read_bytes(), "a server does not start"
-        )
-        if server.poll() is not None:
-            raise AuditFailed(f"a server ended with {server.returncode}: evanesce serve says why, with {options}")
-        yield server
-
-
-class _running:
-    """Run a program, and kill it at the end. What it prints goes to `log`."""
-
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None, log: Path) -> None:
-        self._command = command
-        self._folder = folder
-        self._environment = environment
-        self._log = log
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        return self._process
-
-    def __exit__(self, *error: object) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-
-async def _started(process: subprocess.Popen[bytes], ready: Callable[[], bool], name: str) -> None:
-    await _until(lambda: process.poll() is not None or ready(), f"{name} does not start")
-    if process.poll() is not None:
-        raise AuditFailed(f"{name} ended with {process.returncode} instead of starting. Run evanesce check here")
-
-
-async def _until(happened: Callable[[], bool], problem: str) -> None:
-    with trio.move_on_after(START_SECONDS) as patience:
-        while not happened():  # noqa: ASYNC110  there is no event for what another process does
-            await trio.sleep(0.02)
-    if patience.cancelled_caught:
-        raise AuditFailed(f"{problem} within {START_SECONDS:g} s")
 
 
 # Faults
@@ -313,10 +201,10 @@ async def _dump_core(target: Throwaway) -> None:
     connection = Address(f"unix://{path}").connection()
     try:
         connection.connect()
-        await _until(lambda: _has_messages(connection), "no message was sent")
+        await until(lambda: _has_messages(connection), "no message was sent")
     finally:
         connection.close()
-    write_core_file(process, target.folder / f"core.{process.pid}")
+    await trio.to_thread.run_sync(write_core_file, process, target.folder / f"core.{process.pid}")
 
 
 def _has_messages(connection: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from evanesce.audit.canaries import Canaries, Kind
 from evanesce.audit.places import CouldNotLook, Finding, Look, Phase, Verdict
@@ -20,7 +19,7 @@ PAGE = 500
 """How many keys are asked for at once."""
 
 MOST_ELEMENTS = 10_000
-"""How many elements of one key are read at most."""
+"""How many elements of one list, sorted set or stream are read at most."""
 
 REPLICA_SECONDS = 2.0
 """How long a replica may take to have what its primary had."""
@@ -30,9 +29,12 @@ _READ: dict[str, Callable[[str], tuple[str | int, ...]]] = {
     "hash": lambda key: ("HGETALL", key),
     "list": lambda key: ("LRANGE", key, 0, MOST_ELEMENTS),
     "set": lambda key: ("SMEMBERS", key),
-    "zset": lambda key: ("ZRANGE", key, 0, MOST_ELEMENTS, "WITHSCORES"),
-    "stream": lambda key: ("XRANGE", key, "-", "+", "COUNT", MOST_ELEMENTS),
+    "zset": lambda key: ("ZRANGE", key, 0, MOST_ELEMENTS),
+    "stream": lambda key: ("XRANGE", key, "-", "+", "COUNT", MOST_ELEMENTS + 1),
 }
+
+_RANGES = ("LRANGE", "ZRANGE", "XRANGE")
+"""The commands that read the first elements only."""
 
 
 class ExpiredKeys:
@@ -60,8 +62,8 @@ class ExpiredKeys:
             return Look(note=note)
         kept = before - after
         findings = [
-            Finding(str(Kind.SENT), f"{kept} messages were not erased", kept, Verdict.LEAK),
-            Finding(str(Kind.SENT), f"{alive} messages live longer than their end", alive, Verdict.LEAK),
+            Finding(str(Kind.SENT), "keys that have expired and were not erased", kept, Verdict.LEAK),
+            Finding(str(Kind.SENT), "messages that live longer than their end", alive, Verdict.LEAK),
             Finding("import-mode", "with this setting Redis erases no expired keys", int(importing), Verdict.LEAK),
         ]
         return Look([one for one in findings if one.count], note=note)
@@ -71,8 +73,8 @@ class ExpiredKeys:
         commands = [("DBSIZE",), *(("TYPE", name) for name in names), ("DBSIZE",)]
         *_, answers = redis.all(("MULTI",), *commands, ("EXEC",))
         before, *types, after = answers
-        mode = redis.known("CONFIG", "GET", "import-mode")
-        return before, types, after, bool(mode) and text(mode[1]) == "yes"
+        mode = redis.known("CONFIG", "GET", "import-mode")  # of Valkey from 8.1 on
+        return before, types, after, mode is not None and mode[1:] == [b"yes"]
 
 
 class KeySpace:
@@ -100,7 +102,7 @@ class KeySpace:
         if self._node.primary is not None:
             redis.known("READONLY")  # in a cluster, a replica answers only then
         findings: list[Finding] = []
-        unseen: list[str] = []
+        unseen: Counter[str] = Counter()
         cursor, count = "0", 0
         while True:
             answer = redis.ask("SCAN", cursor, "COUNT", PAGE)
@@ -109,27 +111,28 @@ class KeySpace:
             for name, value in self._values(redis, names, unseen):
                 found = self._canaries.search(name + b" " + value)
                 findings += self._judged(text(name), found, phase)
-            if cursor == "0":
-                return findings, unseen, count
-            if count >= MOST_KEYS:
-                unseen.append(f"there are more than {MOST_KEYS} keys")
-                return findings, unseen, count
+            if cursor == "0" or count >= MOST_KEYS:
+                told = [f"{number} {what}" for what, number in unseen.items()]
+                return findings, told if cursor == "0" else [*told, f"there are more than {MOST_KEYS} keys"], count
 
     @staticmethod
-    def _values(redis: Asker, names: Sequence[bytes], unseen: list[str]) -> list[tuple[bytes, bytes]]:
-        if not names:
-            return []
-        types = [text(kind) for kind in redis.all(*(("TYPE", text(name)) for name in names))]
-        readable: list[tuple[bytes, Any]] = []
+    def _values(redis: Asker, names: Sequence[bytes], unseen: Counter[str]) -> list[tuple[bytes, bytes]]:
+        types = redis.tried(*(("TYPE", text(name)) for name in names)) if names else []
+        commands: list[tuple[bytes, tuple[str | int, ...]]] = []
         for name, kind in zip(names, types, strict=True):
-            if kind in _READ:
-                readable.append((name, _READ[kind](text(name))))
-            elif kind != "none":  # it has expired meanwhile
-                unseen.append(f"a key of the type {kind}")
-        values = redis.tried(*(command for _, command in readable))
-        return [
-            (name, b"" if value is None else flat(value)) for (name, _), value in zip(readable, values, strict=True)
-        ]
+            if kind is None:
+                unseen["keys that the user of redis.url may not read"] += 1
+            elif text(kind) in _READ:
+                commands.append((name, _READ[text(kind)](text(name))))
+            elif kind != b"none":  # it has expired meanwhile
+                unseen[f"keys of the type {text(kind)}"] += 1
+        values = redis.tried(*(command for _, command in commands)) if commands else []
+        found: list[tuple[bytes, bytes]] = []
+        for (name, command), value in zip(commands, values, strict=True):
+            if command[0] in _RANGES and value is not None and len(value) > MOST_ELEMENTS:
+                unseen[f"keys with more than {MOST_ELEMENTS} elements"] += 1
+            found.append((name, b"" if value is None else flat(value)))
+        return found
 
     def _judged(self, name: str, found: Counter[Kind], phase: Phase) -> list[Finding]:
         traces = self._traces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from redis.exceptions import NoPermissionError, RedisError
@@ -17,6 +17,8 @@ from evanesce.store.redis.faults import classify
 from evanesce.store.redis.scripts import Command
 from evanesce.store.redis.sentinel import SentinelAddress
 from evanesce.store.redis.topology import Node, slot_of_key
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class RedisNode:
         """Return whether `key` belongs to this Redis."""
         return self.slots is None or any(first <= slot_of_key(key) <= last for first, last in self.slots)
 
-    def asked(self, question: Callable[[Asker], Any]) -> Any:
+    def asked(self, question: Callable[[Asker], T]) -> T:
         """Connect, and return what `question` returns. Raises `CouldNotLook` where Redis does not answer."""
         connection: Connection | None = None
         try:
@@ -68,14 +70,17 @@ class Asker:
             if isinstance(answer, NoPermissionError):
                 raise _refused(command)
             if isinstance(answer, RedisError):
-                raise CouldNotLook(f"Redis refuses {command[0]}: {classify(answer).meaning}")
+                raise CouldNotLook(f"Redis refuses a command: {classify(answer).meaning}")
         return answers
 
     def tried(self, *commands: Command) -> list[Any]:
-        """Return the answers to commands, and None for a command that fails, as when a key changes meanwhile."""
+        """Return the answers to commands, and None for a command that fails: its key may be another application's.
+
+        Raises `CouldNotLook` where the command itself is refused.
+        """
         answers = self._connection.exchange(commands)
         for command, answer in zip(commands, answers, strict=True):
-            if isinstance(answer, NoPermissionError):
+            if isinstance(answer, NoPermissionError) and "access" not in str(answer):
                 raise _refused(command)
         return [None if isinstance(answer, RedisError) else answer for answer in answers]
 
@@ -96,8 +101,9 @@ class Asker:
 
 
 def _refused(command: Command) -> CouldNotLook:
+    name = str(command[0])
     return CouldNotLook(
-        f"the user of redis.url may not run {command[0]}. Give the audit a user that may, with --set redis.url"
+        f"the user of redis.url may not run {name}. Give the audit a user that may, with --set redis.url"
     )
 
 
@@ -111,7 +117,8 @@ def flat(answer: Any) -> bytes:
     if isinstance(answer, bytes):
         return answer
     if isinstance(answer, list):
-        return b" ".join(map(flat, cast("list[Any]", answer)))
+        elements: list[Any] = answer  # pyright: ignore[reportUnknownVariableType]: of any type
+        return b" ".join(map(flat, elements))
     return str(answer).encode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from evanesce.audit.traces import Traces
 from evanesce.config.model import RedisTable
 from evanesce.store.embedded import valkey_binary
 from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.rights import RIGHTS
 from tests.core.audit.programs import wait_until
 from tests.e2e.valkey import Valkey
 from tests.patience import PATIENCE
@@ -115,7 +117,7 @@ def test_messages_that_live_are_no_leak_before_their_end(valkey: Valkey, node: R
 def test_a_message_that_lives_longer_is_a_leak(valkey: Valkey, node: RedisNode, traces: Traces) -> None:
     valkey.client.set(own("one"), "")
     [finding] = ExpiredKeys(node, KEYS, traces).look(NOW).findings
-    assert (finding.where, finding.count) == ("1 messages live longer than their end", 1)
+    assert (finding.where, finding.count) == ("messages that live longer than their end", 1)
 
 
 def test_a_message_that_expired_and_was_not_erased_is_a_leak(traces: Traces) -> None:
@@ -127,7 +129,7 @@ def test_a_message_that_expired_and_was_not_erased_is_a_leak(traces: Traces) -> 
         valkey.client.execute_command("DEBUG", "SLEEP", 0.01)
         place = ExpiredKeys(node, KEYS, traces)
         [finding] = place.look(NOW).findings
-        assert (finding.where, finding.count) == ("2 messages were not erased", 2)
+        assert (finding.where, finding.count) == ("keys that have expired and were not erased", 2)
         assert valkey.client.dbsize() == 1, "keys that are not the audit's are not touched"
         assert place.look(NOW).findings == []
 
@@ -211,6 +213,23 @@ def test_more_keys_than_can_be_read_are_told(
     assert KeySpace(canaries, node, KEYS, traces).look(NOW).unseen == ["there are more than 10 keys"]
 
 
+@pytest.mark.parametrize("kind", ["list", "sorted set", "stream"])
+def test_more_elements_than_can_be_read_are_told(
+    valkey: Valkey,
+    node: RedisNode,
+    canaries: Canaries,
+    traces: Traces,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr(redis_keys, "MOST_ELEMENTS", 3)
+    place = KeySpace(canaries, node, KEYS, traces)
+    for number in range(5):
+        WRITERS[kind](valkey.client, f"element {number}")
+        assert bool(place.look(NOW).unseen) is (number >= 3)
+    assert place.look(NOW).unseen == ["1 keys with more than 3 elements"]
+
+
 def test_a_user_without_the_rights_cannot_look(valkey: Valkey, canaries: Canaries, traces: Traces) -> None:
     valkey.client.acl_setuser("narrow", enabled=True, passwords=["+secret"], keys=["*"], commands=["+info", "+dbsize"])
     path = valkey.url.removeprefix("unix://")
@@ -218,6 +237,35 @@ def test_a_user_without_the_rights_cannot_look(valkey: Valkey, canaries: Canarie
     for place in (KeySpace(canaries, node, KEYS, traces), CommandLogs(canaries, node), ClientList(canaries, node)):
         with pytest.raises(CouldNotLook, match=r"the user of redis\.url may not run"):
             place.look(NOW)
+
+
+def test_the_rights_that_the_documentation_names_are_enough(valkey: Valkey, canaries: Canaries, traces: Traces) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "audit.md").read_text("utf-8")
+    [named] = re.findall(r"`(\+multi [^`]+)`", page)
+    commands = [*named.split(), *(f"+{right}" for right in RIGHTS)]
+    valkey.client.acl_setuser("audit", enabled=True, passwords=["+secret"], keys=["evanesce:*"], commands=commands)
+    path = valkey.url.removeprefix("unix://")
+    [node] = redis_nodes(RedisTable(url=f"unix://audit:secret@{path}"), None)
+    for write in WRITERS.values():
+        valkey.client.delete("k")
+        write(valkey.client, canaries.text(Kind.SENT))
+        valkey.client.rename("k", f"evanesce:{canaries.text(Kind.SENT)}")
+        assert KeySpace(canaries, node, KEYS, traces).look(NOW).findings
+    places = (CommandLogs(canaries, node), ClientList(canaries, node), RedisFiles(canaries, node, 0.0))
+    for place in (ExpiredKeys(node, KEYS, traces), *places):
+        assert not place.look(NOW).unseen
+    assert "ACL LOG" in CommandLogs(canaries, node).look(NOW).note
+
+
+def test_keys_of_others_that_the_user_may_not_read_are_told(valkey: Valkey, canaries: Canaries, traces: Traces) -> None:
+    valkey.client.acl_setuser("audit", enabled=True, passwords=["+secret"], keys=["evanesce:*"], commands=["+@all"])
+    for key in ("evanesce:own", "other:1", "other:2"):
+        valkey.client.set(key, canaries.text(Kind.SENT))
+    path = valkey.url.removeprefix("unix://")
+    [node] = redis_nodes(RedisTable(url=f"unix://audit:secret@{path}"), None)
+    look = KeySpace(canaries, node, KEYS, traces).look(NOW)
+    assert [finding.where for finding in look.findings] == ["evanesce:own"]
+    assert look.unseen == ["2 keys that the user of redis.url may not read"]
 
 
 # Logs of commands, clients, files

@@ -14,16 +14,12 @@ KEPT = Finding("sent", "k", 1, Verdict.EXPECTED)
 COPIES = Finding("sent", "in its memory", 5, Verdict.COUNTED)
 RESULT = Result(
     [
-        Record(
-            Phase.BEFORE, "keys of Redis", -1.2345, Look([KEPT], note="3 keys")
-        ),
+        Record(Phase.BEFORE, "keys of Redis", -1.2345, Look([KEPT], note="3 keys")),
         Record(Phase.BEFORE, "working folders", -1.0, Look(unseen=["/x: too many"], note="1 changed files")),
         Record(Phase.BEFORE, "database", -1.0, Look(unseen=["it is not a file of this machine"])),
         Record(Phase.TEN_SECONDS, "keys of Redis", 10.0, Look(note="2 keys")),
         Record(Phase.TEN_SECONDS, "working folders", 10.0, Look([LEAK], note="1 changed files")),
-        Record(
-            Phase.TEN_SECONDS, "memory of Redis 7", 10.0, Look([COPIES])
-        ),
+        Record(Phase.TEN_SECONDS, "memory of Redis 7", 10.0, Look([COPIES])),
     ],
     ["a conflict between two people: there is one account only"],
 )

@@ -93,7 +93,7 @@ def test_the_version(tmp_path: Path) -> None:
 def test_help_says_which_commands_there_are(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
-    for command in ("serve", "check", "plugins", "chat"):
+    for command in ("serve", "check", "audit", "plugins", "chat"):
         assert command in done.stdout
 
 
