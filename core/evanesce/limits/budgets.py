@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from math import ceil
-from typing import Any, Protocol
+from typing import Protocol
 
 from evanesce.addresses import network_check, parse_networks
 from evanesce.config.model import Config, LimitsTable
@@ -57,7 +57,7 @@ def public_limits(config: Config) -> events.Limits:
 class Budget(Protocol):
     """The limits of the commands of one connection."""
 
-    async def take(self, command: commands.Command | None) -> None:
+    def take(self, command: commands.Command | None) -> Awaitable[None]:
         """Count a command, or with None a frame that is no command. Raises `RateLimited`."""
         ...
 
@@ -151,7 +151,7 @@ class _UserBudget:
         self._budgets = budgets
         self._user_id = user_id
 
-    def take(self, command: commands.Command | None) -> Coroutine[Any, Any, None]:
+    def take(self, command: commands.Command | None) -> Awaitable[None]:
         return self._budgets.take(self._user_id, command)
 
     def is_far_above(self) -> bool:
