@@ -46,6 +46,12 @@ It is longer than they are, together with what is before it in an answer. But Va
 more without a buffer.
 """
 
+LONG_FILLER = " " * 32_700
+"""What overwrites the buffer for commands, which grows with them.
+
+Redis reads a text of 32,768 bytes or more into memory of its own.
+"""
+
 
 class _Silent(OSError):
     """The connection is open, and nothing arrives on it."""
@@ -148,7 +154,7 @@ class Subscriber(ConnectionTask):
             self._make_listeners_poll()
         try:
             heartbeat, _ = await self._client.exchange(
-                ("PUBLISH", self._heartbeat_channel, ""), WIPE.call([], FILLER), urgent=True
+                ("PUBLISH", self._heartbeat_channel, ""), WIPE.call([], LONG_FILLER, len(FILLER)), urgent=True
             )
         except StoreUnavailable:
             return  # Redis does not answer: those who send commands notice it
