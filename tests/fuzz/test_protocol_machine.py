@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +21,23 @@ from tests.fuzz.__main__ import fuzz
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
+COMMAND = "python -m tests.fuzz"
+
 FIRST = 2
 """A seed with which each of the faults below is found early."""
 
 
 def test_no_promise_is_broken() -> None:
     fuzz(random.randrange(2**32), runs=100, steps=20)
+
+
+def test_the_command_of_the_page() -> None:
+    assert f"```sh\n{COMMAND}\n" in (ROOT / "docs/explanation/resilience.md").read_text()
+    command = [sys.executable, *COMMAND.split()[1:], "--runs", "3", "--steps", "5"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no promise was broken" in done.stdout
 
 
 def drop_the_third(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,27 +164,29 @@ class MembershipRecord:
     def check(self, now: float, *, complete: bool) -> None:
         """Check that all that was due by `now` has arrived or, unless `complete`, all before the last that arrived."""
         last = self._ledger.entries[-1].number if complete and self._ledger.entries else self._last
-        expired = unsent = 0
+        expired = gone = 0
         for entry in self._candidates():
             if entry.number > last or entry.number in self.delivered or entry.number in self.already:
                 continue
             if entry.lost_at is not None:
+                gone += 1  # it may have waited for this client until it expired
                 if complete and not self.gapped and entry.lost_at > self._joined_at:
                     self._broken("a message was lost, and no gap said so")
             elif entry.unsent_at is not None:
-                unsent += 1
+                gone += 1
             elif entry.deadline <= now:
                 expired += 1
             else:
                 self._broken(f"a live message did not arrive, the {entry.number}th of the room")
         if complete:
-            self._check_counts(expired, unsent, now)
+            self._check_counts(expired, gone, now)
 
-    def _check_counts(self, expired: int, unsent: int, now: float) -> None:
+    def _check_counts(self, expired: int, gone: int, now: float) -> None:
+        """Check what was said of messages that did not arrive: some have expired, others were taken back or lost."""
         said = (self._missed or 0) + self._skipped
         least = 0 if self.gapped else expired
-        if not least <= said <= expired + unsent:
-            self._broken(f"{said} are said to be missed or skipped, of {expired} that expired and {unsent} taken back")
+        if not least <= said <= expired + gone:
+            self._broken(f"{said} are said to be missed or skipped, of {expired} that expired and {gone} that are gone")
         if self.gapped:
             return
         for entry in self.delivered.values():

@@ -19,7 +19,7 @@ MOST_ROOMS = 3
 REPLY_SECONDS = 20.0
 """How long the reply to a command may take, whatever is out of order."""
 
-OFFLINE_SECONDS, ONLINE_SECONDS, ACT_SECONDS = 2_400.0, 3_600.0, 150.0
+OFFLINE_SECONDS, ONLINE_SECONDS, ACT_SECONDS = 2_400.0, 3_600.0, 400.0
 """How long people are away, how long they stay, and how much time is between two acts, on average."""
 
 TRIES = 5

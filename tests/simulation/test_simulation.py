@@ -20,13 +20,14 @@ from tests.simulation.simulation import simulation
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+COMMAND = "python -m tests.simulation"
 SECONDS = 300
 
 
 def simulated(seed: int, *, hours: float, clients: int) -> str:
     """Run the command, and return what it printed."""
     words = ["--seed", str(seed), "--hours", str(hours), "--clients", str(clients), "--tally"]
-    command = [sys.executable, "-m", "tests.simulation", *words]
+    command = [sys.executable, *COMMAND.split()[1:], *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -38,22 +39,23 @@ def trace(output: str) -> str:
 
 
 def test_no_promise_is_broken_and_no_task_is_left() -> None:
-    output = simulated(random.randrange(2**32), hours=3, clients=40)
+    assert f"\n{COMMAND}\n```" in (ROOT / "docs/explanation/resilience.md").read_text()
+    output = simulated(random.randrange(2**32), hours=2, clients=40)
     assert re.search(r"\b0 broken promises, 0 leaked tasks", output), output
-    for happened in ("fault: ", "send: sent", "join: joined", "send: store_unavailable"):
-        assert happened in output, output
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    first, second, other = (simulated(seed, hours=1, clients=15) for seed in (1, 1, 2))
+    first, second, other = (simulated(seed, hours=1, clients=15) for seed in (12, 12, 13))
     assert trace(first) == trace(second) != trace(other)
+    for happened in ("fault: ", "send: sent", "send: store_unavailable", "join: joined"):
+        assert happened in first, "with this seed, less happens than is to be tested"
 
 
 def test_a_broken_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = Membership.deliver
 
     def broken(self: Membership, entries: Sequence[Any]) -> Any:
-        return deliver(self, [entry for entry in entries if entry.number % 50])
+        return deliver(self, [entry for entry in entries if entry.number % 4])
 
     monkeypatch.setattr(Membership, "deliver", broken)
     result = trio.run(simulation(1, hours=2, clients=15), clock=MockClock(autojump_threshold=0))
