@@ -70,3 +70,11 @@ chaos *arguments:
 # Check all that Evanesce has to withstand, and print the table of docs/explanation/resilience.md; over an hour
 withstand *arguments:
     python -m tests.withstand {{ arguments }}
+
+# Run the protocol's state machine of docs/explanation/resilience.md
+fuzz *arguments:
+    python -m tests.fuzz {{ arguments }}
+
+# Simulate a day of many clients and faults, as in docs/explanation/resilience.md
+simulate *arguments:
+    python -m tests.simulation {{ arguments }}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from tests.chaos import attack_impact, expiry, memory, outages
+from tests.chaos import attack_impact, expiry, memory, memory_flat, outages
 from tests.chaos.report import Stage
 
 STAGES: Mapping[str, Stage] = {
@@ -16,6 +16,7 @@ STAGES: Mapping[str, Stage] = {
     "memory": memory.measure,
     "attacks": attack_impact.measure,
     "outages": outages.measure,
+    "memory_flat": memory_flat.measure,
 }
 """All stages by name, in the order of a run."""
 
