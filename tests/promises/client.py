@@ -99,12 +99,11 @@ class PromiseClient(MemoryConnection):
         self.say(type, ref=ref, **{key: value for key, value in fields.items() if value is not None})
         return ref
 
-    async def request(self, type: str, **fields: Any) -> Event | None:
-        """Send a command and wait for its reply; None where the connection ends before it."""
-        ref = self.command(type, **fields)
-        while ref not in self._replies and self.closed is None and not self.gone:
+    async def answer_to(self, ref: int) -> Event | None:
+        """Wait for the reply to a command; None where the connection ends before it."""
+        while ref not in self._replies and self.open:
             await self._arrived.park()
-        return self._replies.pop(ref, None)
+        return self.reply(ref)
 
     async def ended(self) -> None:
         """Wait until the connection has ended."""

@@ -125,6 +125,7 @@ class Faults:
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, MockClock)
         clock.jump(self._chance.uniform(1, 120))
+        self._gate.slept_at = trio.current_time()
         await trio.lowlevel.checkpoint()
 
     async def _notices_twice(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import uuid
 from collections import Counter
@@ -44,10 +45,14 @@ ACTS = {
 
 
 class Gate:
-    """Open while people act. While it is closed nothing new begins; `busy` is how many acts have not ended yet."""
+    """Open while people act. While it is closed nothing new begins.
+
+    `busy` is how many acts have not ended yet, and `slept_at` when the machine was last asleep.
+    """
 
     def __init__(self) -> None:
         self.busy = 0
+        self.slept_at = -math.inf
         self._open = trio.Event()
         self._open.set()
 
@@ -126,12 +131,17 @@ class Person:
         """Send a command; return its reply, or nothing where the connection ended before."""
         client = self.client
         assert client is not None
-        with trio.move_on_after(REPLY_SECONDS) as patience:
-            reply = await client.request(type, **fields) or {}
-        if patience.cancelled_caught:
-            if not client.stalled:
-                self._broken.append(f"{client.name}: no reply to {type} in {REPLY_SECONDS} s")
-            return {}
+        ref = client.command(type, **fields)
+        while True:
+            since = trio.current_time()
+            with trio.move_on_after(REPLY_SECONDS) as patience:
+                reply = await client.answer_to(ref) or {}
+            if not patience.cancelled_caught:
+                break
+            if self._gate.slept_at < since:  # else the machine was asleep, and nothing could be answered
+                if not client.stalled:
+                    self._broken.append(f"{client.name}: no reply to {type} in {REPLY_SECONDS} s")
+                return {}
         self._tally[f"{type}: {reply.get('code', reply.get('type', 'no answer'))}"] += 1
         return reply
 
