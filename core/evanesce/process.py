@@ -15,6 +15,10 @@ DESCRIPTOR_RESERVE = 64
 YOUNG_OBJECTS = 50_000
 """How many objects more than at the last collection may exist before the youngest generation is collected."""
 
+# The allocator of GNU's C library ("Memory Allocation Tunables") fills memory with this byte when it is freed, except
+# what its cache for threads takes: there are no such caches then.
+_FILL_FREED_MEMORY = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
+
 _RESERVED_SHARE = 4  # the reserve is at most a fourth of all descriptors, where the limit is very low
 _MOST_DESCRIPTORS = 1_048_576  # stands for an unlimited number: by default Linux allows a process no more
 _MAC_DESCRIPTORS = 10_240  # OPEN_MAX: macOS refuses a higher soft limit, whatever the hard one is
@@ -30,6 +34,22 @@ def forbid_core_files() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # no /proc in this container: only the limit applies
             Path("/proc/self/coredump_filter").write_text("0")
+
+
+def with_memory_filled(*, python: bool = False) -> dict[str, str]:
+    """Return the environment of this process for a child on Linux whose freed memory is overwritten.
+
+    Settings of the C library that this process has are kept, but ours count. `python`: also that of Python's objects.
+    """
+    tunables = ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), _FILL_FREED_MEMORY)))
+    return os.environ | {"GLIBC_TUNABLES": tunables} | ({"PYTHONMALLOC": "malloc"} if python else {})
+
+
+def fills_memory() -> bool:
+    """Return whether this process overwrites what it frees, or cannot, as this is not Linux."""
+    # The C library may have cut its variable at a colon while it read it.
+    filling = _FILL_FREED_MEMORY.partition(":")[0] in os.environ.get("GLIBC_TUNABLES", "")
+    return sys.platform != "linux" or (filling and os.environ.get("PYTHONMALLOC") == "malloc")
 
 
 def raise_descriptor_limit() -> None:

@@ -25,7 +25,7 @@ from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
 from evanesce.lifecycle.signals import RESTART, restart_program
 from evanesce.plugins import Plugins, discovery
 from evanesce.plugins.faults import call_sync, show_tracebacks
-from evanesce.process import forbid_core_files, raise_descriptor_limit
+from evanesce.process import fills_memory, forbid_core_files, raise_descriptor_limit, with_memory_filled
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +175,8 @@ def _serve(options: argparse.Namespace) -> int:
         show_tracebacks()
     source = _source(options)
     config, enabled = _prepare(source)
+    if config.messages.encrypt_at_rest and not fills_memory():
+        restart_program(with_memory_filled(python=True))
     for finding in discovery.unknown(source.plugin_tables):
         log.warning("%s. %s", finding.text, finding.advice)
     own = msgspec.structs.replace(

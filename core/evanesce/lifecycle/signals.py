@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -67,13 +67,14 @@ def unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SHUTDOWN_SIGNALS)
 
 
-def restart_program() -> NoReturn:
-    """Start this program again in the same process, with the same environment, folder and arguments.
+def restart_program(environment: Mapping[str, str] | None = None) -> NoReturn:
+    """Start this program again in the same process, with the same folder and arguments.
 
-    Open files and threads end. Raises `OSError` where the Python interpreter does not exist any more.
+    The environment is the same where None is given. Open files and threads end. Raises `OSError` where the Python
+    interpreter does not exist any more.
     """
     block_signals()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ if environment is None else environment)

@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from evanesce.errors import ConfigurationError
+from evanesce.process import with_memory_filled
 from evanesce.store.background import background
 from evanesce.store.private_directory import PREFIX, PrivateDirectory
 
@@ -59,11 +60,6 @@ exec 3<&-
 wait $server
 kill $watcher
 """
-
-
-# The embedded Valkey uses the allocator of the C library. That of GNU (glibc, "Memory Allocation Tunables") then fills
-# memory with this byte when it is freed, except what its cache for threads takes: there are no such caches then.
-_FILL_FREED_MEMORY = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
 
 
 @asynccontextmanager
@@ -112,11 +108,6 @@ def check_socket_path() -> None:
         )
 
 
-def _tunables() -> str:
-    """Return the settings of the C library for Valkey: those of this process, and ours, which count."""
-    return ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), _FILL_FREED_MEMORY)))
-
-
 class _Server:
     """The present child process, and its private directory."""
 
@@ -145,7 +136,7 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"GLIBC_TUNABLES": _tunables()},
+            env=with_memory_filled(),  # the embedded Valkey uses the allocator of the C library
             start_new_session=True,  # an interrupt is for the parent alone, which stops the child last
         )
         self._started_at = trio.current_time()
