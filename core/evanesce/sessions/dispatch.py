@@ -208,7 +208,10 @@ class Dispatcher:
         flaw = self._flaw(command, session)
         await session.budget.take(command if flaw is None else None)  # a refused message counts as another command
         if flaw is not None:
-            raise flaw
+            try:
+                raise flaw
+            finally:
+                del flaw  # or its traceback would keep the message in memory until garbage is collected
         filtered = self._plugins.has_filters
         if command.message_id is not None and filtered:
             # A filter must not see a message twice. Only a message with an id of the client's can be a repeat, so only

@@ -237,8 +237,11 @@ def _open(path: Path, setting: str) -> sqlite3.Connection:
         raise ConfigurationError(setting, problem, "Use a Python with SQLite 3.35 or newer")
     keep_private(path)
     try:
-        # Many threads use it, one at a time. Transactions begin and end in `_execute` alone.
-        database = sqlite3.connect(path, timeout=SECONDS, isolation_level=None, check_same_thread=False)
+        # Many threads use it, one at a time. Transactions begin and end in `_execute` alone. A statement that is kept
+        # for its next use keeps its last values, such as the name of an account that was erased.
+        database = sqlite3.connect(
+            path, timeout=SECONDS, isolation_level=None, check_same_thread=False, cached_statements=0
+        )
     except sqlite3.Error as error:
         raise _unusable(path, setting, error) from None
     try:
