@@ -60,12 +60,14 @@ def leaks(report: dict[str, Any]) -> set[tuple[str, str]]:
     }
 
 
-async def clean_audit(server: Server) -> dict[str, Any]:
+async def clean_audit(server: Server, *arguments: str) -> dict[str, Any]:
     """Audit a server, and return the report, in which nothing may be found that must not be there."""
     report: dict[str, Any] = {}
 
     async def act() -> None:
-        done = await trio.to_thread.run_sync(partial(audit, server.folder, "--json", settings=server.settings))
+        done = await trio.to_thread.run_sync(
+            partial(audit, server.folder, "--json", *arguments, settings=server.settings)
+        )
         report.update(report_of(done))
         assert leaks(report) == set()
         assert (done.returncode, done.stderr, report["ok"], report["skipped"]) == (0, "", True, [])
@@ -103,6 +105,18 @@ async def test_a_clean_deployment(serve: Callable[..., Server]) -> None:
     assert {"sent", "name"} <= {finding["what"] for finding in found[f"memory of Redis {redis}"]["findings"]}
 
 
+async def test_a_deployment_that_encrypts_keeps_no_content_in_any_memory(serve: Callable[..., Server]) -> None:
+    server = serve(TTL, "messages.encrypt_at_rest=true")
+    report = await clean_audit(server)
+    account = {"name", "mail address"}
+    redis = [look for look in report["looks"] if look["place"].startswith(("keys of ", "memory of Redis "))]
+    assert redis
+    assert {finding["what"] for look in redis for finding in look["findings"]} <= account, "it never had any"
+    late = [look for look in report["looks"] if look["phase"] == "end+10" and look["place"].startswith("memory of ")]
+    assert len(late) == 2
+    assert {finding["what"] for look in late for finding in look["findings"]} <= account
+
+
 def test_its_accounts_and_its_room_are_erased(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     done = audit(server.folder, settings=server.settings)
@@ -110,7 +124,7 @@ def test_its_accounts_and_its_room_are_erased(serve: Callable[..., Server]) -> N
     with closing(sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)) as database:
         users = database.execute('SELECT "worldId", "displayName", "email" FROM "User"').fetchall()
         rooms = database.execute('SELECT "closedAt" FROM "ChatRoom"').fetchall()
-    assert users == [(None, "", None)] * 2
+    assert set(users) <= {(None, "", None)}  # the server deletes rows of erased guests when it next cleans up
     assert [closed is not None for (closed,) in rooms] == [True]
 
 
@@ -157,7 +171,7 @@ def test_with_a_token_the_account_stays(serve: Callable[..., Server]) -> None:
     )
     with closing(sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)) as database:
         names = [name for (name,) in database.execute('SELECT "displayName" FROM "User"')]
-    assert sorted(names) == ["", "Owner"]
+    assert set(names) - {""} == {"Owner"}
 
 
 # What prevents an audit: one line, exit code 2

@@ -74,6 +74,7 @@ def places(
     `since` is when the audit began, in seconds since 1970.
     """
     keys = Keys(config.redis.prefix)
+    encrypted = config.messages.encrypt_at_rest
     everything = [*found.processes]
     everything += [node.process for node in found.nodes if node.process and node.process.pid not in _ids(everything)]
     logs = log_files(everything)
@@ -86,14 +87,14 @@ def places(
         # First, because the commands of the other places replace what is in them.
         *(CommandLogs(canaries, node) for node in found.nodes),
         *(ExpiredKeys(node, keys, traces) for node in primaries if node.has(keys.state(traces.room_id))),
-        *(KeySpace(canaries, node, keys, traces) for node in found.nodes),
+        *(KeySpace(canaries, node, keys, traces, encrypted=encrypted) for node in found.nodes),
         *(ClientList(canaries, node) for node in found.nodes),
         *(RedisFiles(canaries, node, since) for node in found.nodes),
         _database(canaries, database),
         *(Logs(canaries, process, everything, since) for process in everything),
         *(OpenFiles(canaries, process, (*files, *logs), since) for process in everything),
         CoreFiles(canaries, everything, since),
-        *(ProcessMemory(canaries, process) for process in everything),
+        *(ProcessMemory(canaries, process, unreadable=encrypted and process.role == "Redis") for process in everything),
         *(_unread_memory(node) for node in found.nodes if node.process is None),
         # Last, because they take longest.
         Folders(canaries, "working folders", outside, (*files, *logs), since),

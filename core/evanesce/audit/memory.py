@@ -17,10 +17,14 @@ _SPECIAL = ("[vvar", "[vsyscall", "[vdso")  # of the kernel, and not readable
 
 
 class ProcessMemory:
-    """A place: the memory of a process that this user may read."""
+    """A place: the memory of a process that this user may read.
 
-    def __init__(self, canaries: Canaries, process: Process) -> None:
+    `unreadable`: it is a Redis that never gets content in a form that can be read.
+    """
+
+    def __init__(self, canaries: Canaries, process: Process, *, unreadable: bool = False) -> None:
         self._canaries = canaries
+        self._unreadable = unreadable
         self._process = process
         self.name = f"memory of {process.label}"
 
@@ -46,16 +50,18 @@ class ProcessMemory:
                 " and see the setting kernel.yama.ptrace_scope"
             ) from None
         return Look(
-            [Finding(str(kind), "in its memory", count, _verdict(kind, phase)) for kind, count in found.items()],
+            [Finding(str(kind), "in its memory", count, self._verdict(kind, phase)) for kind, count in found.items()],
             () if complete else (f"mappings beyond {MOST_BYTES >> 30} GiB",),
             f"{total / 1e6:.0f} MB",
         )
 
-
-def _verdict(kind: Kind, phase: Phase) -> Verdict:
-    """Return whether something may be in memory because it is still in use."""
-    in_use = phase is not Phase.FORGOTTEN if kind.belongs_to_account else (kind is Kind.SENT and phase is Phase.BEFORE)
-    return Verdict.EXPECTED if in_use else Verdict.COUNTED
+    def _verdict(self, kind: Kind, phase: Phase) -> Verdict:
+        """Return whether something may be in memory because it is still in use."""
+        if self._unreadable and not kind.belongs_to_account:
+            return Verdict.LEAK
+        if kind.belongs_to_account:
+            return Verdict.COUNTED if phase is Phase.FORGOTTEN else Verdict.EXPECTED
+        return Verdict.EXPECTED if kind is Kind.SENT and phase is Phase.BEFORE else Verdict.COUNTED
 
 
 class _Reader:

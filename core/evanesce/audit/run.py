@@ -84,7 +84,7 @@ async def _database_file(repository: Repository, found: deployment.Deployment) -
 
 def _refuse_another_redis(before: Sequence[Record], traces: Traces) -> None:
     """Raise `AuditFailed` where live messages are not in the Redis that was looked at: it is not that of the server."""
-    looked = [record for record in before if record.place.startswith("keys of ") and not record.look.unseen]
+    looked = [record for record in before if record.place.startswith("expired keys of ") and not record.look.unseen]
     seen = any(
         finding.what == Kind.SENT and finding.verdict is Verdict.EXPECTED
         for record in looked
