@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -23,7 +24,7 @@ from evanesce.rooms.requests import Subscriber
 from evanesce.rooms.roster import Roster
 from evanesce.rooms.subscription import Deliverable, Position, Subscription
 from evanesce.store.events import HistoryLost
-from evanesce.store.message_log import LogEntry, MessageUnsent
+from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 
 SPARE_BYTES = 256
 """How many bytes a frame with `joined` keeps free for a longer cursor and `more`."""
@@ -85,12 +86,28 @@ class Membership:
         del self._connections[user_id]
         return True
 
-    def deliver(self, entries: Iterable[Deliverable]) -> tuple[int, list[Subscription]]:
+    def deliver(self, entries: Sequence[Deliverable]) -> tuple[int, list[Subscription]]:
         """Deliver messages and notices of unsent messages to the members, in order.
+
+        What the store has for the second time goes to those who joined after it lost its data.
 
         Return the number of deliveries, and the subscriptions that have fallen behind: their connections did not take
         all of it, and they have to read on in the store.
         """
+        fell_behind: list[Subscription] = []
+        if not entries:
+            return 0, fell_behind
+        if RepeatedEntry not in map(type, entries):  # the usual case
+            return self._deliver(entries, self._subscriptions.values(), fell_behind), fell_behind
+        count = 0
+        for repeated, run in groupby(entries, lambda entry: isinstance(entry, RepeatedEntry)):
+            to = [one for one in self._subscriptions.values() if not (repeated and one.saw_loss)]
+            count += self._deliver(list(run), to, fell_behind)
+        return count, fell_behind
+
+    def _deliver(
+        self, entries: Iterable[Deliverable], to: Iterable[Subscription], fell_behind: list[Subscription]
+    ) -> int:
         items: list[tuple[int, Outgoing]] = []
         before = self.delivered
         for entry in entries:
@@ -99,13 +116,10 @@ class Membership:
                 self.delivered = Position(entry.number, entry.number, entry.cursor)
             else:
                 self.delivered = self.delivered._replace(number=entry.number)
-        if not items:
-            return 0, []
         packed = frames([item for _, item in items])
         first, single = items[0][0], packed[0] if len(packed) == 1 else None
         count = 0
-        fell_behind: list[Subscription] = []
-        for subscription in self._subscriptions.values():
+        for subscription in to:
             if (
                 single is not None
                 and subscription.held is None
@@ -118,7 +132,7 @@ class Membership:
             if subscription.fell_behind:
                 subscription.fell_behind = False
                 fell_behind.append(subscription)
-        return count, fell_behind
+        return count
 
     def announce_gap(self, lost: HistoryLost) -> None:
         """Send each member the event that messages may have been lost, with the cursor to join again from."""

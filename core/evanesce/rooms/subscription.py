@@ -43,6 +43,8 @@ class Subscription:
         self.subscriber = subscriber
         self.session_id = session_id
         self.welcomed = False
+        self.saw_loss = False
+        """Whether the store lost its data since it joined: it has what is sent again after that."""
         self.cursor = ""
         self.fell_behind = False
         """Whether it has just fallen behind, and must read on in the store; the caller of `deliver` resets it."""
@@ -149,7 +151,7 @@ class Subscription:
             self.number = 0
         self._unsent_number = min(self._unsent_number, lost.number)
         self._delivered_number = min(self._delivered_number, lost.number)
-        self._gapped = True
+        self._gapped = self.saw_loss = True
         return lost.cursor if self.held is None else self.cursor
 
     def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:

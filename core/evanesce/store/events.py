@@ -89,9 +89,9 @@ class Feed(Protocol):
     async def next(self) -> Sequence[RoomEvent]:
         """Wait for the next events: one or more, in the room's order, each message once.
 
-        Events that were lost between the store and this server are fetched before newer ones are returned. If they
-        cannot be fetched any more, `HistoryLost` is returned in their place. Waits while the store is down; raises only
-        `trio.Cancelled`.
+        A message that comes again, after the store lost its data, is a `RepeatedEntry`. Events that were lost between
+        the store and this server are fetched before newer ones are returned. If they cannot be fetched any more,
+        `HistoryLost` is returned in their place. Waits while the store is down; raises only `trio.Cancelled`.
         """
         ...
 

@@ -49,6 +49,15 @@ class LogEntry(NamedTuple):
     deadline: float
 
 
+class RepeatedEntry(LogEntry):
+    """A message that a feed has given before, and that was sent and stored again after the store lost its data.
+
+    Members who were there before the loss have it; those who joined after it do not.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class MessageUnsent:
     """A message was unsent. `number` is as in `LogEntry`."""

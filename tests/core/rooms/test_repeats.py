@@ -6,7 +6,8 @@ import uuid
 
 import msgspec
 import pytest
-from trio.testing import MockClock
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import MessagesTable
 from evanesce.errors import Rejected
@@ -15,7 +16,7 @@ from evanesce.model import Draft
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import memory_server
-from tests.core.rooms.clients import QUICK, contents, join_room
+from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
 
 class Once:
@@ -129,3 +130,24 @@ async def test_nobody_else_asks_the_store_twice(
         mine = {"messageId": new_id()} if named else {}
         assert (await ada.ask("send", roomId=room, content="hello", **mine))["type"] == "sent"
         assert (await ada.ask("send", roomId=room, content="again", **mine))["duplicate"] is named
+
+
+async def test_what_is_sent_again_after_a_loss_reaches_those_who_joined_since(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        sent = {"roomId": room, "messageId": NOWHERE, "content": "hello"}
+        await ada.ask("send", **sent)
+        memory.go_down()
+        memory.come_back(with_memory=False)
+        cyd = await server.sign_in("Cyd")
+        assert (await cyd.ask("join", roomId=room))["messages"] == []
+        assert (await ada.ask("send", **sent))["duplicate"] is False
+        await ada.ask("send", roomId=room, content="new")
+        await wait_all_tasks_blocked()
+        assert contents(bob.waiting()) == ["hello", "new"]
+        assert contents(cyd.waiting()) == ["hello", "new"]
+        running = server.hub.running(room)
+        assert running is not None
+        with trio.fail_after(1):
+            await running.wait_idle()  # the copy that went to some of them counts as delivered

@@ -27,7 +27,7 @@ from evanesce.store import Store
 from evanesce.store.embedded import embedded_valkey
 from evanesce.store.events import Feed, Left, PresenceChanged, RoomEvent
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
-from evanesce.store.message_log import Conflict, LogEntry, RoomClosed, Stored
+from evanesce.store.message_log import Conflict, LogEntry, RepeatedEntry, RoomClosed, Stored
 from evanesce.store.redis import open_redis_store
 from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
@@ -393,7 +393,9 @@ class Record:
 
     @property
     def given(self) -> list[str]:
-        return [each.message.message_id for each in of_kind(self.heard, LogEntry)]
+        """The ids of the messages that came, without what came for the second time as such."""
+        entries = of_kind(self.heard, LogEntry)
+        return [each.message.message_id for each in entries if not isinstance(each, RepeatedEntry)]
 
     async def finish(self, store: Store, room_id: str) -> None:
         """Stop sending, and wait until the follower has received the last message."""

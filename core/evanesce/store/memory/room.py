@@ -11,7 +11,7 @@ import trio
 
 from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import HistoryLost, RoomEvent
-from evanesce.store.message_log import LogEntry, MessageUnsent
+from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member, PresenceSnapshot
 
 
@@ -98,8 +98,9 @@ class MemoryFeed:
                 self._last = cursor
                 message_id = event.message.message_id
                 if self._seen.get(message_id, -math.inf) > trio.current_time():
-                    continue
-                self._seen[message_id] = event.deadline
+                    event = RepeatedEntry(*event)
+                else:
+                    self._seen[message_id] = event.deadline
             elif isinstance(event, MessageUnsent):
                 self._last = self._last._replace(number=event.number)
             self._waiting.append(event)

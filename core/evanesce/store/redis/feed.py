@@ -29,7 +29,7 @@ import trio
 from evanesce.errors import StoreUnavailable
 from evanesce.store.cursor import Cursor
 from evanesce.store.events import Closed, HistoryLost, Joined, Left, PresenceChanged, Renamed, RoomEvent, Typing
-from evanesce.store.message_log import MessageUnsent
+from evanesce.store.message_log import MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member
 from evanesce.store.redis.client import Deadline
 from evanesce.store.redis.message_log import BODIES, ENTRIES, Entry, Reading, RedisMessageLog
@@ -88,9 +88,9 @@ class RoomFeed:
         self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
-        # When each message expires that was delivered. A plain `dict` finds its first key the more slowly, the more
-        # keys before that were deleted.
-        self._seen: OrderedDict[str, float] = OrderedDict()
+        # When each message expires that was delivered, and when it was stored. A plain `dict` finds its first key the more
+        # slowly, the more keys before that were deleted.
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._closed = False
         self._malformed = 0  # how many payloads were malformed
 
@@ -292,17 +292,20 @@ class RoomFeed:
             self._give(at, body, published=True)
 
     def _give(self, at: Cursor, body: bytes, *, published: bool = False) -> None:
-        """Deliver a message once: if it is sent again after the store lost its data, it gets a second entry."""
+        """Deliver a message; one that gets a second entry, after the store lost its data, as `RepeatedEntry`."""
         self._at = at
         entry = self._log.to_entry(body, at, published=published)
         now = trio.current_time()
         # Ids are in the order in which they expire, if all messages have the same TTL.
-        while self._seen and next(iter(self._seen.values())) <= now:
+        while self._seen and next(iter(self._seen.values()))[0] <= now:
             self._seen.popitem(last=False)
         message_id = entry.message.message_id
-        if self._seen.get(message_id, now) <= now:
-            self._seen[message_id] = entry.deadline
+        deadline, stored_at = self._seen.get(message_id, (now, 0))
+        if deadline <= now:
+            self._seen[message_id] = entry.deadline, at.milliseconds
             self._ready.append(entry)
+        elif stored_at < at.milliseconds:  # else it is the same entry, which was read again
+            self._ready.append(RepeatedEntry(*entry))
 
     def _read_unsent(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")
