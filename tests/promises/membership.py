@@ -165,8 +165,12 @@ class MembershipRecord:
         """Check that all that was due by `now` has arrived or, unless `complete`, all before the last that arrived."""
         last = self._ledger.entries[-1].number if complete and self._ledger.entries else self._last
         expired = gone = 0
+        # Sent again after the store has lost it, a message is stored again, and does not reach a member twice.
+        lost = {entry.message.message_id for entry in self.delivered.values() if entry.lost_at is not None}
         for entry in self._candidates():
             if entry.number > last or entry.number in self.delivered or entry.number in self.already:
+                continue
+            if entry.message.message_id in lost:
                 continue
             if entry.lost_at is not None:
                 gone += 1  # it may have waited for this client until it expired
