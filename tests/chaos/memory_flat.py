@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +18,7 @@ from tests.benchmarks.load.wire import text
 from tests.benchmarks.processes import resident_bytes
 from tests.chaos.client import REFERENCE_ADDRESS, Client, signed_in
 from tests.chaos.latency import CONNECT_PAUSE_SECONDS
-from tests.chaos.report import Table
+from tests.chaos.report import Judgement, Table, conclude
 from tests.e2e.running import Server
 
 COLUMNS = ("process", "at first in MiB", "at 20 % in MiB", "at the end in MiB", "drift over the last 80 %", "holds")
@@ -192,3 +194,19 @@ async def _loaded(port: int) -> AsyncIterator[Load]:
                 nursery.start_soon(load.read, number, member)
         yield load
         nursery.cancel_scope.cancel()
+
+
+def main() -> int:
+    """Measure, and say whether the memory of both processes is flat; of a short run it is not asked."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.memory_flat", description=__doc__)
+    parser.add_argument("--short", action="store_true", help=f"with {SHORT.messages:,} messages")
+    short = parser.parse_args().short
+    memories, _ = trio.run(_run, SHORT if short else FULL)
+    judgement = Judgement()
+    if not short:
+        judgement.problems += [f"{memory.name} grows" for memory in memories if memory.drift() >= MOST_DRIFT]
+    return conclude([f"{memory.name}: {memory.drift():+.1%}" for memory in memories], judgement)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Run the protocol's state machine: `python -m tests.fuzz [--runs N] [--steps N] [--seed N]`.
+"""Run the protocol's state machine: `python -m tests.fuzz [--runs N] [--steps N] [--seed N] [--short]`.
 
 A run that breaks a promise is made as short as possible and printed. The seed that is printed repeats it.
 """
@@ -45,7 +45,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2_000, help="how many runs (2000)")
     parser.add_argument("--steps", type=int, default=40, help="how many steps a run has at most (40)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="the seed that a failed run printed")
+    parser.add_argument("--short", action="store_true", help="100 runs of 20 steps")
     options = parser.parse_args()
+    if options.short:
+        options.runs, options.steps = 100, 20
     logging.disable()
     began = time.monotonic()
     fuzz(options.seed, runs=options.runs, steps=options.steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,12 +23,15 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m tests.fuzz"
 
+SEED = 20261130
+"""The seed of these runs: a test has to give the same result each time. The command draws another one."""
+
 FIRST = 2
 """A seed with which each of the faults below is found early."""
 
 
 def test_no_promise_is_broken() -> None:
-    fuzz(random.randrange(2**32), runs=100, steps=20)
+    fuzz(SEED, runs=100, steps=20)
 
 
 def test_the_command_of_the_page() -> None:

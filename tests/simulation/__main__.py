@@ -1,6 +1,6 @@
 """Simulate a day of many clients and faults in minutes, and check every promise of the protocol.
 
-`python -m tests.simulation [--seed N] [--hours N] [--clients N] [--tally]`
+`python -m tests.simulation [--seed N] [--hours N] [--clients N] [--tally] [--short]`
 
 The same seed gives the same run, with the same trace. The exit status is 1 if a promise was broken or a task was left.
 """
@@ -25,7 +25,10 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24.0, help="how long, in virtual time (24)")
     parser.add_argument("--clients", type=int, default=200, help="how many people (200)")
     parser.add_argument("--tally", action="store_true", help="print how often each reply and fault was")
+    parser.add_argument("--short", action="store_true", help="2 hours of 40 people")
     options = parser.parse_args()
+    if options.short:
+        options.hours, options.clients = 2.0, 40
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
         words = ["--seed", str(options.seed), "--hours", str(options.hours), "--clients", str(options.clients)]
         words += ["--tally"] if options.tally else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
 import sys
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m tests.simulation"
 SECONDS = 300
+SEED = 20261130
+"""The seed of the longer run: a test has to give the same result each time. The command draws another one."""
 
 
 def simulated(seed: int, *, hours: float, clients: int) -> str:
@@ -40,7 +41,7 @@ def trace(output: str) -> str:
 
 def test_no_promise_is_broken_and_no_task_is_left() -> None:
     assert f"\n{COMMAND}\n```" in (ROOT / "docs/explanation/resilience.md").read_text()
-    output = simulated(random.randrange(2**32), hours=2, clients=40)
+    output = simulated(SEED, hours=2, clients=40)
     assert re.search(r"\b0 broken promises, 0 leaked tasks", output), output
 
 

@@ -109,13 +109,13 @@ ROWS: Sequence[Row] = (
         6,
         "protocol model: random commands of several clients against a model, 2,000 runs",
         "order, acknowledged ⇒ stored, once, `missed` exact: 0 breaks",
-        [],
+        [ScriptCheck("tests.fuzz.__main__")],
     ),
     Row(
         7,
         "simulation: 24 hours of 200 clients in virtual time, with seeded faults",
         "0 leaked tasks, 0 broken promises, under 3 minutes",
-        [],
+        [ScriptCheck("tests.simulation.__main__")],
     ),
     Row(
         8,
@@ -242,7 +242,12 @@ ROWS: Sequence[Row] = (
         "KiB each, per transport; tasks back to the baseline after they close",
         [ScriptCheck("tests.chaos.idle")],
     ),
-    Row(17, "memory flat over 1 million messages", "drift < 2 % over the last 80 %", []),
+    Row(
+        17,
+        "memory flat over 1 million messages",
+        "drift < 2 % over the last 80 %",
+        [ScriptCheck("tests.chaos.memory_flat")],
+    ),
     Row(
         18,
         "nothing left, stores: Redis keys, files, logs, database, before the TTL and at TTL + 1 s",
@@ -332,7 +337,7 @@ ROWS: Sequence[Row] = (
         24,
         "cancellation at every await of the store and the repository",
         "0 answers to the wrong caller, 0 poisoned connections reused",
-        [],
+        [PytestCheck(["tests/core/store/test_cancellation.py", "tests/plugins/test_cancellation.py"])],
     ),
     Row(
         25,
