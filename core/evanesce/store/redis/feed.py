@@ -88,8 +88,8 @@ class RoomFeed:
         self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
-        # When each message expires that was delivered, and when it was stored. A plain `dict` finds its first key the more
-        # slowly, the more keys before that were deleted.
+        # When each message expires that was delivered, and when it was stored. A plain `dict` finds its first key the
+        # more slowly, the more keys before that were deleted.
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._closed = False
         self._malformed = 0  # how many payloads were malformed
