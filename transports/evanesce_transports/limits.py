@@ -159,10 +159,10 @@ class WorkSlots:
             if not self._waiting:
                 await self._came.park()
                 continue
-            first = next(iter(self._waiting))
-            await trio.sleep_until(min([first.deadline, *itertools.islice(self._taken.values(), 1)]))
+            first = min(turn.deadline for turn in self._waiting)
+            await trio.sleep_until(min([first, *itertools.islice(self._taken.values(), 1)]))
             now = trio.current_time()
-            while self._waiting and (turn := next(iter(self._waiting))).deadline <= now:
+            for turn in [turn for turn in self._waiting if turn.deadline <= now]:
                 self._end(turn)
             self._serve()
 
@@ -181,9 +181,13 @@ class WorkSlots:
         return turn.served
 
     def _serve(self) -> None:
-        """Give free slots to those who wait."""
-        while self._waiting and self._take((turn := next(iter(self._waiting))).slot):
-            turn.served = True
+        """Give free slots to those who wait, and end those whose deadline has passed."""
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            if turn.deadline > trio.current_time():
+                if not self._take(turn.slot):
+                    return
+                turn.served = True
             self._end(turn)
 
     def _end(self, turn: _Turn) -> None:
