@@ -97,10 +97,10 @@ class MemoryFeed:
                 assert cursor is not None, "a cursor of this store's own"
                 self._last = cursor
                 message_id = event.message.message_id
-                if self._seen.get(message_id, -math.inf) > trio.current_time():
+                seen = self._seen.get(message_id, -math.inf) > trio.current_time()
+                self._seen[message_id] = event.deadline
+                if seen:
                     event = RepeatedEntry(*event)
-                else:
-                    self._seen[message_id] = event.deadline
             elif isinstance(event, MessageUnsent):
                 self._last = self._last._replace(number=event.number)
             self._waiting.append(event)

@@ -305,6 +305,8 @@ class RoomFeed:
             self._seen[message_id] = entry.deadline, at.milliseconds
             self._ready.append(entry)
         elif stored_at < at.milliseconds:  # else it is the same entry, which was read again
+            self._seen[message_id] = entry.deadline, at.milliseconds
+            self._seen.move_to_end(message_id)
             self._ready.append(RepeatedEntry(*entry))
 
     def _read_unsent(self, line: bytes, lenient: bool) -> None:
