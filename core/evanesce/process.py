@@ -19,6 +19,9 @@ YOUNG_OBJECTS = 50_000
 # what its cache for threads takes: there are no such caches then.
 _FILL_FREED_MEMORY = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
 
+# A variable of our own, as the C library may remove or change its own one: the program must not start again and again.
+_FILLED = "EVANESCE_FILLS_MEMORY"
+
 _RESERVED_SHARE = 4  # the reserve is at most a fourth of all descriptors, where the limit is very low
 _MOST_DESCRIPTORS = 1_048_576  # stands for an unlimited number: by default Linux allows a process no more
 _MAC_DESCRIPTORS = 10_240  # OPEN_MAX: macOS refuses a higher soft limit, whatever the hard one is
@@ -42,14 +45,12 @@ def with_memory_filled(*, python: bool = False) -> dict[str, str]:
     Settings of the C library that this process has are kept, but ours count. `python`: also that of Python's objects.
     """
     tunables = ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), _FILL_FREED_MEMORY)))
-    return os.environ | {"GLIBC_TUNABLES": tunables} | ({"PYTHONMALLOC": "malloc"} if python else {})
+    return os.environ | {"GLIBC_TUNABLES": tunables} | ({"PYTHONMALLOC": "malloc", _FILLED: "1"} if python else {})
 
 
 def fills_memory() -> bool:
-    """Return whether this process overwrites what it frees, or cannot, as this is not Linux."""
-    # The C library may have cut its variable at a colon while it read it.
-    filling = _FILL_FREED_MEMORY.partition(":")[0] in os.environ.get("GLIBC_TUNABLES", "")
-    return sys.platform != "linux" or (filling and os.environ.get("PYTHONMALLOC") == "malloc")
+    """Return whether this process was started to overwrite what it frees, or cannot, as this is not Linux."""
+    return sys.platform != "linux" or _FILLED in os.environ
 
 
 def raise_descriptor_limit() -> None:
