@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+import msgspec
 import pytest
 import redis
 import trio
@@ -55,7 +56,7 @@ class Peer:
     def keys_up_to(self, period: int) -> list[bytes]:
         """Return the key of a period, and the inner keys of which it follows, as they are in memory."""
         exported = self.keyring.export(self.chain)
-        first, inner, outer = int.from_bytes(exported[8:16], "big"), exported[16:48], exported[48:80]
+        first, inner, outer = int.from_bytes(exported[8:16], "big"), exported[24:56], exported[56:88]
         keys: list[bytes] = []
         for now in range(first, period + 1):
             if now // BLOCK != (now - 1) // BLOCK and now != first:
@@ -85,8 +86,6 @@ async def test_when_a_message_has_ended_its_key_is_in_no_memory(
         body = client.get(f"evanesce:{{{room_id}}}:message:{sent['messageId']}")
         assert isinstance(body, bytes)
         assert b"canary" not in body
-        import msgspec
-
         stored = msgspec.json.decode(body, type=Message)
         read = peer.keyring.open(stored)
         assert read is not None

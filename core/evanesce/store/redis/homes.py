@@ -139,6 +139,10 @@ class Homes:
                 error = refused
         raise error
 
+    def first_up(self) -> Home:
+        """Return a home on a primary that seems to answer; any, if none does."""
+        return next(iter(self._one_each().values()))
+
     def _one_each(self) -> dict[Node | None, Home]:
         """Return a home on each primary, those that seem to answer first; under None one that no primary has."""
         if self._cluster is None:

@@ -32,7 +32,7 @@ AGAIN_SECONDS = 0.25
 """How long a server waits at least between two greetings."""
 
 RENEW_SECONDS = 600.0
-"""How often a server replaces its chain and its private key. Who steals both reads no more than until then."""
+"""How often a server replaces its chain and its private key, unless a fourth of the TTL of messages is longer."""
 
 START_SECONDS = 1.0
 """How long a server that starts waits for the keys of the others."""
@@ -40,8 +40,14 @@ START_SECONDS = 1.0
 PERIOD_SECONDS = 0.5
 """How often keys are overwritten, at least."""
 
-LEARN_SECONDS = 1.0
+LEARN_SECONDS = 0.5
 """How long a message waits for its key."""
+
+LOST_SECONDS = 10.0
+"""For how long nobody waits for keys again that no server had."""
+
+MOST_LOST = 1_000
+"""Of how many chains it is remembered that no server had them."""
 
 
 class SharedKeys:
@@ -59,7 +65,11 @@ class SharedKeys:
         homes: Homes,
         subscriber: Subscriber | ClusterSubscriber,
         clock: Clock,
+        renew_seconds: float,
     ) -> None:
+        self._renew_seconds = renew_seconds
+        self._closed = False
+        self._lost: dict[str, float] = {}  # until when nobody waits for a chain
         self._keyring = keyring
         self._exchange = exchange
         self._client = client
@@ -85,6 +95,8 @@ class SharedKeys:
 
     def push(self, payloads: Sequence[bytes]) -> None:
         """Take published notices."""
+        if self._closed:
+            return
         for payload in payloads:
             try:
                 replies = self._exchange.receive(payload, trio.current_time())
@@ -103,10 +115,10 @@ class SharedKeys:
 
     # For the message log
 
-    def seal(self, draft: Draft) -> tuple[Draft, int]:
+    def seal(self, draft: Draft, now: int = 0) -> tuple[Draft, int]:
         """See `ContentCipher.seal`."""
         self._advance()
-        return self._keyring.seal(draft)
+        return self._keyring.seal(draft, now)
 
     def open(self, message: Message) -> Message | None:
         """See `ContentCipher.open`."""
@@ -114,11 +126,22 @@ class SharedKeys:
 
     async def learn(self, chain: str) -> bool:
         """See `ContentCipher.learn`: it asks the other servers, and waits for `LEARN_SECONDS`."""
+        if trio.current_time() < self._lost.get(chain, -math.inf):
+            return chain in self._keyring.known
         with trio.move_on_after(LEARN_SECONDS):
             while chain not in self._keyring.known:
                 self._greet_soon()
                 await self._news.park()
-        return chain in self._keyring.known
+        if chain in self._keyring.known:
+            return True
+        while len(self._lost) >= MOST_LOST:
+            del self._lost[next(iter(self._lost))]
+        self._lost[chain] = trio.current_time() + LOST_SECONDS
+        return False
+
+    def close(self) -> None:
+        """Take and offer no keys any more: they are about to be overwritten."""
+        self._closed = True
 
     # Tasks
 
@@ -141,7 +164,7 @@ class SharedKeys:
         while True:
             now = trio.current_time()
             self._advance()
-            if now - self._renewed_at >= RENEW_SECONDS:
+            if now - self._renewed_at >= self._renew_seconds:
                 self._renewed_at = now
                 self._keyring.renew(self._clock.now())
                 self._publish(self._exchange.offer_own())
@@ -160,6 +183,7 @@ class SharedKeys:
     def _advance(self) -> None:
         if self._keyring.advance(self._clock.now()):
             self._publish(self._exchange.offer_own())
+            self._greet_soon()
 
     def _greet_soon(self) -> None:
         if not self._greeting_due:
@@ -167,9 +191,9 @@ class SharedKeys:
             self._wake.unpark_all()
 
     def _publish(self, notices: Sequence[bytes]) -> None:
-        for notice in notices:
-            # In a cluster all servers listen to each primary. While this one is down, a later greeting makes up for it.
-            self._client.post(("SPUBLISH", next(iter(self._homes)).keys.key_notices, notice))
+        if notices:
+            channel = self._homes.first_up().keys.key_notices  # in a cluster all servers listen to each primary
+            self._client.post(*(("SPUBLISH", channel, notice) for notice in notices))
 
 
 def share_keys(
@@ -194,4 +218,7 @@ def share_keys(
             " switch swap off",
             "" if keyring.locked else ", keys of messages included",
         )
-    return SharedKeys(keyring, KeyExchange(keyring, secret, homes.name), client, homes, subscriber, clock)
+    exchange = KeyExchange(keyring, secret, homes.name)
+    shared = SharedKeys(keyring, exchange, client, homes, subscriber, clock, max(RENEW_SECONDS, ttl / 4000))
+    stack.callback(shared.close)
+    return shared

@@ -42,7 +42,7 @@ BODIES = 64
 SEALINGS = 3
 """How often a message is encrypted, if it came so late that its key would have been gone before its end."""
 
-_LATE = b"late"
+_LATE = b"late "
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 logger = logging.getLogger(__name__)
@@ -124,9 +124,17 @@ class RedisMessageLog:
 
     async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
         """Store messages in one call of a script; see `MessageLog.append`."""
+        if self._cipher is None:
+            [answers] = await self._client.run(self._append(room_id, drafts, 0))
+            return self._outcomes(answers)
+        with Deadline():
+            return await self._append_sealed(room_id, drafts)
+
+    async def _append_sealed(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
+        now = 0
         for _ in range(SEALINGS):
-            [answers] = await self._client.run(self._append(room_id, drafts))
-            if answers != _LATE:
+            [answers] = await self._client.run(self._append(room_id, drafts, now))
+            if not (now := _late(answers)):
                 return self._outcomes(answers)
         raise StoreUnavailable
 
@@ -134,7 +142,7 @@ class RedisMessageLog:
         self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
     ) -> None:
         """See `MessageLog.append_one`."""
-        self._append_one(room_id, draft, done, SEALINGS)
+        self._append_one(room_id, draft, done, SEALINGS, 0)
 
     def _append_one(
         self,
@@ -142,16 +150,22 @@ class RedisMessageLog:
         draft: Draft,
         done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None],
         tries: int,
+        now: int,
     ) -> None:
         def answered(answer: Any) -> None:
-            if answer == _LATE and tries > 1:
+            if isinstance(answer, StoreUnavailable):
+                done(answer)
+                return
+            if told := _late(answer):
                 try:
-                    self._append_one(room_id, draft, done, tries - 1)
+                    if tries == 1:
+                        raise StoreUnavailable
+                    self._append_one(room_id, draft, done, tries - 1, told)
                 except StoreUnavailable as error:
                     done(error)
-                return
-            if isinstance(answer, StoreUnavailable) or answer == _LATE:
-                done(answer if isinstance(answer, StoreUnavailable) else StoreUnavailable())
+                except BaseException:  # a defect: nobody may wait for an answer
+                    done(StoreUnavailable())
+                    raise
                 return
             try:
                 outcomes = self._outcomes(answer)
@@ -161,15 +175,16 @@ class RedisMessageLog:
                 return
             done(outcomes if isinstance(outcomes, RoomClosed) else outcomes[0])
 
-        self._client.call(self._append(room_id, [draft]), answered)
+        self._client.call(self._append(room_id, [draft], now), answered)
 
-    def _append(self, room_id: str, drafts: Sequence[Draft]) -> Command:
+    def _append(self, room_id: str, drafts: Sequence[Draft], now: int) -> Command:
         keys = self._room(room_id)
         arguments: list[str | bytes] = []
         latest = 0
         for draft in drafts:
             if self._cipher is not None:
-                draft, latest = self._cipher.seal(draft)
+                draft, end = self._cipher.seal(draft, now)
+                latest = min(latest or end, end)
             keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
             # Its JSON without the closing brace: the script adds the times and the brace.
             arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
@@ -474,6 +489,11 @@ class _Page:
 
 def _timestamp(raw: bytes) -> Timestamp:
     return Timestamp(raw.decode())
+
+
+def _late(answer: Any) -> int:
+    """Return the time of a store that messages have reached too late for their key; 0 where they have not."""
+    return int(answer[len(_LATE) :]) if isinstance(answer, bytes) and answer.startswith(_LATE) else 0
 
 
 def _outcome(answer: Any, stored: Stored) -> Stored | Conflict:

@@ -25,24 +25,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from evanesce.store.sealing.keyring import EXPORT_BYTES, Keyring
+from evanesce.store.sealing.keyring import CHAINS, EXPORT_BYTES, Keyring, chain_name
 
 NOTICE_BYTES = 32 * 1024
 """The size of the largest notice that is read."""
 
-PEERS = 256
+PEERS = 200
 """How many other servers are known at most; further ones get no keys."""
 
 OFFERED = 200
 """How many chains are in one offer at most. The others follow when the next greeting names those."""
 
-NAMED = 400
-"""How many chains a greeting names at most."""
-
 SILENT_SECONDS = 30.0
 """After how long without a greeting a server counts as ended."""
 
-_PUBLIC_BYTES = 32
 _AUTHENTICATE = b"evanesce: authenticity of key notices, version 1"
 _ENCRYPT = b"evanesce: encryption of offered keys, version 1"
 
@@ -94,6 +90,7 @@ class KeyExchange:
         self._private = X25519PrivateKey.generate()
         self._previous: X25519PrivateKey | None = None  # for offers that are under way
         self._peers: dict[str, _Peer] = {}
+        self._refused: dict[str, float] = {}  # the chains that could not be taken, and when
 
     @property
     def peers(self) -> int:
@@ -111,7 +108,7 @@ class KeyExchange:
     def greeting(self) -> bytes:
         """Return the greeting of this server."""
         names = [self._keyring.own, *(name for name in self._keyring.known if name != self._keyring.own)]
-        return self._sign(_Greeting(self._server, _public(self._private), self._keyring.own, names[:NAMED]))
+        return self._sign(_Greeting(self._server, _public(self._private), self._keyring.own, names))
 
     def forget_silent(self, now: float) -> None:
         """Forget the servers that have not greeted for `SILENT_SECONDS`. `now` is in seconds of any clock."""
@@ -129,21 +126,21 @@ class KeyExchange:
             if not hmac.compare_digest(signed.mac, self._mac(signed.notice)):
                 raise ValueError("a key notice is of a server with another secret")
             notice = _notice.decode(signed.notice)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise ValueError("a key notice is malformed") from None
         if notice.server == self._server:
             return Replies()
         if isinstance(notice, _Greeting):
             return self._greeted(notice, now)
-        self._offered(notice)
+        self._offered(notice, now)
         return Replies()
 
     def _greeted(self, greeting: _Greeting, now: float) -> Replies:
         known = self._peers.get(greeting.server)
         if known is None and len(self._peers) >= PEERS:
             raise ValueError("there are too many servers")
-        if len(greeting.public) != _PUBLIC_BYTES:
-            raise ValueError("a greeting has no public key")
+        if known is None or known.public != greeting.public:
+            self._key(self._private, greeting.public)  # it raises `ValueError` where this is no public key
         if known is not None and known.own != greeting.own:
             self._keyring.retire(known.own)
         self._peers[greeting.server] = _Peer(greeting.public, greeting.own, now)
@@ -153,10 +150,15 @@ class KeyExchange:
         new = known is None or known.public != greeting.public
         return Replies(
             [self._offer(greeting.server, missing)] if missing else [],
-            greet=new or any(name not in self._keyring.known for name in there),
+            greet=new or any(self._wants(name, now) for name in there),
         )
 
-    def _offered(self, offer: _Offer) -> None:
+    def _wants(self, name: str, now: float) -> bool:
+        """Return whether to ask for a chain: not again and again for one that cannot be taken."""
+        refused_at = self._refused.get(name, -SILENT_SECONDS)
+        return name not in self._keyring.known and not self._keyring.full and now - refused_at >= SILENT_SECONDS
+
+    def _offered(self, offer: _Offer, now: float) -> None:
         if offer.to != self._server:
             return
         for private in (self._private, self._previous):
@@ -171,7 +173,13 @@ class KeyExchange:
         except InvalidTag:
             raise ValueError("an offer of keys cannot be decrypted") from None
         for start in range(0, len(chains), EXPORT_BYTES):
-            self._keyring.take(chains[start : start + EXPORT_BYTES])
+            exported = chains[start : start + EXPORT_BYTES]
+            try:
+                self._keyring.take(exported)
+            except ValueError:  # of another time, or too many: the others may be of use
+                if len(self._refused) >= CHAINS:
+                    self._refused.clear()
+                self._refused[chain_name(exported)] = now
         for peer in self._peers.values():
             self._keyring.use(peer.own)
 

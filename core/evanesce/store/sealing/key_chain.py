@@ -60,7 +60,7 @@ class KeyChain:
             self._work[:] = self._state
             self._move(self._work, self.period, period)
         self._step(self._work[:32])
-        cipher = self._ciphers[period] = AESGCM(self._output[:32])
+        cipher = self._ciphers[period] = AESGCM(bytes(self._output[:32]))  # with an older OpenSSL it keeps what it gets
         wipe(self._output)
         wipe(self._work)
         if len(self._ciphers) > CIPHERS:
@@ -76,6 +76,7 @@ class KeyChain:
             self._front[:] = self._state
             self._front_period = period
         self.period = period
+        wipe(self._output)
         for past in [known for known in self._ciphers if known < period]:
             del self._ciphers[past]  # OpenSSL overwrites what it frees
 

@@ -22,7 +22,7 @@ SLACK = 250
 """How many milliseconds later than expected a message may be stored without needing the key of a later period."""
 
 CHAINS = 1_000
-"""How many chains are kept. A server has one, and for the TTL of messages the one before."""
+"""How many chains are kept. A server has one, and for the TTL of messages those before: up to five."""
 
 JUMP = 86_400_000
 """How far the store's clock may jump forward before the keys are renewed instead of advanced, in milliseconds."""
@@ -56,8 +56,8 @@ class Keyring:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for chain in self._chains.values():
-            chain.forget()
+        for name in list(self._chains):
+            self._forget(name)
         self._memory.__exit__(None, None, None)
 
     @property
@@ -70,17 +70,24 @@ class Keyring:
         """The names of all chains."""
         return self._chains.keys()
 
+    @property
+    def full(self) -> bool:
+        """Whether no chain can be added."""
+        return not self._free
+
     def renew(self, now: int) -> None:
         """Use a new random chain from now on. The others must get it before they get what is encrypted with it."""
+        if self.full:  # the one whose messages end first makes room
+            self._forget(min(self._last_used, key=self._last_used.__getitem__))
         chain_id = os.urandom(_ID_BYTES)
         self._add(chain_id, now // PERIOD, None)
         previous, self.own = self.own, chain_id.hex()
         self.retire(previous)
         self._nonces = count()
 
-    def seal(self, draft: Draft) -> tuple[Draft, int]:
+    def seal(self, draft: Draft, now: int = 0) -> tuple[Draft, int]:
         """See `ContentCipher.seal`."""
-        period = (self._now + self._ttl + SLACK) // PERIOD
+        period = (max(now, self._now) + self._ttl + SLACK) // PERIOD
         cipher = self._chains[self.own].cipher(period)
         if cipher is None:
             raise AssertionError("the own chain has no key for a time that is ahead")
@@ -112,34 +119,42 @@ class Keyring:
 
         After a step of the store's clock the own chain is renewed: backward, keys that are needed again are gone.
         """
-        if backward_or_far := not self._now - PERIOD <= now <= self._now + JUMP:
-            self.renew(now)
+        stepped = not self._now - PERIOD <= now <= self._now + JUMP
+        period, backward = now // PERIOD, now < self._now
         self._now = now
-        period = now // PERIOD
+        if stepped:
+            self.renew(now)
         for name, chain in list(self._chains.items()):
-            if period > self._last_used.get(name, period) or period - chain.period > JUMP // PERIOD:
+            ended = period > self._last_used.get(name, period) or period - chain.period > JUMP // PERIOD
+            # After a step backward the keys of the time until then are gone: the other server offers a new chain.
+            if ended or (stepped and backward and chain.period > period):
                 self._forget(name)
             else:
                 chain.advance(period)
-        return backward_or_far
+        return stepped
 
     def export(self, name: str) -> bytes:
         """Return a chain as `take` takes it: secret, and readable. Encrypt it at once."""
         chain = self._chains[name]
-        return chain.chain_id + chain.period.to_bytes(8, "big") + chain.export()
+        times = chain.period.to_bytes(8, "big") + self._last_used.get(name, 0).to_bytes(8, "big")
+        return chain.chain_id + times + chain.export()
 
     def take(self, exported: bytes) -> bool:
-        """Add the chain of another server; return whether it is new. Raises `ValueError` for anything else."""
+        """Add the chain of another server; return whether it is new. Raises `ValueError` for anything else.
+
+        A chain that no server uses is kept for as long as by the server that exports it, and no longer.
+        """
         if len(exported) != EXPORT_BYTES:
             raise ValueError("this is no chain of keys")
-        name, period = exported[:_ID_BYTES].hex(), int.from_bytes(exported[_ID_BYTES:16], "big")
-        if name in self._chains:
+        name, period = chain_name(exported), int.from_bytes(exported[_ID_BYTES:16], "big")
+        last_used = int.from_bytes(exported[16:24], "big")
+        if name in self._chains or 0 < last_used < self._now // PERIOD:
             return False
         if abs(period - self._now // PERIOD) > JUMP // PERIOD:
             raise ValueError("this chain of keys is of another time")
-        self._add(exported[:_ID_BYTES], period, exported[16:])
+        self._add(exported[:_ID_BYTES], period, exported[24:])
         self._chains[name].advance(self._now // PERIOD)
-        self.retire(name)  # until it is known which server uses it
+        self._last_used[name] = min(last_used or self._latest(), self._latest())  # until it is known who uses it
         return True
 
     def use(self, name: str) -> None:
@@ -174,7 +189,12 @@ class Keyring:
         self._free.append(self._slots.pop(name))
 
 
-EXPORT_BYTES = _ID_BYTES + 8 + STATE_BYTES
+EXPORT_BYTES = _ID_BYTES + 16 + STATE_BYTES
+
+
+def chain_name(exported: bytes) -> str:
+    """Return the name of an exported chain."""
+    return exported[:_ID_BYTES].hex()
 
 
 def _context(message: Draft | Message) -> bytes:

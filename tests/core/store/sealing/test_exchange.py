@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from evanesce.store.sealing import exchange
 from evanesce.store.sealing.exchange import NOTICE_BYTES, PEERS, SILENT_SECONDS, KeyExchange
 from evanesce.store.sealing.keyring import Keyring
 
@@ -98,7 +99,7 @@ def test_no_notice_shows_a_key() -> None:
     ada, bob = Server("ada"), Server("bob")
     said = b"".join(talk(ada, bob, first=ada.exchange.greeting()))
     for server in (ada, bob):
-        state = server.keyring.export(server.keyring.own)[16:]
+        state = server.keyring.export(server.keyring.own)[24:]
         for form in (state[:32], state[32:]):
             assert form not in said
             assert msgspec.json.encode(form)[1:-2] not in said
@@ -126,7 +127,10 @@ def test_every_changed_byte_is_noticed() -> None:
             pytest.fail("it was accepted")
 
 
-@pytest.mark.parametrize("notice", [b"", b"{}", b"[]", b"\xff", b"x" * (NOTICE_BYTES + 1), b"[" * 5_000])
+DEEP = b'{"x":' + b"[" * 30_000
+
+
+@pytest.mark.parametrize("notice", [b"", b"{}", b"[]", b"\xff", b"x" * (NOTICE_BYTES + 1), b"[" * 5_000, DEEP])
 def test_what_is_no_notice_is_refused(notice: bytes) -> None:
     with pytest.raises(ValueError, match="notice"):
         Server("ada").exchange.receive(notice, 0.0)
@@ -140,3 +144,23 @@ def test_there_is_a_bound_on_servers() -> None:
     with pytest.raises(ValueError, match="too many"):
         ada.exchange.receive(bob.exchange.greeting(), 0.0)
     assert ada.exchange.peers == PEERS
+
+
+@pytest.mark.parametrize("public", [b"", b"short", bytes(32), b"\x01" + bytes(31), b"x" * 33])
+def test_a_server_without_a_valid_public_key_is_not_known(public: bytes) -> None:
+    ada, bob = Server("ada"), Server("bob")
+    greeting = bob.exchange._sign(exchange._Greeting("bob", public, bob.keyring.own, [bob.keyring.own]))
+    with pytest.raises(ValueError):  # noqa: PT011 (the library has its own texts)
+        ada.exchange.receive(greeting, 0.0)
+    assert ada.exchange.peers == 0
+    assert ada.exchange.offer_own() == []
+
+
+def test_a_chain_that_cannot_be_taken_leaves_the_others() -> None:
+    ada, bob = Server("ada"), Server("bob")
+    talk(ada, bob, first=ada.exchange.greeting())
+    cyd = Server("cyd")
+    cyd.keyring.advance(NOW + 10 * 86_400_000)  # its clock is wrong
+    talk(ada, cyd, first=cyd.exchange.greeting())
+    assert ada.has(bob)
+    assert not ada.has(cyd)

@@ -70,6 +70,7 @@ def test_what_is_over_has_no_key_and_no_trace_in_memory(now: int) -> None:
     assert keys.cipher(now - 1) is None
     assert keys.period == now
     assert before[:32] not in bytes(memory)
+    assert not any(memory[2 * STATE_BYTES :]), "nor is a key of a period left that was computed on the way"
     later = chain(now, keys.export())  # what anyone who takes the state now can compute
     assert later.cipher(now - 1) is None
     assert sealed(later, now) == sealed(keys, now)

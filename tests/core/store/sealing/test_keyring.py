@@ -152,14 +152,60 @@ def test_what_is_no_chain_is_refused(exported: bytes) -> None:
         keys.take(exported)
 
 
+def test_a_chain_that_nobody_uses_does_not_live_on_by_going_around() -> None:
+    with ring() as ada, ring() as bob:
+        bob.take(ada.export(ada.own))
+        name, now = ada.own, NOW
+        holders = [bob, ring(NOW)]
+        for _ in range(10):
+            now += TTL // 2
+            for one, other in (holders, holders[::-1]):
+                one.advance(now)
+                if name in one.known:
+                    other.advance(now)
+                    other.take(one.export(name))
+        assert all(name not in holder.known for holder in holders)
+        holders[1].__exit__()
+
+
+def test_a_ring_that_has_ended_gives_nothing() -> None:
+    keys = ring()
+    with keys:
+        own = keys.own
+    assert list(keys.known) == []
+    with pytest.raises(KeyError):
+        keys.export(own)
+
+
+def test_after_a_step_back_the_chains_of_others_are_asked_for_again() -> None:
+    with ring() as ada, ring() as bob:
+        bob.take(ada.export(ada.own))
+        bob.use(ada.own)
+        bob.advance(NOW - 3_600_000)
+        assert list(bob.known) == [bob.own]
+        ada.advance(NOW - 3_600_000)
+        stored, _ = message(ada)
+        assert bob.take(ada.export(ada.own))
+        assert content(bob, stored) == "hello"
+
+
+def test_a_node_whose_clock_is_ahead_gets_a_later_key() -> None:
+    with ring() as keys:
+        stored, latest = keys.seal(draft(ROOM), NOW + 3_000)
+        assert latest >= NOW + 3_000 + TTL
+        assert content(keys, Message(**msgspec.structs.asdict(stored), created_at=TIME, expires_at=TIME)) == "hello"
+
+
 def test_there_is_a_bound_on_chains() -> None:
     with ring() as keys, ring() as other:
         for _ in range(CHAINS - 1):
-            other.renew(NOW)
             keys.take(other.export(other.own))
-        other.advance(NOW + 2 * TTL)
-        other.renew(NOW + 2 * TTL)
+            other.renew(NOW)
+        assert keys.full
         with pytest.raises(ValueError, match="too many"):
             keys.take(other.export(other.own))
+        keys.renew(NOW)  # one that nobody uses makes room
+        stored, _ = message(keys)
+        assert content(keys, stored) == "hello"
         keys.advance(NOW + 2 * TTL)
-        assert keys.take(other.export(other.own))
+        assert not keys.full

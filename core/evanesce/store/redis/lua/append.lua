@@ -2,8 +2,8 @@
 -- KEYS: state, index, channel, then for each message its key and its tombstone.
 -- ARGV: epoch, keep, ttl, how much longer the index is kept, when the messages have to expire at the latest (0: at any
 -- time), then for each message its id, its sender and its JSON without the times and the closing brace.
--- Returns nil if the room is closed, 'late' if they would expire too late; otherwise createdAt, expiresAt, and for each message 1 (stored), 0 (conflict) or
--- the two times of the message that exists already.
+-- Returns nil if the room is closed; 'late' and the time if they would expire too late; otherwise createdAt, expiresAt,
+-- and for each message 1 (stored), 0 (conflict) or the two times of the message that exists already.
 
 -- The date of a day number, by Howard Hinnant's civil_from_days, for 1970 and later.
 local function date(day)
@@ -34,7 +34,7 @@ local state = room()
 if state.closed then return false end
 
 local ttl, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if latest > 0 and now + ttl > latest then return 'late' end
+if latest > 0 and now + ttl > latest then return string.format('late %.0f', now) end
 local created, expires = rfc3339(now), rfc3339(now + ttl)
 local times = ',"createdAt":"' .. created .. '","expiresAt":"' .. expires .. '"}'
 local answers = { created, expires }
