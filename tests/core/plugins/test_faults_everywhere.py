@@ -6,6 +6,7 @@ A server in memory under virtual time: Ana and Ben talk in a room, and Eve does 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -322,7 +323,9 @@ async def test_what_blocks_is_found_afterwards(
     async with world(at) as made:
         assert (await meet(made, at, blocks))["type"] != "error"
         check_log(caplog, f"{ALL_PLACES[at][2]} (")
-        assert "blocked the whole server for 0.3" in caplog.text
+        told = re.search(r"blocked the whole server for ([0-9.]+) s", caplog.text)
+        assert told is not None
+        assert float(told[1]) >= 0.3  # longer on a machine that does other work
         await made.check_others()
 
 
