@@ -12,7 +12,7 @@ import trio
 
 from evanesce.errors import ErrorCode
 from evanesce.testing.connection import MemoryConnection
-from tests.promises.ledger import Ledger
+from tests.promises.ledger import Entry, Ledger
 from tests.promises.membership import Event, MembershipRecord
 
 REPLIES = {
@@ -230,10 +230,11 @@ class PromiseClient(MemoryConnection):
         room_id = event["roomId"]
         before = self.rooms.get(room_id)
         now = trio.current_time()
-        already: set[int] = set()
+        already: dict[int, Entry] = {}
         if before is not None:
             before.check(now, complete=False)
-            already = {*before.delivered, *before.already} if before.gapped and asked.fields.get("since") else set()
+            if before.gapped and asked.fields.get("since"):
+                already = before.already | before.delivered
         record = self.rooms[room_id] = MembershipRecord(self._ledger.ledger(room_id), self._break, already)
         self.received += len(event["messages"])
         record.joined(

@@ -96,7 +96,7 @@ class _Recorder(MemoryFeed):
         now = trio.current_time()
         self._ledger.losses.append(now)
         for entry in self._ledger.ending_after(now):
-            if entry.lives(now):
+            if entry.lost_at is None:  # taken back or not: that is lost as well
                 entry.lost_at = now
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evanesce.store.cursor import Cursor
@@ -18,13 +18,13 @@ Broken = Callable[[str], None]
 class MembershipRecord:
     """The events of a room that a connection receives between a `joined` and the next one, or the end.
 
-    `already` are the places of the messages that the same connection received before a gap.
+    `already` are the messages that the same connection received before a gap, by their places.
     """
 
-    def __init__(self, ledger: RoomLedger, broken: Broken, already: Collection[int] = ()) -> None:
+    def __init__(self, ledger: RoomLedger, broken: Broken, already: Mapping[int, Entry] | None = None) -> None:
         self._ledger = ledger
         self._broken = broken
-        self.already = already
+        self.already = already or {}
         self._base: Cursor | None = None
         self._joined_at = 0.0
         self._missed: int | None = 0
@@ -72,11 +72,13 @@ class MembershipRecord:
             self._check_exactly(event, most, now)
 
     def _check_exactly(self, event: Event, most: int, now: float) -> None:
+        had = self._had_before_a_loss()
         live = [entry for entry in self._candidates() if entry.lives(now) and entry.number not in self.already]
-        expected = [entry.message.message_id for entry in live[:most]]
-        if [message["messageId"] for message in event["messages"]] != expected:
-            self._broken(f"joined has {len(event['messages'])} messages, and {len(expected)} others are due")
-        if event["more"] != (len(live) > most):
+        due = [entry.message.message_id for entry in live if entry.message.message_id not in had]
+        told = [message["messageId"] for message in event["messages"] if message["messageId"] not in had]
+        if told != due[:most]:
+            self._broken(f"joined has {len(told)} messages, and {len(due[:most])} others are due")
+        if len(due) == len(live) and event["more"] != (len(live) > most):
             self._broken(f"more is {event['more']}")
         if self._base is None:
             return
@@ -161,16 +163,20 @@ class MembershipRecord:
             and (entry.lost_at is None or entry.lost_at > self._joined_at)
         ]
 
+    def _had_before_a_loss(self) -> set[str]:
+        """Return the ids of messages that arrived and were lost: sent again, they need not arrive twice."""
+        arrived = (*self.already.values(), *self.delivered.values())
+        return {entry.message.message_id for entry in arrived if entry.lost_at is not None}
+
     def check(self, now: float, *, complete: bool) -> None:
         """Check that all that was due by `now` has arrived or, unless `complete`, all before the last that arrived."""
         last = self._ledger.entries[-1].number if complete and self._ledger.entries else self._last
         expired = gone = 0
-        # Sent again after the store has lost it, a message is stored again, and does not reach a member twice.
-        lost = {entry.message.message_id for entry in self.delivered.values() if entry.lost_at is not None}
+        had = self._had_before_a_loss()
         for entry in self._candidates():
             if entry.number > last or entry.number in self.delivered or entry.number in self.already:
                 continue
-            if entry.message.message_id in lost:
+            if entry.message.message_id in had:
                 continue
             if entry.lost_at is not None:
                 gone += 1  # it may have waited for this client until it expired
