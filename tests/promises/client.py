@@ -230,12 +230,13 @@ class PromiseClient(MemoryConnection):
         room_id = event["roomId"]
         before = self.rooms.get(room_id)
         now = trio.current_time()
-        already: dict[int, Entry] = {}
+        already, had = dict[int, Entry](), set[str]()
         if before is not None:
             before.check(now, complete=False)
+            had = before.had
             if before.gapped and asked.fields.get("since"):
                 already = before.already | before.delivered
-        record = self.rooms[room_id] = MembershipRecord(self._ledger.ledger(room_id), self._break, already)
+        record = self.rooms[room_id] = MembershipRecord(self._ledger.ledger(room_id), self._break, already, had)
         self.received += len(event["messages"])
         record.joined(
             event,

@@ -20,7 +20,8 @@ from evanesce.store.message_log import LogEntry, MessageUnsent
 class Entry:
     """A message that was stored. Times are seconds of Trio's clock; None: that has not happened.
 
-    `unsent_number` is the place in the room's log of the entry that says it was taken back.
+    `unsent_number` is the place in the room's log of the entry that says it was taken back. `again` is whether the
+    store had it before and lost it.
     """
 
     message: Message
@@ -30,6 +31,7 @@ class Entry:
     unsent_at: float | None = None
     unsent_number: int | None = None
     lost_at: float | None = None
+    again: bool = False
 
     def lives(self, now: float) -> bool:
         """Return whether it can be had at `now`."""
@@ -81,7 +83,9 @@ class _Recorder(MemoryFeed):
         for event in events:
             match event:
                 case LogEntry(message, cursor, number, deadline):
-                    entry = Entry(message, cursor, number, deadline)
+                    before = ledger.newest.get(message.message_id)
+                    again = before is not None and before.lost_at is not None and before.deadline > now
+                    entry = Entry(message, cursor, number, deadline, again=again)
                     ledger.entries.append(entry)
                     ledger.newest[message.message_id] = entry
                 case MessageUnsent(message_id, number):

@@ -18,19 +18,21 @@ Broken = Callable[[str], None]
 class MembershipRecord:
     """The events of a room that a connection receives between a `joined` and the next one, or the end.
 
-    `already` are the messages that the same connection received before a gap, by their places.
+    `already` are the messages that the same connection received before a gap, by their places. `had` are the ids of
+    those that the client has and that the store has lost: sent again, they need not arrive twice.
     """
 
-    def __init__(self, ledger: RoomLedger, broken: Broken, already: Mapping[int, Entry] | None = None) -> None:
+    def __init__(self, ledger: RoomLedger, broken: Broken, already: Mapping[int, Entry], had: set[str]) -> None:
         self._ledger = ledger
         self._broken = broken
-        self.already = already or {}
+        self.already = already
+        self.had = had
         self._base: Cursor | None = None
         self._joined_at = 0.0
         self._missed: int | None = 0
         self._skipped = 0
         self._last = 0
-        self._told_unsent: set[str] = set()
+        self._told_unsent: set[int] = set()  # the places of the messages
         self._typed_at: dict[str, float] = {}
         self.delivered: dict[int, Entry] = {}
         """The messages that arrived, by their places in the room's log."""
@@ -67,12 +69,13 @@ class MembershipRecord:
         if event["messages"] and event["cursor"] != event["messages"][-1]["cursor"]:
             self._broken("the cursor of joined is not that of its last message")
         self.cursor = event["cursor"]
-        self._told_unsent.update(event["unsent"])
+        for message_id in event["unsent"]:
+            self._take_back(message_id)
         if most is not None:
             self._check_exactly(event, most, now)
 
     def _check_exactly(self, event: Event, most: int, now: float) -> None:
-        had = self._had_before_a_loss()
+        had = self.had
         live = [entry for entry in self._candidates() if entry.lives(now) and entry.number not in self.already]
         due = [entry.message.message_id for entry in live if entry.message.message_id not in had]
         told = [message["messageId"] for message in event["messages"] if message["messageId"] not in had]
@@ -109,13 +112,16 @@ class MembershipRecord:
 
     def unsent(self, event: Event) -> None:
         """Take the notice that a message was taken back."""
-        message_id = event["messageId"]
+        self._take_back(event["messageId"])
+
+    def _take_back(self, message_id: str) -> None:
         entry = self._ledger.newest.get(message_id)
         if entry is None or entry.unsent_at is None:
             self._broken("a message is said to be taken back that was not")
-        if message_id in self._told_unsent:
+            return
+        if entry.number in self._told_unsent:
             self._broken("a message is said to be taken back twice")
-        self._told_unsent.add(message_id)
+        self._told_unsent.add(entry.number)
 
     def skipped(self, count: int) -> None:
         """Take the notice that messages expired on the way."""
@@ -126,6 +132,8 @@ class MembershipRecord:
         if not self._ledger.losses or self._ledger.losses[-1] < self._joined_at:
             self._broken("a gap where nothing was lost")
         self.gapped = True
+        entries = self._ledger.entries
+        self.had |= {one.message.message_id for one in entries if one.number <= self._last and one.lost_at is not None}
         self.cursor = event["since"]
 
     def typing(self, user_id: str, now: float) -> None:
@@ -163,20 +171,14 @@ class MembershipRecord:
             and (entry.lost_at is None or entry.lost_at > self._joined_at)
         ]
 
-    def _had_before_a_loss(self) -> set[str]:
-        """Return the ids of messages that arrived and were lost: sent again, they need not arrive twice."""
-        arrived = (*self.already.values(), *self.delivered.values())
-        return {entry.message.message_id for entry in arrived if entry.lost_at is not None}
-
     def check(self, now: float, *, complete: bool) -> None:
         """Check that all that was due by `now` has arrived or, unless `complete`, all before the last that arrived."""
         last = self._ledger.entries[-1].number if complete and self._ledger.entries else self._last
         expired = gone = 0
-        had = self._had_before_a_loss()
         for entry in self._candidates():
             if entry.number > last or entry.number in self.delivered or entry.number in self.already:
                 continue
-            if entry.message.message_id in had:
+            if entry.again and (self.gapped or entry.message.message_id in self.had):
                 continue
             if entry.lost_at is not None:
                 gone += 1  # it may have waited for this client until it expired
@@ -201,5 +203,5 @@ class MembershipRecord:
             return
         for entry in self.delivered.values():
             taken_back = entry.unsent_at is not None and entry.deadline > now and entry.lost_at is None
-            if taken_back and entry.message.message_id not in self._told_unsent:
+            if taken_back and entry.number not in self._told_unsent:
                 self._broken("nobody said that a message was taken back")
