@@ -89,6 +89,7 @@ class PromiseClient(MemoryConnection):
         self._asked: dict[int, Asked] = {}
         self._replies: dict[int, Event] = {}
         self._arrived = trio.lowlevel.ParkingLot()
+        self._late = False  # what arrives has waited while nothing was read
 
     # Its own acts
 
@@ -104,6 +105,12 @@ class PromiseClient(MemoryConnection):
         while ref not in self._replies and self.open:
             await self._arrived.park()
         return self.reply(ref)
+
+    def take(self, frames: int | None = None) -> None:
+        """See `MemoryConnection.take`."""
+        self._late = True
+        super().take(frames)
+        self._late = False
 
     async def ended(self) -> None:
         """Wait until the connection has ended."""
@@ -187,7 +194,8 @@ class PromiseClient(MemoryConnection):
             case "typing":
                 if event["userId"] == self.user_id:
                     self._break("its own typing")
-                record.typing(event["userId"], now)
+                if not self._late:
+                    record.typing(event["userId"], now)
             case "room_closed":
                 self._leave(event["roomId"])
             case "member_joined" | "member_left" | "member_updated":
