@@ -241,6 +241,7 @@ class StillLog(RedisMessageLog):
     def __init__(self) -> None:
         self._clock = Clock()
         self._ttl = 60_000
+        self._cipher = None
 
     async def read(self, room_id: str, behind: Cursor | None, entries: int) -> Reading:
         await trio.lowlevel.checkpoint()

@@ -9,6 +9,7 @@ import redis
 import trio
 
 from evanesce.config.model import RedisTable
+from evanesce.errors import StoreUnavailable
 from evanesce.model import milliseconds
 from evanesce.store import Store
 from evanesce.store.events import HistoryLost
@@ -187,6 +188,9 @@ async def test_after_an_outage_of_redis_all_goes_on(room_id: str) -> None:
         await eventually(lambda: appended(ada, room_id))
 
         async def heard() -> bool:
-            return "hello" in await contents(bob, room_id)
+            try:
+                return "hello" in await contents(bob, room_id)
+            except StoreUnavailable:  # it is not connected again yet
+                return False
 
         await eventually(heard)
