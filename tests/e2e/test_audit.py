@@ -22,8 +22,6 @@ from tests.e2e.valkey import Valkey
 from tests.patience import undisturbed
 from tests.ports import free_port
 
-pytestmark = pytest.mark.slow
-
 SECONDS = 240.0
 TTL = "messages.ttl=2"
 
@@ -76,6 +74,7 @@ async def clean_audit(server: Server, *arguments: str) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 async def test_a_clean_deployment(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     report = await clean_audit(server)
@@ -105,6 +104,7 @@ async def test_a_clean_deployment(serve: Callable[..., Server]) -> None:
     assert {"sent", "name"} <= {finding["what"] for finding in found[f"memory of Redis {redis}"]["findings"]}
 
 
+@pytest.mark.slow
 async def test_a_deployment_that_encrypts_keeps_no_content_in_any_memory(serve: Callable[..., Server]) -> None:
     server = serve(TTL, "messages.encrypt_at_rest=true")
     report = await clean_audit(server)
@@ -117,6 +117,7 @@ async def test_a_deployment_that_encrypts_keeps_no_content_in_any_memory(serve: 
     assert {finding["what"] for look in late for finding in look["findings"]} <= account
 
 
+# Not slow, so that the quick tests run the whole command once.
 def test_its_accounts_and_its_room_are_erased(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     done = audit(server.folder, settings=server.settings)
@@ -128,6 +129,7 @@ def test_its_accounts_and_its_room_are_erased(serve: Callable[..., Server]) -> N
     assert [closed is not None for (closed,) in rooms] == [True]
 
 
+@pytest.mark.slow
 def test_the_table_and_what_is_told_meanwhile_hold_no_canary(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     done = audit(server.folder, "--strict", settings=server.settings)
@@ -141,6 +143,7 @@ def test_the_table_and_what_is_told_meanwhile_hold_no_canary(serve: Callable[...
     assert not re.search(r"q[0-9a-f]{24}", done.stdout + done.stderr + server.errors)
 
 
+@pytest.mark.slow
 def test_an_outside_redis_with_an_append_only_file(serve_shared: Callable[..., Server], valkey: Valkey) -> None:
     server = serve_shared(TTL)
     valkey.client.config_set("appendonly", "yes")
@@ -151,6 +154,7 @@ def test_an_outside_redis_with_an_append_only_file(serve_shared: Callable[..., S
     assert not any(place.startswith(("keys", "expired", "log", "database")) for place, _ in found)
 
 
+@pytest.mark.slow
 async def test_two_workers_are_looked_at_each(serve: Callable[..., Server]) -> None:
     server = serve(TTL, "server.workers=2", f"server.secret={'s' * 32}")
     report = await clean_audit(server)
@@ -160,6 +164,7 @@ async def test_two_workers_are_looked_at_each(serve: Callable[..., Server]) -> N
     assert f"memory of supervisor {server.process.pid}" in places
 
 
+@pytest.mark.slow
 def test_with_a_token_the_account_stays(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     account = server.sign_in("Owner")
@@ -183,6 +188,7 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_server(tmp_path: Path) -> None:
     port = free_port()
     settings = [f"plugins.quart.bind=127.0.0.1:{port}"]
@@ -192,6 +198,7 @@ def test_no_server(tmp_path: Path) -> None:
     assert report_of(done)["error"].startswith("cannot reach ")
 
 
+@pytest.mark.slow
 def test_the_configuration_of_another_redis(serve: Callable[..., Server], valkey: Valkey) -> None:
     server = serve("messages.ttl=20")
     other = [*server.settings, f"redis.url={valkey.url}", f"server.secret={'s' * 32}"]
@@ -200,12 +207,14 @@ def test_the_configuration_of_another_redis(serve: Callable[..., Server], valkey
     )
 
 
+@pytest.mark.slow
 def test_a_token_that_is_none(serve: Callable[..., Server]) -> None:
     server = serve(TTL)
     done = audit(server.folder, settings=server.settings, environ={"EVANESCE_TOKEN": "nonsense"})
     refused(done, "the server refuses the token in EVANESCE_TOKEN")
 
 
+@pytest.mark.slow
 def test_a_server_without_guests(serve: Callable[..., Server], tmp_path: Path) -> None:
     site = tmp_path / "site"
     metadata = site / "nobody-1.dist-info"
@@ -230,6 +239,7 @@ def test_a_server_without_guests(serve: Callable[..., Server], tmp_path: Path) -
 # The proof
 
 
+@pytest.mark.slow
 def test_each_fault_is_found_and_named(tmp_path: Path) -> None:
     done = audit(tmp_path, "--faults", "--json")
     report = report_of(done)

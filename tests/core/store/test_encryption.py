@@ -34,8 +34,6 @@ from tests.core.store.backends import (
 from tests.process_memory import copies
 from tests.valkey_cluster import ValkeyCluster
 
-pytestmark = pytest.mark.slow
-
 
 def canary() -> str:
     return f"canary {uuid.uuid4()}"
