@@ -48,6 +48,16 @@ class ErrorCode(enum.StrEnum):
     """This connection is not in the room. The room need not exist."""
     REJECTED = "rejected"
     """A plugin refused the command. `message` says why."""
+    ROOM_LOCKED = "room_locked"
+    """The room is locked: it admits nobody who is not a member now."""
+    INVITE_REQUIRED = "invite_required"
+    """The room admits only those who were invited."""
+    INVITE_SPENT = "invite_spent"
+    """The invite has expired, is used up or was revoked, or is none of this room's."""
+    BANNED = "banned"
+    """The person was banned from the room. `retryAfter` says when the ban ends."""
+    MUTED = "muted"
+    """The person may not write in the room. `retryAfter` says when this ends."""
     ROOM_NOT_FOUND = "room_not_found"
     """There is no such room, or it was closed."""
     MESSAGE_NOT_FOUND = "message_not_found"
@@ -93,6 +103,11 @@ _HTTP_STATUS = {
     ErrorCode.FORBIDDEN: 403,
     ErrorCode.NOT_MEMBER: 403,
     ErrorCode.REJECTED: 403,
+    ErrorCode.ROOM_LOCKED: 403,
+    ErrorCode.INVITE_REQUIRED: 403,
+    ErrorCode.INVITE_SPENT: 403,
+    ErrorCode.BANNED: 403,
+    ErrorCode.MUTED: 403,
     ErrorCode.ROOM_NOT_FOUND: 404,
     ErrorCode.MESSAGE_NOT_FOUND: 404,
     ErrorCode.CONFLICT: 409,

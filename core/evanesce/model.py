@@ -5,6 +5,7 @@ Fields are in snake case here. On the wire and in Redis they are in camel case.
 
 from __future__ import annotations
 
+import enum
 import os
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -67,36 +68,92 @@ class User(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="came
     guest: bool = False
 
 
+class Access(enum.StrEnum):
+    """Who may join a room that is not locked."""
+
+    LINK = "link"
+    """Whoever has the link."""
+    INVITE = "invite"
+    """Its creator, and who was admitted by an invite."""
+
+
 class ChatRoom(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A room. `active`: at least one user is in it."""
+    """A room. `active`: at least one user is in it.
+
+    The other fields with a default are its rules. `message_ttl` is in seconds; None: that of the configuration.
+    `locked`: nobody new may join. `encrypted`: its content is encrypted by the clients; this never changes.
+    `rules_version` grows by one with each change of the rules, of the bans, and with each removal of a member.
+    """
 
     room_id: str
     created_by: str
     created_at: Timestamp
     deep_link: str
     active: bool = False
+    message_ttl: float | None = None
+    access: Access = Access.LINK
+    locked: bool = False
+    encrypted: bool = False
+    rules_version: int = 0
 
 
-class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message as it is stored in Redis until `expires_at`."""
+class Invite(Confidential, msgspec.Struct, frozen=True, kw_only=True):
+    """An invite to a room, for `people` persons, of whom `used` were admitted by it so far.
 
-    message_id: str
+    `secret_hash` is the SHA-256 of the secret that is in its link, in hexadecimal digits.
+    """
+
+    invite_id: str
     room_id: str
-    sender_id: str
-    sender_name: str
-    content: str
+    secret_hash: str
+    people: int
+    used: int = 0
     created_at: Timestamp
     expires_at: Timestamp
 
 
-class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message before it is stored, without times. Plugins may refuse it or change its content."""
+class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
+    """The removal of a person from a room at `since`, and their ban from it until `until` (`since`: no ban).
+
+    `subject` identifies the person also after the account was erased; see `evanesce.subjects`. `user_id` is the account
+    that was banned, and `display_name` its present name; `user_id` is None and the name empty after it was erased.
+    """
+
+    room_id: str
+    subject: str
+    user_id: str | None
+    display_name: str = ""
+    since: Timestamp
+    until: Timestamp
+
+
+class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message as it is stored in Redis until `expires_at`. `reply_to` is the id of the message that it answers."""
 
     message_id: str
     room_id: str
     sender_id: str
     sender_name: str
     content: str
+    reply_to: str | None = None
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
+class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A message before it is stored, without times. Plugins may refuse it or change its content.
+
+    `reply_to` is the id of the message that it answers. `ttl` is how long its sender wants it to live, in seconds; None,
+    and anything longer than the room's: as long as the room's messages live.
+    """
+
+    message_id: str
+    room_id: str
+    sender_id: str
+    sender_name: str
+    content: str
+    reply_to: str | None = None
+    ttl: float | None = None
 
 
 class Registration(Confidential, msgspec.Struct, frozen=True, kw_only=True):

@@ -129,7 +129,11 @@ class MessagesTable(Table, kw_only=True, frozen=True):
     """`[messages]`: the time to live and the size of messages."""
 
     ttl: Annotated[float, Meta(ge=0.1, le=86_400)] = 60.0
-    """Seconds for which a message lives."""
+    """Seconds for which a message lives, in rooms whose creator has chosen nothing else."""
+    shortest_ttl: Annotated[float, Meta(ge=0.1, le=86_400)] = 1.0
+    """The shortest time to live that a room's creator, or the sender of a message, may choose, in seconds."""
+    longest_ttl: Annotated[float, Meta(ge=0.1, le=86_400)] = 86_400.0
+    """The longest time to live that a room's creator may choose, in seconds."""
     content_bytes: Annotated[int, Meta(ge=1, le=32_768)] = 4096
     """The size of the longest message, in bytes of UTF-8."""
     history: Annotated[int, Meta(ge=0, le=10_000)] = 500
@@ -149,6 +153,11 @@ class RoomsTable(Table, kw_only=True, frozen=True):
     """The number of people up to which a room lists its members and announces each one who joins or leaves.
 
     A larger room only announces the number of its members.
+    """
+    guests_vote: bool = False
+    """Whether guests may vote on the removal of a member, although a person can have many guest accounts.
+
+    They may in any case if `guest` is the only provider.
     """
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from evanesce.model import ChatRoom, Record, RegisteredAccount, Registration, Timestamp, User
+from evanesce.model import Ban, ChatRoom, Invite, Record, RegisteredAccount, Registration, Timestamp, User
 
 MOST_CHECKED = 500
 """The most sign-ins or rooms in one call of `signed_in` or `open_rooms`."""
@@ -119,6 +119,8 @@ class Repository(Protocol):
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
         """Clear the user's row, delete the session logs and registrations, and close the rooms, all or nothing.
 
+        Admissions are deleted, but the places that they took of an invite stay taken. Bans stay, without the account.
+
         Returns the ids of the closed rooms. The row itself stays, because others refer to it. Erasing again returns the
         same ids, for a caller that does not know whether its first call succeeded.
         """
@@ -135,12 +137,20 @@ class Repository(Protocol):
         """
         ...
 
+    async def update_room(self, room: ChatRoom) -> ChatRoom | None:
+        """Store `message_ttl`, `access` and `locked` of `room`, if `rules_version` is still that of the database.
+
+        Returns the room with its new `rules_version`; None, and stores nothing, where another server was faster or the
+        room is closed.
+        """
+        ...
+
     async def room(self, room_id: str) -> ChatRoom | None:
         """Return an open room; None for an unknown or closed one."""
         ...
 
-    async def open_rooms(self, room_ids: Sequence[str]) -> Collection[str]:
-        """Return which of at most `MOST_CHECKED` rooms are open."""
+    async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return which of at most `MOST_CHECKED` rooms are open, and the `rules_version` of each."""
         ...
 
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
@@ -152,6 +162,57 @@ class Repository(Protocol):
 
     async def close_room(self, room_id: str, now: Timestamp) -> bool:
         """Close a room. Returns False for an unknown one, or one that was closed before."""
+        ...
+
+    async def create_invite(self, invite: Invite, most: int) -> bool:
+        """Store an invite. Returns False, and stores nothing, where its room has `most` live ones, or is closed.
+
+        An invite is live until it expires, is used up or is revoked. Storing it again returns True.
+        """
+        ...
+
+    async def invites(self, room_id: str, now: Timestamp) -> Sequence[Invite]:
+        """Return the live invites of a room, the newest first."""
+        ...
+
+    async def revoke_invite(self, room_id: str, invite_id: str, now: Timestamp) -> bool:
+        """Revoke an invite. Returns False where the room has no such live invite."""
+        ...
+
+    async def admit(self, room_id: str, user_id: str, invite_id: str, now: Timestamp, most: int) -> bool | None:
+        """Admit a user to a room by an invite, in one step: True. It takes one of the invite's places.
+
+        True, without another place, for a user who was admitted before. False where the invite is not live. None where
+        the room has admitted `most` users already.
+        """
+        ...
+
+    async def admit_members(self, room_id: str, user_ids: Sequence[str], now: Timestamp, most: int) -> None:
+        """Admit those who are in a room, without an invite: the first ones, so that it has at most `most`."""
+        ...
+
+    async def admitted(self, admissions: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """Return whether users were admitted, for at most `MOST_CHECKED` pairs of a room id and a user id."""
+        ...
+
+    async def ban(self, ban: Ban, most: int) -> int | None:
+        """Store the removal of a person, and the ban, in place of an earlier one of this person in this room.
+
+        Returns the new `rules_version` of the room; None, and stores nothing, where the room has `most` bans of other
+        people that have not ended by `since`, or is closed.
+        """
+        ...
+
+    async def bans(self, room_id: str, ended_after: Timestamp) -> Sequence[Ban]:
+        """Return the bans of a room that end after a time, and removals after it, the newest first."""
+        ...
+
+    async def unban(self, room_id: str, subject: str, now: Timestamp) -> bool:
+        """Delete a ban. Returns False where there is none that ends after `now`; otherwise `rules_version` has grown."""
+        ...
+
+    async def delete_ended_rules(self, before: Timestamp, count: int) -> int:
+        """Delete up to `count` invites and up to `count` bans that ended before a time, and return how many it was."""
         ...
 
     async def record(self, records: Sequence[Record]) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from evanesce.confidential import Confidential
+from evanesce.model import Access
 
 Ref = Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 """The name that a client gives a command, and finds in the reply: text, or an integer of at most 53 bits."""
@@ -49,7 +50,77 @@ class SignOut(Command, tag="sign_out", kw_only=True, frozen=True):
 
 
 class CreateRoom(Command, tag="create_room", kw_only=True, frozen=True):
-    """Create a room."""
+    """Create a room. `message_ttl` is in seconds. `encrypted`: the clients encrypt its content."""
+
+    message_ttl: float | None = None
+    access: Access | None = None
+    encrypted: bool = False
+
+
+class UpdateRoom(Command, tag="update_room", kw_only=True, frozen=True):
+    """Change the rules of a room that this user has created."""
+
+    room_id: UUID
+    message_ttl: float | UnsetType = UNSET
+    access: Access | UnsetType = UNSET
+    locked: bool | UnsetType = UNSET
+
+
+class CreateInvite(Command, tag="invite", kw_only=True, frozen=True):
+    """Create an invite to a room that this user has created, for so many people and so many seconds."""
+
+    room_id: UUID
+    people: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    seconds: Annotated[float, Meta(ge=60, le=2_592_000)] = 86_400
+
+
+class ListInvites(Command, tag="invites", kw_only=True, frozen=True):
+    """List the live invites to a room that this user has created."""
+
+    room_id: UUID
+
+
+class RevokeInvite(Command, tag="revoke_invite", kw_only=True, frozen=True):
+    """Revoke an invite. Who was admitted by it stays admitted."""
+
+    room_id: UUID
+    invite_id: UUID
+
+
+class RemoveMember(Command, tag="remove_member", kw_only=True, frozen=True):
+    """Remove a person from a room that this user has created, and ban them from it for some seconds."""
+
+    room_id: UUID
+    user_id: UUID
+    ban_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 0
+
+
+class ListBans(Command, tag="bans", kw_only=True, frozen=True):
+    """List the bans of a room that this user has created."""
+
+    room_id: UUID
+
+
+class Unban(Command, tag="unban", kw_only=True, frozen=True):
+    """End the ban of a person."""
+
+    room_id: UUID
+    user_id: UUID
+
+
+class Mute(Command, tag="mute", kw_only=True, frozen=True):
+    """Forbid a person to write in a room for some seconds; 0 allows it again."""
+
+    room_id: UUID
+    user_id: UUID
+    seconds: Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class VoteRemove(Command, tag="vote_remove", kw_only=True, frozen=True):
+    """Vote for the removal of a member, while the creator of the room is not present."""
+
+    room_id: UUID
+    user_id: UUID
 
 
 class GetRoom(Command, tag="room", kw_only=True, frozen=True):
@@ -64,11 +135,12 @@ class ListRooms(Command, tag="rooms", kw_only=True, frozen=True):
     after: Opaque | None = None
 
 
-class Join(Command, tag="join", kw_only=True, frozen=True):
-    """Join a room. `since` is the last cursor of this room that the client has."""
+class Join(Confidential, Command, tag="join", kw_only=True, frozen=True):
+    """Join a room. `since` is the last cursor of this room that the client has. `invite` is the secret of an invite."""
 
     room_id: UUID
     since: Opaque | None = None
+    invite: Opaque | None = None
 
 
 class Leave(Command, tag="leave", kw_only=True, frozen=True):
@@ -78,11 +150,13 @@ class Leave(Command, tag="leave", kw_only=True, frozen=True):
 
 
 class Send(Confidential, Command, tag="send", kw_only=True, frozen=True):
-    """Send a message to a room."""
+    """Send a message to a room. `ttl` is in seconds; `reply_to` is the id of the message that it answers."""
 
     room_id: UUID
     content: str
     message_id: UUID | None = None
+    ttl: float | None = None
+    reply_to: UUID | None = None
 
 
 class Unsend(Command, tag="unsend", kw_only=True, frozen=True):
@@ -135,6 +209,15 @@ AnyCommand = (
     | Refresh
     | SignOut
     | CreateRoom
+    | UpdateRoom
+    | CreateInvite
+    | ListInvites
+    | RevokeInvite
+    | RemoveMember
+    | ListBans
+    | Unban
+    | Mute
+    | VoteRemove
     | GetRoom
     | ListRooms
     | Join

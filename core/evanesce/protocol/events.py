@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from evanesce.confidential import Confidential
-from evanesce.model import Timestamp
+from evanesce.model import Access, Timestamp
 from evanesce.protocol.commands import Ref
 
 
@@ -36,6 +36,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     frame_bytes: int
     history: int
     rooms_per_connection: int
+    shortest_ttl: float
+    longest_ttl: float
     messages_per_second: float
     burst: int
     commands_per_second: float | UnsetType = UNSET
@@ -62,6 +64,7 @@ class MessageEvent(Confidential, Event, tag="message", kw_only=True, frozen=True
     sender_id: str
     sender_name: str
     content: str
+    reply_to: str | UnsetType = UNSET
     created_at: Timestamp
     expires_at: Timestamp
     cursor: str
@@ -84,11 +87,12 @@ class MemberJoined(Confidential, Event, tag="member_joined", kw_only=True, froze
 
 
 class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
-    """The last connection of a user left the room."""
+    """The last connection of a user left the room. `removed`: the user was removed from it."""
 
     room_id: str
     user_id: str
     member_count: int
+    removed: bool = False
 
 
 class MemberUpdated(Confidential, Event, tag="member_updated", kw_only=True, frozen=True):
@@ -134,6 +138,42 @@ class RoomClosed(Event, tag="room_closed", kw_only=True, frozen=True):
     reason: str
 
 
+class RoomUpdated(Event, tag="room_updated", kw_only=True, frozen=True):
+    """The rules of the room have changed. `message_ttl` is in seconds."""
+
+    room_id: str
+    message_ttl: float
+    access: Access
+    locked: bool
+
+
+class Removed(Event, tag="removed", kw_only=True, frozen=True):
+    """This user was removed from the room, by its `creator` or by a `vote`, and is banned until `until`."""
+
+    room_id: str
+    reason: str
+    until: Timestamp | UnsetType = UNSET
+
+
+class MemberMuted(Event, tag="member_muted", kw_only=True, frozen=True):
+    """A member may not write until `until`, or, without it, may write again."""
+
+    room_id: str
+    user_id: str
+    until: Timestamp | UnsetType = UNSET
+
+
+class Vote(Event, tag="vote", kw_only=True, frozen=True):
+    """Somebody voted for the removal of a member, or the vote has ended: with the outcome `removed` or `expired`."""
+
+    room_id: str
+    user_id: str
+    votes: int
+    needed: int
+    expires_at: Timestamp
+    outcome: str | UnsetType = UNSET
+
+
 class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
     """The server is going to close the connection. `reconnect_after` is in seconds."""
 
@@ -177,7 +217,7 @@ class Ok(Reply, tag="ok", kw_only=True, frozen=True):
 
 
 class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
-    """The data of a room."""
+    """The data of a room. `message_ttl` is in seconds."""
 
     room_id: str
     created_by: str
@@ -185,6 +225,10 @@ class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
     deep_link: str
     active: bool
     member_count: int
+    message_ttl: float
+    access: Access
+    locked: bool
+    encrypted: bool
 
 
 class RoomsReply(Reply, tag="rooms", kw_only=True, frozen=True):
@@ -192,6 +236,15 @@ class RoomsReply(Reply, tag="rooms", kw_only=True, frozen=True):
 
     rooms: list[RoomReply]
     next: str | UnsetType = UNSET
+
+
+class RoomOptions(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
+    """The options of a room, in `joined`. `message_ttl` is in seconds."""
+
+    message_ttl: float
+    access: Access
+    locked: bool
+    encrypted: bool
 
 
 class Joined(Reply, tag="joined", kw_only=True, frozen=True):
@@ -206,6 +259,7 @@ class Joined(Reply, tag="joined", kw_only=True, frozen=True):
     cursor: str
     missed: int | None
     unsent: list[str]
+    room: RoomOptions
 
 
 class Left(Reply, tag="left", kw_only=True, frozen=True):
@@ -230,6 +284,59 @@ class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
     room_id: str
     members: list[Member] | UnsetType = UNSET
     member_count: int
+
+
+class InviteInfo(msgspec.Struct, kw_only=True, frozen=True, rename="camel", omit_defaults=True):
+    """A live invite: how many people it is for, and how many are `left`."""
+
+    room_id: str
+    invite_id: str
+    people: int
+    left: int
+    expires_at: Timestamp
+
+
+class InviteReply(Confidential, Reply, tag="invite", kw_only=True, frozen=True):
+    """A new invite. `link` contains its secret, which is told only once."""
+
+    room_id: str
+    invite_id: str
+    link: str
+    people: int
+    left: int
+    expires_at: Timestamp
+
+
+class InvitesReply(Reply, tag="invites", kw_only=True, frozen=True):
+    """The live invites of a room, the newest first."""
+
+    room_id: str
+    invites: list[InviteInfo]
+
+
+class BanInfo(Confidential, msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
+    """A ban of a person."""
+
+    user_id: str
+    display_name: str
+    until: Timestamp
+
+
+class BansReply(Reply, tag="bans", kw_only=True, frozen=True):
+    """The bans of a room."""
+
+    room_id: str
+    bans: list[BanInfo]
+
+
+class VoteReply(Reply, tag="vote", kw_only=True, frozen=True):
+    """The reply to `vote_remove`."""
+
+    room_id: str
+    user_id: str
+    votes: int
+    needed: int
+    expires_at: Timestamp
 
 
 class ProfileReply(Confidential, Reply, tag="profile", kw_only=True, frozen=True):

@@ -16,6 +16,7 @@ from evanesce.store.message_log import MessageLog
 from evanesce.store.one_time_values import OneTimeValues
 from evanesce.store.presence import Presence
 from evanesce.store.rate_limits import RateLimits
+from evanesce.store.rules import Rules
 from evanesce.store.server_registry import ServerRegistry
 
 
@@ -31,6 +32,7 @@ class Store:
     messages: MessageLog
     events: RoomEvents
     presence: Presence
+    rules: Rules
     rate_limits: RateLimits
     servers: ServerRegistry
     control: ControlBus

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from evanesce.store.message_log import LogEntry, MessageUnsent
 from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.rules import Ballot, Removal, RoomRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,57 @@ class PresenceChanged:
     presence: PresenceSnapshot
 
 
-RoomEvent = LogEntry | MessageUnsent | Joined | Left | Renamed | Typing | Closed | HistoryLost | PresenceChanged
+@dataclass(frozen=True, slots=True)
+class RulesChanged:
+    """The room has other rules. Older ones than those that are known have to be ignored."""
+
+    rules: RoomRules
+
+
+@dataclass(frozen=True, slots=True)
+class RulesUncertain:
+    """Changes of the rules, removals or mutes may have been missed: the database, and `Rules.mutes`, have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """A person was removed. `at` is when, in milliseconds of the store's clock: who joined later is not concerned."""
+
+    removal: Removal
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberMuted:
+    """A user may not write until `until`, in milliseconds of the store's clock; 0: may write again."""
+
+    user_id: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """A person has voted for the removal of a member."""
+
+    ballot: Ballot
+
+
+RoomEvent = (
+    LogEntry
+    | MessageUnsent
+    | Joined
+    | Left
+    | Renamed
+    | Typing
+    | Closed
+    | HistoryLost
+    | PresenceChanged
+    | RulesChanged
+    | RulesUncertain
+    | MemberRemoved
+    | MemberMuted
+    | Voted
+)
 
 
 class Feed(Protocol):

@@ -30,8 +30,19 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Muted:
+    """The message was not stored: its sender may not write until `until`, in milliseconds of the store's clock."""
+
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoomClosed:
     """Nothing was done: the room is closed."""
+
+
+Outcome = Stored | Conflict | Muted
+"""What a message may come to in an open room."""
 
 
 class LogEntry(NamedTuple):
@@ -88,12 +99,22 @@ class History:
 class MessageLog(Protocol):
     """The messages of all rooms."""
 
-    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
-        """Store messages under their TTL, in order, in one round trip, and publish them to every follower at once."""
+    async def append(
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+    ) -> Sequence[Outcome] | RoomClosed:
+        """Store messages under their TTL, in order, in one round trip, and publish them to every follower at once.
+
+        `ttl` is that of the room's rules as the caller knows them, in milliseconds; None: the default. The store's own
+        copy of the rules goes before it. A draft with a shorter one lives for that.
+        """
         ...
 
     def append_one(
-        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
+        self,
+        room_id: str,
+        draft: Draft,
+        done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
+        ttl: int | None = None,
     ) -> None:
         """Store one message as `append` does, without waiting: `done` is called with the outcome.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evanesce.confidential import Confidential
 from evanesce.store.message_log import RoomClosed
+from evanesce.store.rules import RoomRules
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,21 +33,71 @@ class PresenceSnapshot:
     members: tuple[Member, ...] | None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Joiner(Member):
+    """A user who wants to join a room.
+
+    `subject` identifies the person in bans. `admitted`: the person is known to have been admitted by an invite.
+    """
+
+    subject: str
+    admitted: bool = False
+
+
+class Bar(enum.Enum):
+    """What keeps a user from joining a room; the first one that applies."""
+
+    BANNED = "banned"
+    LOCKED = "locked"
+    UNINVITED = "uninvited"
+    FULL = "full"
+
+
+class Barred(NamedTuple):
+    """A user may not join. `until` is when a ban ends, in milliseconds of the store's clock; otherwise 0."""
+
+    bar: Bar
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinOutcome:
+    """Who is in the room after a join, who may not join, and when that was decided.
+
+    `at` is in milliseconds of the store's clock: a removal after it concerns the users who joined, an earlier one does
+    not.
+    """
+
+    presence: PresenceSnapshot
+    barred: Mapping[str, Barred]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RulesMissing:
+    """Nothing was done: the store has no rules of this room, or older ones than the caller knows. Install them."""
+
+
 class Presence(Protocol):
     """The members of all rooms."""
 
     async def join(
-        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
-    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
-        """Record that users are in a room on this server. Return who is there then, and whom the room has no place for.
+        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+    ) -> JoinOutcome | RulesMissing | RoomClosed:
+        """Record that users are in a room on this server, those who may join it by its rules and its bans.
 
-        A user who is there already changes nothing. The record holds until `leave`, even if the store loses its data.
-        `capacity` limits the users of the room over all servers.
+        `rules` are those that the caller knows: the store decides by its own, which must not be older. The room's
+        creator may always join, and a user who is in the room already changes nothing, except that a ban holds for both.
+        Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`. The record
+        holds until `leave`, even if the store loses its data. `capacity` limits the users of the room over all servers.
         """
         ...
 
-    async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
+    async def leave(self, room_id: str, user_ids: Sequence[str], *, lost: Collection[str] = ()) -> int:
         """Record that users have left a room on this server. Return how many users are there on all servers.
+
+        `lost` are those of them who did not want to leave: who lost their connection. The users of a server that has
+        died count as such too.
 
         If the store does not answer, the request is repeated until it does: the last request for a user holds, even if
         the store loses its data.

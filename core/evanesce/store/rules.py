@@ -1,0 +1,126 @@
+"""The rules of rooms in the store: who may join, how long messages live, who may not write, and votes.
+
+The database has the rules. The store has a copy of those of each room that is in use, so that each decision is one
+atomic step for all servers: a join, a message, a vote. A server that has changed the database, or learns that the
+store's copy is older than the database, installs the room's rules anew. A room without rules of its own has none in the
+store.
+
+A mute lasts at most a day, and a vote a minute: only the store has them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evanesce.model import Access
+from evanesce.store.message_log import RoomClosed
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRules:
+    """The rules of a room, as of `version` of the database (see `ChatRoom.rules_version`).
+
+    `message_ttl` is in milliseconds. `created_by` and `encrypted` never change.
+    """
+
+    created_by: str
+    message_ttl: int
+    version: int = 0
+    access: Access = Access.LINK
+    locked: bool = False
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A person is removed from the room, by its `creator` or by a `vote`, and banned until `until`.
+
+    `until` is in milliseconds of the store's clock; 0: no ban.
+    """
+
+    user_id: str
+    reason: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """The vote on the removal of a member, after a person has voted.
+
+    `expires_at` is in milliseconds of the store's clock. `removed`: `votes` has reached `needed`, and the vote has
+    ended.
+    """
+
+    user_id: str
+    votes: int
+    needed: int
+    expires_at: int
+    removed: bool
+
+
+class VoteRefused(enum.Enum):
+    """Why a vote was not counted."""
+
+    NOT_MEMBER = "not_member"
+    """The voter is not in the room."""
+    ABSENT = "absent"
+    """The person in question is not in the room, and no vote on them runs."""
+    CREATOR = "creator"
+    """The room's creator is in the room, or is the person in question."""
+    TOO_FEW = "too_few"
+    """Fewer than three people are in the room."""
+
+
+class Rules(Protocol):
+    """The rules of all rooms."""
+
+    async def install(
+        self, room_id: str, rules: RoomRules, bans: Mapping[str, int], removal: Removal | None = None
+    ) -> Sequence[str] | RoomClosed:
+        """Replace the rules and the bans of a room, unless the store has a newer version of them.
+
+        `bans` has the end of each ban, in milliseconds of the store's clock, by subject. Followers are told the rules
+        where they differ, and `removal` in any case, in the same step. Returns the ids of all users who are in the room
+        at that moment.
+        """
+        ...
+
+    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+        """Forbid a user to write for some seconds; 0 allows it again. Followers are told.
+
+        Returns the end, in milliseconds of the store's clock; 0 where there is none.
+        """
+        ...
+
+    async def mutes(self, room_id: str) -> Mapping[str, int]:
+        """Return who may not write, and until when, in milliseconds of the store's clock."""
+        ...
+
+    async def vote(
+        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+    ) -> Ballot | VoteRefused | RoomClosed:
+        """Count one vote for the removal of `user_id`, whose subject is `subject`. Followers are told.
+
+        A vote lasts for `VOTE_SECONDS` from its first voter. Votes of those who have left do not count. It needs more
+        than half of those who are in the room, without the person in question, and at least two. When it has them, the
+        person is removed and banned for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that
+        are installed, until an installed one of the same subject replaces it.
+        """
+        ...
+
+    async def lift(self, room_id: str, subject: str) -> None:
+        """End the ban that a vote has made."""
+        ...
+
+
+VOTE_SECONDS = 60
+"""How long a vote lasts."""
+
+VOTE_BAN_SECONDS = 3600
+"""How long a person is banned by a vote."""
+
+COME_BACK_SECONDS = 60
+"""How long after the loss of a connection its user may come back to a locked room."""
