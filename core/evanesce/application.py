@@ -22,6 +22,7 @@ from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.plugins import Components
 from evanesce.rooms.hub import Hub
 from evanesce.sessions.gateway import Gateway
+from evanesce.subjects import Subjects
 
 
 class Application:
@@ -64,6 +65,7 @@ class Application:
             budgets=Budgets(limits, shared, clock),
             activity=activity,
             reconciliation=reconciliation,
+            subjects=Subjects(_secret(context.config)),
         )
         self.cleanup = Cleanup(context, erasure, guard, lambda: self.hub.room_ids_with_members)
         self._jobs = (publisher, reconciliation, activity, purge)
@@ -81,10 +83,14 @@ class Application:
 
 
 def _tokens(config: Config) -> Tokens:
-    if config.server.secret is None:
-        raise AssertionError("the secret is made before the server")
     return Tokens(
-        config.server.secret,
+        _secret(config),
         token_seconds=config.server.token_hours * 3600,
         refresh_seconds=config.server.refresh_days * 86_400,
     )
+
+
+def _secret(config: Config) -> str:
+    if config.server.secret is None:
+        raise AssertionError("the secret is made before the server")
+    return config.server.secret

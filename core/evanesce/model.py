@@ -115,7 +115,7 @@ class Invite(Confidential, msgspec.Struct, frozen=True, kw_only=True):
 class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     """The removal of a person from a room at `since`, and their ban from it until `until` (`since`: no ban).
 
-    `subject` identifies the person also after the account was erased; see `evanesce.subjects`. `user_id` is the account
+    `reason` is `creator` or `vote`. `subject` identifies the person also after the account was erased; see `evanesce.subjects`. `user_id` is the account
     that was banned, and `display_name` its present name; `user_id` is None and the name empty after it was erased.
     """
 
@@ -123,6 +123,7 @@ class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     user_id: str | None
     display_name: str = ""
+    reason: str
     since: Timestamp
     until: Timestamp
 
@@ -143,8 +144,8 @@ class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="c
 class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A message before it is stored, without times. Plugins may refuse it or change its content.
 
-    `reply_to` is the id of the message that it answers. `ttl` is how long its sender wants it to live, in seconds; None,
-    and anything longer than the room's: as long as the room's messages live.
+    `reply_to` is the id of the message that it answers. `ttl` is how long its sender wants it to live, in seconds;
+    None, and anything longer than the room's: as long as the room's messages live.
     """
 
     message_id: str

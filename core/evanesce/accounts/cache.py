@@ -10,7 +10,7 @@ An entry must not outlive a revocation. Two rules ensure that:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, NewType, TypeVar
 
@@ -154,11 +154,18 @@ class AccountCache:
         if len(self._rooms) > MOST:
             self._rooms.popitem(last=False)
 
-    def confirm_rooms(self, room_ids: Iterable[str], mark: Mark) -> None:
-        """Note that the database has confirmed after `mark` that rooms are open. It does not count as a use."""
-        for room_id in room_ids:
-            if (entry := self._rooms.get(room_id)) is not None:
+    def confirm_rooms(self, versions: Mapping[str, int], mark: Mark) -> None:
+        """Note that the database has confirmed after `mark` that rooms are open. It does not count as a use.
+
+        `versions` has the version of the rules of each. A room with other ones is dropped.
+        """
+        for room_id, version in versions.items():
+            if (entry := self._rooms.get(room_id)) is None:
+                continue
+            if entry.value.rules_version == version:
                 entry.mark = mark
+            else:
+                self.drop_room(room_id)
 
     def room(self, room_id: str) -> ChatRoom | None:
         """Return a room that was open when the database last answered; None where no valid entry says so."""

@@ -17,7 +17,6 @@ from msgspec import UNSET
 from evanesce.accounts.cache import AccountCache, Mark
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
-from evanesce.accounts.lookups import Lookups, SharedLookups
 from evanesce.accounts.purge import Purge
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Claims, Tokens
@@ -26,6 +25,7 @@ from evanesce.context import ServerContext
 from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
 from evanesce.interfaces import MOST_CHECKED
 from evanesce.limits.budgets import public_limits
+from evanesce.lookups import Lookups, SharedLookups
 from evanesce.model import ChatRoom, Timestamp, User, timestamp
 from evanesce.protocol import commands, events, fields
 from evanesce.rooms.requests import room_not_found

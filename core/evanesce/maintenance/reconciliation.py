@@ -175,9 +175,12 @@ class Reconciliation:
             are_open = await self._repository.open_rooms(batch)
         self._cache.confirm_rooms(are_open, mark)
         for room_id in batch:
+            running = self._hub.running(room_id)
+            if running is not None and running.rules.version < are_open.get(room_id, 0):
+                running.check_rules()
             if room_id not in are_open:
                 self._cache.drop_room(room_id)
-                if self._hub.running(room_id) is not None:
+                if running is not None:
                     self._publisher.publish_soon(RoomClosing(room_id, CLOSED))
 
 

@@ -12,8 +12,11 @@ import trio
 from evanesce.context import ServerContext
 from evanesce.errors import CloseCode, StoreUnavailable
 from evanesce.logs import folded
+from evanesce.model import ChatRoom
+from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.requests import RenameRequest
 from evanesce.rooms.room import Room
+from evanesce.rooms.rule_sync import RuleSync
 from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
 
 logger = logging.getLogger(__name__)
@@ -67,6 +70,9 @@ class Hub:
         self._sessions: dict[str, list[HubSession]] = {}  # by user
         self._sign_ins: dict[str, dict[HubSession, None]] = {}  # sessions in the order in which they began
         self._renames = _Renames()
+        self.rule_sync = RuleSync(context)
+        """Keeps the store's copies of the rules of rooms up to date."""
+        self._admissions = Admissions(context)
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
         self._largest_inbox = 0  # of the rooms that have ended
@@ -114,6 +120,7 @@ class Hub:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._renames.run)
+            nursery.start_soon(self.rule_sync.run)
             task_status.started()
             while True:
                 self.handle_notice(await self._context.store.control.next_notice())
@@ -130,13 +137,13 @@ class Hub:
         room = self._rooms.get(room_id)
         return None if room is None or room.inbox.closed else room
 
-    def start(self, room_id: str) -> Room:
+    def start(self, known: ChatRoom) -> Room:
         """Return a room, and start it where it does not run. The caller knows that the room exists."""
-        room = self.running(room_id)
+        room = self.running(known.room_id)
         if room is None:
             if self._nursery is None:
                 raise AssertionError("the Hub does not run")
-            room = self._rooms[room_id] = Room(room_id, self._context)
+            room = self._rooms[known.room_id] = Room(known, self._context, self.rule_sync, self._admissions)
             self._nursery.start_soon(self._supervise, room)
         return room
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -12,15 +12,29 @@ from msgspec import UNSET
 
 from evanesce.context import ServerContext
 from evanesce.delivery.frame import Frame, Outgoing, frames
-from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
-from evanesce.model import RoomActivity, SessionEnded, SessionStarted, timestamp
+from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
+from evanesce.jobs import report_repository_fault
+from evanesce.model import Ban, RoomActivity, SessionEnded, SessionStarted, milliseconds, timestamp
 from evanesce.protocol import events
+from evanesce.rooms.admissions import Admissions
+from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.membership import Membership, fill, outgoing
+from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
-from evanesce.rooms.requests import JoinRequest, LeaveRequest, room_not_found
+from evanesce.rooms.requests import (
+    DepartRequest,
+    JoinRequest,
+    LeaveRequest,
+    RoomRequest,
+    Wake,
+    not_member,
+    room_not_found,
+)
+from evanesce.rooms.rule_sync import RuleSync
 from evanesce.rooms.subscription import Subscription
 from evanesce.store.message_log import History, LogEntry, RoomClosed
-from evanesce.store.presence import Member
+from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, RulesMissing
+from evanesce.store.rules import Removal
 
 PAGE_BYTES = 32 * 1024
 """How much history is sent at once, in bytes of JSON.
@@ -48,17 +62,41 @@ _BACKLOG_SECONDS = 0.02
 class Joining:
     """Joins, leaves and histories of one room. Only the task that handles the room's inbox calls what is async."""
 
-    def __init__(self, room_id: str, members: Membership, presence: RoomPresence, context: ServerContext) -> None:
+    def __init__(
+        self,
+        room_id: str,
+        *,
+        members: Membership,
+        presence: RoomPresence,
+        policy: RoomPolicy,
+        rule_sync: RuleSync,
+        admissions: Admissions,
+        inbox: Inbox[RoomRequest],
+        context: ServerContext,
+    ) -> None:
         self._room_id = room_id
         self._members = members
         self._context = context
         self._store = context.store
         self._config = context.config
         self._presence = presence
+        self._policy = policy
+        self._rule_sync = rule_sync
+        self._admissions = admissions
+        self._inbox = inbox
+        self._nursery: trio.Nursery
+        self.undecided: dict[JoinRequest, None] = {}
+        """Joins that wait for an answer of the database, in tasks of their own, before the store is asked again."""
+        self._admitted: set[JoinRequest] = set()  # those that the database has admitted, and that wait in the inbox
+        self._synced: set[JoinRequest] = set()  # the store had no rules for them, and was given them
         self._behind: list[Subscription] = []
         self._active = False
         self._closed = False
         self._stalled = False  # the store could not be read when it was last tried
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Ask the database in tasks of `nursery`."""
+        self._nursery = nursery
 
     @property
     def pause(self) -> float:
@@ -92,46 +130,152 @@ class Joining:
         for request in requests:
             subscription = self._members.subscribe(request.subscriber)
             subscription.begin(self._members.delivered)
-        users = {r.subscriber.user_id: Member(r.subscriber.user_id, r.subscriber.display_name) for r in requests}
+        users = {request.subscriber.user_id: self._joiner(request) for request in requests}
         try:
-            refused = await self._join_store(list(users.values()))
+            outcome = await self._join_store(list(users.values()))
         except StoreUnavailable as error:
             for request in requests:
                 self._refuse(request, error)
             return
-        if self._closed or isinstance(refused, RoomClosed):
+        if self._closed or isinstance(outcome, RoomClosed):
             for request in requests:
                 self._refuse(request, room_not_found())
             return
+        if isinstance(outcome, RulesMissing):
+            self._install_rules(requests)
+            return
         alike: dict[tuple[str | None, int], list[JoinRequest]] = {}
         for request in requests:
-            if request.subscriber.user_id in refused:
-                self._refuse(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
-            else:
+            if (barred := outcome.barred.get(request.subscriber.user_id)) is not None:
+                self._bar(request, barred)
+            elif self._may_stay(request, outcome):
                 # A backlogged client gets no messages yet: it reads on when its outbox has room for them.
                 most = 0 if request.subscriber.connection.backlogged else self._config.messages.history
                 alike.setdefault((request.since, most), []).append(request)
+            self._admitted.discard(request)
+            self._synced.discard(request)
         await self._catch_up_all([(since, most, same) for (since, most), same in alike.items()])
         await self._leave([user_id for user_id in users if not self._members.connections(user_id)])
 
-    async def _join_store(self, users: Sequence[Member]) -> frozenset[str] | RoomClosed:
-        """Join users in the store, and wait for the roster with them; return the ids that found the room full.
+    def _joiner(self, request: JoinRequest) -> Joiner:
+        user_id = request.subscriber.user_id
+        admitted = request in self._admitted or self._admissions.is_known(self._room_id, user_id)
+        return Joiner(user_id, request.subscriber.display_name, request.subject, admitted)
+
+    def _may_stay(self, request: JoinRequest, outcome: JoinOutcome) -> bool:
+        """Note when a user joined; refuse one who has been removed since."""
+        subscription = self._members.of(request.subscriber)
+        if subscription is None:
+            self._refuse(request, StoreUnavailable())
+            return False
+        if subscription.removed_at >= outcome.at:
+            self._refuse(request, CommandError(ErrorCode.NOT_MEMBER, "You were removed from this room."))
+            return False
+        subscription.joined_at = outcome.at
+        return True
+
+    def _bar(self, request: JoinRequest, barred: Barred) -> None:
+        match barred.bar:
+            case Bar.UNINVITED:
+                if request in self._admitted:  # the room has closed, or its creator has changed
+                    self._refuse(request, StoreUnavailable())
+                else:
+                    self._withdraw(request)
+                    self._nursery.start_soon(self._decide_admission, request)
+            case Bar.BANNED:
+                wait = max(0.001, (barred.until - self._store.clock.now()) / 1000)
+                message = "You were banned from this room."
+                self._refuse(request, CommandError(ErrorCode.BANNED, message, retry_after=wait))
+            case Bar.LOCKED:
+                message = "This room is locked: nobody new may join."
+                self._refuse(request, CommandError(ErrorCode.ROOM_LOCKED, message))
+            case Bar.FULL:
+                self._refuse(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
+
+    def _withdraw(self, request: JoinRequest) -> None:
+        """Let a join wait for the database. A subscription that existed before stays."""
+        self.undecided[request] = None
+        subscription = self._members.of(request.subscriber)
+        if subscription is not None and not subscription.welcomed:
+            self._dismiss(subscription)
+        elif subscription is not None and subscription not in self._behind:
+            self._note(subscription, caught_up=subscription.resume())
+
+    async def _decide_admission(self, request: JoinRequest) -> None:
+        """Ask the database whether a user was admitted, or is admitted by an invite; then join again, or refuse."""
+        try:
+            await self._admissions.admit(self._room_id, request.subscriber.user_id, request.invite)
+        except CommandError as error:
+            self._join_again(request, error)
+        except Exception as error:
+            report_repository_fault("admitting a user to a room", error, self._context.metrics)
+            self._join_again(request, PersistenceUnavailable())
+        else:
+            self._admitted.add(request)
+            self._join_again(request)
+
+    def _install_rules(self, requests: Sequence[JoinRequest]) -> None:
+        again: list[JoinRequest] = []
+        for request in requests:
+            if request in self._synced:  # the store has lost them once more, or never keeps them
+                self._synced.discard(request)
+                self._refuse(request, StoreUnavailable())
+            else:
+                self._withdraw(request)
+                self._synced.add(request)
+                again.append(request)
+        if again:
+            self._nursery.start_soon(self._sync_rules, again)
+
+    async def _sync_rules(self, requests: Sequence[JoinRequest]) -> None:
+        refusal: CommandError | None = None
+        try:
+            if await self._rule_sync.sync(self._room_id) is None:
+                refusal = room_not_found()
+        except CommandError as error:
+            refusal = error
+        except Exception as error:
+            report_repository_fault("reading the rules of a room", error, self._context.metrics)
+            refusal = PersistenceUnavailable()
+        for request in requests:
+            self._join_again(request, refusal)
+
+    def _join_again(self, request: JoinRequest, refusal: CommandError | None = None) -> None:
+        """Put a join that the database has decided back into the inbox, or refuse it, unless its user has left."""
+        if request not in self.undecided:
+            self._admitted.discard(request)
+            self._synced.discard(request)
+            return
+        del self.undecided[request]
+        if refusal is None:
+            self._inbox.put_unless_closed(request)
+            return
+        self._admitted.discard(request)
+        self._synced.discard(request)
+        self._refuse(request, refusal)
+        self._inbox.put_unless_closed(Wake())  # the room may have nobody left
+
+    async def _join_store(self, users: Sequence[Joiner]) -> JoinOutcome | RulesMissing | RoomClosed:
+        """Join users in the store, and wait for the roster with them.
 
         Where the names are known already, the store is not asked for them at every join: the events up to the join
         arrive anyhow.
         """
         rooms, followed = self._config.rooms, self._members.roster.followed
         roster_size = 0 if followed else rooms.roster_size
-        joined = await self._store.presence.join(self._room_id, users, rooms.capacity, roster_size)
-        if isinstance(joined, RoomClosed):
-            return joined
-        presence, refused = joined
+        outcome = await self._store.presence.join(self._room_id, users, rooms.capacity, roster_size, self._policy.rules)
+        if not isinstance(outcome, JoinOutcome):
+            return outcome
+        if outcome.rules is not None:
+            self._policy.replace(outcome.rules)
+        if outcome.mutes or not followed:
+            self._policy.replace_mutes(outcome.mutes)
         if not followed:
-            self._presence.replace(presence)
-        elif not await self._members.roster.reaches(presence.version, ROSTER_SECONDS):
+            self._presence.replace(outcome.presence)
+        elif not await self._members.roster.reaches(outcome.presence.version, ROSTER_SECONDS):
             with suppress(StoreUnavailable):  # then the feed brings it when the store is back
                 self._presence.replace(await self._store.presence.snapshot(self._room_id, rooms.roster_size))
-        return refused
+        return outcome
 
     async def _catch_up_all(self, groups: Sequence[tuple[str | None, int, list[JoinRequest]]]) -> None:
         """Answer groups of joins, each from one cursor and with one number of messages at most."""
@@ -205,6 +349,7 @@ class Joining:
             cursor=history.cursor,
             missed=missed,
             unsent=[],
+            room=self._policy.options,
         )
         subscription.begin_rejoin()
         unsent = subscription.unseen_unsent(history.unsent)
@@ -296,19 +441,61 @@ class Joining:
     async def leave(self, requests: Sequence[LeaveRequest]) -> None:
         """Remove subscriptions as one group, and answer each request."""
         left: list[str] = []
+        lost: set[str] = set()
         for request in requests:
+            for join in [join for join in self.undecided if join.subscriber is request.subscriber]:
+                del self.undecided[join]
+                join.subscriber.refuse(join.ref, not_member())
             subscription = self._members.of(request.subscriber)
             if subscription is not None and self._dismiss(subscription):
                 left.append(request.subscriber.user_id)
-        await self._leave(left)
+                if request.lost:
+                    lost.add(request.subscriber.user_id)
+        await self._leave(left, lost)
         for request in requests:
             request.subscriber.answer([Outgoing(events.Left(ref=request.ref, room_id=self._room_id))])
 
-    async def _leave(self, user_ids: Sequence[str]) -> None:
+    def removed(self, removal: Removal, at: int) -> None:
+        """Remove the subscriptions of a user who was removed from the room at a time, and had joined before."""
+        user_id = removal.user_id
+        told = events.Removed(
+            room_id=self._room_id,
+            reason=removal.reason,
+            until=timestamp(removal.until) if removal.until else UNSET,
+        )
+        self._members.roster.removed(user_id)
+        gone = False
+        for subscription in self._members.subscriptions:
+            subscriber = subscription.subscriber
+            if subscriber.user_id != user_id:
+                continue
+            if not subscription.welcomed:
+                subscription.removed_at = at  # `join` compares it with when the store let the user in
+            elif subscription.joined_at <= at:
+                subscriber.connection.write(Frame([Outgoing(told)]))
+                gone = self._dismiss(subscription)
+                subscriber.dismissed(self._room_id)
+        if gone:
+            self._inbox.put_unless_closed(DepartRequest(user_id))
+
+    def removed_by(self, removals: Sequence[Ban]) -> None:
+        """Remove those who were removed from the room, by what the database says, in case that was missed."""
+        now = self._store.clock.now()
+        for ban in removals:
+            if ban.user_id is not None and self._members.connections(ban.user_id):
+                until = milliseconds(ban.until)
+                self.removed(Removal(ban.user_id, ban.reason, until if until > now else 0), milliseconds(ban.since))
+
+    async def depart(self, requests: Sequence[DepartRequest]) -> None:
+        """Tell the store that users who were removed have left, unless they have joined again."""
+        users = dict.fromkeys(request.user_id for request in requests)
+        await self._leave([user_id for user_id in users if not self._members.connections(user_id)])
+
+    async def _leave(self, user_ids: Sequence[str], lost: Collection[str] = ()) -> None:
         if not user_ids:
             return
         try:
-            left = await self._store.presence.leave(self._room_id, user_ids)
+            left = await self._store.presence.leave(self._room_id, user_ids, lost=lost)
         except StoreUnavailable:
             # It is no error of the request: the store removes them when it is back.
             left = self._members.roster.count - len(user_ids)
@@ -339,6 +526,7 @@ class Joining:
         subscription = self._members.of(request.subscriber)
         request.subscriber.refuse(request.ref, error)
         if subscription is None:
+            request.subscriber.dismissed(self._room_id, request)
             return
         if not subscription.welcomed:
             self._dismiss(subscription)

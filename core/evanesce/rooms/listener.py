@@ -12,11 +12,24 @@ from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.joining import Joining
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import RoomRequest, Wake
 from evanesce.rooms.subscription import Deliverable
 from evanesce.rooms.typing_times import TypingTimes
-from evanesce.store.events import Closed, Feed, HistoryLost, PresenceChanged, RoomEvent, Typing
+from evanesce.store.events import (
+    Closed,
+    Feed,
+    HistoryLost,
+    MemberMuted,
+    MemberRemoved,
+    PresenceChanged,
+    RoomEvent,
+    RulesChanged,
+    RulesUncertain,
+    Typing,
+    Voted,
+)
 from evanesce.store.message_log import LogEntry, MessageUnsent
 
 _ENTRIES = (LogEntry, MessageUnsent)
@@ -33,6 +46,7 @@ class RoomListener:
         *,
         members: Membership,
         presence: RoomPresence,
+        policy: RoomPolicy,
         joining: Joining,
         messages: Messages,
         inbox: Inbox[RoomRequest],
@@ -42,6 +56,7 @@ class RoomListener:
         self._room_id = room_id
         self._members = members
         self._presence = presence
+        self._policy = policy
         self._joining = joining
         self._messages = messages
         self._inbox = inbox
@@ -74,6 +89,16 @@ class RoomListener:
                     self._members.roster.reset(event)
                 case PresenceChanged(presence):
                     self._presence.replace(presence)
+                case RulesChanged(rules):
+                    self._policy.replace(rules)
+                case RulesUncertain():
+                    self._policy.check()
+                case MemberRemoved(removal, at):
+                    self._joining.removed(removal, at)
+                case MemberMuted(user_id, until):
+                    self._policy.mute(user_id, until)
+                case Voted(ballot):
+                    self._policy.vote(ballot)
                 case Closed(reason):
                     self._joining.close(reason)
                     self._inbox.put_unless_closed(Wake())

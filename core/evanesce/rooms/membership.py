@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import msgspec
+from msgspec import UNSET
 
 from evanesce.delivery.frame import Frame, Outgoing, frames
 from evanesce.protocol import codec
@@ -170,6 +171,7 @@ def outgoing(entry: Deliverable, room_id: str) -> Outgoing:
         created_at=message.created_at,
         expires_at=message.expires_at,
         cursor=cursor,
+        reply_to=UNSET if message.reply_to is None else message.reply_to,
     )
     return Outgoing(event, (deadline,))
 

@@ -12,6 +12,7 @@ from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
 from evanesce.protocol import events
 from evanesce.protocol.commands import Ref
 from evanesce.rooms.membership import Membership
+from evanesce.rooms.policy import RoomPolicy, muted
 from evanesce.rooms.requests import (
     Request,
     ResendRequest,
@@ -23,12 +24,12 @@ from evanesce.rooms.requests import (
 )
 from evanesce.rooms.subscription import Deliverable
 from evanesce.rooms.typing_times import TypingTimes
-from evanesce.store.message_log import Conflict, LogEntry, RoomClosed, Stored
+from evanesce.store.message_log import Conflict, LogEntry, Muted, Outcome, RoomClosed, Stored
 
-Outcome = Stored | Conflict | RoomClosed | StoreUnavailable
+SingleOutcome = Outcome | RoomClosed | StoreUnavailable
 """What a message that was sent alone may come to."""
 
-Guard = Callable[[Callable[[Outcome], None]], Callable[[Outcome], None]]
+Guard = Callable[[Callable[[SingleOutcome], None]], Callable[[SingleOutcome], None]]
 
 
 class Messages:
@@ -38,10 +39,16 @@ class Messages:
     """
 
     def __init__(
-        self, room_id: str, members: Membership, progress: trio.lowlevel.ParkingLot, context: ServerContext
+        self,
+        room_id: str,
+        members: Membership,
+        policy: RoomPolicy,
+        progress: trio.lowlevel.ParkingLot,
+        context: ServerContext,
     ) -> None:
         self._room_id = room_id
         self._members = members
+        self._policy = policy
         self._store = context.store
         self._metrics = context.metrics
         self._typing_times = TypingTimes()
@@ -63,7 +70,7 @@ class Messages:
         self.unpublished.add(request.draft.message_id)
         done = guard(lambda outcome: self._answer_direct(request, outcome))
         try:
-            self._store.messages.append_one(self._room_id, request.draft, done)
+            self._store.messages.append_one(self._room_id, request.draft, done, self._policy.rules.message_ttl)
         except StoreUnavailable as error:
             done(error)
         except BaseException:  # a defect: the room must not wait for an answer
@@ -76,7 +83,7 @@ class Messages:
         while self.direct is not None:
             await self._progress.park()
 
-    def _answer_direct(self, request: SendRequest, outcome: Outcome) -> None:
+    def _answer_direct(self, request: SendRequest, outcome: SingleOutcome) -> None:
         if self.direct is not request:
             return  # the room was abandoned meanwhile
         self.direct = None
@@ -99,7 +106,8 @@ class Messages:
         ids = [request.draft.message_id for request in present]
         self.unpublished.update(ids)
         try:
-            outcomes = await self._store.messages.append(self._room_id, [request.draft for request in present])
+            drafts = [request.draft for request in present]
+            outcomes = await self._store.messages.append(self._room_id, drafts, self._policy.rules.message_ttl)
         except StoreUnavailable as error:
             self._refuse_all(present, error)
             return
@@ -114,18 +122,22 @@ class Messages:
         for subscriber, answers in replies.items():
             subscriber.answer(answers, requests=len(answers))
 
-    def _settle(self, request: SendRequest, outcome: Stored | Conflict) -> Outgoing | None:
+    def _settle(self, request: SendRequest, outcome: Outcome) -> Outgoing | None:
         """Count the outcome of a message, and return its reply; None where it was refused."""
-        if isinstance(outcome, Conflict):
+        if not isinstance(outcome, Stored):
             self.unpublished.discard(request.draft.message_id)
-            taken = CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
-            request.subscriber.refuse(request.ref, taken)
+            request.subscriber.refuse(request.ref, self._refusal(outcome))
             return None
         if outcome.duplicate:
             self.unpublished.discard(request.draft.message_id)
         else:
             self._metrics.accepted.inc()
         return Outgoing(self._sent(request.ref, request.draft.message_id, outcome))
+
+    def _refusal(self, outcome: Conflict | Muted) -> CommandError:
+        if isinstance(outcome, Muted):
+            return muted(outcome.until - self._store.clock.now())
+        return CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
 
     def _refuse_all(self, requests: Sequence[SendRequest], error: CommandError) -> None:
         self.unpublished.difference_update(request.draft.message_id for request in requests)
@@ -181,6 +193,9 @@ class Messages:
 
     async def _typing(self, request: TypingRequest) -> None:
         subscriber = request.subscriber
+        if (refusal := self._policy.refusal_of(subscriber.user_id)) is not None:
+            subscriber.refuse(request.ref, refusal)
+            return
         if self._typing_times.is_due(subscriber.user_id, trio.current_time()):
             try:
                 await self._store.events.typing(self._room_id, subscriber.user_id)

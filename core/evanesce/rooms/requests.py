@@ -80,14 +80,21 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     ref: Ref | None
 
 
-class JoinRequest(Request, frozen=True, eq=False):
-    """Join the room, or join it again from the cursor `since`."""
+class JoinRequest(Confidential, Request, frozen=True, eq=False):
+    """Join the room, or join it again from the cursor `since`.
+
+    `subject` identifies the person in bans; `invite` is the secret of an invite.
+    """
 
     since: str | None
+    subject: str
+    invite: str | None = None
 
 
 class LeaveRequest(Request, frozen=True, eq=False):
-    """Leave the room."""
+    """Leave the room. `lost`: the connection was lost, and the user may come back."""
+
+    lost: bool = False
 
 
 class SendRequest(Request, frozen=True, eq=False):
@@ -117,6 +124,12 @@ class MembersRequest(Request, frozen=True, eq=False):
     """Return the members."""
 
 
+class DepartRequest(msgspec.Struct, frozen=True, eq=False):
+    """Tell the store that a user has left who was removed."""
+
+    user_id: str
+
+
 class RenameRequest(Confidential, msgspec.Struct, frozen=True, eq=False):
     """Note the new name of a user."""
 
@@ -140,6 +153,7 @@ RoomRequest = (
     | UnsendRequest
     | TypingRequest
     | MembersRequest
+    | DepartRequest
     | RenameRequest
     | RecountRequest
     | Wake

@@ -17,13 +17,17 @@ import trio
 
 from evanesce.context import ServerContext
 from evanesce.errors import INTERNAL_REASON, CloseCode, CommandError, StoreUnavailable
+from evanesce.model import ChatRoom
+from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.joining import Joining
 from evanesce.rooms.listener import RoomListener
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import (
+    DepartRequest,
     JoinRequest,
     LeaveRequest,
     MembersRequest,
@@ -37,6 +41,8 @@ from evanesce.rooms.requests import (
     UnsendRequest,
     Wake,
 )
+from evanesce.rooms.rule_sync import RuleSync
+from evanesce.store.rules import RoomRules
 
 T = TypeVar("T")
 
@@ -53,20 +59,31 @@ TURNS = 3
 class Room:
     """One room on this server. `run` ends when the last subscriber has left, or the room is closed."""
 
-    def __init__(self, room_id: str, context: ServerContext) -> None:
-        self.room_id = room_id
+    def __init__(self, room: ChatRoom, context: ServerContext, rule_sync: RuleSync, admissions: Admissions) -> None:
+        self.room_id = room_id = room.room_id
         self.inbox: Inbox[RoomRequest] = Inbox(INBOX)
         self._store = context.store
         self._roster_size = context.config.rooms.roster_size
         self._progress = trio.lowlevel.ParkingLot()  # unparked when requests are done, and when messages are delivered
         self._members = Membership(room_id, self._roster_size)
         self._presence = RoomPresence(room_id, self._members, self.inbox, context)
-        self._joining = Joining(room_id, self._members, self._presence, context)
-        self._messages = Messages(room_id, self._members, self._progress, context)
+        self._policy = RoomPolicy(room, self._members, rule_sync, context)
+        self._joining = Joining(
+            room_id,
+            members=self._members,
+            presence=self._presence,
+            policy=self._policy,
+            rule_sync=rule_sync,
+            admissions=admissions,
+            inbox=self.inbox,
+            context=context,
+        )
+        self._messages = Messages(room_id, self._members, self._policy, self._progress, context)
         self._listener = RoomListener(
             room_id,
             members=self._members,
             presence=self._presence,
+            policy=self._policy,
             joining=self._joining,
             messages=self._messages,
             inbox=self.inbox,
@@ -83,6 +100,16 @@ class Room:
         """Whether it has subscribers on this server."""
         return bool(self._members)
 
+    @property
+    def rules(self) -> RoomRules:
+        """The rules of the room, as this server knows them."""
+        return self._policy.rules
+
+    def check_rules(self) -> None:
+        """Ask the database for the rules, as changes may have been missed."""
+        if not self.inbox.closed:
+            self._policy.check()
+
     async def run(self) -> None:
         """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
         with self._scope:
@@ -91,6 +118,8 @@ class Room:
                 trio.open_nursery() as nursery,
             ):
                 self._presence.start(nursery)
+                self._policy.start(nursery, self._joining.removed_by)
+                self._joining.start(nursery)
                 nursery.start_soon(self._listener.run, feed, self._guarded)
                 await self._work()
                 nursery.cancel_scope.cancel()
@@ -140,7 +169,12 @@ class Room:
         """Dismiss all subscribers after `run` has raised: refuse their requests with `error`; without one, end them."""
         subscribers = {subscription.subscriber: None for subscription in self._members.subscriptions}
         direct, self._messages.direct = self._messages.direct, None
-        waiting = [*([direct] if direct else []), *self._handling, *self.inbox.close()]
+        waiting = [
+            *([direct] if direct else []),
+            *self._handling,
+            *self.inbox.close(),
+            *self._joining.undecided,
+        ]
         self._progress.unpark_all()
         for request in waiting:
             if isinstance(request, Request):
@@ -167,7 +201,7 @@ class Room:
             self._handling = ()
             self._progress.unpark_all()
             await self._joining.read_on()
-            if not self._members and not self.inbox:
+            if not (self._members or self.inbox or self._joining.undecided):
                 self.inbox.close()
                 self._progress.unpark_all()
                 return
@@ -218,6 +252,8 @@ class Room:
                 await self._joining.leave(requests)
             case MembersRequest():
                 self._presence.answer_members(requests)
+            case DepartRequest():
+                await self._joining.depart(requests)
             case RenameRequest():
                 await self._presence.rename(requests)
             case RecountRequest():

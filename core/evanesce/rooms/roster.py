@@ -18,6 +18,7 @@ class Roster:
         self._room_id = room_id
         self._size = size
         self._names: dict[str, str] = {}
+        self._removed: set[str] = set()  # users who were removed, until they have left
         self.count = 0
         self.version = 0
         self._changed = trio.lowlevel.ParkingLot()
@@ -64,6 +65,11 @@ class Roster:
                 events.append(MemberUpdated(room_id=self._room_id, user_id=user_id, display_name=name))
         return events
 
+    def removed(self, user_id: str) -> None:
+        """Note that a user was removed: that they have left is announced as such."""
+        if user_id in self._names:
+            self._removed.add(user_id)
+
     def reset(self, lost: HistoryLost) -> None:
         """Accept any version again where the versions of the store have gone back, because it lost its memory."""
         if self.version > lost.version:
@@ -78,6 +84,7 @@ class Roster:
         match change:
             case Joined(person, count):
                 self.count = count
+                self._removed.discard(person.user_id)
                 if count <= self._size:
                     self._names[person.user_id] = person.display_name
                 event: Event = self._joined(person.user_id, person.display_name)
@@ -95,4 +102,6 @@ class Roster:
         return MemberJoined(room_id=self._room_id, user_id=user_id, display_name=name, member_count=self.count)
 
     def _left(self, user_id: str) -> MemberLeft:
-        return MemberLeft(room_id=self._room_id, user_id=user_id, member_count=self.count)
+        removed = user_id in self._removed
+        self._removed.discard(user_id)
+        return MemberLeft(room_id=self._room_id, user_id=user_id, member_count=self.count, removed=removed)

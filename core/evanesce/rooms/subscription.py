@@ -43,6 +43,10 @@ class Subscription:
         self.subscriber = subscriber
         self.session_id = session_id
         self.welcomed = False
+        self.joined_at = 0
+        """When the store let it join last, in milliseconds of its clock."""
+        self.removed_at = 0
+        """When its user was removed while its join had no answer yet."""
         self.saw_loss = False
         """Whether the store lost its data since it joined: it has what is sent again after that."""
         self.cursor = ""

@@ -22,6 +22,7 @@ from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.metrics import Metrics
 from evanesce.model import Draft, new_id, timestamp
 from evanesce.protocol import commands, events
+from evanesce.protocol.ciphertext import is_ciphertext
 from evanesce.rooms.hub import Hub
 from evanesce.rooms.inbox import InboxClosed
 from evanesce.rooms.requests import (
@@ -35,6 +36,7 @@ from evanesce.rooms.requests import (
     not_member,
 )
 from evanesce.sessions.session import Session
+from evanesce.subjects import Subjects
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Dispatcher:
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
+        subjects: Subjects,
     ) -> None:
         self._config = context.config
         self._store = context.store
@@ -66,6 +69,7 @@ class Dispatcher:
         self._budgets = budgets
         self._activity = activity
         self._reconciliation = reconciliation
+        self._subjects = subjects
 
     async def dispatch(self, command: commands.AnyCommand, session: Session, *, greet: bool = True) -> None:
         """Execute a command of a session; a room, or the session, writes the reply. Raises `CommandError`.
@@ -196,10 +200,11 @@ class Dispatcher:
         while True:
             room = self._hub.running(room_id)
             if room is None:
-                await self._accounts.room(room_id)
-                room = self._hub.start(room_id)
+                room = self._hub.start(await self._accounts.room(room_id))
+            subject = self._subjects.of(session.require_principal().user.world_id)
             try:
-                await session.join(room, JoinRequest(session, command.ref, command.since))
+                request = JoinRequest(session, command.ref, command.since, subject, command.invite)
+                await session.join(room, request)
             except InboxClosed:
                 continue  # the room ended while its inbox was full: the Hub starts it again
             return
@@ -227,6 +232,8 @@ class Dispatcher:
             sender_id=user.user_id,
             sender_name=user.display_name,
             content=command.content,
+            reply_to=command.reply_to,
+            ttl=command.ttl,
         )
         if filtered:
             draft = await self._plugins.filter_message(draft)
@@ -236,13 +243,21 @@ class Dispatcher:
 
     def _flaw(self, command: commands.Send, session: Session) -> CommandError | None:
         """Return why a message is refused before any plugin sees it; None where it is not."""
-        if not session.is_in(command.room_id):
+        room = session.room(command.room_id)
+        if room is None:
             return not_member()
         if not command.content.strip():
             return CommandError(ErrorCode.CONTENT_EMPTY, "The message is empty.")
         most = self._config.messages.content_bytes
         if len(command.content.encode()) > most:
             return CommandError(ErrorCode.CONTENT_TOO_LONG, f"A message has at most {most} bytes of UTF-8.")
+        rules = room.rules
+        if command.ttl is not None:
+            shortest, longest = self._config.messages.shortest_ttl, rules.message_ttl / 1000
+            if not shortest <= command.ttl <= longest:
+                return BadRequest("ttl", f"A message in this room lives for {shortest:g} to {longest:g} seconds.")
+        if rules.encrypted and not is_ciphertext(command.content):
+            return BadRequest("content", "This room is encrypted: the content has to be encrypted by the client.")
         return None
 
 

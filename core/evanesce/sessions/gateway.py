@@ -29,6 +29,7 @@ from evanesce.sessions.dispatch import Dispatcher, internal_error
 from evanesce.sessions.hosts import AdmittedHosts
 from evanesce.sessions.readiness import CHECK_SECONDS, DatabaseCheck, PartChecks
 from evanesce.sessions.task import GOING_AWAY, RESTARTING, SessionTask
+from evanesce.subjects import Subjects
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Gateway:
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
+        subjects: Subjects,
     ) -> None:
         self._context = context
         self._components = components
@@ -68,6 +70,7 @@ class Gateway:
             budgets=budgets,
             activity=activity,
             reconciliation=reconciliation,
+            subjects=subjects,
         )
         found = components.authenticators.items()
         authenticators = {provider: authenticator.check for provider, authenticator in found}

@@ -100,6 +100,10 @@ class Session:
         """The rooms that it is in."""
         return self._rooms.values()
 
+    def room(self, room_id: str) -> Room | None:
+        """Return a room that it is in, or has asked to join; None where it has not."""
+        return self._rooms.get(room_id)
+
     def is_in(self, room_id: str) -> bool:
         """Return whether it is in a room, or has asked to join it."""
         return room_id in self._rooms
@@ -147,7 +151,7 @@ class Session:
     def leave_all(self) -> None:
         """Leave all rooms, without waiting for their replies."""
         for room in self._rooms.values():
-            room.inbox.put_unless_closed(LeaveRequest(self, None))
+            room.inbox.put_unless_closed(LeaveRequest(self, None, lost=True))
         self._rooms.clear()
         self._joins.clear()
 

@@ -65,12 +65,15 @@ class JoinOutcome:
     """Who is in the room after a join, who may not join, and when that was decided.
 
     `at` is in milliseconds of the store's clock: a removal after it concerns the users who joined, an earlier one does
-    not.
+    not. `rules` are the store's where they are newer than those of the caller, otherwise None. `mutes` has who may not
+    write, and until when, in milliseconds of the store's clock.
     """
 
     presence: PresenceSnapshot
     barred: Mapping[str, Barred]
     at: int
+    rules: RoomRules | None
+    mutes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,10 @@ class Presence(Protocol):
         """Record that users are in a room on this server, those who may join it by its rules and its bans.
 
         `rules` are those that the caller knows: the store decides by its own, which must not be older. The room's
-        creator may always join, and a user who is in the room already changes nothing, except that a ban holds for both.
-        Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`. The record
-        holds until `leave`, even if the store loses its data. `capacity` limits the users of the room over all servers.
+        creator may always join, and a user who is in the room already changes nothing; a ban holds for that user all
+        the same. Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`.
+        The record holds until `leave`, even if the store loses its data. `capacity` limits the users of the room over
+        all servers.
         """
         ...
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from evanesce.accounts.lookups import PATIENCE_SECONDS, Lookups, SharedLookups
 from evanesce.errors import PersistenceUnavailable
+from evanesce.lookups import PATIENCE_SECONDS, Lookups, SharedLookups
 
 MOST = 4
 

@@ -1,0 +1,176 @@
+"""The rules of one room as this server knows them: whatever changes them is told to the members here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+from msgspec import UNSET
+
+from evanesce.context import ServerContext
+from evanesce.errors import CommandError, ErrorCode, Unavailable
+from evanesce.jobs import report_repository_fault
+from evanesce.model import Ban, ChatRoom, timestamp
+from evanesce.protocol import events
+from evanesce.rooms.membership import Membership
+from evanesce.rooms.rule_sync import RuleSync
+from evanesce.store.rules import Ballot, RoomRules
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""The delay before the database is asked again for the rules of a room."""
+
+EXPIRED = "expired"
+REMOVED = "removed"
+"""The outcomes of a vote."""
+
+
+class RoomPolicy:
+    """The rules, mutes and votes of one room. Only what is said to be async awaits."""
+
+    def __init__(self, room: ChatRoom, members: Membership, sync: RuleSync, context: ServerContext) -> None:
+        self.rules = sync.rules_of(room)
+        """The newest rules that are known."""
+        self._room_id = room.room_id
+        self._members = members
+        self._sync = sync
+        self._store = context.store
+        self._metrics = context.metrics
+        self._mutes: dict[str, int] = {}
+        self._votes: dict[str, Ballot] = {}  # by the person in question
+        self._checking = False
+        self._check_due = False
+        self._nursery: trio.Nursery | None = None
+        self._removed: Callable[[Sequence[Ban]], None]
+
+    def start(self, nursery: trio.Nursery, removed: Callable[[Sequence[Ban]], None]) -> None:
+        """Ask the database, and end votes, in tasks of `nursery`. `removed` handles removals that were missed."""
+        self._nursery = nursery
+        self._removed = removed
+        if self._check_due:
+            self.check()
+
+    @property
+    def options(self) -> events.RoomOptions:
+        """The rules, for the reply to `join`."""
+        rules = self.rules
+        return events.RoomOptions(
+            message_ttl=rules.message_ttl / 1000, access=rules.access, locked=rules.locked, encrypted=rules.encrypted
+        )
+
+    # --- rules ----------------------------------------------------------------------------------------------------
+
+    def replace(self, rules: RoomRules) -> None:
+        """Take newer rules, and announce them where they differ."""
+        old = self.rules
+        if rules.version <= old.version:
+            return
+        self.rules = rules
+        if (rules.message_ttl, rules.access, rules.locked) != (old.message_ttl, old.access, old.locked):
+            changed = events.RoomUpdated(
+                room_id=self._room_id,
+                message_ttl=rules.message_ttl / 1000,
+                access=rules.access,
+                locked=rules.locked,
+            )
+            self._members.announce([changed])
+
+    def check(self) -> None:
+        """Ask the database for the rules and for removals, and the store for mutes, as changes may have been missed."""
+        self._check_due = True
+        if self._nursery is not None and not self._checking:
+            self._checking = True
+            self._nursery.start_soon(self._check_until_done)
+
+    async def _check_until_done(self) -> None:
+        while self._check_due:
+            self._check_due = False
+            try:
+                synced = await self._sync.sync(self._room_id)
+                mutes = await self._store.rules.mutes(self._room_id)
+            except Unavailable:
+                logger.debug("the rules of a room are not known: the database or the store does not answer")
+                self._check_due = True
+                await trio.sleep(RETRY_SECONDS)
+                continue
+            except Exception as error:
+                report_repository_fault("reading the rules of a room", error, self._metrics)
+                break
+            if synced is not None:
+                self.replace(synced.rules)
+                self._removed(synced.removals)
+                self.replace_mutes(mutes)
+        self._checking = False
+
+    # --- mutes ----------------------------------------------------------------------------------------------------
+
+    def replace_mutes(self, mutes: Mapping[str, int]) -> None:
+        """Take the mutes that the store has, and announce those that are new."""
+        for user_id in [user_id for user_id in self._mutes if user_id not in mutes]:
+            self.mute(user_id, 0)
+        for user_id, until in mutes.items():
+            self.mute(user_id, until)
+
+    def mute(self, user_id: str, until: int) -> None:
+        """Note until when a user may not write, and announce it where it is new."""
+        now = self._store.clock.now()
+        known = self._mutes.get(user_id, 0)
+        if until > now:
+            self._mutes[user_id] = until
+        else:
+            self._mutes.pop(user_id, None)
+            until = 0
+        if until == known or (not until and known <= now):
+            return
+        muted = events.MemberMuted(room_id=self._room_id, user_id=user_id, until=timestamp(until) if until else UNSET)
+        self._members.announce([muted])
+
+    def refusal_of(self, user_id: str) -> CommandError | None:
+        """Return the refusal of a user who may not write; None where the user may."""
+        until = self._mutes.get(user_id)
+        if until is None:
+            return None
+        now = self._store.clock.now()
+        if until <= now:
+            del self._mutes[user_id]
+            return None
+        return muted(until - now)
+
+    # --- votes ----------------------------------------------------------------------------------------------------
+
+    def vote(self, ballot: Ballot) -> None:
+        """Announce a vote; when its time is up, announce that too."""
+        known = self._votes.pop(ballot.user_id, None)
+        self._announce(ballot, REMOVED if ballot.removed else None)
+        if ballot.removed:
+            return
+        self._votes[ballot.user_id] = ballot
+        if self._nursery is not None and (known is None or known.expires_at != ballot.expires_at):
+            self._nursery.start_soon(self._end_vote, ballot.user_id, ballot.expires_at)
+
+    async def _end_vote(self, user_id: str, expires_at: int) -> None:
+        await trio.sleep(max(0.0, (expires_at - self._store.clock.now()) / 1000))
+        ballot = self._votes.get(user_id)
+        if ballot is not None and ballot.expires_at == expires_at:
+            del self._votes[user_id]
+            self._announce(ballot, EXPIRED)
+
+    def _announce(self, ballot: Ballot, outcome: str | None) -> None:
+        vote = events.Vote(
+            room_id=self._room_id,
+            user_id=ballot.user_id,
+            votes=ballot.votes,
+            needed=ballot.needed,
+            expires_at=timestamp(ballot.expires_at),
+            outcome=UNSET if outcome is None else outcome,
+        )
+        self._members.announce([vote])
+
+
+def muted(milliseconds: int) -> CommandError:
+    """Return the refusal of a user who may not write for some time."""
+    return CommandError(
+        ErrorCode.MUTED, "The room's creator has muted you.", retry_after=max(0.001, milliseconds / 1000)
+    )

@@ -1,0 +1,113 @@
+"""The store's copies of the rules of rooms, kept up to date with the database."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from evanesce.context import ServerContext
+from evanesce.errors import Unavailable
+from evanesce.jobs import report_repository_fault
+from evanesce.model import Ban, ChatRoom, milliseconds, timestamp
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.rules import Removal, RoomRules
+
+logger = logging.getLogger(__name__)
+
+REMOVALS_SECONDS = 3600
+"""How far back removals are looked for that a server may have missed: longer than one can be without the database."""
+
+MOST_WAITING = 10_000
+"""How many rooms may wait for a repeated try; the one that has waited longest goes first."""
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedRules:
+    """The rules of a room, the latest removals, and who was in it when the store had these rules."""
+
+    rules: RoomRules
+    removals: Sequence[Ban]
+    user_ids: Sequence[str]
+
+
+class RuleSync:
+    """Installs the rules of rooms in the store, as the database has them. `run` must run beside it."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._repository = context.repository
+        self._store = context.store
+        self._metrics = context.metrics
+        self._default_ttl = context.config.messages.ttl
+        self._waiting: OrderedDict[str, None] = OrderedDict()
+        self._work = trio.Event()
+
+    def rules_of(self, room: ChatRoom) -> RoomRules:
+        """Return the rules of a room that the database has returned."""
+        ttl = self._default_ttl if room.message_ttl is None else room.message_ttl
+        return RoomRules(
+            created_by=room.created_by,
+            message_ttl=round(ttl * 1000),
+            version=room.rules_version,
+            access=room.access,
+            locked=room.locked,
+            encrypted=room.encrypted,
+        )
+
+    async def sync(self, room_id: str, removal: Removal | None = None) -> SyncedRules | None:
+        """Install the rules and the bans of a room; None where the room is closed. Raises `Unavailable`.
+
+        Followers are told of `removal` in the same step. Where this fails, it is tried again later, without it.
+        """
+        try:
+            return await self._sync(room_id, removal)
+        except BaseException:
+            self.sync_soon(room_id)
+            raise
+
+    async def _sync(self, room_id: str, removal: Removal | None) -> SyncedRules | None:
+        now = self._store.clock.now()
+        # The bans are read after the room: they are at least as new as its version.
+        room = await self._repository.room(room_id)
+        if room is None:
+            return None
+        bans = await self._repository.bans(room_id, timestamp(now - REMOVALS_SECONDS * 1000))
+        live = {ban.subject: until for ban in bans if (until := milliseconds(ban.until)) > now}
+        rules = self.rules_of(room)
+        present = await self._store.rules.install(room_id, rules, live, removal)
+        if isinstance(present, RoomClosed):
+            return None
+        return SyncedRules(rules, bans, present)
+
+    def sync_soon(self, room_id: str) -> None:
+        """Queue a room whose copy in the store may be old."""
+        self._waiting[room_id] = None
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.popitem(last=False)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Install what is queued until the database and the store have answered, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._waiting:
+                room_id, _ = self._waiting.popitem(last=False)
+                if not await self._tried(room_id):
+                    self.sync_soon(room_id)
+                    await trio.sleep(RETRY_SECONDS)
+
+    async def _tried(self, room_id: str) -> bool:
+        try:
+            await self._sync(room_id, None)
+        except Unavailable:
+            logger.debug("the rules of a room are installed later: the database or the store does not answer")
+            return False
+        except Exception as error:
+            report_repository_fault("installing the rules of a room", error, self._metrics)
+        return True
