@@ -1,0 +1,307 @@
+"""Rooms with rules in virtual time: what members are told, and who may join, stay and write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from evanesce.config.model import MessagesTable
+from evanesce.errors import PersistenceUnavailable
+from evanesce.store.memory import MemoryServer
+from evanesce.testing.connection import MemoryConnection
+from evanesce.testing.memory_repository import MemoryRepository
+from evanesce.testing.server import TestServer, memory_server
+from tests.core.rooms.clients import QUICK, join_room
+
+PLAIN = {"messageTtl": 60.0, "access": "link", "locked": False, "encrypted": False}
+
+
+def of_type(client: MemoryConnection, kind: str) -> list[dict[str, Any]]:
+    """Return the events of a type that wait for a client, without `type`; the others are gone too."""
+    return [
+        {name: value for name, value in event.items() if name != "type"}
+        for event in client.waiting()
+        if event["type"] == kind
+    ]
+
+
+async def user_id(client: MemoryConnection) -> str:
+    found: str = (await client.ask("profile"))["userId"]
+    return found
+
+
+async def refusal(client: MemoryConnection, kind: str, **fields: Any) -> tuple[str, float | None]:
+    """Ask for what is refused; return the code, and when it may be tried again."""
+    error = await client.ask(kind, **fields)
+    assert error["type"] == "error", error
+    return error["code"], error.get("retryAfter")
+
+
+async def come_in(server: TestServer, name: str, room: str, **fields: Any) -> MemoryConnection:
+    """Sign in and join; the caller hears the answer."""
+    client = await server.sign_in(name)
+    assert (await client.ask("join", roomId=room, **fields))["type"] == "joined"
+    return client
+
+
+async def test_members_are_told_new_rules_once_and_who_joins_gets_them(autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(memory=memory, repository=repository, limits=QUICK) as one,
+        memory_server(memory=memory, repository=repository, limits=QUICK) as two,
+    ):
+        room, [ada, bob] = await join_room(one, "Ada", "Bob")
+        cyd = await two.sign_in("Cyd")
+        assert (await cyd.ask("join", roomId=room))["room"] == PLAIN
+        reply = await ada.ask("update_room", roomId=room, messageTtl=5, locked=True)
+        assert {name: reply[name] for name in PLAIN} == PLAIN | {"messageTtl": 5.0, "locked": True}
+        await wait_all_tasks_blocked()
+        told = {"roomId": room, "messageTtl": 5.0, "access": "link", "locked": True}
+        for client in (ada, bob, cyd):
+            assert of_type(client, "room_updated") == [told]
+        again = await cyd.ask("join", roomId=room)
+        assert again["room"] == PLAIN | {"messageTtl": 5.0, "locked": True}
+        sent = await cyd.ask("send", roomId=room, content="short")
+        await ada.ask("update_room", roomId=room)  # changes nothing
+        await wait_all_tasks_blocked()
+        assert of_type(bob, "room_updated") == []
+        assert sent["expiresAt"][17:19] != sent["createdAt"][17:19]
+
+
+async def test_a_message_lives_as_long_as_its_room_or_its_sender_says(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK, messages=MessagesTable(shortest_ttl=2.0)) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, messageTtl=10)
+        await bob.ask("send", roomId=room, content="ten")
+        await bob.ask("send", roomId=room, content="three", ttl=3)
+        for wrong in (1.9, 10.1, -1, 0):
+            error = await bob.ask("send", roomId=room, content="wrong", ttl=wrong)
+            assert (error["code"], error["field"]) == ("bad_request", "ttl")
+        await trio.sleep(3.5)
+        cyd = await server.sign_in("Cyd")
+        joined = await cyd.ask("join", roomId=room)
+        assert [message["content"] for message in joined["messages"]] == ["ten"]
+        await trio.sleep(7)
+        joined = await cyd.ask("join", roomId=room)
+        assert joined["messages"] == []
+
+
+async def test_a_reply_names_the_message_that_it_answers(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        first = await ada.ask("send", roomId=room, content="question")
+        await bob.ask("send", roomId=room, content="answer", replyTo=first["messageId"])
+        await wait_all_tasks_blocked()
+        assert [message.get("replyTo") for message in of_type(ada, "message")] == [None, first["messageId"]]
+        joined = await ada.ask("join", roomId=room)
+        assert [message.get("replyTo") for message in joined["messages"]] == [None, first["messageId"]]
+
+
+async def test_a_locked_room_admits_its_creator_and_who_comes_back_in_time(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob, cyd, dan] = await join_room(server, "Ada", "Bob", "Cyd", "Dan")
+        await ada.ask("update_room", roomId=room, locked=True)
+        eve = await server.sign_in("Eve")
+        assert (await refusal(eve, "join", roomId=room))[0] == "room_locked"
+        bob.leave()  # the connection is lost
+        dan.leave()
+        assert (await cyd.ask("leave", roomId=room))["type"] == "left"
+        assert (await refusal(cyd, "join", roomId=room))[0] == "room_locked"
+        await trio.sleep(30)
+        await come_in(server, "Bob", room)
+        await ada.ask("leave", roomId=room)
+        assert (await ada.ask("join", roomId=room))["type"] == "joined"
+        await trio.sleep(31)
+        late = await server.sign_in("Dan")
+        assert (await refusal(late, "join", roomId=room))[0] == "room_locked"
+        await ada.ask("update_room", roomId=room, locked=False)
+        assert (await late.ask("join", roomId=room))["type"] == "joined"
+
+
+async def test_a_removed_person_is_out_on_all_connections_and_servers(autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(memory=memory, repository=repository, limits=QUICK) as one,
+        memory_server(memory=memory, repository=repository, limits=QUICK) as two,
+    ):
+        room, [ada, bob] = await join_room(one, "Ada", "Bob")
+        elsewhere = await come_in(two, "Bob", room)
+        cyd = await come_in(two, "Cyd", room)
+        cyd.waiting()
+        ada.waiting()
+        bobs = await user_id(bob)
+        assert (await ada.ask("remove_member", roomId=room, userId=bobs, banSeconds=60))["type"] == "ok"
+        await wait_all_tasks_blocked()
+        for client in (bob, elsewhere):
+            [told] = of_type(client, "removed")
+            assert (told["reason"], "until" in told) == ("creator", True)
+            assert (await refusal(client, "send", roomId=room, content="still here?"))[0] == "not_member"
+        for client in (ada, cyd):
+            [left] = of_type(client, "member_left")
+            assert left == {"roomId": room, "userId": bobs, "memberCount": 2, "removed": True}
+        code, wait = await refusal(elsewhere, "join", roomId=room)
+        assert code == "banned"
+        assert wait is not None
+        assert 59 < wait <= 60
+        await trio.sleep(60)
+        assert (await bob.ask("join", roomId=room))["type"] == "joined"
+
+
+async def test_a_person_who_is_removed_without_a_ban_may_come_back(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob, cyd] = await join_room(server, "Ada", "Bob", "Cyd")
+        await ada.ask("remove_member", roomId=room, userId=await user_id(bob))
+        await wait_all_tasks_blocked()
+        assert of_type(bob, "removed") == [{"roomId": room, "reason": "creator"}]
+        assert (await bob.ask("join", roomId=room))["memberCount"] == 3
+        await bob.ask("leave", roomId=room)
+        await wait_all_tasks_blocked()
+        assert [left.get("removed", False) for left in of_type(cyd, "member_left")] == [True, False]
+
+
+async def test_a_muted_person_neither_writes_nor_types(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        bobs = await user_id(bob)
+        await ada.ask("mute", roomId=room, userId=bobs, seconds=20)
+        await wait_all_tasks_blocked()
+        for client in (ada, bob):
+            [told] = of_type(client, "member_muted")
+            assert (told["userId"], "until" in told) == (bobs, True)
+        for command in ({"kind": "send", "content": "hello"}, {"kind": "typing"}):
+            code, wait = await refusal(bob, **command, roomId=room)
+            assert code == "muted"
+            assert wait is not None
+            assert 19 < wait <= 20
+        await ada.ask("mute", roomId=room, userId=bobs, seconds=0)
+        await wait_all_tasks_blocked()
+        assert of_type(ada, "member_muted") == [{"roomId": room, "userId": bobs}]
+        assert (await bob.ask("send", roomId=room, content="again"))["type"] == "sent"
+        await ada.ask("mute", roomId=room, userId=bobs, seconds=20)
+        await trio.sleep(20)
+        assert (await bob.ask("send", roomId=room, content="later"))["type"] == "sent"
+        assert (await bob.ask("typing", roomId=room, ref=1))["type"] == "ok"
+
+
+async def test_a_vote_ends_after_a_minute_or_with_the_removal(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob, cyd, dan] = await join_room(server, "Ada", "Bob", "Cyd", "Dan")
+        dans = await user_id(dan)
+        assert (await refusal(bob, "vote_remove", roomId=room, userId=dans))[0] == "forbidden"  # Ada is here
+        await ada.ask("leave", roomId=room)
+        vote = await bob.ask("vote_remove", roomId=room, userId=dans)
+        assert (vote["votes"], vote["needed"]) == (1, 2)
+        again = await bob.ask("vote_remove", roomId=room, userId=dans)  # one person, one vote
+        assert (again["votes"], again["expiresAt"]) == (1, vote["expiresAt"])
+        await trio.sleep(61)
+        for client in (bob, cyd, dan):
+            assert [told.get("outcome") for told in of_type(client, "vote")][-1] == "expired"
+        await bob.ask("vote_remove", roomId=room, userId=dans)
+        last = await cyd.ask("vote_remove", roomId=room, userId=dans)
+        assert (last["votes"], last["needed"]) == (2, 2)
+        await wait_all_tasks_blocked()
+        assert [told.get("outcome") for told in of_type(bob, "vote")] == [None, "removed"]
+        [told] = of_type(dan, "removed")
+        assert told["reason"] == "vote"
+        code, wait = await refusal(dan, "join", roomId=room)
+        assert code == "banned"
+        assert wait is not None
+        assert 3590 < wait <= 3600
+        await trio.sleep(61)
+        assert of_type(bob, "vote") == []  # the vote has ended: nothing expires
+        assert [ban["userId"] for ban in (await ada.ask("bans", roomId=room))["bans"]] == [dans]
+
+
+async def test_who_was_admitted_stays_admitted(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, access="invite")
+        cyd = await server.sign_in("Cyd")
+        assert (await refusal(cyd, "join", roomId=room))[0] == "invite_required"
+        assert (await refusal(cyd, "join", roomId=room, invite="wrong"))[0] == "invite_spent"
+        invite = await ada.ask("invite", roomId=room, people=1)
+        secret = invite["link"].partition("#invite=")[2]
+        assert (await cyd.ask("join", roomId=room, invite=secret))["type"] == "joined"
+        await cyd.ask("leave", roomId=room)
+        assert (await cyd.ask("join", roomId=room, invite=secret))["type"] == "joined"  # no second place is taken
+        dan = await server.sign_in("Dan")
+        assert (await refusal(dan, "join", roomId=room, invite=secret))[0] == "invite_spent"
+        await bob.ask("leave", roomId=room)  # was there when it became a room for those who are invited
+        assert (await bob.ask("join", roomId=room))["type"] == "joined"
+        await ada.ask("leave", roomId=room)
+        assert (await ada.ask("join", roomId=room))["type"] == "joined"
+
+
+class SlowRepository(MemoryRepository):
+    """A repository that answers whether a user was admitted only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = trio.Event()
+        self.answer = trio.Event()
+        self.down = False
+
+    async def admitted(self, admissions: Any) -> Any:
+        self.asked.set()
+        await self.answer.wait()
+        if self.down:
+            raise PersistenceUnavailable
+        return await super().admitted(admissions)
+
+
+async def test_no_message_waits_for_the_database_with_a_join(autojump_clock: MockClock) -> None:
+    repository = SlowRepository()
+    async with memory_server(limits=QUICK, repository=repository) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, access="invite")
+        secret = (await ada.ask("invite", roomId=room))["link"].partition("#invite=")[2]
+        cyd, dan = await server.sign_in("Cyd"), await server.sign_in("Dan")
+        cyd.say("join", roomId=room, invite=secret, ref="in")
+        await repository.asked.wait()
+        assert (await bob.ask("send", roomId=room, content="meanwhile"))["type"] == "sent"
+        dan.say("join", roomId=room, ref="gone")
+        await wait_all_tasks_blocked()
+        dan.leave()  # its join waits, and must not make it a member
+        await wait_all_tasks_blocked()
+        repository.answer.set()
+        joined = await cyd.until("joined", ref="in")
+        assert [message["content"] for message in joined["messages"]] == ["meanwhile"]
+        assert joined["memberCount"] == 3
+        await wait_all_tasks_blocked()
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 3
+
+
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_join_that_the_database_cannot_decide_is_refused(last: bool, autojump_clock: MockClock) -> None:
+    """Also where nobody else is in the room, so that it ends."""
+    repository = SlowRepository()
+    repository.down = True
+    repository.answer.set()
+    async with memory_server(limits=QUICK, repository=repository) as server:
+        room, [ada] = await join_room(server, "Ada")
+        await ada.ask("update_room", roomId=room, access="invite")
+        if last:
+            await ada.ask("leave", roomId=room)
+        bob = await server.sign_in("Bob")
+        assert (await refusal(bob, "join", roomId=room))[0] == "persistence_unavailable"
+        repository.down = False
+        assert (await refusal(bob, "join", roomId=room))[0] == "invite_required"
+
+
+async def test_a_store_that_lost_its_memory_gets_the_rules_from_the_database(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob, cyd] = await join_room(server, "Ada", "Bob", "Cyd")
+        bobs = await user_id(bob)
+        await ada.ask("update_room", roomId=room, messageTtl=7, locked=True)
+        await ada.ask("remove_member", roomId=room, userId=bobs, banSeconds=600)
+        memory.go_down()
+        memory.come_back(with_memory=False)
+        await trio.sleep(2)
+        eve = await server.sign_in("Eve")
+        assert (await refusal(bob, "join", roomId=room))[0] == "banned"
+        assert (await refusal(eve, "join", roomId=room))[0] == "room_locked"
+        assert (await cyd.ask("join", roomId=room))["room"] == PLAIN | {"messageTtl": 7.0, "locked": True}
