@@ -245,7 +245,7 @@ class StillLog(RedisMessageLog):
 
     async def read(self, room_id: str, behind: Cursor | None, entries: int) -> Reading:
         await trio.lowlevel.checkpoint()
-        return Reading(Cursor("e", 1, 0, 0), 0, None, [])
+        return Reading(Cursor("e", 1, 0, 0), 0, None, [], 0)
 
     async def renew(self, room_id: str, epoch: str) -> None:
         await trio.lowlevel.checkpoint()

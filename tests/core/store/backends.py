@@ -28,7 +28,9 @@ from evanesce.store.embedded import embedded_valkey
 from evanesce.store.events import Feed, Left, PresenceChanged, RoomEvent
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
 from evanesce.store.message_log import Conflict, LogEntry, RepeatedEntry, RoomClosed, Stored
+from evanesce.store.presence import Joiner, JoinOutcome, Member
 from evanesce.store.redis import open_redis_store
+from evanesce.store.rules import RoomRules
 from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
 
@@ -219,6 +221,30 @@ def draft(room_id: str, content: str = "hello", *, message_id: str | None = None
         sender_name=sender.title(),
         content=content,
     )
+
+
+RULES = RoomRules("the creator", 60_000)
+"""The rules of a room that has none of its own."""
+
+
+def joiners(*people: Member, admitted: bool = False) -> list[Joiner]:
+    """Return users who want to join; the subject of each is made of the id."""
+    return [Joiner(one.user_id, one.display_name, f"subject of {one.user_id}", admitted) for one in people]
+
+
+async def join(
+    store: Store,
+    room_id: str,
+    people: Sequence[Member],
+    capacity: int = 10,
+    roster: int = 10,
+    *,
+    rules: RoomRules = RULES,
+) -> JoinOutcome:
+    """Let users join a room that is open, and whose rules the store has."""
+    outcome = await store.presence.join(room_id, joiners(*people), capacity, roster, rules)
+    assert isinstance(outcome, JoinOutcome)
+    return outcome
 
 
 async def appended(store: Store, room_id: str, content: str = "hello") -> bool:

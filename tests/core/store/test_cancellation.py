@@ -16,7 +16,17 @@ from evanesce.store.control_bus import TokenRevoked
 from evanesce.store.memory import memory_store
 from evanesce.store.presence import Member
 from evanesce.store.redis import homes, open_redis_store
-from tests.core.store.backends import ClusterBackend, RedisBackend, append_one, cluster_backend, draft, send
+from evanesce.store.rules import Removal
+from tests.core.store.backends import (
+    RULES,
+    ClusterBackend,
+    RedisBackend,
+    append_one,
+    cluster_backend,
+    draft,
+    join,
+    send,
+)
 from tests.leaks import cancelled_at_each_await
 from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
@@ -79,11 +89,17 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "messages.close_room": lambda: store.messages.close_room(f"{room_id}-closed-{next(numbers)}", "closed"),
         "events.follow": follow,
         "events.typing": lambda: store.events.typing(room_id, "ada"),
-        "presence.join": lambda: store.presence.join(room_id, [ADA], 10, 10),
+        "presence.join": lambda: join(store, room_id, [ADA]),
         "presence.leave": lambda: store.presence.leave(room_id, ["ada"]),
+        "presence.leave, lost": lambda: store.presence.leave(room_id, ["ada"], lost={"ada"}),
         "presence.rename": lambda: store.presence.rename(room_id, ADA),
         "presence.snapshot": lambda: store.presence.snapshot(room_id, 10),
         "presence.counts": lambda: store.presence.counts([room_id, room_id]),
+        "rules.install": lambda: store.rules.install(room_id, RULES, {"subject": 1}, Removal("ada", "creator", 0)),
+        "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
+        "rules.mutes": lambda: store.rules.mutes(room_id),
+        "rules.vote": lambda: store.rules.vote(room_id, "ada", "bob", "subject", "creator"),
+        "rules.lift": lambda: store.rules.lift(room_id, "subject"),
         "rate_limits.take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
         "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again
         "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),
@@ -170,7 +186,7 @@ async def test_a_store_cancelled_at_any_await_leaves_nothing_open(
     async def body() -> None:
         with trio.fail_after(PATIENCE):
             async with open_redis_store(table, ttl=60, server_id="one") as store:
-                await store.presence.join(room_id, [ADA], 10, 10)
+                await join(store, room_id, [ADA])
                 async with store.events.follow(room_id, 10) as feed:
                     await store.messages.append(room_id, [draft(room_id)])
                     await feed.next()

@@ -29,6 +29,7 @@ from tests.core.store.backends import (
     cluster_backend,
     draft,
     eventually,
+    join,
     of_kind,
     until,
 )
@@ -83,7 +84,7 @@ async def test_a_room_whose_slot_moves_goes_on(cluster: ClusterBackend) -> None:
     source, target, *_ = nodes.primaries
     room_id = room_on(nodes, source)
     one, two = await cluster.open("one"), await cluster.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     record = Record()
     async with two.events.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
         nursery.start_soon(record.listen, feed)
@@ -107,7 +108,7 @@ async def test_a_room_whose_slot_has_moved_goes_on_where_its_old_primary_is_lost
     source, target, *_ = nodes.primaries
     room_id = room_on(nodes, source)
     one, two = await cluster.open("one"), await cluster.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     await trio.to_thread.run_sync(move, nodes, key_slot(channel(room_id).encode()), source, target)
 
     def noted_at(node: ClusterNode) -> bool:
@@ -119,9 +120,8 @@ async def test_a_room_whose_slot_has_moved_goes_on_where_its_old_primary_is_lost
     os.kill(source.process.pid, signal.SIGSTOP)
     try:
         with trio.fail_after(SERVED_AGAIN):
-            joined = await two.presence.join(room_id, [Member("ben", "Ben")], 10, 10)
-            assert not isinstance(joined, RoomClosed)
-            assert joined[0].count == 2
+            joined = await join(two, room_id, [Member("ben", "Ben")])
+            assert joined.presence.count == 2
             assert await one.presence.leave(room_id, ["ada"]) == 1
     finally:
         os.kill(source.process.pid, signal.SIGCONT)
@@ -164,7 +164,7 @@ async def test_what_the_replica_had_not_heard_of_is_told(cluster: ClusterBackend
     replica = nodes.replica_of(primary)
     room_id = room_on(nodes, primary)
     one, two = await cluster.open("one"), await cluster.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     async with one.events.follow(room_id, 10) as feed, two.events.follow(room_id, 10) as other:
         await one.messages.append(room_id, [draft(room_id, "kept")])
         assert primary.client.execute_command("WAIT", 1, 4000) == 1
@@ -212,7 +212,7 @@ async def test_the_smallest_access_list_of_a_cluster_is_enough(nodes: ValkeyClus
     room_id = room_on(nodes, source)
     table = RedisTable(url=nodes.url.replace("redis://", "redis://chat:secret@"), cluster=True)
     async with open_redis_store(table, ttl=60, server_id="one") as store, store.events.follow(room_id, 10) as feed:
-        await store.presence.join(room_id, [ADA], 10, 10)
+        await join(store, room_id, [ADA])
         assert await appended(store, room_id, "before")
         await trio.to_thread.run_sync(move, nodes, key_slot(channel(room_id).encode()), source, target)
         await eventually(lambda: appended(store, room_id, "after"))

@@ -26,8 +26,10 @@ from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.rate_limits import RedisRateLimits
 from evanesce.store.redis.register import Register
+from evanesce.store.redis.rules import RedisRules
 from evanesce.store.redis.subscriber import Subscriber
-from tests.core.store.backends import RedisBackend, draft
+from evanesce.store.rules import Removal
+from tests.core.store.backends import RULES, RedisBackend, draft, joiners
 from tests.core.store.gate import Gate, gated
 from tests.patience import PATIENCE, Stopwatch, within
 
@@ -71,8 +73,9 @@ def callers(client: NodeClient, room_id: str) -> dict[str, Callable[[], Awaitabl
         other.lease._known.set()  # people come in: the server has its lease
     presence = RedisPresence(client, keys, held, nothing_left, replicated=False)
     log = RedisMessageLog(client, keys, clock, 60_000)
+    rules = RedisRules(client, keys, clock)
     usage = RedisRateLimits(client, keys, clock, homes)
-    members = [Member("ada", "Ada")]
+    members = joiners(Member("ada", "Ada"))
 
     async def restore() -> None:
         presence._local("restored").members["ada"] = "Ada"
@@ -89,7 +92,9 @@ def callers(client: NodeClient, room_id: str) -> dict[str, Callable[[], Awaitabl
         "what a dead server has left to erase": lambda: Register(client, keys, lease).left_by("dead"),
         "the lives of servers": lease.servers,
         "the lease that is waited for": lease.known,
-        "presence": lambda: presence.join(room_id, members, 10, 10),
+        "presence": lambda: presence.join(room_id, members, 10, 10, RULES),
+        "a removal": lambda: rules.install(room_id, RULES, {}, Removal("ada", "creator", 0)),
+        "a vote": lambda: rules.vote(room_id, "ada", "bob", "subject", "creator"),
         "presence after an outage": restore,
         "connections of a user": lambda: usage.connect("ada", 1, 5),
         "tokens": lambda: usage.take_tokens("ada", 1, 1.0, 5),

@@ -19,6 +19,7 @@ from tests.core.store.backends import (
     draft,
     events,
     eventually,
+    join,
     of_kind,
     send,
     until,
@@ -117,7 +118,7 @@ async def test_typing_is_told(backend: Backend, room_id: str) -> None:
 async def test_a_store_that_is_away_refuses_and_recovers(backend: Backend, room_id: str) -> None:
     store = await backend.open()
     await send(store, room_id, "before")
-    await store.presence.join(room_id, [ADA], 10, 10)
+    await join(store, room_id, [ADA])
     async with store.events.follow(room_id, 10) as feed:
         backend.away()
         for _ in range(2):
@@ -140,8 +141,8 @@ async def test_a_store_that_lost_its_memory_says_so(backend: Backend, room_id: s
     one, two = await backend.open("one"), await backend.open("two")
     mine = draft(room_id, "mine")
     await one.messages.append(room_id, [mine])
-    await one.presence.join(room_id, [ADA], 10, 10)
-    await two.presence.join(room_id, [ADA, BOB], 10, 10)
+    await join(one, room_id, [ADA])
+    await join(two, room_id, [ADA, BOB])
     before = await one.messages.history(room_id, None, *ALL)
     assert not isinstance(before, RoomClosed)
     async with one.events.follow(room_id, 10) as feed:

@@ -31,6 +31,7 @@ from tests.core.store.backends import (
     cluster_backend,
     draft,
     eventually,
+    join,
     python,
     redis_backend,
 )
@@ -182,7 +183,7 @@ async def exercise(store: Store, rooms: Sequence[str]) -> None:
     assert await store.rate_limits.connect("bob", 1, 10)
     store.rate_limits.disconnect("bob", 0)
     for room_id in rooms:
-        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+        await join(store, room_id, [Member("ada", "Ada")])
         drafts = [draft(room_id) for _ in range(20)]
         assert not isinstance(await store.messages.append(room_id, drafts), RoomClosed)
         assert await store.messages.unsend(room_id, drafts[3].message_id, "ada") is True
@@ -377,7 +378,7 @@ async def test_what_a_server_writes_after_others_have_buried_it_is_not_left(
     # Another server clears up behind this one, which does not know yet that it has stood still for too long.
     valkey.client.zrem("evanesce:{servers}:leases", old)
     valkey.client.delete(b"evanesce:{servers}:erase:" + old, b"evanesce:{servers}:rooms:" + old)
-    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(store, room_id, [Member("ada", "Ada")])
     await store.messages.append(room_id, [draft(room_id)])
     assert valkey.client.exists(b"evanesce:{servers}:erase:" + old)
     await eventually(lambda: not valkey.client.keys(b"evanesce:*" + old))

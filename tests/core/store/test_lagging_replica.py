@@ -8,7 +8,7 @@ import trio
 from evanesce.store.events import HistoryLost, PresenceChanged
 from evanesce.store.message_log import LogEntry, RoomClosed
 from evanesce.store.presence import Member
-from tests.core.store.backends import RedisBackend, appended, draft, eventually, of_kind, until
+from tests.core.store.backends import RedisBackend, appended, draft, eventually, join, of_kind, until
 
 ADA, BOB = Member("ada", "Ada"), Member("bob", "Bob")
 
@@ -38,11 +38,11 @@ async def test_when_numbers_come_again_it_is_told_and_nothing_new_is_missed(
     valkey: RedisBackend, room_id: str, said_after: int, cut: bool
 ) -> None:
     store, other = await valkey.open("one"), await valkey.open("two")
-    await store.presence.join(room_id, [ADA], 10, 10)
+    await join(store, room_id, [ADA])
     async with store.events.follow(room_id, 10) as feed, other.events.follow(room_id, 10) as elsewhere:
         await store.messages.append(room_id, [draft(room_id, "kept")])
         then = snapshot(valkey)
-        await store.presence.join(room_id, [BOB], 10, 10)
+        await join(store, room_id, [BOB])
         await store.messages.append(room_id, [draft(room_id, f"lost {number}") for number in range(2)])
         heard = of_kind(await until(feed, LogEntry, 3), LogEntry)
         await until(elsewhere, LogEntry, 3)

@@ -19,7 +19,7 @@ from evanesce.store.presence import Member, PresenceSnapshot
 from evanesce.store.redis import lease, node_client, presence
 from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.scripts import RECONCILE, Command
-from tests.core.store.backends import RedisBackend, draft, eventually, of_kind, python, until, until_gone
+from tests.core.store.backends import RedisBackend, draft, eventually, join, of_kind, python, until, until_gone
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ lease.LEASE_SECONDS, lease.RENEW_SECONDS = float(sys.argv[2]), 0.1
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
         for room_id in sys.argv[3:]:
-            await store.presence.join(room_id, [Member("ada", "Ada"), Member("bob", "Bob")], 10, 10)
+            await join(store, room_id, [Member("ada", "Ada"), Member("bob", "Bob")])
         print("ready", flush=True)
         await trio.sleep_forever()
 trio.run(main)
@@ -53,7 +53,7 @@ async def test_a_killed_servers_people_leave(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     async with two.events.follow(room_id, 10) as feed:
         await killed_server(valkey, room_id)
 
@@ -91,7 +91,7 @@ async def test_nobody_is_in_a_room_before_their_server_has_its_lease(
     await eventually(answers)
     for before, member in enumerate((ADA, BOB)):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.presence.join, room_id, [member], 10, 10)
+            nursery.start_soon(join, store, room_id, [member])
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert await store.presence.counts([room_id]) == [before]
             may_take.set()
@@ -127,7 +127,7 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     leases = "evanesce:{servers}:leases"
     [name] = [server for server in valkey.client.zrange(leases, 0, -1) if server.startswith(b"one.")]
     valkey.client.zadd(leases, {name: 1})
@@ -162,7 +162,7 @@ async def test_clearing_up_behind_a_dead_server_costs_nobody_the_lease(
         return await run(client, *commands, urgent=urgent)
 
     one = await valkey.open("one")
-    await one.presence.join(room_id, [BOB], 10, 10)
+    await join(one, room_id, [BOB])
     monkeypatch.setattr(node_client.NodeClient, "run", slow)
     await killed_server(valkey, *rooms)
     with trio.fail_after(PATIENCE):
@@ -184,8 +184,8 @@ async def test_while_redis_is_away_no_lease_runs_out(
     monkeypatch.setattr(lease, "AWAY_SECONDS", 1.2)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
-    await one.presence.join(room_id, [ADA], 10, 10)
-    await two.presence.join(room_id, [BOB], 10, 10)
+    await join(one, room_id, [ADA])
+    await join(two, room_id, [BOB])
     leases = "evanesce:{servers}:leases"
     names = set(valkey.client.zrange(leases, 0, -1))
     await eventually(one.servers.expiries)

@@ -27,6 +27,7 @@ from tests.core.store.backends import (
     departures,
     draft,
     eventually,
+    join,
     of_kind,
     python,
     until,
@@ -52,7 +53,7 @@ from evanesce.store.redis import open_redis_store
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1], cluster=True), ttl=60, server_id="killed") as store:
         for room_id in sys.argv[2:]:
-            await store.presence.join(room_id, [Member("eve", "Eve")], 10, 10)
+            await join(store, room_id, [Member("eve", "Eve")])
         print("ready", flush=True)
         await trio.sleep_forever()
 trio.run(main)
@@ -128,9 +129,8 @@ async def served(store: Store, other: Store, room_id: str) -> None:
     """Do in a room all that people do there: join, be seen, write and be heard, take back, rename, read and leave."""
     guest = Member(str(uuid4()), "Guest")
     async with other.events.follow(room_id, 10) as feed:
-        answer = await store.presence.join(room_id, [guest], 10, 10)
-        assert not isinstance(answer, RoomClosed)
-        assert not answer[1], "there was a place"
+        outcome = await join(store, room_id, [guest])
+        assert not outcome.barred, "there was a place"
         assert of_kind(await until(feed, Joined), Joined)[0].person == guest
         mine = draft(room_id, sender=guest.user_id)
         await store.messages.append(room_id, [mine])
@@ -155,7 +155,7 @@ async def refused(store: Store, room_id: str) -> None:
     """Find that a room of a lost primary refuses what people do, in time."""
     for act in (
         lambda: store.messages.append(room_id, [draft(room_id)]),
-        lambda: store.presence.join(room_id, [Member(str(uuid4()), "Guest")], 10, 10),
+        lambda: join(store, room_id, [Member(str(uuid4()), "Guest")]),
         lambda: store.presence.snapshot(room_id, 10),
         lambda: store.messages.history(room_id, None, 10, 100_000),
     ):
@@ -191,8 +191,8 @@ async def test_a_lost_primary_harms_its_own_rooms_alone(
     others = [primary for primary in lost.cluster.primaries if primary is not lost.primary]
     elsewhere = [lost.key_on(primary) for primary in others for _ in range(2)]
     for room_id in there + elsewhere:
-        await one.presence.join(room_id, [ADA], 10, 10)
-        await two.presence.join(room_id, [BOB], 10, 10)
+        await join(one, room_id, [ADA])
+        await join(two, room_id, [BOB])
         await served(one, two, room_id)
     users = [lost.key_on(primary) for primary in others]
     signed_out = TokenRevoked(str(uuid4()))

@@ -14,7 +14,20 @@ from evanesce.store import Store
 from evanesce.store.events import Closed
 from evanesce.store.message_log import Conflict, LogEntry, MessageUnsent, RoomClosed, Stored
 from evanesce.store.presence import Member
-from tests.core.store.backends import ALL, Backend, append_one, contents, draft, events, eventually, of_kind, send
+from tests.core.store.backends import (
+    ALL,
+    RULES,
+    Backend,
+    append_one,
+    contents,
+    draft,
+    events,
+    eventually,
+    join,
+    joiners,
+    of_kind,
+    send,
+)
 
 pytestmark = pytest.mark.slow
 ADA, BOB, CYD = Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")
@@ -340,7 +353,7 @@ async def test_a_cursor_that_does_not_serve_gives_all_and_no_count(backend: Back
 async def test_a_closed_room_is_gone_for_everybody(backend: Backend, room_id: str) -> None:
     one, two = await backend.open("one"), await backend.open("two")
     [message_id] = await send(one, room_id, "erased")
-    await one.presence.join(room_id, [ADA], 10, 10)
+    await join(one, room_id, [ADA])
     async with two.events.follow(room_id, 10) as feed:
         await one.messages.close_room(room_id, "its creator closed it")
         await one.messages.close_room(room_id, "twice")
@@ -348,7 +361,7 @@ async def test_a_closed_room_is_gone_for_everybody(backend: Backend, room_id: st
     assert await two.messages.append(room_id, [draft(room_id)]) == RoomClosed()
     assert await two.messages.unsend(room_id, message_id, "ada") == RoomClosed()
     assert await two.messages.history(room_id, None, *ALL) == RoomClosed()
-    assert await two.presence.join(room_id, [BOB], 10, 10) == RoomClosed()
+    assert await two.presence.join(room_id, joiners(BOB), 10, 10, RULES) == RoomClosed()
     assert await one.presence.leave(room_id, ["ada"]) == 0
     assert await one.presence.counts([room_id]) == [0]
     async with two.events.follow(room_id, 10) as feed:

@@ -17,7 +17,7 @@ from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.presence import Member
 from evanesce.store.redis import lease
 from tests.clocks.offset import STEPS, OffsetClock, library
-from tests.core.store.backends import RedisBackend, draft, events, eventually
+from tests.core.store.backends import RedisBackend, draft, events, eventually, join
 from tests.e2e.valkey import Valkey
 
 pytestmark = pytest.mark.slow
@@ -194,7 +194,7 @@ async def test_after_a_step_nobody_has_left_and_no_duty_is_left_undone(
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
     one, two = await offset.open("one"), await offset.open("two")
     room_id = str(uuid4())
-    await one.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(one, room_id, [Member("ada", "Ada")])
     assert await one.rate_limits.connect("ada", 1, 5)
     assert await one.servers.claim("tidy", 1.0)
     await offset.set(step)

@@ -16,7 +16,7 @@ from evanesce.store.message_log import LogEntry, RoomClosed
 from evanesce.store.presence import Member
 from evanesce.store.redis import feed as feeds
 from evanesce.store.redis import node_client, open_redis_store
-from tests.core.store.backends import Record, RedisBackend, draft, events, eventually, of_kind, send, until
+from tests.core.store.backends import Record, RedisBackend, draft, events, eventually, join, of_kind, send, until
 from tests.patience import Taken, within
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ async def test_stopped_under_load_nothing_is_lost_or_doubled(valkey: RedisBacken
 async def test_a_cut_subscription_loses_nothing(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open()
     record = Record()
-    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(store, room_id, [Member("ada", "Ada")])
     async with store.events.follow(room_id, 10) as feed, trio.open_nursery() as nursery:
         nursery.start_soon(record.listen, feed)
         for _ in range(3):
@@ -294,7 +294,7 @@ async def test_a_redis_that_is_not_there_yet_is_found_when_it_comes(valkey: Redi
 
 async def test_the_store_ends_at_once_though_redis_hangs(valkey: RedisBackend, room_id: str) -> None:
     store = await valkey.open()
-    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(store, room_id, [Member("ada", "Ada")])
     valkey.away()
     with within(4):
         await valkey.close(store)
@@ -329,27 +329,28 @@ async def test_a_clock_that_goes_back_turns_no_order_round(valkey: RedisBackend,
 async def test_after_a_reconnect_a_join_says_what_redis_refuses(valkey: RedisBackend, room_id: str) -> None:
     """Nobody is recorded before the server has its lease, which a full Redis refuses as well."""
     store = await valkey.open()
-    await store.presence.join("before", [Member("ada", "Ada")], 10, 10)
+    await join(store, "before", [Member("ada", "Ada")])
     valkey.client.config_set("maxmemory", 1)
     valkey.client.client_kill_filter(_type="normal", skipme=True)
 
     async def told() -> bool:
         try:
-            await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+            await join(store, room_id, [Member("ada", "Ada")])
         except StoreUnavailable as error:
             return "is full" in error.message
         return False
 
     await eventually(told)
     with within(1), pytest.raises(StoreUnavailable, match="is full"):
-        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+        await join(store, room_id, [Member("ada", "Ada")])
     valkey.client.config_set("maxmemory", 0)
     await eventually(lambda: store.health.healthy)
 
     async def joined() -> bool:
         try:
-            return not isinstance(await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10), RoomClosed)
+            await join(store, room_id, [Member("ada", "Ada")])
         except StoreUnavailable:
             return False
+        return True
 
     await eventually(joined)

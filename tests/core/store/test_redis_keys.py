@@ -31,6 +31,7 @@ from tests.core.store.backends import (
     draft,
     events,
     eventually,
+    join,
 )
 
 CANARY = "canary-1f0a8c-\u00e9\U0001f600"
@@ -105,7 +106,7 @@ async def test_content_is_in_the_messages_key_and_nowhere_else(valkey: RedisBack
     store = await valkey.open(ttl=3)
     canary = CANARY.encode()
     kept, unsent = draft(room_id, CANARY), draft(room_id, CANARY)
-    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(store, room_id, [Member("ada", "Ada")])
     async with store.events.follow(room_id, 10) as feed:
         await store.messages.append(room_id, [kept, unsent])
         await store.messages.unsend(room_id, unsent.message_id, "ada")
@@ -133,7 +134,7 @@ async def test_the_prefix_is_the_deployers(valkey: RedisBackend, room_id: str) -
     async with open_redis_store(RedisTable(url=valkey.url, prefix="my:chat"), ttl=60, server_id="one") as store:
         await store.messages.append(room_id, [draft(room_id)])
         await store.one_time_values.put("key", b"value", 60)
-        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+        await join(store, room_id, [Member("ada", "Ada")])
         keys = everything(valkey.client)
     assert keys
     assert all(key.startswith("my:chat:") for key in keys)
@@ -143,7 +144,7 @@ async def test_a_server_that_ends_leaves_when_it_lived_and_what_has_to_be_erased
     valkey: RedisBackend, room_id: str
 ) -> None:
     store = await valkey.open(ttl=0.1)
-    await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+    await join(store, room_id, [Member("ada", "Ada")])
     await valkey.close(store)
     left = everything(valkey.client)
     names = ["heard", "leases", "lives", "since", "state"]

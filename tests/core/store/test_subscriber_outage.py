@@ -21,7 +21,7 @@ from evanesce.store.message_log import LogEntry
 from evanesce.store.presence import Member
 from evanesce.store.redis import heartbeat, open_redis_store
 from evanesce.store.redis.heartbeat import MISSED, Heartbeat
-from tests.core.store.backends import RedisBackend, appended, draft, eventually, of_kind
+from tests.core.store.backends import RedisBackend, appended, draft, eventually, join, of_kind
 from tests.core.store.gate import Gate
 from tests.valkey_cluster import ValkeyCluster
 
@@ -137,7 +137,7 @@ async def loses_the_subscription_and_recovers(
     caplog.set_level(logging.INFO)
     async with open_redis_store(table, ttl=600, server_id="one") as store:
         await eventually(lambda: store.health.healthy, PATIENCE)
-        await store.presence.join(room_id, [Member("ada", "Ada")], 10, 10)
+        await join(store, room_id, [Member("ada", "Ada")])
         async with store.events.follow(room_id, 10) as feed:
             assert await appended(store, room_id, "before")
             [before] = of_kind(await heard_of(feed, "before"), LogEntry)
@@ -165,7 +165,7 @@ async def loses_the_subscription_and_recovers(
 async def _delivers_all_the_same(store: Store, feed: Feed, room_id: str) -> None:
     await store.messages.append(room_id, [draft(room_id, str(number)) for number in range(3)])
     assert not of_kind(await heard_of(feed, "0", "1", "2"), HistoryLost), "it is told once"
-    await store.presence.join(room_id, [Member("bob", "Bob")], 10, 10)
+    await join(store, room_id, [Member("bob", "Bob")])
     with trio.fail_after(PATIENCE):
         while not any(change.presence.count == 2 for change in of_kind(await feed.next(), PresenceChanged)):
             pass

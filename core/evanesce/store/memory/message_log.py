@@ -171,6 +171,7 @@ class MemoryMessageLog:
             room.unsent.clear()
             room.names.clear()
             room.servers.clear()
+            room.forget_rules()
             room.publish([Closed(reason)])
 
         await self._server.ask(act)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from evanesce.errors import StoreUnavailable
+from evanesce.model import Access
 from evanesce.store.events import Joined, Left, Renamed
 from evanesce.store.memory.room import Room
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, PresenceSnapshot, RulesMissing
+from evanesce.store.rules import COME_BACK_SECONDS, RoomRules
 
 T = TypeVar("T")
 
@@ -23,57 +25,91 @@ class MemoryPresence:
         self._server_id = server_id
         self._names: dict[str, dict[str, str]] = {}
         """The names of this server's users in each room, as the last requests of their rooms have them."""
+        self._left: dict[str, set[str]] = {}
+        """Those who wanted to leave each room, until the memory has that."""
 
     async def join(
-        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
-    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+    ) -> JoinOutcome | RulesMissing | RoomClosed:
         """See `Presence.join`."""
 
-        def act() -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+        def act() -> JoinOutcome | RulesMissing | RoomClosed:
             room = self._server.room(room_id)
             if room.closed is not None:
                 return RoomClosed()
-            refused: set[str] = set()
+            version = 0 if room.rules is None else room.rules.version
+            if version < rules.version:
+                return RulesMissing()
+            barred: dict[str, Barred] = {}
             for person in members:
-                if person.user_id in room.servers:
-                    room.servers[person.user_id].add(self._server_id)
-                elif len(room.names) >= capacity:
-                    refused.add(person.user_id)
+                if (bar := self._bar(room, person, rules.created_by, capacity)) is not None:
+                    barred[person.user_id] = bar
                 else:
-                    room.names[person.user_id] = person.display_name
-                    room.servers[person.user_id] = {self._server_id}
-                    room.version += 1
-                    room.publish([Joined(person, len(room.names), room.version)])
-            return room.presence(roster), frozenset(refused)
+                    self._add(room, person)
+            now = self._server.stamp()
+            newer = room.rules if version > rules.version else None
+            return JoinOutcome(room.presence(roster), barred, now, newer, room.mutes_at(now))
 
-        joined = await self._ask_or_reconcile(room_id, act)
-        if not isinstance(joined, RoomClosed):
-            admitted = {person.user_id: person.display_name for person in members if person.user_id not in joined[1]}
-            self._names[room_id] = admitted | self._names.get(room_id, {})
-        return joined
+        outcome = await self._ask_or_reconcile(room_id, act)
+        if isinstance(outcome, JoinOutcome):
+            names = {person.user_id: person.display_name for person in members if person.user_id not in outcome.barred}
+            self._names[room_id] = names | self._names.get(room_id, {})
+        return outcome
 
-    async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
+    def _bar(self, room: Room, person: Joiner, creator: str, capacity: int) -> Barred | None:
+        """Return what keeps a person from joining; None if nothing does."""
+        now, user_id = self._server.stamp(), person.user_id
+        if until := room.banned_until(person.subject, now):
+            return Barred(Bar.BANNED, until)
+        if user_id in room.servers:
+            return None
+        if room.rules is not None and user_id != creator:
+            if room.rules.locked and room.away.get(user_id, 0) <= now:
+                return Barred(Bar.LOCKED)
+            if room.rules.access is Access.INVITE and not person.admitted:
+                return Barred(Bar.UNINVITED)
+        return Barred(Bar.FULL) if len(room.names) >= capacity else None
+
+    def _add(self, room: Room, person: Joiner) -> None:
+        if person.user_id in room.servers:
+            room.servers[person.user_id].add(self._server_id)
+            return
+        room.names[person.user_id] = person.display_name
+        room.servers[person.user_id] = {self._server_id}
+        room.version += 1
+        room.publish([Joined(Member(person.user_id, person.display_name), len(room.names), room.version)])
+
+    async def leave(self, room_id: str, user_ids: Sequence[str], *, lost: Collection[str] = ()) -> int:
         """See `Presence.leave`."""
+        left = self._left.setdefault(room_id, set())
         for user_id in user_ids:
             self._names.get(room_id, {}).pop(user_id, None)
-        return await self._ask_or_reconcile(room_id, lambda: self._leave(self._server.room(room_id), user_ids))
+            if user_id in lost:
+                left.discard(user_id)
+            else:
+                left.add(user_id)
+        return await self._ask_or_reconcile(room_id, lambda: self._leave(room_id, user_ids))
 
     def leave_all(self) -> None:
         """Remove the users of this server from all rooms, as for a server that stops or whose lease has expired."""
         self._names.clear()
-        for room in self._server.rooms.values():
-            self._leave(room, [user for user, servers in room.servers.items() if self._server_id in servers])
+        for room_id, room in self._server.rooms.items():
+            self._leave(room_id, [user for user, servers in room.servers.items() if self._server_id in servers])
 
-    def _leave(self, room: Room, user_ids: Sequence[str]) -> int:
+    def _leave(self, room_id: str, user_ids: Sequence[str]) -> int:
+        """Remove users of this server from a room. They have lost the connection, but for those who wanted to leave."""
+        room, left = self._server.room(room_id), self._left.pop(room_id, set[str]())
         for user_id in user_ids:
             servers = room.servers.get(user_id, set())
-            if self._server_id not in servers:
-                continue
-            servers.remove(self._server_id)
-            if not servers:
-                del room.servers[user_id], room.names[user_id]
-                room.version += 1
-                room.publish([Left(user_id, len(room.names), room.version)])
+            if self._server_id in servers:
+                servers.remove(self._server_id)
+                if not servers:
+                    del room.servers[user_id], room.names[user_id]
+                    room.away[user_id] = self._server.stamp() + COME_BACK_SECONDS * 1000
+                    room.version += 1
+                    room.publish([Left(user_id, len(room.names), room.version)])
+        for user_id in left:
+            room.away.pop(user_id, None)
         return len(room.names)
 
     async def rename(self, room_id: str, person: Member) -> None:
@@ -108,7 +144,7 @@ class MemoryPresence:
     def _reconcile(self, room_id: str) -> None:
         room, names = self._server.room(room_id), self._names.get(room_id, {})
         here = [user for user, servers in room.servers.items() if self._server_id in servers]
-        self._leave(room, [user_id for user_id in here if user_id not in names])
+        self._leave(room_id, [user_id for user_id in here if user_id not in names])
         for user_id in here:
             if user_id in names:
                 self._rename(room, Member(user_id, names[user_id]))

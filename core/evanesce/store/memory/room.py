@@ -13,6 +13,7 @@ from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import HistoryLost, RoomEvent
 from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.rules import Ballot, RoomRules
 
 
 @dataclass
@@ -38,8 +39,25 @@ class UnsentEntry:
 
 
 @dataclass
+class Vote:
+    """A vote on the removal of a user; `result` is the last ballot, when the user is removed.
+
+    Times are in milliseconds of the store's clock, as in `Room`.
+    """
+
+    expires_at: int
+    kept_until: int
+    voters: set[str] = field(default_factory=set[str])
+    result: Ballot | None = None
+
+
+@dataclass
 class Room:
-    """The messages, the members (`names`, and on which `servers` each is) and the feeds of a room."""
+    """The messages, the members (`names`, and on which `servers` each is), the rules and the feeds of a room.
+
+    `bans` and `voted` have the end of each ban by its subject, `mutes` until when users may not write, and `away` until
+    when those who have lost the connection may come back. `votes` are by the user in question.
+    """
 
     epoch: str
     number: int = 0
@@ -50,6 +68,12 @@ class Room:
     unsent: dict[str, UnsentEntry] = field(default_factory=dict[str, UnsentEntry])
     names: dict[str, str] = field(default_factory=dict[str, str])
     servers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    rules: RoomRules | None = None
+    bans: dict[str, int] = field(default_factory=dict[str, int])
+    voted: dict[str, int] = field(default_factory=dict[str, int])
+    mutes: dict[str, int] = field(default_factory=dict[str, int])
+    away: dict[str, int] = field(default_factory=dict[str, int])
+    votes: dict[str, Vote] = field(default_factory=dict[str, Vote])
     feeds: list[MemoryFeed] = field(default_factory=list["MemoryFeed"])
 
     def position(self, now: int) -> Cursor:
@@ -60,6 +84,21 @@ class Room:
         """Return who is in the room, with the names of at most `roster` users."""
         members = tuple(Member(user_id, name) for user_id, name in self.names.items())
         return PresenceSnapshot(len(members), self.version, members if len(members) <= roster else None)
+
+    def banned_until(self, subject: str, now: int) -> int:
+        """Return when the ban of a person ends; 0 if there is none at `now`."""
+        until = max(self.bans.get(subject, 0), self.voted.get(subject, 0))
+        return until if until > now else 0
+
+    def mutes_at(self, now: int) -> dict[str, int]:
+        """Return who may not write at `now`, and until when."""
+        return {user_id: until for user_id, until in self.mutes.items() if until > now}
+
+    def forget_rules(self) -> None:
+        """Delete the rules and all that belongs to them."""
+        self.rules = None
+        for data in (self.bans, self.voted, self.mutes, self.away, self.votes):
+            data.clear()
 
     def publish(self, events: Sequence[RoomEvent]) -> None:
         """Add events to all feeds."""

@@ -10,7 +10,7 @@ import trio
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.control_bus import Notice, NoticesLost
-from evanesce.store.events import PresenceChanged
+from evanesce.store.events import PresenceChanged, RulesUncertain
 from evanesce.store.memory.room import Room
 
 T = TypeVar("T")
@@ -102,11 +102,12 @@ class MemoryServer:
                 room.epoch, room.count = f"e{self._epochs}", 0
                 room.live.clear()
                 room.unsent.clear()
+                room.forget_rules()
             room.version += 1
             for feed in room.feeds:
                 if not with_memory:
                     feed.lose(room.number, room.version)
-                feed.give([PresenceChanged(room.presence(feed.roster))])
+                feed.give([PresenceChanged(room.presence(feed.roster)), RulesUncertain()])
         if not with_memory:
             self._forget()
 

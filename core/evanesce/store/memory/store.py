@@ -15,6 +15,7 @@ from evanesce.store.memory.events import MemoryRoomEvents
 from evanesce.store.memory.message_log import MemoryMessageLog
 from evanesce.store.memory.presence import MemoryPresence
 from evanesce.store.memory.rate_limits import MemoryRateLimits
+from evanesce.store.memory.rules import MemoryRules
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.memory.server_registry import MemoryServerRegistry
 
@@ -101,6 +102,7 @@ def memory_store(*, ttl: float = 60.0, server_id: str = "memory", server: Memory
         messages=MemoryMessageLog(server, ttl),
         events=MemoryRoomEvents(server),
         presence=MemoryPresence(server, server_id),
+        rules=MemoryRules(server),
         rate_limits=MemoryRateLimits(server, servers.server_name),
         servers=servers,
         control=MemoryControlBus(server),

@@ -11,8 +11,10 @@ from evanesce.store.redis.scripts import (
     APPEND,
     CLOSE,
     CONNECT,
+    INSTALL,
     JOIN,
     LEAVE,
+    MUTE,
     PRESENCE,
     READ,
     RECONCILE,
@@ -20,6 +22,7 @@ from evanesce.store.redis.scripts import (
     RENEW,
     TOKENS,
     UNSEND,
+    VOTE,
     Argument,
     Command,
 )
@@ -52,6 +55,27 @@ def _unsend(command: Command) -> list[Expiring]:
     return [*_append(command), (str(command[_KEYS + 4]), 0)]
 
 
+def _leave(command: Command) -> list[Expiring]:
+    lost = int(_argument(command, 3))
+    return [*_state(command), *([(str(command[_KEYS + 4]), int(_argument(command, 2)))] if lost else [])]
+
+
+def _reconcile(command: Command) -> list[Expiring]:
+    return [*_state(command), (str(command[_KEYS + 3]), int(_argument(command, 2)))]
+
+
+def _install(command: Command) -> list[Expiring]:
+    return [*_state(command), (str(command[_KEYS + 3]), 0)]
+
+
+def _mute(command: Command) -> list[Expiring]:
+    return [*_state(command), (str(command[_KEYS + 2]), 0)]
+
+
+def _vote(command: Command) -> list[Expiring]:
+    return [*_state(command), *((str(command[_KEYS + place]), 0) for place in (4, 6))]
+
+
 def _tokens(command: Command) -> list[Expiring]:
     wanted, rate = int(_argument(command, 0)), float(_argument(command, 1))
     return [(str(command[_KEYS]), int(wanted / rate))]
@@ -72,7 +96,12 @@ _SCRIPTS: dict[Argument, Callable[[Command], list[Expiring]]] = {
     UNSEND.digest: _unsend,
     TOKENS.digest: _tokens,
     CONNECT.digest: _connect,
-    **{script.digest: _state for script in (READ, CLOSE, RENEW, JOIN, LEAVE, RECONCILE, RENAME, PRESENCE)},
+    LEAVE.digest: _leave,
+    RECONCILE.digest: _reconcile,
+    INSTALL.digest: _install,
+    MUTE.digest: _mute,
+    VOTE.digest: _vote,
+    **{script.digest: _state for script in (READ, CLOSE, RENEW, JOIN, RENAME, PRESENCE)},
 }
 
 

@@ -9,10 +9,18 @@ A payload consists of lines: first the room's epoch, then one line for each even
     r COUNT VERSION USER-ID NAME           a user has a new name
     t USER-ID                              a user is typing; its epoch is `-`: any
     x REASON                               the room was closed; the reason is JSON
+    o VERSION TTL ACCESS LOCKED ENCRYPTED CREATED-BY
+                                           the rules; what may be true or false is 1 or 0
+    k TIME UNTIL USER-ID REASON            a user was removed, and banned until then, or 0; the reason is JSON
+    q UNTIL USER-ID                        a user may not write until then; 0: may write again
+    b VOTES NEEDED EXPIRES REMOVED USER-ID
+                                           somebody has voted for the removal of a user; REMOVED is 1 or 0
 
 The letters are those of version 0.1.0 (`e` for enter, `d` for depart, `w` for withdraw), so that servers of both
-versions understand each other. Numbers are consecutive, and so are versions: a gap shows that something was lost. A
-line of any other form counts as lost too, as every client of Redis with the right to publish here could have sent it.
+versions understand each other. Numbers are consecutive, and so are versions of presence: a gap shows that something was
+lost. A line of any other form counts as lost too, as every client of Redis with the right to publish here could have
+sent it. That something of the last four kinds was lost shows only by the version of the rules, which the state of the
+room has.
 """
 
 from __future__ import annotations
@@ -28,12 +36,24 @@ import trio
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.cursor import Cursor
-from evanesce.store.events import Closed, HistoryLost, Joined, Left, PresenceChanged, Renamed, RoomEvent, Typing
+from evanesce.store.events import (
+    Closed,
+    HistoryLost,
+    Joined,
+    Left,
+    PresenceChanged,
+    Renamed,
+    RoomEvent,
+    RulesChanged,
+    RulesUncertain,
+    Typing,
+)
 from evanesce.store.message_log import MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member
 from evanesce.store.redis.client import Deadline
 from evanesce.store.redis.message_log import BODIES, ENTRIES, Entry, Reading, RedisMessageLog
 from evanesce.store.redis.presence import RedisPresence
+from evanesce.store.redis.rules import READERS
 from evanesce.store.sealing.interface import UnknownKey
 
 logger = logging.getLogger(__name__)
@@ -88,6 +108,8 @@ class RoomFeed:
         self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
+        self._rules_version: int = 0
+        self._rules_uncertain = False  # this has to be told after all other events
         # When each message expires that was delivered, and when it was stored. A plain `dict` finds its first key the
         # more slowly, the more keys before that were deleted.
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -175,6 +197,7 @@ class RoomFeed:
             gaps = self._gaps
             reading = await self._log.read(self._room_id, None, 0)
         self._at, self._version = reading.position, reading.version
+        self._rules_version = reading.rules_version
         self._gaps_filled, self._loss_due = gaps, False  # what was before the start is not missing
         if reading.closed is not None:
             self._close(reading.closed)
@@ -185,9 +208,9 @@ class RoomFeed:
 
     async def next(self) -> Sequence[RoomEvent]:
         """See `Feed.next`."""
-        if self._ready or self._payloads:
+        if self._ready or self._payloads or self._rules_uncertain:
             await trio.lowlevel.checkpoint()
-        while not self._ready:
+        while not (self._ready or self._rules_uncertain):
             if self._closed:
                 await trio.sleep_forever()
             if self._gaps != self._gaps_filled:
@@ -204,6 +227,9 @@ class RoomFeed:
                 finally:
                     self._parked = False
         self._ready = await self._log.refresh_deadlines(self._ready, new=True)
+        if self._rules_uncertain:
+            self._rules_uncertain = False
+            self._ready.append(RulesUncertain())
         events, self._ready = self._ready, []
         return events
 
@@ -264,6 +290,8 @@ class RoomFeed:
                 self._ready.append(Typing(line[2:].decode()))
             elif kind == b"x":
                 self._close(_text.decode(line[2:]))
+            elif (reader := READERS.get(kind)) is not None:
+                self._take_rules(reader(line.decode()))
             else:
                 self._read_person(line.decode(), lenient)
 
@@ -330,9 +358,14 @@ class RoomFeed:
         person = Member(user_id, _text.decode(name[0]))
         self._ready.append(Joined(person, count, version) if kind == "e" else Renamed(person, version))
 
+    def _take_rules(self, event: RoomEvent) -> None:
+        if isinstance(event, RulesChanged):
+            self._rules_version = max(self._rules_version, event.rules.version)
+        self._ready.append(event)
+
     def _close(self, reason: str) -> None:
         if not self._closed:
-            self._closed = True
+            self._closed, self._rules_uncertain = True, False
             self._ready.append(Closed(reason))
             self._presence.forget(self._room_id)
 
@@ -345,6 +378,7 @@ class RoomFeed:
         if not self._closed:
             await self._retry_until_available(lambda: self._presence.restore(self._room_id))
             await self._read_presence()
+            self._rules_uncertain = True
         self._gaps_filled = gaps
 
     async def _look(self) -> None:
@@ -389,6 +423,8 @@ class RoomFeed:
         if new_epoch:
             self._version = min(self._version, reading.version)
             self._presence.suspect(self._room_id)
+        if new_epoch or reading.rules_version != self._rules_version:
+            self._rules_version, self._rules_uncertain = reading.rules_version, True
         for entry in entries:
             at = Cursor(reading.position.epoch, entry.milliseconds, entry.number, entry.messages)
             body = bodies.get(entry.number)

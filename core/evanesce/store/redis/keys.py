@@ -39,7 +39,7 @@ class Keys:
         self.key_notices = f"{prefix}:{{{home}}}:keys"
 
     def state(self, room_id: str) -> str:
-        """Return a hash: the room's epoch, position and version of presence, and whether it is closed."""
+        """Return a hash: the room's epoch, position, version of presence and rules, and whether it is closed."""
         return f"{self._prefix}:{{{room_id}}}:state"
 
     def index(self, room_id: str) -> str:
@@ -69,6 +69,26 @@ class Keys:
     def at(self, room_id: str, server: str) -> str:
         """Return a hash: who is in the room on one server."""
         return f"{self._prefix}:{{{room_id}}}:at:{server}"
+
+    def bans(self, room_id: str) -> str:
+        """Return a sorted set: the subjects that are banned, as the database has them, by the time until which."""
+        return f"{self._prefix}:{{{room_id}}}:bans"
+
+    def voted(self, room_id: str) -> str:
+        """Return a sorted set: the subjects banned by votes that are not in `bans` yet, by the time until which."""
+        return f"{self._prefix}:{{{room_id}}}:voted"
+
+    def mutes(self, room_id: str) -> str:
+        """Return a sorted set: who may not write, by the time until which."""
+        return f"{self._prefix}:{{{room_id}}}:mutes"
+
+    def away(self, room_id: str) -> str:
+        """Return a sorted set: who has lost the connection, by the time until which they may come back."""
+        return f"{self._prefix}:{{{room_id}}}:away"
+
+    def vote(self, room_id: str, user_id: str) -> str:
+        """Return a hash: who has voted for the removal of a user, and when the vote ends."""
+        return f"{self._prefix}:{{{room_id}}}:vote:{user_id}"
 
     def events(self, room_id: str) -> str:
         """Return a channel: the events of the room."""
@@ -114,8 +134,9 @@ class Keys:
             self.settings,
             self.identity,
         )
-        of_one = (self.state, self.index, self.members, self.rooms, self.erase, self.tokens, self.connections)
-        of_two = (self.message, self.unsent, self.at)
+        of_room = (self.state, self.index, self.members, self.bans, self.voted, self.mutes, self.away)
+        of_one = (*of_room, self.rooms, self.erase, self.tokens, self.connections)
+        of_two = (self.message, self.unsent, self.at, self.vote)
         return (
             *shared,
             *(make(name) for make in (*of_one, self.kept, self.duty)),

@@ -88,6 +88,7 @@ class Reading:
     version: int
     closed: str | None
     entries: list[Entry]
+    rules_version: int
 
     def is_behind(self, position: Cursor) -> bool:
         """Return whether the room has lost entries up to `position`, and may have other ones in their place.
@@ -232,7 +233,9 @@ class RedisMessageLog:
             await self._close(room_id, reason)
 
     async def _close(self, room_id: str, reason: str) -> None:
-        keys = [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
+        of_rules = (self._keys.bans, self._keys.voted, self._keys.mutes, self._keys.away)
+        others = (self._keys.members, self._keys.events, *of_rules)
+        keys = [self._keys.state(room_id), *(make(room_id) for make in others)]
         await self._client.run(CLOSE.call(keys, new_epoch(), self._keep, reason, _encoder.encode(reason)))
         index = self._keys.index(room_id)
         start = "-"
@@ -257,6 +260,7 @@ class RedisMessageLog:
             version=int(answer[4]),
             closed=answer[5].decode() or None,
             entries=[_entry(raw) for raw in answer[6]],
+            rules_version=int(answer[7]),
         )
 
     async def renew(self, room_id: str, epoch: str) -> None:

@@ -7,27 +7,33 @@ request is not known, the rooms are reconciled with that state.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import msgspec
 import trio
 
+from evanesce.model import Access
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, PresenceSnapshot, RulesMissing
 from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.lease import retry_until_available
 from evanesce.store.redis.message_log import KEEP, new_epoch
-from evanesce.store.redis.scripts import JOIN, LEAVE, PRESENCE, RECONCILE, RENAME, Command
+from evanesce.store.redis.rules import ends
+from evanesce.store.redis.scripts import JOIN, LEAVE, PRESENCE, RECONCILE, RENAME, Argument, Command
+from evanesce.store.rules import COME_BACK_SECONDS, RoomRules
 
 logger = logging.getLogger(__name__)
 
 SLICE = 100
 """How many commands go into one call."""
+
+_COME_BACK = COME_BACK_SECONDS * 1000
 
 _name = msgspec.json.Encoder()
 _read_name = msgspec.json.Decoder(str)
@@ -38,13 +44,15 @@ class _Local:
     """The members of one room on this server, as they should be in Redis.
 
     `home` is where they are to be recorded, `noted` where they were recorded last, and `server` under which name.
-    `pending` counts the calls that wait for an answer; `reconciled`: Redis is known to have this state.
+    `left` are those who wanted to leave, until Redis is known to have that. `pending` counts the calls that wait for an
+    answer; `reconciled`: Redis is known to have this state.
     """
 
     home: Home
     noted: Home
     server: str
     members: dict[str, str] = field(default_factory=dict[str, str])
+    left: set[str] = field(default_factory=set[str])
     pending: int = 0
     reconciled: bool = True
 
@@ -107,46 +115,61 @@ class RedisPresence:
     # For rooms
 
     async def join(
-        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
-    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+    ) -> JoinOutcome | RulesMissing | RoomClosed:
         """See `Presence.join`."""
         lease = self._home(room_id).lease
         if lease.is_known or not self._client.up:  # if it is not up, the call is refused at once
-            return await self._join(room_id, members, capacity, roster)
+            return await self._join(room_id, members, capacity, roster, rules)
         with Deadline():
             # Nobody would remove those who are recorded under a name that has no lease.
             await lease.known()
-            return await self._join(room_id, members, capacity, roster)
+            return await self._join(room_id, members, capacity, roster, rules)
 
     async def _join(
-        self, room_id: str, members: Sequence[Member], capacity: int, roster: int
-    ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
-        names = {person.user_id: person.display_name for person in members}
+        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+    ) -> JoinOutcome | RulesMissing | RoomClosed:
         local = self._local(room_id)
-        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
+        keys = [
+            *self._three(room_id),
+            self._keys.at(room_id, local.home.lease.holder),
+            *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away, self._keys.mutes)),
+        ]
+        known = (rules.version, rules.created_by)
         with _Pending(self, local):
             _, answer = await self._client.run(
-                _note(local.home, room_id), JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *_pairs(names))
+                _note(local.home, room_id),
+                JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *known, *_joiners(members)),
             )
         if answer is None:
             self.forget(room_id)
             return RoomClosed()
-        count, version, flat, refused = answer
-        full = frozenset(user.decode() for user in refused)
-        for user_id, name in names.items():
-            if user_id not in full:
-                local.members.setdefault(user_id, name)
+        if answer == 0:
+            self._tidy(room_id, local)
+            return RulesMissing()
+        outcome = _outcome(answer, rules)
+        for person in members:
+            if person.user_id not in outcome.barred:
+                local.members.setdefault(person.user_id, person.display_name)
         self._tidy(room_id, local)
-        return _presence(count, version, flat), full
+        return outcome
 
-    async def leave(self, room_id: str, user_ids: Sequence[str]) -> int:
+    async def leave(self, room_id: str, user_ids: Sequence[str], *, lost: Collection[str] = ()) -> int:
         """See `Presence.leave`."""
         local = self._local(room_id)
         for user_id in user_ids:
             local.members.pop(user_id, None)
-        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder)]
+        losing = [user_id for user_id in user_ids if user_id in lost]
+        leaving = [user_id for user_id in user_ids if user_id not in lost]
+        local.left.difference_update(losing)
+        local.left.update(leaving)
+        keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder), self._keys.away(room_id)]
         with _Pending(self, local):
-            [count] = await self._client.run(LEAVE.call(keys, new_epoch(), KEEP, *user_ids))
+            [count] = await self._client.run(
+                LEAVE.call(keys, new_epoch(), KEEP, _COME_BACK, len(losing), *losing, *leaving)
+            )
+        if local.reconciled:  # otherwise they may be recorded under an earlier name of this server too
+            local.left.difference_update(leaving)
         self._tidy(room_id, local)
         return int(count)
 
@@ -234,13 +257,7 @@ class RedisPresence:
         [rooms] = await self._client.run(("SMEMBERS", home.keys.rooms(server)))
         for start in range(0, len(rooms), SLICE):
             room_ids = [room.decode() for room in rooms[start : start + SLICE]]
-            ats = [self._keys.at(room_id, server) for room_id in room_ids]
-            await self._client.run(
-                *(
-                    RECONCILE.call([*self._three(room_id), at, at], new_epoch(), KEEP)
-                    for room_id, at in zip(room_ids, ats, strict=True)
-                )
-            )
+            await self._client.run(*(self._set_users(room_id, server, server) for room_id in room_ids))
         await self._client.run(("UNLINK", home.keys.rooms(server)))
         await home.lease.forget(server)
         if rooms:
@@ -262,21 +279,35 @@ class RedisPresence:
     async def _reconcile_slice(self, home: Home, rooms: Sequence[tuple[str, _Local]]) -> None:
         server = home.lease.holder
         commands: list[Command] = []
+        told: list[set[str]] = []
         with ExitStack() as pending:
             for room_id, local in rooms:
                 pending.enter_context(_Pending(self, local))
                 local.reconciled = True
-                keys = [*self._three(room_id), self._keys.at(room_id, server), self._keys.at(room_id, local.server)]
-                reconcile = RECONCILE.call(keys, new_epoch(), KEEP, *_pairs(local.members))
+                left = local.left - local.members.keys()
+                told.append(left)
+                reconcile = self._set_users(room_id, server, local.server, left, local.members)
                 commands += _note(home, room_id), reconcile
             await self._client.run(*commands)
-        for room_id, local in rooms:
+        for (room_id, local), left in zip(rooms, told, strict=True):
+            local.left -= left
             if local.noted is not home:
                 self._client.post(("SREM", local.noted.keys.rooms(local.server), room_id))
             local.noted, local.server = home, server
             self._tidy(room_id, local)
 
     # Helpers
+
+    def _set_users(
+        self, room_id: str, server: str, earlier: str, left: Collection[str] = (), names: dict[str, str] | None = None
+    ) -> Command:
+        """Return the command that sets the users of a server in a room, which had the name `earlier` before.
+
+        `left` are those who wanted to leave; whoever else is not there any more has lost the connection.
+        """
+        ats = (self._keys.at(room_id, name) for name in (server, earlier))
+        keys = [*self._three(room_id), self._keys.away(room_id), *ats]
+        return RECONCILE.call(keys, new_epoch(), KEEP, _COME_BACK, len(left), *left, *_pairs(names or {}))
 
     def _mark_all_dirty(self) -> None:
         for local in self._rooms.values():
@@ -330,6 +361,31 @@ def _note(home: Home, room_id: str) -> Command:
 
 def _pairs(names: dict[str, str]) -> list[str | bytes]:
     return [part for user_id, name in names.items() for part in (user_id, _name.encode(name))]
+
+
+def _joiners(members: Iterable[Joiner]) -> list[Argument]:
+    return [
+        part
+        for person in members
+        for part in (person.user_id, _name.encode(person.display_name), person.subject, int(person.admitted))
+    ]
+
+
+def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
+    """Return what a join has come to, for a caller who knows `rules`."""
+    at, count, version, flat, barred, newer, mutes = answer
+    if newer is not None:
+        number, ttl, access, locked = newer
+        rules = replace(
+            rules, version=int(number), message_ttl=int(ttl), access=Access(access.decode()), locked=bool(locked)
+        )
+    return JoinOutcome(
+        presence=_presence(count, version, flat),
+        barred={user.decode(): Barred(Bar(bar.decode()), int(until)) for user, bar, until in barred},
+        at=int(at),
+        rules=None if newer is None else rules,
+        mutes={} if mutes is None else ends(mutes),
+    )
 
 
 def _presence(count: int, version: bytes, flat: Sequence[bytes] | None) -> PresenceSnapshot:

@@ -34,6 +34,7 @@ from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.one_time_values import RedisOneTimeValues
 from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.rate_limits import RedisRateLimits
+from evanesce.store.redis.rules import RedisRules
 from evanesce.store.redis.sentinel import SentinelAddress
 from evanesce.store.redis.server_registry import RedisServerRegistry
 from evanesce.store.redis.subscriber import Subscriber
@@ -101,6 +102,7 @@ async def open_redis_store(
             messages=messages,
             events=events,
             presence=presence,
+            rules=RedisRules(tracked, keys, clock),
             rate_limits=rate_limits,
             servers=servers,
             control=RedisControlBus(tracked, homes, subscriber),

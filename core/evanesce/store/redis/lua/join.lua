@@ -1,15 +1,51 @@
--- Add users to a room on one server. KEYS: state, members, channel, at.
--- ARGV: epoch, keep, capacity, roster, then for each user the id and the name as JSON.
--- Returns nil if the room is closed; otherwise count, version, the users (or nil), and those for whom there is no
--- place.
+-- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes.
+-- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, then for
+-- each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
+-- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the time, count,
+-- version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the rules
+-- (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil).
 
 if state.closed then return false end
-local refused = {}
-for i = 5, #ARGV, 2 do
-  if not add(KEYS[4], ARGV[i], ARGV[i + 1], tonumber(ARGV[3])) then
-    refused[#refused + 1] = ARGV[i]
+if state.rv < tonumber(ARGV[5]) then return 0 end
+if state.bu > now and redis.call('PEXPIRE', KEYS[5], math.min(tonumber(ARGV[2]), state.bu - now)) == 0 then
+  -- The room was in use for so long without a join that the bans have expired: the rules are installed anew.
+  redis.call('HSET', KEYS[1], 'rv', 0, 'bu', 0)
+  return 0
+end
+
+-- Return when the ban of a person ends; 0 if there is none.
+local function banned_until(subject)
+  local ends = state.bu > now and end_of(KEYS[5], subject) or 0
+  return math.max(ends, state.vu > now and end_of(KEYS[6], subject) or 0)
+end
+
+local invited_only = state.access == 'invite'
+
+local function bar_of(user, subject, admitted)
+  local ends = banned_until(subject)
+  if ends > 0 then return 'banned', ends end
+  if not (state.locked or invited_only) or user == ARGV[6] or redis.call('HEXISTS', KEYS[2], user) == 1 then
+    return nil
+  end
+  if state.locked and not end_of(KEYS[7], user) then return 'locked', 0 end
+  if invited_only and admitted ~= '1' then return 'uninvited', 0 end
+  return nil
+end
+
+local barred = {}
+for i = 7, #ARGV, 4 do
+  local bar, ends = bar_of(ARGV[i], ARGV[i + 2], ARGV[i + 3])
+  if not bar and not add(KEYS[4], ARGV[i], ARGV[i + 1], tonumber(ARGV[3])) then
+    bar, ends = 'full', 0
+  end
+  if bar then
+    barred[#barred + 1] = { ARGV[i], bar, ends }
   end
 end
 publish()
 local count, version, members = present(ARGV[4])
-return { count, version, members, refused }
+local newer = state.rv > tonumber(ARGV[5])
+return {
+  now, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
+  state.mu > now and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
+}

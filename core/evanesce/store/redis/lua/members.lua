@@ -28,8 +28,9 @@ local function add(at, user, name, capacity)
   return true
 end
 
+-- Return whether the user has left the room: was on no other server.
 local function remove(at, user)
-  if redis.call('HDEL', at, user) == 0 then return end
+  if redis.call('HDEL', at, user) == 0 then return false end
   local count, name = servers(user)
   if count > 1 then
     redis.call('HSET', KEYS[2], user, count - 1 .. ' ' .. name)
@@ -37,6 +38,7 @@ local function remove(at, user)
     redis.call('HDEL', KEYS[2], user)
     tell('d', user)
   end
+  return count == 1
 end
 
 local function rename(user, name)

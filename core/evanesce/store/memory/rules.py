@@ -1,0 +1,113 @@
+"""The rules of rooms in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesChanged, Voted
+from evanesce.store.memory.room import Room, Vote
+from evanesce.store.memory.server import MemoryServer
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
+
+
+class MemoryRules:
+    """See `Rules`."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def install(
+        self, room_id: str, rules: RoomRules, bans: Mapping[str, int], removal: Removal | None = None
+    ) -> Sequence[str] | RoomClosed:
+        """See `Rules.install`."""
+
+        def act() -> Sequence[str] | RoomClosed:
+            room = self._server.room(room_id)
+            if room.closed is not None:
+                return RoomClosed()
+            told: list[RoomEvent] = []
+            if rules.version > (0 if room.rules is None else room.rules.version):
+                room.rules, room.bans = rules, dict(bans)
+                for subject in bans:
+                    room.voted.pop(subject, None)
+                told.append(RulesChanged(rules))
+            if removal is not None:
+                room.away.pop(removal.user_id, None)
+                told.append(MemberRemoved(removal, self._server.stamp()))
+            room.publish(told)
+            return list(room.names)
+
+        return await self._server.ask(act)
+
+    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+        """See `Rules.mute`."""
+
+        def act() -> int | RoomClosed:
+            room = self._server.room(room_id)
+            if room.closed is not None:
+                return RoomClosed()
+            until = 0
+            if seconds:
+                room.mutes[user_id] = until = self._server.stamp() + round(seconds * 1000)
+            else:
+                room.mutes.pop(user_id, None)
+            room.publish([MemberMuted(user_id, until)])
+            return until
+
+        return await self._server.ask(act)
+
+    async def mutes(self, room_id: str) -> Mapping[str, int]:
+        """See `Rules.mutes`."""
+        return await self._server.ask(lambda: self._server.room(room_id).mutes_at(self._server.stamp()))
+
+    async def vote(
+        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+    ) -> Ballot | VoteRefused | RoomClosed:
+        """See `Rules.vote`."""
+
+        def act() -> Ballot | VoteRefused | RoomClosed:
+            room = self._server.room(room_id)
+            if room.closed is not None:
+                return RoomClosed()
+            return self._vote(room, voter, user_id, subject, created_by)
+
+        return await self._server.ask(act)
+
+    def _vote(self, room: Room, voter: str, user_id: str, subject: str, created_by: str) -> Ballot | VoteRefused:
+        now = self._server.stamp()
+        if voter not in room.names:
+            return VoteRefused.NOT_MEMBER
+        vote = room.votes.get(user_id)
+        if vote is not None and vote.kept_until <= now:
+            vote = None
+        if room.banned_until(subject, now):
+            return vote.result if vote is not None and vote.result and voter in vote.voters else VoteRefused.ABSENT
+        if vote is not None and vote.result:
+            vote = None  # it has ended, and so has its ban
+        if user_id not in room.names and vote is None:
+            return VoteRefused.ABSENT
+        if created_by == user_id or created_by in room.names:
+            return VoteRefused.CREATOR
+        others = len(room.names) - (user_id in room.names)
+        if others + 1 < 3:
+            return VoteRefused.TOO_FEW
+        if vote is None:
+            expires_at = now + VOTE_SECONDS * 1000
+            vote = room.votes[user_id] = Vote(expires_at, expires_at)
+        again = voter in vote.voters
+        vote.voters.add(voter)
+        votes, needed = len((vote.voters & room.names.keys()) - {user_id}), max(2, others // 2 + 1)
+        ballot = Ballot(user_id, votes, needed, vote.expires_at, removed=votes >= needed)
+        if ballot.removed:
+            vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
+            room.voted[subject] = until = now + VOTE_BAN_SECONDS * 1000
+            room.away.pop(user_id, None)
+            room.publish([Voted(ballot), MemberRemoved(Removal(user_id, "vote", until), now)])
+        elif not again:
+            room.publish([Voted(ballot)])
+        return ballot
+
+    async def lift(self, room_id: str, subject: str) -> None:
+        """See `Rules.lift`."""
+        await self._server.ask(lambda: self._server.room(room_id).voted.pop(subject, None))

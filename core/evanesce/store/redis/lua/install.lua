@@ -1,0 +1,32 @@
+-- Replace the rules and the bans of a room, unless it has newer ones, and tell of a removal.
+-- KEYS: state, members, channel, bans, voted, away. ARGV: epoch, keep, version, ttl, access, locked (1 or 0), encrypted
+-- (1 or 0), the room's creator, the user who is removed (or ''), the reason as JSON, until when the user is banned
+-- (or 0), then for each ban the subject and its end.
+-- Returns nil if the room is closed; otherwise the users in it.
+
+if state.closed then return false end
+
+if tonumber(ARGV[3]) > state.rv then
+  redis.call('DEL', KEYS[4])
+  local bans, subjects, last = {}, {}, 0
+  for i = 12, #ARGV, 2 do
+    subjects[#subjects + 1] = ARGV[i]
+    bans[#bans + 1] = ARGV[i + 1]
+    bans[#bans + 1] = ARGV[i]
+    last = math.max(last, tonumber(ARGV[i + 1]))
+  end
+  in_steps(bans, function(...) redis.call('ZADD', KEYS[4], ...) end)
+  forget(KEYS[5], subjects)
+  if last > 0 then
+    redis.call('PEXPIRE', KEYS[4], math.max(1, math.min(tonumber(ARGV[2]), last - now)))
+  end
+  redis.call('HSET', KEYS[1], 'rv', ARGV[3], 'ttl', ARGV[4], 'access', ARGV[5], 'locked', ARGV[6], 'bu', last)
+  lines[#lines + 1] = table.concat({ 'o', unpack(ARGV, 3, 8) }, ' ')
+end
+
+if ARGV[9] ~= '' then
+  forget(KEYS[6], { ARGV[9] })
+  lines[#lines + 1] = string.format('k %.0f %s %s %s', now, ARGV[11], ARGV[9], ARGV[10])
+end
+publish()
+return redis.call('HKEYS', KEYS[2])

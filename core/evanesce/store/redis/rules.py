@@ -1,0 +1,127 @@
+"""The rules of rooms in Redis, and how they are published.
+
+The state of a room has its options. Sorted sets have, each by the time until when, who is banned (`bans`: as installed;
+`voted`: by votes, until the database has those bans), who may not write, and who may come back to a locked room
+although it is locked (see `lua/away.lua`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from evanesce.model import Access
+from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesChanged, Voted
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.redis.client import Client
+from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.message_log import KEEP, new_epoch
+from evanesce.store.redis.scripts import INSTALL, MUTE, VOTE
+from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
+
+_encoder = msgspec.json.Encoder()
+_text = msgspec.json.Decoder(str)
+
+
+class RedisRules:
+    """The `Rules` of all rooms."""
+
+    def __init__(self, client: Client, keys: Keys, clock: Clock) -> None:
+        self._client = client
+        self._keys = keys
+        self._clock = clock
+
+    async def install(
+        self, room_id: str, rules: RoomRules, bans: Mapping[str, int], removal: Removal | None = None
+    ) -> Sequence[str] | RoomClosed:
+        """See `Rules.install`."""
+        keys = [*self._three(room_id), self._keys.bans(room_id), self._keys.voted(room_id), self._keys.away(room_id)]
+        options = (rules.version, rules.message_ttl, rules.access, int(rules.locked), int(rules.encrypted))
+        removed = ("", "", 0) if removal is None else (removal.user_id, _encoder.encode(removal.reason), removal.until)
+        flat = [part for ban in bans.items() for part in ban]
+        [users] = await self._client.run(
+            INSTALL.call(keys, new_epoch(), KEEP, *options, rules.created_by, *removed, *flat)
+        )
+        return RoomClosed() if users is None else [user.decode() for user in users]
+
+    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+        """See `Rules.mute`."""
+        keys = [self._keys.state(room_id), self._keys.events(room_id), self._keys.mutes(room_id)]
+        [until] = await self._client.run(MUTE.call(keys, new_epoch(), KEEP, user_id, round(seconds * 1000)))
+        return RoomClosed() if until is None else int(until)
+
+    async def mutes(self, room_id: str) -> Mapping[str, int]:
+        """See `Rules.mutes`."""
+        [flat] = await self._client.run(("ZRANGE", self._keys.mutes(room_id), 0, -1, "WITHSCORES"))
+        now = self._clock.now()
+        return {user_id: until for user_id, until in ends(flat).items() if until > now}
+
+    async def vote(
+        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+    ) -> Ballot | VoteRefused | RoomClosed:
+        """See `Rules.vote`."""
+        keys = [
+            *self._three(room_id),
+            *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away)),
+            self._keys.vote(room_id, user_id),
+        ]
+        times = (VOTE_SECONDS * 1000, VOTE_BAN_SECONDS * 1000)
+        [answer] = await self._client.run(
+            VOTE.call(keys, new_epoch(), KEEP, voter, user_id, subject, created_by, *times)
+        )
+        if answer is None:
+            return RoomClosed()
+        if isinstance(answer, bytes):
+            return VoteRefused(answer.decode())
+        votes, needed, expires_at, removed = answer
+        return Ballot(user_id, int(votes), int(needed), int(expires_at), bool(removed))
+
+    async def lift(self, room_id: str, subject: str) -> None:
+        """See `Rules.lift`."""
+        await self._client.run(("ZREM", self._keys.voted(room_id), subject))
+
+    def _three(self, room_id: str) -> list[str]:
+        return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
+
+
+def ends(flat: Sequence[bytes]) -> dict[str, int]:
+    """Return the ends that a sorted set has, by its members."""
+    return {member.decode(): int(float(until)) for member, until in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _rules_changed(line: str) -> RulesChanged:
+    _, version, ttl, access, locked, encrypted, created_by = line.split(" ")
+    rules = RoomRules(
+        created_by=created_by,
+        message_ttl=int(ttl),
+        version=int(version),
+        access=Access(access),
+        locked=_flag(locked),
+        encrypted=_flag(encrypted),
+    )
+    return RulesChanged(rules)
+
+
+def _removed(line: str) -> MemberRemoved:
+    _, at, until, user_id, reason = line.split(" ", 4)
+    return MemberRemoved(Removal(user_id, _text.decode(reason), int(until)), int(at))
+
+
+def _muted(line: str) -> MemberMuted:
+    _, until, user_id = line.split(" ")
+    return MemberMuted(user_id, int(until))
+
+
+def _voted(line: str) -> Voted:
+    _, votes, needed, expires_at, removed, user_id = line.split(" ")
+    return Voted(Ballot(user_id, int(votes), int(needed), int(expires_at), _flag(removed)))
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True}[text]
+
+
+READERS: dict[bytes, Callable[[str], RoomEvent]] = {b"o": _rules_changed, b"k": _removed, b"q": _muted, b"b": _voted}
+"""How the lines of each kind are read; see `feed.py`. They raise `ValueError`, `LookupError` or `MsgspecError`."""
