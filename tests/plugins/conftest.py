@@ -46,7 +46,7 @@ def files(folder: Path) -> list[str]:
     return [file.name for file in folder.iterdir()]
 
 
-def _repository(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
+def repository_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
     if kind == "memory":
         return MemoryRepository()
     if kind == "sqlite":
@@ -57,8 +57,20 @@ def _repository(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repo
     return turso_repository(server.url(kind.removeprefix("turso ")), server.token())
 
 
-@pytest.fixture(params=["memory", "sqlite", "turso file", "turso http", "turso ws"])
+KINDS = ["memory", "sqlite", "turso file", "turso http", "turso ws"]
+
+
+@pytest.fixture(params=KINDS)
 async def repository(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Repository]:
-    opened = _repository(request.param, request, tmp_path)
+    opened = repository_of(request.param, request, tmp_path)
     async with opened:
         yield opened
+
+
+@pytest.fixture(params=KINDS)
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Repository, Repository]]:
+    """Two servers' repositories on one database."""
+    one = repository_of(request.param, request, tmp_path)
+    two = one if request.param == "memory" else repository_of(request.param, request, tmp_path)
+    async with one, two:
+        yield one, two

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from evanesce.model import ChatRoom, SessionEnded, SessionStarted, Timestamp, User, timestamp
+from evanesce.model import Access, Ban, ChatRoom, Invite, SessionEnded, SessionStarted, Timestamp, User, timestamp
 
 EPOCH = 1_795_000_000_000
 
@@ -29,13 +29,50 @@ def a_user(
     )
 
 
-def a_room(creator: User, *, now: Timestamp | None = None) -> ChatRoom:
+def a_room(
+    creator: User,
+    *,
+    now: Timestamp | None = None,
+    message_ttl: float | None = None,
+    access: Access = Access.LINK,
+    locked: bool = False,
+    encrypted: bool = False,
+) -> ChatRoom:
     room_id = str(uuid.uuid4())
     return ChatRoom(
         room_id=room_id,
         created_by=creator.user_id,
         created_at=now or at(0),
         deep_link=f"http://127.0.0.1:8000/r/{room_id}",
+        message_ttl=message_ttl,
+        access=access,
+        locked=locked,
+        encrypted=encrypted,
+    )
+
+
+def an_invite(room: ChatRoom, people: int = 1, *, created: int = 0, expires: int = 1_000) -> Invite:
+    invite_id = str(uuid.uuid4())
+    return Invite(
+        invite_id=invite_id,
+        room_id=room.room_id,
+        secret_hash=f"hash of {invite_id}",
+        people=people,
+        created_at=at(created),
+        expires_at=at(expires),
+    )
+
+
+def a_ban(room: ChatRoom, user: User, *, since: int = 0, until: int = 1_000, reason: str = "creator") -> Ban:
+    """Return a ban whose subject is that of the person, who is the same in each account with this `world_id`."""
+    return Ban(
+        room_id=room.room_id,
+        subject=f"subject of {user.world_id}",
+        user_id=user.user_id,
+        display_name=user.display_name,
+        reason=reason,
+        since=at(since),
+        until=at(until),
     )
 
 

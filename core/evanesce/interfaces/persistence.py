@@ -45,7 +45,7 @@ class Inspection:
 
 
 class Repository(Protocol):
-    """Stores users, rooms and session logs. Opened (`async with`) before the server listens.
+    """Stores users, rooms with their rules, and session logs. Opened (`async with`) before the server listens.
 
     Opening it creates the database where there is none, and migrates an older one. `inspect` alone is called while it
     is not open, and writes nothing: `evanesce check` calls no other method, and `evanesce serve` calls it first.
@@ -141,7 +141,7 @@ class Repository(Protocol):
         """Store `message_ttl`, `access` and `locked` of `room`, if `rules_version` is still that of the database.
 
         Returns the room with its new `rules_version`; None, and stores nothing, where another server was faster or the
-        room is closed.
+        room is closed. Storing the same again returns the same, unless the room has changed once more.
         """
         ...
 
@@ -167,7 +167,8 @@ class Repository(Protocol):
     async def create_invite(self, invite: Invite, most: int) -> bool:
         """Store an invite. Returns False, and stores nothing, where its room has `most` live ones, or is closed.
 
-        An invite is live until it expires, is used up or is revoked. Storing it again returns True.
+        An invite is live until it expires, is used up or is revoked, or its room is closed. Storing it again returns
+        True.
         """
         ...
 
@@ -182,8 +183,8 @@ class Repository(Protocol):
     async def admit(self, room_id: str, user_id: str, invite_id: str, now: Timestamp, most: int) -> bool | None:
         """Admit a user to a room by an invite, in one step: True. It takes one of the invite's places.
 
-        True, without another place, for a user who was admitted before. False where the invite is not live. None where
-        the room has admitted `most` users already.
+        True, without another place, for a user who was admitted before. False where the invite is not live, or the
+        account was erased. None where the room has admitted `most` users already.
         """
         ...
 
@@ -199,7 +200,8 @@ class Repository(Protocol):
         """Store the removal of a person, and the ban, in place of an earlier one of this person in this room.
 
         Returns the new `rules_version` of the room; None, and stores nothing, where the room has `most` bans of other
-        people that have not ended by `since`, or is closed.
+        people that have not ended by `since`, or is closed. Storing the same again changes nothing. `display_name` is
+        not stored, nor is `user_id` where the account was erased.
         """
         ...
 
@@ -208,7 +210,10 @@ class Repository(Protocol):
         ...
 
     async def unban(self, room_id: str, subject: str, now: Timestamp) -> bool:
-        """Delete a ban. Returns False where there is none that ends after `now`; otherwise `rules_version` has grown."""
+        """End a ban. Returns False where there is none that ends after `now`; otherwise `rules_version` has grown.
+
+        What `bans` returns of it has ended at `now`: it is still a removal.
+        """
         ...
 
     async def delete_ended_rules(self, before: Timestamp, count: int) -> int:
@@ -252,9 +257,10 @@ class Repository(Protocol):
         ...
 
     async def delete_rooms(self, before: Timestamp, count: int) -> int:
-        """Delete up to `count` rooms that were closed before a time, and up to `count` of their sessions.
+        """Delete up to `count` rooms that were closed before a time, with all that is stored about them.
 
-        Returns how many rows that was: 0 where nothing is left to delete.
+        These are their sessions, invites, admissions and bans: up to `count` of each. Returns how many rows that was: 0
+        where nothing is left to delete.
         """
         ...
 

@@ -25,6 +25,12 @@ SLICE = 500
 PAUSE_SECONDS = 0.05
 """The pause between two slices, in which the database serves other calls."""
 
+ENDED_RULES_DAYS = 1.0
+"""Days after their end for which invites and bans are kept.
+
+A server learns of removals that it has missed from the bans of the last `rule_sync.REMOVALS_SECONDS`.
+"""
+
 _DAY = 24 * 3600 * 1000
 _SHARED = "upkeep"  # part of a key in Redis: as in version 0.1.0, so that servers of both versions share the duty
 
@@ -121,6 +127,9 @@ class Cleanup:
             before = self._before(retention.session_log_days)
             count = await self._in_slices(lambda: repository.delete_sessions(before, SLICE))
             deleted.labels("sessions").inc(count)
+        ended_before = self._before(ENDED_RULES_DAYS)
+        count = await self._in_slices(lambda: repository.delete_ended_rules(ended_before, SLICE))
+        deleted.labels("rules").inc(count)
         if retention.closed_room_days:
             closed_before = self._before(retention.closed_room_days)
             count = await self._in_slices(lambda: repository.delete_rooms(closed_before, SLICE))

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 _MAINTENANCE = frozenset(
     {"record", "servers_in_sessions", "end_sessions", "active_rooms", "delete_sessions", "delete_rooms"}
-    | {"renew_links", "unused_guests", "delete_guests", "inspect"}
+    | {"renew_links", "unused_guests", "delete_guests", "delete_ended_rules", "inspect"}
 )
 """The methods of a repository that no client waits for."""
 

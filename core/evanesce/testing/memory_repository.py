@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from evanesce.model import (
     User,
     UserSeen,
 )
+from evanesce.testing.memory_room_rules import MemoryRoomRules, delete
 
 
 @dataclass(slots=True)
@@ -38,25 +39,25 @@ class SessionLog:
     server: str = ""
 
 
-class MemoryRepository:
+class MemoryRepository(MemoryRoomRules):
     """An `evanesce.interfaces.Repository` in the memory of this process. No call waits for real time.
 
     `state` decides what the next calls do. `up`: they work. `down`: they raise `PersistenceUnavailable` and change
     nothing. `hung`: they wait until they are cancelled.
 
     Tests may read the contents. `users` and `chat_rooms` are, by id, those that are neither erased nor closed; `erased`
-    and `closed` have the others with the time of their end, and `guests` the ids of erased guests. `session_logs` are
-    by session id. `revoked` has the time until which a revoked sign-in has to be remembered. `registered` is by
-    provider and user, `spent` by provider and proof. `binding` is the identity of the Redis to which the repository is
-    bound, the number of heartbeats and the time of the last one. `purges` counts the calls of `purge`.
+    and `closed` have the others with the time of their end, and `guests` the ids of erased guests. `session_logs` and
+    `room_invites` are by id, `admissions` by room and user with the time of each, and `room_bans` by room and subject.
+    `revoked` has the time until which a revoked sign-in has to be remembered. `registered` is by provider and user,
+    `spent` by provider and proof. `binding` is the identity of the Redis to which the repository is bound, the number
+    of heartbeats and the time of the last one. `purges` counts the calls of `purge`.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.state: Literal["up", "down", "hung"] = "up"
-        self.users: dict[str, User] = {}
         self.erased: dict[str, Timestamp] = {}
         self.guests: set[str] = set()
-        self.chat_rooms: dict[str, ChatRoom] = {}
         self.closed: dict[str, tuple[ChatRoom, Timestamp]] = {}
         self.session_logs: dict[str, SessionLog] = {}
         self.revoked: dict[str, Timestamp] = {}
@@ -162,6 +163,7 @@ class MemoryRepository:
                 self._close(room.room_id, now)
             for log in [log for log in self.session_logs.values() if log.user_id == user_id]:
                 del self.session_logs[log.session_id]
+            self._erase_from_rules(user_id)
         erased_at = self.erased.get(user_id)
         return [key for key, (room, at) in self.closed.items() if room.created_by == user_id and at == erased_at]
 
@@ -183,15 +185,32 @@ class MemoryRepository:
         self.chat_rooms[room.room_id] = room
         return True
 
+    async def update_room(self, room: ChatRoom) -> ChatRoom | None:
+        """See `Repository.update_room`."""
+        await self._answer()
+        known = self.chat_rooms.get(room.room_id)
+        if known is None:
+            return None
+        changed = msgspec.structs.replace(
+            known,
+            message_ttl=room.message_ttl,
+            access=room.access,
+            locked=room.locked,
+            rules_version=room.rules_version + 1,
+        )
+        if known.rules_version == room.rules_version:
+            self.chat_rooms[room.room_id] = changed
+        return changed if self.chat_rooms[room.room_id] == changed else None
+
     async def room(self, room_id: str) -> ChatRoom | None:
         """See `Repository.room`."""
         await self._answer()
         return self.chat_rooms.get(room_id)
 
-    async def open_rooms(self, room_ids: Sequence[str]) -> Collection[str]:
+    async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Repository.open_rooms`."""
         await self._answer()
-        return self.chat_rooms.keys() & set(room_ids)
+        return {key: self.chat_rooms[key].rules_version for key in room_ids if key in self.chat_rooms}
 
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
         """See `Repository.rooms`."""
@@ -259,19 +278,16 @@ class MemoryRepository:
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""
         await self._answer()
-        ended = [log for log in self.session_logs.values() if log.leave_time is not None and log.leave_time < before]
-        return self._delete_sessions(ended[:count])
+        return delete(self.session_logs, lambda _, log: log.leave_time is not None and log.leave_time < before, count)
 
     async def delete_rooms(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_rooms`."""
         await self._answer()
-        old = [room_id for room_id, (_, at) in self.closed.items() if at < before]
-        deleted = self._delete_sessions([log for log in self.session_logs.values() if log.room_id in old][:count])
-        used = {log.room_id for log in self.session_logs.values()}
-        gone = [room_id for room_id in old if room_id not in used][:count]
-        for room_id in gone:
-            del self.closed[room_id]
-        return deleted + len(gone)
+        old = {room_id for room_id, (_, at) in self.closed.items() if at < before}
+        deleted = delete(self.session_logs, lambda _, log: log.room_id in old, count)
+        deleted += self._delete_rules_of(old, count)
+        old -= {log.room_id for log in self.session_logs.values()} | self._rooms_with_rules()
+        return deleted + delete(self.closed, lambda room_id, _: room_id in old, count)
 
     async def unused_guests(self, before: Timestamp, skip: int, count: int) -> Sequence[str]:
         """See `Repository.unused_guests`."""
@@ -343,8 +359,3 @@ class MemoryRepository:
         if record.user_id in self.users and known_room and record.session_id not in self.session_logs:
             log = SessionLog(record.session_id, record.user_id, record.room_id, record.join_time, server=record.server)
             self.session_logs[record.session_id] = log
-
-    def _delete_sessions(self, logs: Sequence[SessionLog]) -> int:
-        for log in logs:
-            del self.session_logs[log.session_id]
-        return len(logs)

@@ -76,6 +76,10 @@ _ERASE_PROOFS = 'DELETE FROM "SpentProof" WHERE userId = ?'
 
 _ERASE_SESSIONS = 'DELETE FROM "SessionLog" WHERE userId = ?'
 
+_ERASE_ADMISSIONS = 'DELETE FROM "RoomAdmission" WHERE userId = ?'
+
+_ERASE_FROM_BANS = 'UPDATE "RoomBan" SET userId = NULL WHERE userId = ?'
+
 _ERASE_ROOMS = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE createdBy = ? AND closedAt IS NULL'
 
 # Not the rows that the statement above changes: erasing again, after a first call that failed, returns the same rooms.
@@ -169,6 +173,8 @@ class AccountTables(SqlTables):
                 Statement(_ERASE_REGISTRATIONS, (user_id,)),
                 Statement(_ERASE_PROOFS, (user_id,)),
                 Statement(_ERASE_SESSIONS, (user_id,)),
+                Statement(_ERASE_ADMISSIONS, (user_id,)),
+                Statement(_ERASE_FROM_BANS, (user_id,)),
                 Statement(_ERASE_ROOMS, (now, user_id)),
                 Statement(_ERASED_ROOMS, (user_id,)),
             ]

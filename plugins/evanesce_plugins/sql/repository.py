@@ -12,6 +12,7 @@ from evanesce_plugins.sql.accounts import AccountTables
 from evanesce_plugins.sql.binding import BindingTable
 from evanesce_plugins.sql.driver import Driver, Statement
 from evanesce_plugins.sql.inspection import inspect_file, inspect_server
+from evanesce_plugins.sql.room_rules import RoomRuleTables
 from evanesce_plugins.sql.rooms import RoomTables
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
 from evanesce_plugins.sql.session_log import SessionLogTables
@@ -27,7 +28,7 @@ _TRY = 'INSERT INTO "RevokedSignIn" (signInId, expiresAt) VALUES (?, ?)'
 _UNDO_TRY = 'DELETE FROM "RevokedSignIn" WHERE signInId = ?'
 
 
-class SqlRepository(AccountTables, RoomTables, SessionLogTables, BindingTable, SqlTableCopy):
+class SqlRepository(AccountTables, RoomTables, RoomRuleTables, SessionLogTables, BindingTable, SqlTableCopy):
     """Implements `Repository` and `TableCopy` of `evanesce.interfaces` on SQLite or libSQL, opened by `connect`.
 
     `setting` is the path of the configuration's key that names the database: errors at its opening name it.

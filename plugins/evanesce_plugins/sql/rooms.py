@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from evanesce.errors import BadRequest
-from evanesce.model import ChatRoom, Timestamp
+from evanesce.model import Access, ChatRoom, Timestamp
 from evanesce_plugins.sql.driver import SqlTables, Statement
 
-_ROOM = "roomId, createdBy, createdAt, deepLink, active"
+_RULES = "messageTtl, access, locked, encrypted, rulesVersion"
 
-_ADD_ROOM = """
-    INSERT INTO "ChatRoom" (roomId, createdBy, createdAt, deepLink, active)
-    SELECT ?, userId, ?, ?, ? FROM "User" WHERE userId = ? AND erasedAt IS NULL
+_ROOM = f"roomId, createdBy, createdAt, deepLink, active, {_RULES}"
+
+_ADD_ROOM = f"""
+    INSERT INTO "ChatRoom" ({_ROOM})
+    SELECT ?, userId, ?, ?, ?, ?, ?, ?, ?, ? FROM "User" WHERE userId = ? AND erasedAt IS NULL
     AND (SELECT count(*) FROM "ChatRoom" WHERE createdBy = userId AND closedAt IS NULL) < ?
     ON CONFLICT (roomId) DO NOTHING
 """
@@ -25,8 +27,20 @@ _OWNS_ROOM = 'SELECT 1 FROM "ChatRoom" WHERE roomId = ? AND createdBy = ? AND cl
 
 _GET_ROOM = f'SELECT {_ROOM} FROM "ChatRoom" WHERE roomId = ? AND closedAt IS NULL'
 
+_UPDATE_ROOM = """
+    UPDATE "ChatRoom" SET messageTtl = ?, access = ?, locked = ?, rulesVersion = rulesVersion + 1
+    WHERE roomId = ? AND rulesVersion = ? AND closedAt IS NULL
+"""
+
+# Not the rows that the statement above changes: the second of two executions changes none.
+_UPDATED_ROOM = f"""
+    SELECT {_ROOM} FROM "ChatRoom" WHERE messageTtl IS ? AND access = ? AND locked = ?
+    AND roomId = ? AND rulesVersion = ? + 1 AND closedAt IS NULL
+"""
+
 _OPEN_ROOMS = """
-    SELECT roomId FROM json_each(?) AS asked CROSS JOIN "ChatRoom" ON roomId = asked.value WHERE closedAt IS NULL
+    SELECT roomId, rulesVersion FROM json_each(?) AS asked CROSS JOIN "ChatRoom" ON roomId = asked.value
+    WHERE closedAt IS NULL
 """
 
 _FIRST_ROOMS = f"""
@@ -49,16 +63,39 @@ _RENEW_LINKS = """
     )
 """
 
-_EMPTY_ROOMS = """
+_DELETE_SESSIONS = """
     DELETE FROM "SessionLog" WHERE sessionId IN (
         SELECT sessionId FROM "ChatRoom" CROSS JOIN "SessionLog" USING (roomId) WHERE closedAt < ? LIMIT ?
+    )
+"""
+
+_DELETE_INVITES = """
+    DELETE FROM "RoomInvite" WHERE inviteId IN (
+        SELECT inviteId FROM "ChatRoom" CROSS JOIN "RoomInvite" USING (roomId) WHERE closedAt < ? LIMIT ?
+    )
+"""
+
+_DELETE_ADMISSIONS = """
+    DELETE FROM "RoomAdmission" WHERE (roomId, userId) IN (
+        SELECT kept.roomId, userId FROM "ChatRoom" CROSS JOIN "RoomAdmission" AS kept USING (roomId)
+        WHERE closedAt < ? LIMIT ?
+    )
+"""
+
+_DELETE_BANS = """
+    DELETE FROM "RoomBan" WHERE (roomId, subject) IN (
+        SELECT ban.roomId, subject FROM "ChatRoom" CROSS JOIN "RoomBan" AS ban USING (roomId)
+        WHERE closedAt < ? LIMIT ?
     )
 """
 
 _DELETE_ROOMS = """
     DELETE FROM "ChatRoom" WHERE roomId IN (
         SELECT roomId FROM "ChatRoom" WHERE closedAt < ?
-        AND NOT EXISTS (SELECT 1 FROM "SessionLog" AS log WHERE log.roomId = "ChatRoom".roomId) LIMIT ?
+        AND NOT EXISTS (SELECT 1 FROM "SessionLog" AS log WHERE log.roomId = "ChatRoom".roomId)
+        AND NOT EXISTS (SELECT 1 FROM "RoomInvite" AS invite WHERE invite.roomId = "ChatRoom".roomId)
+        AND NOT EXISTS (SELECT 1 FROM "RoomAdmission" AS kept WHERE kept.roomId = "ChatRoom".roomId)
+        AND NOT EXISTS (SELECT 1 FROM "RoomBan" AS ban WHERE ban.roomId = "ChatRoom".roomId) LIMIT ?
     )
 """
 
@@ -68,7 +105,8 @@ class RoomTables(SqlTables):
 
     async def create_room(self, room: ChatRoom, most: int) -> bool:
         """See `Repository.create_room`."""
-        columns = (room.room_id, room.created_at, room.deep_link, int(room.active))
+        rules = (*_options(room), int(room.encrypted), room.rules_version)
+        columns = (room.room_id, room.created_at, room.deep_link, int(room.active), *rules)
         _, owned = await self._driver.execute(
             [
                 Statement(_ADD_ROOM, (*columns, room.created_by, most)),
@@ -77,14 +115,21 @@ class RoomTables(SqlTables):
         )
         return bool(owned)
 
+    async def update_room(self, room: ChatRoom) -> ChatRoom | None:
+        """See `Repository.update_room`."""
+        values = (*_options(room), room.room_id, room.rules_version)
+        _, rows = await self._driver.execute([Statement(_UPDATE_ROOM, values), Statement(_UPDATED_ROOM, values)])
+        return _room(rows[0]) if rows else None
+
     async def room(self, room_id: str) -> ChatRoom | None:
         """See `Repository.room`."""
         rows = await self._rows(_GET_ROOM, room_id)
         return _room(rows[0]) if rows else None
 
-    async def open_rooms(self, room_ids: Sequence[str]) -> Collection[str]:
+    async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Repository.open_rooms`."""
-        return {str(room_id) for [room_id] in await self._rows(_OPEN_ROOMS, msgspec.json.encode(room_ids).decode())}
+        rows: list[Any] = await self._rows(_OPEN_ROOMS, msgspec.json.encode(room_ids).decode())
+        return dict(rows)
 
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
         """See `Repository.rooms`."""
@@ -109,14 +154,28 @@ class RoomTables(SqlTables):
 
     async def delete_rooms(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_rooms`."""
-        sessions = await self._change(_EMPTY_ROOMS, before, count)
-        return sessions + await self._change(_DELETE_ROOMS, before, count)
+        # The last one deletes the rooms that the others have emptied.
+        statements = (_DELETE_SESSIONS, _DELETE_INVITES, _DELETE_ADMISSIONS, _DELETE_BANS, _DELETE_ROOMS)
+        return sum([await self._change(sql, before, count) for sql in statements])
+
+
+def _options(room: ChatRoom) -> tuple[float | None, str, int]:
+    return room.message_ttl, str(room.access), int(room.locked)
 
 
 def _room(row: Sequence[Any]) -> ChatRoom:
-    room_id, created_by, created_at, deep_link, active = row
+    room_id, created_by, created_at, deep_link, active, message_ttl, access, locked, encrypted, rules_version = row
     return ChatRoom(
-        room_id=room_id, created_by=created_by, created_at=created_at, deep_link=deep_link, active=bool(active)
+        room_id=room_id,
+        created_by=created_by,
+        created_at=created_at,
+        deep_link=deep_link,
+        active=bool(active),
+        message_ttl=message_ttl,
+        access=Access(access),
+        locked=bool(locked),
+        encrypted=bool(encrypted),
+        rules_version=rules_version,
     )
 
 

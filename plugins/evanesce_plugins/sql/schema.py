@@ -120,6 +120,57 @@ MIGRATIONS: tuple[Migration, ...] = (
         )
         """,
     ),
+    (
+        'ALTER TABLE "ChatRoom" ADD COLUMN messageTtl REAL CHECK (messageTtl > 0)',
+        """
+        ALTER TABLE "ChatRoom" ADD COLUMN access TEXT NOT NULL DEFAULT 'link' CHECK (access IN ('link', 'invite'))
+        """,
+        'ALTER TABLE "ChatRoom" ADD COLUMN locked INTEGER NOT NULL DEFAULT 0 CHECK (locked IN (0, 1))',
+        'ALTER TABLE "ChatRoom" ADD COLUMN encrypted INTEGER NOT NULL DEFAULT 0 CHECK (encrypted IN (0, 1))',
+        'ALTER TABLE "ChatRoom" ADD COLUMN rulesVersion INTEGER NOT NULL DEFAULT 0 CHECK (rulesVersion >= 0)',
+        # endedAt: when it was revoked or used up. A clock that is set back makes no such invite valid again.
+        """
+        CREATE TABLE "RoomInvite" (
+            inviteId TEXT NOT NULL PRIMARY KEY,
+            roomId TEXT NOT NULL REFERENCES "ChatRoom" (roomId),
+            secretHash TEXT NOT NULL,
+            people INTEGER NOT NULL CHECK (people > 0),
+            used INTEGER NOT NULL DEFAULT 0,
+            createdAt TEXT NOT NULL,
+            expiresAt TEXT NOT NULL,
+            endedAt TEXT,
+            CHECK (used BETWEEN 0 AND people),
+            CHECK (used < people OR endedAt IS NOT NULL)
+        )
+        """,
+        # It does not say by which invite, so that it can be deleted with the account: the invite counts its places.
+        """
+        CREATE TABLE "RoomAdmission" (
+            roomId TEXT NOT NULL REFERENCES "ChatRoom" (roomId),
+            userId TEXT NOT NULL REFERENCES "User" (userId),
+            admittedAt TEXT NOT NULL,
+            PRIMARY KEY (roomId, userId)
+        )
+        """,
+        """
+        CREATE TABLE "RoomBan" (
+            roomId TEXT NOT NULL REFERENCES "ChatRoom" (roomId),
+            subject TEXT NOT NULL,
+            userId TEXT REFERENCES "User" (userId),
+            reason TEXT NOT NULL CHECK (reason IN ('creator', 'vote')),
+            since TEXT NOT NULL,
+            until TEXT NOT NULL,
+            PRIMARY KEY (roomId, subject),
+            CHECK (until >= since)
+        )
+        """,
+        'CREATE INDEX "RoomInviteByRoom" ON "RoomInvite" (roomId, endedAt, createdAt, inviteId)',
+        'CREATE INDEX "RoomInviteByEnd" ON "RoomInvite" (coalesce(endedAt, expiresAt))',
+        'CREATE INDEX "RoomAdmissionByUser" ON "RoomAdmission" (userId)',
+        'CREATE INDEX "RoomBanByRoom" ON "RoomBan" (roomId, since, subject, until)',
+        'CREATE INDEX "RoomBanByUser" ON "RoomBan" (userId)',
+        'CREATE INDEX "RoomBanByEnd" ON "RoomBan" (until)',
+    ),
 )
 
 STEPS = (
@@ -129,6 +180,7 @@ STEPS = (
     "an index of active rooms",
     "account codes",
     "which Redis the servers use",
+    "rules of rooms, invites, admissions and bans",
 )
 """What each migration adds, in a few words."""
 
