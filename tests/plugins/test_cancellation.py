@@ -16,7 +16,7 @@ from evanesce.model import Registration, RoomActivity
 from evanesce.testing.memory_repository import MemoryRepository
 from tests.leaks import cancelled_at, cancelled_at_each_await
 from tests.patience import PATIENCE
-from tests.plugins.rows import a_room, a_session, a_user, at, its_end
+from tests.plugins.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +153,71 @@ class Operations:
         self.check = all_or_nothing
         assert await repository.create_room(room, 1)
 
+    async def update_room(self) -> None:
+        repository = self._repository
+        user, _ = await repository.sign_in(a_user())
+        room = a_room(user)
+        await repository.create_room(room, 10)
+        wanted = msgspec.structs.replace(room, locked=True, message_ttl=9.0)
+        changed = msgspec.structs.replace(wanted, rules_version=1)
+
+        async def all_or_nothing() -> None:
+            assert await repository.room(room.room_id) in (room, changed)
+
+        self.check = all_or_nothing
+        assert await repository.update_room(wanted) == changed
+
+    async def admit(self) -> None:
+        repository = self._repository
+        user, _ = await repository.sign_in(a_user())
+        room = a_room(user)
+        await repository.create_room(room, 10)
+        invite = an_invite(room, 2)
+        await repository.create_invite(invite, 10)
+
+        async def all_or_nothing() -> None:
+            [left], [admitted] = await settled(
+                lambda: repository.invites(room.room_id, at(1)),
+                lambda: repository.admitted([(room.room_id, user.user_id)]),
+            )
+            assert left.used == int(admitted)
+
+        self.check = all_or_nothing
+        assert await repository.admit(room.room_id, user.user_id, invite.invite_id, at(1), 10)
+
+    async def ban(self) -> None:
+        repository = self._repository
+        user, _ = await repository.sign_in(a_user())
+        room = a_room(user)
+        await repository.create_room(room, 10)
+        ban = a_ban(room, user)
+
+        async def all_or_nothing() -> None:
+            found, versions = await settled(
+                lambda: repository.bans(room.room_id, at(1)), lambda: repository.open_rooms([room.room_id])
+            )
+            assert versions == {room.room_id: len(found)}
+
+        self.check = all_or_nothing
+        assert await repository.ban(ban, 10) == 1
+
+    async def unban(self) -> None:
+        repository = self._repository
+        user, _ = await repository.sign_in(a_user())
+        room = a_room(user)
+        await repository.create_room(room, 10)
+        ban = a_ban(room, user)
+        await repository.ban(ban, 10)
+
+        async def all_or_nothing() -> None:
+            found, versions = await settled(
+                lambda: repository.bans(room.room_id, at(1)), lambda: repository.open_rooms([room.room_id])
+            )
+            assert versions == {room.room_id: 2 - len(found)}
+
+        self.check = all_or_nothing
+        assert await repository.unban(room.room_id, ban.subject, at(1))
+
     async def bind_redis(self) -> None:
         repository = self._repository
         bound = await repository.bound_redis()
@@ -185,6 +250,17 @@ class Operations:
             "open_rooms": lambda: repository.open_rooms(["none", "another"]),
             "rooms": lambda: repository.rooms("nobody", None, 10),
             "close_room": self.close_room,
+            "update_room": self.update_room,
+            "create_invite": lambda: repository.create_invite(an_invite(a_room(a_user())), 10),
+            "invites": lambda: repository.invites("none", at(1)),
+            "revoke_invite": lambda: repository.revoke_invite("none", "none", at(1)),
+            "admit": self.admit,
+            "admit_members": lambda: repository.admit_members("none", ["nobody"], at(1), 10),
+            "admitted": lambda: repository.admitted([("none", "nobody"), ("none", "another")]),
+            "ban": self.ban,
+            "bans": lambda: repository.bans("none", at(1)),
+            "unban": self.unban,
+            "delete_ended_rules": lambda: repository.delete_ended_rules(at(-1), 10),
             "record": self.record,
             "servers_in_sessions": repository.servers_in_sessions,
             "end_sessions": lambda: repository.end_sessions("none", at(1), 10),

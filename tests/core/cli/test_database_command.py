@@ -51,15 +51,22 @@ def filled(folder: Path, people: int = 1_200) -> Path:
             user_row = (*columns, "3" if erased else None, number % 2)
             database.execute(f'INSERT INTO "User" VALUES ({", ".join("?" * 8)})', user_row)
             closed = "4" if number % 3 else None
-            database.execute(
-                'INSERT INTO "ChatRoom" VALUES (?, ?, ?, ?, ?, ?)', (room, user, "1", f"/{room}", 0, closed)
-            )
+            rules = (None if number % 4 else 0.1 * number + 1, "invite" if number % 2 else "link", 1, 0, number)
+            room_row = (room, user, "1", f"/{room}", 0, closed, *rules)
+            database.execute(f'INSERT INTO "ChatRoom" VALUES ({", ".join("?" * 11)})', room_row)
             left = "5" if number % 5 else None
             database.execute('INSERT INTO "SessionLog" VALUES (?, ?, ?, ?, ?, ?)', (name, user, room, "1", left, "one"))
             database.execute('INSERT INTO "RevokedSignIn" VALUES (?, ?)', (name, "9"))
             registration = ("keys", user, f'"{number}" \\ é', f"CODE {number}")
             database.execute('INSERT INTO "Registration" VALUES (?, ?, ?, ?)', registration)
             database.execute('INSERT INTO "SpentProof" VALUES (?, ?, ?, ?)', ("keys", name, user, "attempt"))
+            used = (1, "3") if number % 3 else (0, None)
+            invite = (name, room, f"hash {number}", 1, used[0], "1", "9", used[1])
+            database.execute(f'INSERT INTO "RoomInvite" VALUES ({", ".join("?" * 8)})', invite)
+            database.execute('INSERT INTO "RoomAdmission" VALUES (?, ?, ?)', (room, user, "2"))
+            banned = None if erased else user
+            ban = (room, f"subject {number}", banned, "vote" if number % 2 else "creator", "1", "2")
+            database.execute('INSERT INTO "RoomBan" VALUES (?, ?, ?, ?, ?, ?)', ban)
         database.commit()
     return path
 
@@ -156,6 +163,10 @@ def test_a_copy_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> Non
         ("User", """INSERT INTO "User" VALUES ('000', 'key:000', 'Eve', NULL, '1', '2', NULL, 0)"""),
         ("User", """UPDATE "User" SET displayName = 'Eve' WHERE rowid = 700"""),
         ("SessionLog", """UPDATE "SessionLog" SET leaveTime = '8' WHERE rowid = 1200"""),
+        ("ChatRoom", """UPDATE "ChatRoom" SET rulesVersion = rulesVersion + 1 WHERE rowid = 700"""),
+        ("RoomInvite", """UPDATE "RoomInvite" SET expiresAt = '8' WHERE rowid = 1200"""),
+        ("RoomAdmission", """UPDATE "RoomAdmission" SET admittedAt = '8' WHERE rowid = 1"""),
+        ("RoomBan", """UPDATE "RoomBan" SET userId = NULL WHERE rowid = 700"""),
     ],
 )
 def test_a_database_that_holds_something_else_is_left_as_it_is(tmp_path: Path, table: str, spoil: str) -> None:

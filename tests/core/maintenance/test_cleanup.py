@@ -25,7 +25,9 @@ from evanesce.maintenance.binding import RedisGuard
 from evanesce.maintenance.cleanup import Cleanup
 from evanesce.metrics import Metrics
 from evanesce.model import (
+    Ban,
     ChatRoom,
+    Invite,
     RoomActivity,
     SessionEnded,
     SessionStarted,
@@ -35,6 +37,7 @@ from evanesce.model import (
     timestamp,
 )
 from evanesce.plugins import Plugins
+from evanesce.rooms.rule_sync import REMOVALS_SECONDS
 from evanesce.store.control_bus import Notice, UserErased
 from evanesce.store.memory import MemoryServer, memory_store
 from evanesce.store.memory.server_registry import LEASE_SECONDS
@@ -311,6 +314,45 @@ async def test_closed_rooms_are_deleted_after_their_days_and_open_ones_never(
     await keeper.cleanup.run_once()
     assert set(keeper.repository.closed) == {"young"}
     assert set(keeper.repository.chat_rooms) == {"r"}
+
+
+async def test_ended_invites_and_bans_are_deleted_after_a_day(
+    autojump_clock: MockClock, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slices, whatever is configured, and not before every server has seen the removals."""
+    assert cleanup.ENDED_RULES_DAYS * DAY > 2 * REMOVALS_SECONDS * 1000
+    monkeypatch.setattr(cleanup, "SLICE", 2)
+    await keeper.sign_in("v")
+    for number, days in enumerate((-1, 0.9, 1.1, 2, 3, 4, 5)):
+        times = {"created_at": keeper.ago(9), "expires_at": keeper.ago(days)}
+        invite = Invite(invite_id=f"{days}", room_id="r", secret_hash=f"{number}", people=1, **times)
+        assert await keeper.repository.create_invite(invite, 100)
+        since, until = keeper.ago(9), keeper.ago(days)
+        ban = Ban(room_id="r", subject=f"{days}", user_id="v", reason="vote", since=since, until=until)
+        assert await keeper.repository.ban(ban, 100)
+    await keeper.cleanup.run_once()
+    assert set(keeper.repository.room_invites) == {"-1", "0.9"}
+    assert {subject for _, subject in keeper.repository.room_bans} == {"-1", "0.9"}
+    assert 'evanesce_rows_deleted_total{kind="rules"} 10.0' in keeper.metrics.text()
+
+
+async def test_the_rules_of_closed_rooms_are_deleted_with_them(autojump_clock: MockClock, keeper: Keeper) -> None:
+    now, later = keeper.ago(0), keeper.ago(-99)
+    for room_id, days in (("young", 4.9), ("old", 5.1)):
+        await keeper.open_room(room_id, "u")
+        invite = Invite(
+            invite_id=room_id, room_id=room_id, secret_hash=room_id, people=1, created_at=now, expires_at=later
+        )
+        assert await keeper.repository.create_invite(invite, 100)
+        ban = Ban(room_id=room_id, subject="s", user_id="u", reason="creator", since=now, until=later)
+        assert await keeper.repository.ban(ban, 100)
+        await keeper.repository.admit_members(room_id, ["u"], now, 100)
+        await keeper.repository.close_room(room_id, keeper.ago(days))
+    await keeper.cleanup.run_once()
+    assert set(keeper.repository.closed) == {"young"}
+    assert set(keeper.repository.room_invites) == {"young"}
+    assert set(keeper.repository.admissions) == {("young", "u")}
+    assert set(keeper.repository.room_bans) == {("young", "s")}
 
 
 async def test_unused_guests_go_with_their_rooms_and_everybody_hears_of_it(

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evanesce.interfaces import Repository
-from evanesce.model import Record, RoomActivity, UserSeen
+from evanesce.model import Access, Record, RoomActivity, UserSeen
 from evanesce_plugins.sql.driver import Driver, Row, Statement
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sqlite.driver import connect
 from tests.plugins.conftest import files, sqlite_repository
-from tests.plugins.rows import a_room, a_session, a_user, at, its_end
+from tests.plugins.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
 
 SETTING = "plugins.sqlite.path"
 
@@ -44,13 +45,75 @@ async def test_rows_are_as_the_data_model_says(opened: Repository, tmp_path: Pat
     name = user.display_name
     stored_user = (user.user_id, "one-human", name, "ada@example.org", at(0), at(3), None, 0)
     assert rows(tmp_path, 'SELECT * FROM "User"') == [stored_user]
-    assert rows(tmp_path, 'SELECT * FROM "ChatRoom"') == [(room.room_id, user.user_id, at(1), room.deep_link, 1, None)]
+    stored_room = (room.room_id, user.user_id, at(1), room.deep_link, 1, None, None, "link", 0, 0, 0)
+    assert rows(tmp_path, 'SELECT * FROM "ChatRoom"') == [stored_room]
     stored_session = (session.session_id, user.user_id, room.room_id, at(2))
     assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None, "one")]
     going: list[Record] = [its_end(session, at(4)), RoomActivity(room_id=room.room_id, active=False)]
     await opened.record(going)
     assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4), "one")]
     assert rows(tmp_path, 'SELECT active FROM "ChatRoom"') == [(0,)]
+
+
+async def test_the_rules_of_a_room_are_as_the_data_model_says(opened: Repository, tmp_path: Path) -> None:
+    creator, guest, last = a_user(), a_user(), a_user()
+    room = a_room(creator, message_ttl=30, access=Access.INVITE, locked=True, encrypted=True)
+    for user in (creator, guest, last):
+        await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    await opened.update_room(room)
+    stored = rows(tmp_path, 'SELECT messageTtl, access, locked, encrypted, rulesVersion FROM "ChatRoom"')
+    assert stored == [(30.0, "invite", 1, 1, 1)]
+    invite, revoked = an_invite(room, 2), an_invite(room, created=1)
+    for one in (invite, revoked):
+        await opened.create_invite(one, 10)
+    await opened.revoke_invite(room.room_id, revoked.invite_id, at(2))
+    invites = 'SELECT * FROM "RoomInvite" ORDER BY createdAt'
+    first = (invite.invite_id, room.room_id, invite.secret_hash, 2)
+    second = (revoked.invite_id, room.room_id, revoked.secret_hash, 1, 0, at(1), at(1_000), at(2))
+    await opened.admit(room.room_id, guest.user_id, invite.invite_id, at(3), 10)
+    assert rows(tmp_path, invites) == [(*first, 1, at(0), at(1_000), None), second]
+    await opened.admit(room.room_id, last.user_id, invite.invite_id, at(4), 10)
+    assert rows(tmp_path, invites) == [(*first, 2, at(0), at(1_000), at(4)), second]
+    assert rows(tmp_path, 'SELECT * FROM "RoomAdmission" ORDER BY admittedAt') == [
+        (room.room_id, guest.user_id, at(3)),
+        (room.room_id, last.user_id, at(4)),
+    ]
+    ban = a_ban(room, guest, since=5, until=9, reason="vote")
+    await opened.ban(ban, 10)
+    assert rows(tmp_path, 'SELECT * FROM "RoomBan"') == [
+        (room.room_id, ban.subject, guest.user_id, "vote", at(5), at(9))
+    ]
+    await opened.unban(room.room_id, ban.subject, at(7))
+    assert rows(tmp_path, 'SELECT since, until FROM "RoomBan"') == [(at(5), at(7))]
+
+
+async def test_of_an_erased_person_the_rules_keep_the_subject_of_a_ban_alone(
+    opened: Repository, tmp_path: Path
+) -> None:
+    creator, user = a_user(), a_user("one-human", email="ada@example.org")
+    room = a_room(creator)
+    for somebody in (creator, user):
+        await opened.sign_in(somebody)
+    await opened.create_room(room, 10)
+    invite = an_invite(room, 2)
+    await opened.create_invite(invite, 10)
+    await opened.admit(room.room_id, user.user_id, invite.invite_id, at(1), 10)
+    ban = msgspec.structs.replace(a_ban(room, user), subject="5ub1ec7")
+    await opened.ban(ban, 10)
+    await opened.erase_user(user.user_id, at(2))
+    tables = [str(name) for (name,) in rows(tmp_path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    traces = ("one-human", "ada@example.org", user.user_id)
+    found = {
+        (table, trace)
+        for table in tables
+        for row in rows(tmp_path, f'SELECT * FROM "{table}"')
+        for trace in traces
+        if any(trace in str(value) for value in row)
+    }
+    assert found == {("User", user.user_id)}
+    assert rows(tmp_path, 'SELECT used FROM "RoomInvite"') == [(1,)]
+    assert rows(tmp_path, 'SELECT subject, userId FROM "RoomBan"') == [("5ub1ec7", None)]
 
 
 async def test_records_that_come_twice_change_nothing(opened: Repository, tmp_path: Path) -> None:
@@ -167,6 +230,7 @@ async def test_revoked_sign_ins_are_forgotten_when_none_of_their_tokens_lives(
 _READ_WHOLE = (
     "SCAN SessionLog",
     "SCAN json_each VIRTUAL TABLE",
+    "SCAN asked VIRTUAL TABLE",
     "SCAN names",
     "SCAN CONSTANT ROW",
     "SCAN User USING INDEX ErasedGuest",
@@ -215,19 +279,30 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.record(
             [session, its_end(session, at(1)), active, UserSeen(user_id=user.user_id, last_active=at(1))]
         )
+        await repository.open_rooms([room.room_id for room in rooms])
+        await repository.update_room(rooms[1])
+        invite, ban = an_invite(rooms[1]), a_ban(rooms[1], user)
+        await repository.create_invite(invite, 10)
+        await repository.invites(rooms[1].room_id, at(1))
+        await repository.admit(rooms[1].room_id, user.user_id, invite.invite_id, at(1), 10)
+        await repository.revoke_invite(rooms[1].room_id, invite.invite_id, at(1))
+        await repository.ban(ban, 10)
+        await repository.bans(rooms[1].room_id, at(1))
+        await repository.unban(rooms[1].room_id, ban.subject, at(1))
         await repository.close_room(rooms[0].room_id, at(2))
         await repository.revoke_sign_in("sign-in", at(2))
         await repository.erase_user(user.user_id, at(3))
-        assert len(recorder.batches) == 14
-        assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 4
+        assert len(recorder.batches) == 23
+        assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 5
         await repository.servers_in_sessions()
         await repository.end_sessions("one", at(4), 10)
         await repository.active_rooms("", 10)
         await repository.delete_sessions(at(5), 10)
-        await repository.delete_rooms(at(5), 10)  # two: what it deletes first makes room for the second
+        await repository.delete_rooms(at(5), 10)  # five: the last one deletes the rooms that the others have emptied
+        await repository.delete_ended_rules(at(5), 10)  # two: invites, and bans
         await repository.unused_guests(at(5), 0, 10)
         await repository.delete_guests(10)
-        assert len(recorder.batches) == 22
+        assert len(recorder.batches) == 36
         for statement in {statement for batch in recorder.batches for statement in batch}:
             [plan] = await recorder.execute([Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)])
             # A parent's INSERT looks for its children only where a deferred key is violated (OP_FkIfZero), so never.

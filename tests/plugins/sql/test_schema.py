@@ -7,10 +7,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from evanesce.errors import ConfigurationError
+from evanesce.model import ChatRoom, Timestamp
 from evanesce_plugins.sql.driver import Refused, Statement
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
@@ -19,6 +21,7 @@ from evanesce_plugins.worldid import account_code
 from tests.patience import PATIENCE
 
 SETTING = "plugins.sqlite.path"
+RULES = ["messageTtl", "access", "locked", "encrypted", "rulesVersion"]
 NEXT = ('ALTER TABLE "ChatRoom" ADD COLUMN colour TEXT', """UPDATE "ChatRoom" SET colour = 'blue'""")
 
 
@@ -36,8 +39,12 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
     ("table", "columns"),
     [
         ("User", ["userId", "worldId", "displayName", "email", "createdAt", "lastActive", "erasedAt", "guest"]),
-        ("ChatRoom", ["roomId", "createdBy", "createdAt", "deepLink", "active", "closedAt"]),
+        ("ChatRoom", ["roomId", "createdBy", "createdAt", "deepLink", "active", "closedAt", *RULES]),
         ("SessionLog", ["sessionId", "userId", "roomId", "joinTime", "leaveTime", "server"]),
+        (
+            "RoomInvite",
+            ["inviteId", "roomId", "secretHash", "people", "used", "createdAt", "expiresAt", "endedAt"],
+        ),
     ],
 )
 async def test_tables_have_the_names_of_the_data_model(path: Path, table: str, columns: list[str]) -> None:
@@ -49,6 +56,10 @@ async def test_tables_have_the_names_of_the_data_model(path: Path, table: str, c
     assert rows(path, f"SELECT name FROM sqlite_master WHERE type = 'table' AND name = '{table}'") == [(table,)]
 
 
+ROOM = """INSERT INTO "ChatRoom" (roomId, createdBy, createdAt, deepLink, active"""
+NOBODYS_ROOM = f"{ROOM}) VALUES ('r', 'nobody', '', '', 0)"
+
+
 async def test_foreign_keys_are_declared_and_a_world_id_is_unique(path: Path) -> None:
     async with connect(path, SETTING) as driver:
         await migrate(driver, SETTING)
@@ -57,10 +68,43 @@ async def test_foreign_keys_are_declared_and_a_world_id_is_unique(path: Path) ->
         with pytest.raises(Refused, match=r"User\.worldId"):
             await driver.execute([Statement(insert, ("b",))])
         with pytest.raises(Refused, match="FOREIGN KEY"):
-            await driver.execute([Statement("""INSERT INTO "ChatRoom" VALUES ('r', 'nobody', '', '', 0, NULL)""")])
+            await driver.execute([Statement(NOBODYS_ROOM)])
     keys = {(row[2], row[3], row[4]) for row in rows(path, 'PRAGMA foreign_key_list("SessionLog")')}
     assert keys == {("User", "userId", "userId"), ("ChatRoom", "roomId", "roomId")}
     assert [row[2:5] for row in rows(path, 'PRAGMA foreign_key_list("ChatRoom")')] == [("User", "createdBy", "userId")]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        f"{ROOM}, messageTtl) VALUES ('s', 'u', '', '', 0, 0)",
+        f"{ROOM}, access) VALUES ('s', 'u', '', '', 0, 'everybody')",
+        f"{ROOM}, locked) VALUES ('s', 'u', '', '', 0, 2)",
+        f"{ROOM}, encrypted) VALUES ('s', 'u', '', '', 0, -1)",
+        f"{ROOM}, rulesVersion) VALUES ('s', 'u', '', '', 0, -1)",
+        """INSERT INTO "RoomInvite" VALUES ('i', 'nowhere', '', 1, 0, '1', '2', NULL)""",
+        """INSERT INTO "RoomInvite" VALUES ('i', 'r', '', 0, 0, '1', '2', NULL)""",
+        """INSERT INTO "RoomInvite" VALUES ('i', 'r', '', 2, 3, '1', '2', '1')""",
+        """INSERT INTO "RoomInvite" VALUES ('i', 'r', '', 2, 2, '1', '2', NULL)""",
+        """INSERT INTO "RoomAdmission" VALUES ('r', 'nobody', '1')""",
+        """INSERT INTO "RoomAdmission" VALUES ('nowhere', 'u', '1')""",
+        """INSERT INTO "RoomBan" VALUES ('nowhere', 's', 'u', 'vote', '1', '2')""",
+        """INSERT INTO "RoomBan" VALUES ('r', 's', 'nobody', 'vote', '1', '2')""",
+        """INSERT INTO "RoomBan" VALUES ('r', 's', 'u', 'mood', '1', '2')""",
+        """INSERT INTO "RoomBan" VALUES ('r', 's', 'u', 'vote', '2', '1')""",
+    ],
+)
+async def test_rules_that_make_no_sense_are_refused(path: Path, refused: str) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING)
+        await driver.execute(
+            [
+                Statement("""INSERT INTO "User" VALUES ('u', 'one-human', 'Ada', NULL, '', '', NULL, 0)"""),
+                Statement(f"{ROOM}) VALUES ('r', 'u', '', '', 0)"),
+            ]
+        )
+        with pytest.raises(Refused):
+            await driver.execute([Statement(refused)])
 
 
 # As the versions before had it: what later ones add, with a default, is left out.
@@ -107,6 +151,34 @@ async def test_accounts_that_registered_before_there_were_codes_are_given_one_ea
     assert {code[0] for code in found} == set("01234567")
     assert {digit for code in found for digit in code[1:]} == set(account_code.DIGITS)
     assert rows(path, "SELECT count(*) FROM \"Registration\" WHERE value = 'session ' || userId") == [(300,)]
+
+
+async def test_rooms_of_before_there_were_rules_have_the_default_ones(path: Path) -> None:
+    async with connect(path, SETTING) as driver:
+        await migrate(driver, SETTING, MIGRATIONS[:6])
+        for sql in (
+            """INSERT INTO "User" VALUES ('u', 'one-human', 'Ada', NULL, '', '', NULL, 0)""",
+            """INSERT INTO "User" VALUES ('v', 'another', 'Bob', NULL, '', '', NULL, 0)""",
+            """INSERT INTO "ChatRoom" VALUES ('active', 'u', '1', '/active', 1, NULL)""",
+            """INSERT INTO "ChatRoom" VALUES ('closed', 'u', '1', '/closed', 0, '2')""",
+            """INSERT INTO "SessionLog" VALUES ('s', 'v', 'active', '1', NULL, 'one')""",
+            """INSERT INTO "SessionLog" VALUES ('t', 'v', 'closed', '1', NULL, 'one')""",
+        ):
+            await driver.execute([Statement(sql)])
+    room = ChatRoom(room_id="active", created_by="u", created_at=Timestamp("1"), deep_link="/active", active=True)
+    async with SqlRepository(partial(connect, path, SETTING), SETTING) as repository:
+        assert repository.versions == (6, len(MIGRATIONS))
+        assert await repository.room("active") == room
+        assert await repository.open_rooms(["active", "closed"]) == {"active": 0}
+        locked = await repository.update_room(msgspec.structs.replace(room, locked=True))
+        assert locked == msgspec.structs.replace(room, locked=True, rules_version=1)
+        await repository.admit_members("active", ["v"], Timestamp("3"), 10)
+        assert list(await repository.admitted([("active", "v")])) == [True]
+        assert await repository.delete_rooms(Timestamp("3"), 10) == 2
+        assert list(await repository.erase_user("u", Timestamp("4"))) == ["active"]
+    assert rows(path, 'SELECT sessionId FROM "SessionLog"') == [("s",)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 
 async def test_opening_again_changes_nothing(path: Path) -> None:
