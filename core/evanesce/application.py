@@ -8,6 +8,7 @@ from evanesce.accounts.cache import AccountCache
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
 from evanesce.accounts.purge import Purge
+from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.service import AccountService
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Tokens
@@ -57,18 +58,29 @@ class Application:
             purge=purge,
             erasure=erasure,
         )
+        subjects = Subjects(_secret(context.config))
+        rules = RuleService(
+            context,
+            accounts=accounts,
+            cache=cache,
+            rule_sync=self.hub.rule_sync,
+            subjects=subjects,
+            providers=components.authenticators.keys(),
+            clock=clock,
+        )
         self.gateway = Gateway(
             context,
             components,
             hub=self.hub,
             accounts=accounts,
+            rules=rules,
             budgets=Budgets(limits, shared, clock),
             activity=activity,
             reconciliation=reconciliation,
-            subjects=Subjects(_secret(context.config)),
+            subjects=subjects,
         )
         self.cleanup = Cleanup(context, erasure, guard, lambda: self.hub.room_ids_with_members)
-        self._jobs = (publisher, reconciliation, activity, purge)
+        self._jobs = (publisher, reconciliation, activity, purge, rules)
         pending = "Announcements to other servers that Redis has not accepted yet"
         context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
 

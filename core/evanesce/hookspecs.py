@@ -23,7 +23,7 @@ from evanesce.interfaces import (
     SignInPage,
     Transport,
 )
-from evanesce.model import ChatRoom, Draft
+from evanesce.model import ChatRoom, Draft, Timestamp
 
 hookspec = pluggy.HookspecMarker("evanesce")
 hookimpl = pluggy.HookimplMarker("evanesce")
@@ -125,6 +125,20 @@ class Hooks(Protocol):
     # An exception, even SystemExit, affects nothing else: it is logged with its place and counted.
 
     @hookspec
+    async def evanesce_may_join(self, room_id: str, user_id: str, display_name: str) -> None:
+        """Decide whether a user may join a room. Return None to leave that to the other plugins and the room's rules.
+
+        Raise `Rejected` with a text for the user to refuse the join, and with `retry_after` if the user may try again
+        later. A plugin that fails, takes too long or returns anything else refuses the join as `internal`, so that a
+        broken check lets nobody in.
+
+        Called for each `join` of a connection that is not in the room, also when a client comes back, in the order of
+        `plugins.enabled`. It is called before the room's own rules are checked, and before it is known whether the room
+        exists.
+        """
+        ...
+
+    @hookspec
     async def evanesce_filter_message(self, draft: Draft) -> Draft | None:
         """Filter a message before it is stored. Return it changed, or None to leave it as it is.
 
@@ -166,5 +180,31 @@ class Hooks(Protocol):
         """Observe that a room was closed on this server.
 
         Called afterwards.
+        """
+        ...
+
+    @hookspec
+    async def evanesce_invite_created(self, room_id: str, invite_id: str, people: int, expires_at: Timestamp) -> None:
+        """Observe that an invite for some people was created on this server. Its secret is not passed to plugins.
+
+        Called afterwards.
+        """
+        ...
+
+    @hookspec
+    async def evanesce_member_removed(self, room_id: str, user_id: str, reason: str) -> None:
+        """Observe that a user was removed from a room by a command on this server.
+
+        `reason` is `creator` or `vote`. The user need not have been in the room.
+
+        Called afterwards.
+        """
+        ...
+
+    @hookspec
+    async def evanesce_member_banned(self, room_id: str, user_id: str, reason: str, until: Timestamp) -> None:
+        """Observe that a user was banned from a room, until a time, by a command on this server.
+
+        `reason` is `creator` or `vote`. Called after `evanesce_member_removed`.
         """
         ...

@@ -22,11 +22,11 @@ from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Claims, Tokens
 from evanesce.config.public import deep_link_base
 from evanesce.context import ServerContext
-from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
+from evanesce.errors import BadRequest, CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
 from evanesce.interfaces import MOST_CHECKED
 from evanesce.limits.budgets import public_limits
 from evanesce.lookups import Lookups, SharedLookups
-from evanesce.model import ChatRoom, Timestamp, User, timestamp
+from evanesce.model import Access, ChatRoom, Timestamp, User, timestamp
 from evanesce.protocol import commands, events, fields
 from evanesce.rooms.requests import room_not_found
 from evanesce.store.control_bus import TokenRevoked, UserRenamed
@@ -207,12 +207,20 @@ class AccountService:
 
     async def create_room(self, command: commands.CreateRoom, principal: Principal) -> events.Reply:
         """Open a room whose creator is the user."""
+        if command.message_ttl is not None:
+            self.check_message_ttl(command.message_ttl)
+        has_rules = command.message_ttl is not None or command.access is Access.INVITE or command.encrypted
         room_id = await self._new_room_id()
         room = ChatRoom(
             room_id=room_id,
             created_by=principal.user.user_id,
             created_at=timestamp(self._store.clock.now()),
             deep_link=self._link_base + room_id,
+            message_ttl=command.message_ttl,
+            access=command.access or Access.LINK,
+            encrypted=command.encrypted,
+            # With 0 no server would look for rules in the store.
+            rules_version=1 if has_rules else 0,
         )
         most = self._config.limits.rooms_per_user
         mark = self._cache.mark()
@@ -221,7 +229,14 @@ class AccountService:
             raise CommandError(ErrorCode.TOO_MANY_ROOMS, message)
         self._cache.keep_room(room, mark)
         self._plugins.observe("evanesce_room_opened", room=room)
-        return self._room(room, 0, command.ref)
+        return self.room_reply(room, 0, command.ref)
+
+    def check_message_ttl(self, seconds: float) -> None:
+        """Raise `BadRequest` for a time to live that the configuration does not allow to the creator of a room."""
+        messages = self._config.messages
+        if not messages.shortest_ttl <= seconds <= messages.longest_ttl:  # NaN is not either
+            between = f"{messages.shortest_ttl:g} to {messages.longest_ttl:g} seconds"
+            raise BadRequest("messageTtl", f"The messages of a room live for {between}.")
 
     async def _new_room_id(self) -> str:
         """Return an id for a new room for which the store answers; after `ROOM_ATTEMPTS` failures, any id.
@@ -239,7 +254,7 @@ class AccountService:
         """Return the public data of a room."""
         room = await self.room(command.room_id)
         [count] = await self._store.presence.counts([room.room_id])
-        return self._room(room, count, command.ref)
+        return self.room_reply(room, count, command.ref)
 
     async def list_rooms(self, command: commands.ListRooms, principal: Principal) -> events.Reply:
         """Return one page of the user's open rooms."""
@@ -247,12 +262,15 @@ class AccountService:
         counts = await self._store.presence.counts([room.room_id for room in rooms])
         return events.RoomsReply(
             ref=command.ref,
-            rooms=[self._room(room, count) for room, count in zip(rooms, counts, strict=True)],
+            rooms=[self.room_reply(room, count) for room, count in zip(rooms, counts, strict=True)],
             next=UNSET if after is None else after,
         )
 
-    def _room(self, room: ChatRoom, count: int, ref: commands.Ref | None = None) -> events.RoomReply:
-        """Describe a room, with the deep link of today: the public address may have changed since it was opened."""
+    def room_reply(self, room: ChatRoom, count: int, ref: commands.Ref | None = None) -> events.RoomReply:
+        """Describe a room in which `count` users are.
+
+        The deep link is that of today: the public address may have changed since the room was opened.
+        """
         return events.RoomReply(
             ref=ref,
             room_id=room.room_id,
@@ -261,6 +279,10 @@ class AccountService:
             deep_link=self._link_base + room.room_id,
             active=count > 0,
             member_count=count,
+            message_ttl=self._config.messages.ttl if room.message_ttl is None else room.message_ttl,
+            access=room.access,
+            locked=room.locked,
+            encrypted=room.encrypted,
         )
 
     async def close_room(self, command: commands.CloseRoom, principal: Principal) -> events.Reply:

@@ -38,6 +38,8 @@ def public_limits(config: Config) -> events.Limits:
         frame_bytes=limits.frame_bytes,
         history=config.messages.history,
         rooms_per_connection=limits.rooms_per_connection,
+        shortest_ttl=config.messages.shortest_ttl,
+        longest_ttl=config.messages.longest_ttl,
         messages_per_second=limits.messages_per_second,
         burst=limits.burst,
         commands_per_second=limits.commands_per_second,

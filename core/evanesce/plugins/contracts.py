@@ -250,6 +250,12 @@ def check_filtered(draft: object, most_bytes: float) -> str | None:
     return draft.content
 
 
+def check_join_allowed(answer: object) -> None:
+    """Raise `ContractViolation` for an answer that may be meant as a refusal, such as False."""
+    if answer is not None:
+        raise ContractViolation("evanesce_may_join must return None, or raise Rejected to refuse the join")
+
+
 def error_problem(error: CommandError) -> str | None:
     """Return why an error that a plugin raised cannot be sent to a client; None: it can."""
     message, wait, field = cast("tuple[object, ...]", (error.message, error.retry_after, error.field))

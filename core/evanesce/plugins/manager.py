@@ -22,7 +22,7 @@ from evanesce.model import Draft
 from evanesce.plugins import components, discovery
 from evanesce.plugins.calls import CallNursery, PluginCalls
 from evanesce.plugins.components import Components
-from evanesce.plugins.contracts import check_filtered, command_problem, is_async_hook
+from evanesce.plugins.contracts import check_filtered, check_join_allowed, command_problem, is_async_hook
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
 
@@ -40,6 +40,7 @@ HookCaller = Callable[..., list[Awaitable[Any]]]
 """Calls a hook of one plugin: returns a list of one awaitable."""
 
 _FILTER = "evanesce_filter_message"
+_MAY_JOIN = "evanesce_may_join"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Plugins:
         self._hooks = {name: RunTimeHooks(self._calls[name], self._callers(name)) for name in self._registry.names}
         self._delivered = trio.Event()
         self._filters = [hooks for hooks in self._hooks.values() if hooks.has(_FILTER)]
+        self._join_checks = [hooks for hooks in self._hooks.values() if hooks.has(_MAY_JOIN)]
 
     @classmethod
     def load(cls, names: Sequence[str], extra: Mapping[str, object] | None = None) -> Plugins:
@@ -213,6 +215,20 @@ class Plugins:
             if changed is not None:
                 draft = msgspec.structs.replace(draft, content=changed)
         return draft
+
+    async def may_join(self, room_id: str, user_id: str, display_name: str) -> None:
+        """Ask every plugin that checks joins, in order.
+
+        Raises `Rejected` where a plugin refuses the join, and `CommandError` `internal` where one fails.
+        """
+        arguments = {"room_id": room_id, "user_id": user_id, "display_name": display_name}
+        for hooks in self._join_checks:
+            try:
+                await hooks.call(_MAY_JOIN, arguments, accept=check_join_allowed, passing=(Rejected,))
+            except PluginFailed:
+                raise CommandError(
+                    ErrorCode.INTERNAL, "A plugin could not check the join. Try again in a moment."
+                ) from None
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Queue an event for every observer, and return at once. `hook` is the name of an observer's hook."""

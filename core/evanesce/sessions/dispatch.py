@@ -1,4 +1,4 @@
-"""The dispatcher: the one place where a command becomes a request to a room or a call of the account service."""
+"""The dispatcher: the one place where a command becomes a request to a room or a call of a service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 import trio
 
+from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.context import ServerContext
 from evanesce.errors import (
@@ -56,6 +57,7 @@ class Dispatcher:
         *,
         hub: Hub,
         accounts: AccountService,
+        rules: RuleService,
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
@@ -66,6 +68,7 @@ class Dispatcher:
         self._plugins = context.plugins
         self._hub = hub
         self._accounts = accounts
+        self._rules = rules
         self._budgets = budgets
         self._activity = activity
         self._reconciliation = reconciliation
@@ -111,7 +114,7 @@ class Dispatcher:
                 connection.reply(reply)
 
     async def execute(self, command: commands.Command, principal: Principal) -> events.Reply:
-        """Call the account service for a command that needs no connection. Raises `CommandError`."""
+        """Call the service for a command that needs no connection. Raises `CommandError`."""
         match command:
             case commands.CreateRoom():
                 return await self._accounts.create_room(command, principal)
@@ -131,6 +134,24 @@ class Dispatcher:
                 return await self._accounts.sign_out(command, principal)
             case commands.ForgetMe():
                 return await self._accounts.erase(command, principal)
+            case commands.UpdateRoom():
+                return await self._rules.update_room(command, principal)
+            case commands.CreateInvite():
+                return await self._rules.invite(command, principal)
+            case commands.ListInvites():
+                return await self._rules.invites(command, principal)
+            case commands.RevokeInvite():
+                return await self._rules.revoke_invite(command, principal)
+            case commands.RemoveMember():
+                return await self._rules.remove_member(command, principal)
+            case commands.ListBans():
+                return await self._rules.bans(command, principal)
+            case commands.Unban():
+                return await self._rules.unban(command, principal)
+            case commands.Mute():
+                return await self._rules.mute(command, principal)
+            case commands.VoteRemove():
+                return await self._rules.vote_remove(command, principal)
             case _:
                 raise CommandError(ErrorCode.BAD_REQUEST, "This command needs a connection.", field="type")
 
@@ -194,9 +215,12 @@ class Dispatcher:
     async def _join(self, command: commands.Join, session: Session) -> None:
         room_id = command.room_id
         most = self._config.limits.rooms_per_connection
-        if not session.is_in(room_id) and len(session.rooms) >= most:
-            message = f"A connection can be in {most} rooms. Leave one of them."
-            raise CommandError(ErrorCode.TOO_MANY_ROOMS, message)
+        if not session.is_in(room_id):
+            if len(session.rooms) >= most:
+                message = f"A connection can be in {most} rooms. Leave one of them."
+                raise CommandError(ErrorCode.TOO_MANY_ROOMS, message)
+            user = session.require_principal().user
+            await self._plugins.may_join(room_id, user.user_id, user.display_name)
         while True:
             room = self._hub.running(room_id)
             if room is None:

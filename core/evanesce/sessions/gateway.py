@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.addresses import parse_networks
 from evanesce.addresslimits import AddressLimits, HeldConnection
@@ -53,6 +54,7 @@ class Gateway:
         *,
         hub: Hub,
         accounts: AccountService,
+        rules: RuleService,
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
@@ -67,6 +69,7 @@ class Gateway:
             context,
             hub=hub,
             accounts=accounts,
+            rules=rules,
             budgets=budgets,
             activity=activity,
             reconciliation=reconciliation,

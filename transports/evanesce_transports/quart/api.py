@@ -76,7 +76,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
     @blueprint.post("/rooms")
     async def create_room() -> Response:
-        return await answer(_command("create_room"), 201)
+        return await answer(_command("create_room", await _options()), 201)
 
     @blueprint.get("/rooms")
     async def rooms() -> Response:
@@ -89,6 +89,43 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
     @blueprint.delete("/rooms/<room_id>")
     async def close_room(room_id: str) -> Response:
         return await answer_nothing(_command("close_room", {"roomId": room_id}))
+
+    @blueprint.patch("/rooms/<room_id>")
+    async def update_room(room_id: str) -> Response:
+        return await answer(_command("update_room", {**await _body(), "roomId": room_id}))
+
+    @blueprint.post("/rooms/<room_id>/invites")
+    async def invite(room_id: str) -> Response:
+        return await answer(_command("invite", {**await _options(), "roomId": room_id}), 201)
+
+    @blueprint.get("/rooms/<room_id>/invites")
+    async def invites(room_id: str) -> Response:
+        return await answer(_command("invites", {"roomId": room_id}))
+
+    @blueprint.delete("/rooms/<room_id>/invites/<invite_id>")
+    async def revoke_invite(room_id: str, invite_id: str) -> Response:
+        return await answer_nothing(_command("revoke_invite", {"roomId": room_id, "inviteId": invite_id}))
+
+    @blueprint.delete("/rooms/<room_id>/members/<user_id>")
+    async def remove_member(room_id: str, user_id: str) -> Response:
+        fields = {"roomId": room_id, "userId": user_id, **_query_number("banSeconds")}
+        return await answer_nothing(_command("remove_member", fields))
+
+    @blueprint.get("/rooms/<room_id>/bans")
+    async def bans(room_id: str) -> Response:
+        return await answer(_command("bans", {"roomId": room_id}))
+
+    @blueprint.delete("/rooms/<room_id>/bans/<user_id>")
+    async def unban(room_id: str, user_id: str) -> Response:
+        return await answer_nothing(_command("unban", {"roomId": room_id, "userId": user_id}))
+
+    @blueprint.put("/rooms/<room_id>/mutes/<user_id>")
+    async def mute(room_id: str, user_id: str) -> Response:
+        return await answer_nothing(_command("mute", {**await _body(), "roomId": room_id, "userId": user_id}))
+
+    @blueprint.post("/rooms/<room_id>/votes")
+    async def vote_remove(room_id: str) -> Response:
+        return await answer(_command("vote_remove", {**await _body(), "roomId": room_id}))
 
     return blueprint
 
@@ -119,6 +156,22 @@ async def _body() -> dict[str, msgspec.Raw]:
     fields.pop("type", None)
     fields.pop("ref", None)
     return fields
+
+
+async def _options() -> dict[str, msgspec.Raw]:
+    """Return the fields of a body that may be empty, because all of them are optional."""
+    return await _body() if await request.body else {}
+
+
+def _query_number(name: str) -> dict[str, float | str]:
+    """Return a number of the query as a field; text that is no number as it is, which the command refuses."""
+    text = request.args.get(name)
+    if text is None:
+        return {}
+    try:
+        return {name: msgspec.json.decode(text, type=float)}
+    except msgspec.DecodeError:
+        return {name: text}
 
 
 def _bearer() -> str | None:

@@ -30,7 +30,7 @@ QUEUE_SECONDS = 5.0
 REQUEST_SECONDS = 20.0
 """How long the application may take for an HTTP request that was read."""
 
-METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
+METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 """The methods in the response to `OPTIONS *`."""
 
 
