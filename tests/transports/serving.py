@@ -97,7 +97,14 @@ class FakeGateway:
         if self.failure is not None:
             raise self.failure
         limits = Limits(
-            content_bytes=1, frame_bytes=1, history=1, rooms_per_connection=1, messages_per_second=1, burst=1
+            content_bytes=1,
+            frame_bytes=1,
+            history=1,
+            rooms_per_connection=1,
+            shortest_ttl=1,
+            longest_ttl=1,
+            messages_per_second=1,
+            burst=1,
         )
         welcome = Welcome(
             user_id="u",

@@ -9,23 +9,47 @@ import pytest
 
 from evanesce.errors import BadRequest, CommandError, ErrorCode, StoreUnavailable
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness, SignInPage
+from evanesce.model import Access
 from evanesce.protocol.commands import (
     Challenge,
     CloseRoom,
+    CreateInvite,
     CreateRoom,
     ForgetMe,
     GetProfile,
     GetRoom,
+    ListBans,
+    ListInvites,
     ListRooms,
+    Mute,
     Refresh,
+    RemoveMember,
+    RevokeInvite,
     SignOut,
+    Unban,
     UpdateProfile,
+    UpdateRoom,
+    VoteRemove,
 )
-from evanesce.protocol.events import ChallengeReply, ProfileReply, RoomReply, RoomsReply, TokenReply
+from evanesce.protocol.events import (
+    BanInfo,
+    BansReply,
+    ChallengeReply,
+    InviteInfo,
+    InviteReply,
+    InvitesReply,
+    ProfileReply,
+    RoomReply,
+    RoomsReply,
+    TokenReply,
+    VoteReply,
+)
 from evanesce_transports.quart.app import build as application_of
 from tests.transports.serving import NOW, ORIGIN, QUART, FakeGateway, Listening, build, listening, upgrade_request
 
 ROOM = "00000000-0000-4000-8000-000000000001"
+ID = "00000000-0000-4000-8000-000000000002"
+LINK = f"http://x/r/{ROOM}#invite=s"
 
 
 class Answer:
@@ -51,8 +75,19 @@ async def ask(server: Listening, method: str, path: str, body: bytes | None = No
 @pytest.fixture
 def gateway(gateway: FakeGateway) -> FakeGateway:
     room = RoomReply(
-        room_id=ROOM, created_by="u", created_at=NOW, deep_link=f"http://x/r/{ROOM}", active=False, member_count=0
+        room_id=ROOM,
+        created_by="u",
+        created_at=NOW,
+        deep_link=f"http://x/r/{ROOM}",
+        active=False,
+        member_count=0,
+        message_ttl=60,
+        access=Access.LINK,
+        locked=False,
+        encrypted=False,
     )
+    invite = InviteReply(room_id=ROOM, invite_id=ID, link=LINK, people=2, left=2, expires_at=NOW)
+    live = InviteInfo(room_id=ROOM, invite_id=ID, people=2, left=1, expires_at=NOW)
     gateway.replies = {
         Challenge: ChallengeReply(fields={"nonce": "n"}),
         Refresh: TokenReply(token="T2", token_expires_at=NOW),
@@ -61,6 +96,11 @@ def gateway(gateway: FakeGateway) -> FakeGateway:
         CreateRoom: room,
         GetRoom: room,
         ListRooms: RoomsReply(rooms=[room], next="n"),
+        UpdateRoom: room,
+        CreateInvite: invite,
+        ListInvites: InvitesReply(room_id=ROOM, invites=[live]),
+        ListBans: BansReply(room_id=ROOM, bans=[BanInfo(user_id=ID, display_name="Eve", until=NOW)]),
+        VoteRemove: VoteReply(room_id=ROOM, user_id=ID, votes=1, needed=2, expires_at=NOW),
     }
     return gateway
 
@@ -72,7 +112,13 @@ ROOM_JSON = {
     "deepLink": f"http://x/r/{ROOM}",
     "active": False,
     "memberCount": 0,
+    "messageTtl": 60,
+    "access": "link",
+    "locked": False,
+    "encrypted": False,
 }
+INVITE_JSON = {"roomId": ROOM, "inviteId": ID, "people": 2, "left": 2, "expiresAt": NOW}
+OWN = f"/api/v1/rooms/{ROOM}"
 
 
 @pytest.mark.parametrize(
@@ -99,10 +145,73 @@ ROOM_JSON = {
         ),
         ("DELETE", "/api/v1/me", None, ForgetMe(), 204, None),
         ("POST", "/api/v1/rooms", b"{}", CreateRoom(), 201, ROOM_JSON),
+        ("POST", "/api/v1/rooms", None, CreateRoom(), 201, ROOM_JSON),
+        (
+            "POST",
+            "/api/v1/rooms",
+            b'{"messageTtl":5,"access":"invite","encrypted":true}',
+            CreateRoom(message_ttl=5, access=Access.INVITE, encrypted=True),
+            201,
+            ROOM_JSON,
+        ),
         ("GET", "/api/v1/rooms", None, ListRooms(), 200, {"rooms": [ROOM_JSON], "next": "n"}),
         ("GET", "/api/v1/rooms?after=a%20b", None, ListRooms(after="a b"), 200, {"rooms": [ROOM_JSON], "next": "n"}),
         ("GET", f"/api/v1/rooms/{ROOM}", None, GetRoom(room_id=ROOM), 200, ROOM_JSON),
         ("DELETE", f"/api/v1/rooms/{ROOM}", None, CloseRoom(room_id=ROOM), 204, None),
+        ("PATCH", OWN, b"{}", UpdateRoom(room_id=ROOM), 200, ROOM_JSON),
+        (
+            "PATCH",
+            OWN,
+            b'{"messageTtl":0.5,"access":"link","locked":true,"roomId":"another"}',
+            UpdateRoom(room_id=ROOM, message_ttl=0.5, access=Access.LINK, locked=True),
+            200,
+            ROOM_JSON,
+        ),
+        ("POST", f"{OWN}/invites", None, CreateInvite(room_id=ROOM), 201, {**INVITE_JSON, "link": LINK}),
+        (
+            "POST",
+            f"{OWN}/invites",
+            b'{"people":2,"seconds":60}',
+            CreateInvite(room_id=ROOM, people=2, seconds=60),
+            201,
+            {**INVITE_JSON, "link": LINK},
+        ),
+        (
+            "GET",
+            f"{OWN}/invites",
+            None,
+            ListInvites(room_id=ROOM),
+            200,
+            {"roomId": ROOM, "invites": [{**INVITE_JSON, "left": 1}]},
+        ),
+        ("DELETE", f"{OWN}/invites/{ID}", None, RevokeInvite(room_id=ROOM, invite_id=ID), 204, None),
+        ("DELETE", f"{OWN}/members/{ID}", None, RemoveMember(room_id=ROOM, user_id=ID), 204, None),
+        (
+            "DELETE",
+            f"{OWN}/members/{ID}?banSeconds=1.5",
+            None,
+            RemoveMember(room_id=ROOM, user_id=ID, ban_seconds=1.5),
+            204,
+            None,
+        ),
+        (
+            "GET",
+            f"{OWN}/bans",
+            None,
+            ListBans(room_id=ROOM),
+            200,
+            {"roomId": ROOM, "bans": [{"userId": ID, "displayName": "Eve", "until": NOW}]},
+        ),
+        ("DELETE", f"{OWN}/bans/{ID}", None, Unban(room_id=ROOM, user_id=ID), 204, None),
+        ("PUT", f"{OWN}/mutes/{ID}", b'{"seconds":30}', Mute(room_id=ROOM, user_id=ID, seconds=30), 204, None),
+        (
+            "POST",
+            f"{OWN}/votes",
+            f'{{"userId":"{ID}"}}'.encode(),
+            VoteRemove(room_id=ROOM, user_id=ID),
+            200,
+            {"roomId": ROOM, "userId": ID, "votes": 1, "needed": 2, "expiresAt": NOW},
+        ),
     ],
 )
 async def test_the_table(
@@ -170,6 +279,23 @@ async def test_a_wrong_credential_names_the_field_of_the_body(server: Listening,
         ("PATCH", "/api/v1/me", b'{"displayName":5}', "bad_request", "displayName"),
         ("GET", "/api/v1/rooms/nonsense", None, "bad_request", "roomId"),
         ("GET", f"/api/v1/rooms?after={'x' * 300}", None, "bad_request", "after"),
+        ("POST", "/api/v1/rooms", b"[]", "bad_frame", None),
+        ("POST", "/api/v1/rooms", b'{"messageTtl":"long"}', "bad_request", "messageTtl"),
+        ("POST", "/api/v1/rooms", b'{"access":"everyone"}', "bad_request", "access"),
+        ("PATCH", OWN, b"", "bad_frame", None),
+        ("PATCH", OWN, b'{"locked":null}', "bad_request", "locked"),
+        ("PATCH", "/api/v1/rooms/nonsense", b"{}", "bad_request", "roomId"),
+        ("POST", f"{OWN}/invites", b'{"people":0}', "bad_request", "people"),
+        ("DELETE", f"{OWN}/invites/nonsense", None, "bad_request", "inviteId"),
+        ("DELETE", f"{OWN}/members/nonsense", None, "bad_request", "userId"),
+        *(
+            ("DELETE", f"{OWN}/members/{ID}?banSeconds={text}", None, "bad_request", "banSeconds")
+            for text in ("", "x", "-1", "NaN", "Infinity", "1e999", "null", "%22%22", "31536001")
+        ),
+        ("DELETE", f"{OWN}/bans/nonsense", None, "bad_request", "userId"),
+        ("PUT", f"{OWN}/mutes/{ID}", b"{}", "bad_request", "seconds"),
+        ("PUT", f"{OWN}/mutes/{ID}", b"", "bad_frame", None),
+        ("POST", f"{OWN}/votes", b"{}", "bad_request", "userId"),
     ],
 )
 async def test_bad_input(
@@ -246,7 +372,7 @@ async def test_other_origins(server: Listening) -> None:
     preflight = await ask(server, "OPTIONS", "/api/v1/me", Origin=ORIGIN, Access_Control_Request_Method="PATCH")
     assert preflight.status == 204
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
-    assert "PATCH" in preflight.headers["access-control-allow-methods"]
+    assert preflight.headers["access-control-allow-methods"] == "GET, POST, PUT, PATCH, DELETE"
     assert "Authorization" in preflight.headers["access-control-allow-headers"]
     answer = await ask(server, "GET", "/api/v1/me", Origin=ORIGIN)
     assert answer.headers["access-control-allow-origin"] == ORIGIN

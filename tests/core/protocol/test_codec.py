@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from evanesce.errors import ErrorCode, RateLimited
-from evanesce.model import Timestamp
+from evanesce.model import Access, Timestamp
 from evanesce.protocol import codec, commands, events
 
 ROOM = "5b1f2c1e-0d3e-4c7e-8a43-6f4ad1f0d3a1"
@@ -31,15 +31,59 @@ LAWFUL: list[tuple[dict[str, Any], commands.Command]] = [
     ({"type": "refresh"}, commands.Refresh()),
     ({"type": "sign_out"}, commands.SignOut()),
     ({"type": "create_room"}, commands.CreateRoom()),
+    (
+        {"type": "create_room", "messageTtl": 1, "access": "invite", "encrypted": True},
+        commands.CreateRoom(message_ttl=1, access=Access.INVITE, encrypted=True),
+    ),
+    ({"type": "update_room", "roomId": ROOM}, commands.UpdateRoom(room_id=ROOM)),
+    (
+        {"type": "update_room", "roomId": ROOM, "messageTtl": 0.5, "access": "link", "locked": False},
+        commands.UpdateRoom(room_id=ROOM, message_ttl=0.5, access=Access.LINK, locked=False),
+    ),
+    ({"type": "invite", "roomId": ROOM}, commands.CreateInvite(room_id=ROOM, people=1, seconds=86_400)),
+    (
+        {"type": "invite", "roomId": ROOM, "people": 1_000, "seconds": 2_592_000},
+        commands.CreateInvite(room_id=ROOM, people=1_000, seconds=2_592_000),
+    ),
+    (
+        {"type": "invite", "roomId": ROOM, "people": 1, "seconds": 60},
+        commands.CreateInvite(room_id=ROOM, people=1, seconds=60),
+    ),
+    ({"type": "invites", "roomId": ROOM}, commands.ListInvites(room_id=ROOM)),
+    (
+        {"type": "revoke_invite", "roomId": ROOM, "inviteId": ROOM},
+        commands.RevokeInvite(room_id=ROOM, invite_id=ROOM),
+    ),
+    ({"type": "remove_member", "roomId": ROOM, "userId": ROOM}, commands.RemoveMember(room_id=ROOM, user_id=ROOM)),
+    (
+        {"type": "remove_member", "roomId": ROOM, "userId": ROOM, "banSeconds": 31_536_000},
+        commands.RemoveMember(room_id=ROOM, user_id=ROOM, ban_seconds=31_536_000),
+    ),
+    ({"type": "bans", "roomId": ROOM}, commands.ListBans(room_id=ROOM)),
+    ({"type": "unban", "roomId": ROOM, "userId": ROOM}, commands.Unban(room_id=ROOM, user_id=ROOM)),
+    (
+        {"type": "mute", "roomId": ROOM, "userId": ROOM, "seconds": 0},
+        commands.Mute(room_id=ROOM, user_id=ROOM, seconds=0),
+    ),
+    (
+        {"type": "mute", "roomId": ROOM, "userId": ROOM, "seconds": 86_400},
+        commands.Mute(room_id=ROOM, user_id=ROOM, seconds=86_400),
+    ),
+    ({"type": "vote_remove", "roomId": ROOM, "userId": ROOM}, commands.VoteRemove(room_id=ROOM, user_id=ROOM)),
     ({"type": "room", "roomId": ROOM}, commands.GetRoom(room_id=ROOM)),
     ({"type": "rooms", "after": "a"}, commands.ListRooms(after="a")),
     ({"type": "join", "roomId": ROOM, "since": "c"}, commands.Join(room_id=ROOM, since="c")),
     ({"type": "join", "roomId": ROOM, "since": None}, commands.Join(room_id=ROOM)),
+    ({"type": "join", "roomId": ROOM, "invite": "s"}, commands.Join(room_id=ROOM, invite="s")),
     ({"type": "leave", "roomId": ROOM}, commands.Leave(room_id=ROOM)),
     ({"type": "send", "roomId": ROOM, "content": ""}, commands.Send(room_id=ROOM, content="")),
     (
         {"type": "send", "roomId": ROOM, "content": "é", "messageId": ROOM},
         commands.Send(room_id=ROOM, content="é", message_id=ROOM),
+    ),
+    (
+        {"type": "send", "roomId": ROOM, "content": "", "ttl": 2, "replyTo": ROOM},
+        commands.Send(room_id=ROOM, content="", ttl=2, reply_to=ROOM),
     ),
     ({"type": "unsend", "roomId": ROOM, "messageId": ROOM}, commands.Unsend(room_id=ROOM, message_id=ROOM)),
     ({"type": "typing", "roomId": ROOM}, commands.Typing(room_id=ROOM)),
@@ -91,6 +135,54 @@ WRONG: list[tuple[str | bytes, ErrorCode, str | None, commands.Ref | None]] = [
 ]
 
 
+OF_A_MEMBER = {"roomId": ROOM, "userId": ROOM}
+NUMBERS: list[tuple[dict[str, Any], str, list[object]]] = [
+    ({"type": "create_room"}, "messageTtl", ["1", True, [1]]),
+    ({"type": "update_room", "roomId": ROOM}, "messageTtl", [None, "1", True]),
+    ({"type": "invite", "roomId": ROOM}, "people", [None, "1", 0, 1_001, 1.5, -1, True]),
+    ({"type": "invite", "roomId": ROOM}, "seconds", [None, "60", 59.999, 2_592_000.001, -60, True]),
+    ({"type": "remove_member", **OF_A_MEMBER}, "banSeconds", [None, "1", -0.001, 31_536_000.001, True]),
+    ({"type": "mute", **OF_A_MEMBER}, "seconds", [None, "1", -0.001, 86_400.001, True]),
+    ({"type": "send", "roomId": ROOM, "content": ""}, "ttl", ["1", True]),
+]
+CHOICES: list[tuple[dict[str, Any], str, list[object]]] = [
+    ({"type": "create_room"}, "access", ["", "LINK", "everyone", 1, True]),
+    ({"type": "create_room"}, "encrypted", [None, 1, "true"]),
+    ({"type": "update_room", "roomId": ROOM}, "access", [None, "", "everyone"]),
+    ({"type": "update_room", "roomId": ROOM}, "locked", [None, 0, "false"]),
+]
+IDS: list[tuple[dict[str, Any], str, list[object]]] = [
+    *(
+        ({"type": kind, **OF_A_MEMBER, "inviteId": ROOM, "seconds": 1}, name, [None, 1, "", ROOM.upper(), ROOM + "\n"])
+        for kind, names in {
+            **dict.fromkeys(("update_room", "invite", "invites", "bans"), ("roomId",)),
+            "revoke_invite": ("roomId", "inviteId"),
+            **dict.fromkeys(("remove_member", "unban", "mute", "vote_remove"), ("roomId", "userId")),
+        }.items()
+        for name in names
+    ),
+    ({"type": "send", "roomId": ROOM, "content": ""}, "replyTo", [1, "", ROOM.upper()]),
+    ({"type": "join", "roomId": ROOM}, "invite", [1, "s" * 257]),
+]
+
+
+@pytest.mark.parametrize(
+    ("frame", "name", "value"),
+    [(frame, name, value) for frame, name, values in [*NUMBERS, *CHOICES, *IDS] for value in values],
+)
+def test_the_fields_of_rules_have_types_and_ranges(frame: dict[str, Any], name: str, value: object) -> None:
+    with pytest.raises(codec.Undecodable) as raised:
+        codec.decode(json.dumps({**frame, name: value}))
+    assert (raised.value.code, raised.value.field) == (ErrorCode.BAD_REQUEST, name)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1" + "0" * 400])
+@pytest.mark.parametrize(("frame", "name"), [(frame, name) for frame, name, _ in NUMBERS])
+def test_a_number_is_finite(frame: dict[str, Any], name: str, number: str) -> None:
+    text = json.dumps(frame)
+    assert outcome(f'{text[:-1]}, "{name}": {number}}}') in (ErrorCode.BAD_FRAME, ErrorCode.BAD_REQUEST)
+
+
 @pytest.mark.parametrize(("frame", "code", "field", "ref"), WRONG)
 def test_what_is_no_command(frame: str | bytes, code: ErrorCode, field: str | None, ref: commands.Ref | None) -> None:
     with pytest.raises(codec.Undecodable) as raised:
@@ -130,7 +222,15 @@ def test_a_frame_out_is_an_array_in_order() -> None:
 
 def test_null_stands_only_where_the_protocol_names_it() -> None:
     joined = events.Joined(
-        room_id=ROOM, session_id=ROOM, member_count=1, messages=[], more=False, cursor="c", missed=None, unsent=[]
+        room_id=ROOM,
+        session_id=ROOM,
+        member_count=1,
+        messages=[],
+        more=False,
+        cursor="c",
+        missed=None,
+        unsent=[],
+        room=events.RoomOptions(message_ttl=60, access=Access.LINK, locked=False, encrypted=False),
     )
     fields = json.loads(codec.encode_one(joined))
     assert fields["missed"] is None
@@ -151,10 +251,17 @@ def test_http_has_no_types_and_refs() -> None:
         deep_link="l",
         active=False,
         member_count=0,
+        message_ttl=60,
+        access=Access.LINK,
+        locked=False,
+        encrypted=False,
     )
     fields = codec.bare(events.RoomsReply(ref=1, rooms=[room]))
     assert set(fields) == {"rooms"}
-    assert set(fields["rooms"][0]) == {"roomId", "createdBy", "createdAt", "deepLink", "active", "memberCount"}
+    assert set(fields["rooms"][0]) == {
+        *("roomId", "createdBy", "createdAt", "deepLink", "active", "memberCount"),
+        *("messageTtl", "access", "locked", "encrypted"),  # always present, false too
+    }
 
 
 def test_an_error_says_what_the_table_says() -> None:

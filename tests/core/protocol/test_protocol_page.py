@@ -37,13 +37,24 @@ def wire_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
 
 
 COMMANDS = {str(kind.__struct_config__.tag): kind for kind in get_args(commands.AnyCommand)}
-COMMAND_ROWS = {names(row[0])[0]: row for row in rows(section("Commands")) if names(row[0])}
+RULES = section("Rooms with rules")
+RULE_COMMANDS = RULES.split("\nAnybody else", 1)[0]
+RULE_EVENTS = names(re.sub(r"\{[^}]*\}", "", RULES.split("New events: ", 1)[1].split("\n", 1)[0]))
+"""The events that the section on rules adds."""
+COMMAND_ROWS = {names(row[0])[0]: row for row in rows(section("Commands") + RULE_COMMANDS) if names(row[0])}
+ADDED_FIELDS = {
+    "create_room": {"messageTtl": True, "access": True, "encrypted": True},
+    "join": {"invite": True},
+    "send": {"ttl": True, "replyTo": True},
+}
+"""The fields that the section on rules adds to other commands in its text."""
 EVENTS = {
     str(kind.__struct_config__.tag): kind
     for kind in vars(events).values()
     if isinstance(kind, type) and issubclass(kind, events.Event) and kind not in (events.Event, events.Reply)
 }
 EVENT_ROWS = {names(row[0])[0]: row for row in rows(section("Events")) if names(row[0])}
+ADDED_EVENT_FIELDS = {"message": {"replyTo": True}, "member_left": {"removed": True}}
 
 
 def documented_fields(cell: str) -> dict[str, bool]:
@@ -58,7 +69,13 @@ def test_the_commands_are_those_of_the_page() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"hello", "challenge"}))
 def test_a_command_has_the_fields_of_the_page(name: str) -> None:
-    assert wire_fields(COMMANDS[name]) == documented_fields(COMMAND_ROWS[name][1].replace("none", ""))
+    documented = documented_fields(COMMAND_ROWS[name][1].replace("none", ""))
+    assert wire_fields(COMMANDS[name]) == documented | ADDED_FIELDS.get(name, {})
+
+
+def test_the_added_fields_are_those_of_the_page() -> None:
+    for added in [*ADDED_FIELDS.values(), *ADDED_EVENT_FIELDS.values()]:
+        assert all(f"`{name}" in RULES for name in added)
 
 
 def test_hello_and_challenge_have_the_fields_of_the_page() -> None:
@@ -75,7 +92,18 @@ def test_every_reply_of_the_page_is_a_reply_of_the_code(name: str) -> None:
 
 def test_the_events_are_those_of_the_page() -> None:
     replies = {str(kind.__struct_config__.tag) for kind in events.Reply.__subclasses__()}
-    assert set(EVENT_ROWS) - {"type"} - {"error"} == set(EVENTS) - (replies - {"typing"})
+    assert set(EVENT_ROWS) - {"type"} - {"error"} | set(RULE_EVENTS) == set(EVENTS) - (replies - {"typing", "vote"})
+
+
+@pytest.mark.parametrize("name", sorted(set(RULE_EVENTS) - {"vote"}))
+def test_an_event_about_rules_has_the_fields_of_the_page(name: str) -> None:
+    [braces] = re.findall(rf"`{name}` \{{([^}}]*)\}}", RULES)
+    fields = re.sub(r": `\w+` or `\w+`", "", braces)  # the values of one
+    assert wire_fields(EVENTS[name]) == documented_fields(fields)
+
+
+def test_the_event_of_a_vote_has_the_fields_of_its_reply_and_the_outcome() -> None:
+    assert wire_fields(events.Vote) == wire_fields(events.VoteReply) | {"outcome": True}
 
 
 @pytest.mark.parametrize("name", sorted(set(EVENT_ROWS) - {"type"}))
@@ -83,13 +111,14 @@ def test_an_event_has_the_fields_of_the_page(name: str) -> None:
     documented = {
         field: optional for field, optional in documented_fields(EVENT_ROWS[name][1]).items() if field != "ref"
     }
-    assert wire_fields(EVENTS[name]) == documented
+    assert wire_fields(EVENTS[name]) == documented | ADDED_EVENT_FIELDS.get(name, {})
 
 
 def test_the_error_codes_are_those_of_the_page() -> None:
     documented: dict[str, int] = {}
     retried: set[str] = set()
-    for row in rows(section("Errors"))[1:]:
+    added = [row for row in rows(RULES) if len(row) == 3 and row[1] == "403"]
+    for row in [*rows(section("Errors"))[1:], *added]:
         for code in names(row[0]):
             documented[code] = int(row[1])
             if row[2].startswith("retry"):
