@@ -482,9 +482,17 @@ class Joining:
         """Remove those who were removed from the room, by what the database says, in case that was missed."""
         now = self._store.clock.now()
         for ban in removals:
-            if ban.user_id is not None and self._members.connections(ban.user_id):
-                until = milliseconds(ban.until)
-                self.removed(Removal(ban.user_id, ban.reason, until if until > now else 0), milliseconds(ban.since))
+            since, until = milliseconds(ban.since), milliseconds(ban.until)
+            if ban.user_id is not None and self._is_concerned(ban.user_id, since):
+                self.removed(Removal(ban.user_id, ban.reason, until if until > now else 0), since)
+
+    def _is_concerned(self, user_id: str, at: int) -> bool:
+        """Return whether a removal at a time concerns a user here. Who has joined again since is a member as others."""
+        return bool(self._members.connections(user_id)) and any(
+            subscription.joined_at <= at or not subscription.welcomed
+            for subscription in self._members.subscriptions
+            if subscription.subscriber.user_id == user_id
+        )
 
     async def depart(self, requests: Sequence[DepartRequest]) -> None:
         """Tell the store that users who were removed have left, unless they have joined again."""
