@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from evanesce.hookspecs import hookimpl
-from evanesce.model import ChatRoom
+from evanesce.model import ChatRoom, Timestamp
 from evanesce.plugins import Plugins
 from evanesce.plugins.manager import HOOK_SECONDS, MOST_WAITING
 from tests.core.plugins.fixtures import ROOM, loaded, plugin
@@ -46,15 +46,39 @@ class Watcher:
     async def evanesce_room_closed(self, room_id: str) -> None:
         await self._note("closed", room_id)
 
+    @hookimpl
+    async def evanesce_invite_created(self, room_id: str, invite_id: str, people: int, expires_at: Timestamp) -> None:
+        await self._note("invited", room_id, invite_id, str(people), expires_at)
+
+    @hookimpl
+    async def evanesce_member_removed(self, room_id: str, user_id: str, reason: str) -> None:
+        await self._note("removed", room_id, user_id, reason)
+
+    @hookimpl
+    async def evanesce_member_banned(self, room_id: str, user_id: str, reason: str, until: Timestamp) -> None:
+        await self._note("banned", room_id, user_id, reason, until)
+
 
 def tell_all(plugins: Plugins) -> None:
     plugins.observe("evanesce_room_opened", room=ROOM)
     plugins.observe("evanesce_member_joined", room_id="r", user_id="u", display_name="n")
     plugins.observe("evanesce_member_left", room_id="r", user_id="u")
+    plugins.observe("evanesce_invite_created", room_id="r", invite_id="i", people=3, expires_at=NOON)
+    plugins.observe("evanesce_member_removed", room_id="r", user_id="u", reason="vote")
+    plugins.observe("evanesce_member_banned", room_id="r", user_id="u", reason="vote", until=NOON)
     plugins.observe("evanesce_room_closed", room_id="r")
 
 
-ALL = [("opened", "r"), ("joined", "r", "u", "n"), ("left", "r", "u"), ("closed", "r")]
+NOON = Timestamp("2026-11-22T12:00:00.000Z")
+ALL = [
+    ("opened", "r"),
+    ("joined", "r", "u", "n"),
+    ("left", "r", "u"),
+    ("invited", "r", "i", "3", NOON),
+    ("removed", "r", "u", "vote"),
+    ("banned", "r", "u", "vote", NOON),
+    ("closed", "r"),
+]
 
 
 @pytest.fixture
@@ -81,7 +105,7 @@ async def test_what_was_told_before_they_run_is_not_lost(
     a = Watcher()
     plugins = loaded(a=a)
     tell_all(plugins)
-    assert plugins.statistics()["a"].waiting == 4
+    assert plugins.statistics()["a"].waiting == len(ALL)
     await nursery_of_observers.start(plugins.run)
     await trio.testing.wait_all_tasks_blocked()
     assert a.told == ALL
@@ -111,8 +135,8 @@ async def test_one_that_raises_harms_nobody(
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
     assert b.told == ALL
-    assert plugins.statistics()["a"].failed == 4
-    assert caplog.text.count("plugin a: evanesce_") == 4
+    assert plugins.statistics()["a"].failed == len(ALL)
+    assert caplog.text.count("plugin a: evanesce_") == len(ALL)
     a.fails = False
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
@@ -129,9 +153,9 @@ async def test_one_that_hangs_is_passed_over(
     tell_all(plugins)
     await trio.testing.wait_all_tasks_blocked()
     assert b.told == ALL
-    await trio.sleep(4 * HOOK_SECONDS + 0.1)
-    assert plugins.statistics()["a"].failed == 4
-    assert caplog.text.count("took more than 2 s") == 4
+    await trio.sleep(len(ALL) * HOOK_SECONDS + 0.1)
+    assert plugins.statistics()["a"].failed == len(ALL)
+    assert caplog.text.count("took more than 2 s") == len(ALL)
 
 
 async def test_what_finds_the_queue_full_is_dropped_and_counted(
