@@ -54,7 +54,7 @@ CHANGES_A_MINUTE = 20
 """How often the rules of a room may change in a minute, over all servers; as often at once."""
 
 VOTES_A_MINUTE = 20
-"""How often a person may vote in a minute, over all servers: every vote is told to all members."""
+"""How often a person may vote in a room in a minute, over all servers: votes are told to all members."""
 
 UPDATE_ATTEMPTS = 8
 """How often a change of a room's options is tried where another server changes its rules at the same time."""
@@ -289,7 +289,7 @@ class RuleService:
         if command.user_id == voter.user_id:
             raise BadRequest("userId", "Leave the room, rather than vote for your own removal.")
         user = await self._known_user(command.user_id)
-        await _take(self._votes, voter.user_id)
+        await _take(self._votes, f"{room.room_id}:{voter.user_id}")
         subject = self._subjects.of(user.world_id)
         ballot = await self._store.rules.vote(room.room_id, voter.user_id, user.user_id, subject, room.created_by)
         if isinstance(ballot, RoomClosed):
@@ -338,8 +338,11 @@ class RuleService:
         if ban.until <= timestamp(self._store.clock.now()):
             return True
         try:
-            # Without effect where the room has been closed, or has too many bans: then only the store has this one.
-            await self._repository.ban(ban, MOST_BANS)
+            # A ban by the creator may have come before this one, where the database was down.
+            longer = await self._repository.bans(ban.room_id, ban.until)
+            if not any(other.subject == ban.subject for other in longer):
+                # Without effect where the room has been closed, or has too many bans: then only the store has this one.
+                await self._repository.ban(ban, MOST_BANS)
         except Unavailable:
             logger.debug("the ban of a vote is stored later: the database does not answer")
             return False

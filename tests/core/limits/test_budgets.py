@@ -30,6 +30,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "unsend": {"messageId": NOWHERE} | ROOM,
     "update_profile": {"displayName": "Ada"},
     **dict.fromkeys(("room", "join", "leave", "typing", "members", "close_room"), ROOM),
+    **dict.fromkeys(("update_room", "invite", "invites", "bans"), ROOM),
+    **dict.fromkeys(("remove_member", "unban", "vote_remove"), {"userId": NOWHERE} | ROOM),
+    "mute": {"userId": NOWHERE, "seconds": 1} | ROOM,
+    "revoke_invite": {"inviteId": NOWHERE} | ROOM,
 }
 COMMANDS = [str(kind.__struct_config__.tag) for kind in get_args(commands.AnyCommand)]
 AT_ONCE = {"send": 20, "join": 50, "members": 10, "update_profile": 6, "create_room": 60, "challenge": 30}
