@@ -270,6 +270,7 @@ async def test_an_invite_is_a_link_whose_secret_is_told_once(
         assert stored.secret_hash == secret_hash(secret)
         assert (await people.ask("Bob", "join", invite=secret))["type"] == "joined"
         assert (await people.ask("Ada", "invites"))["invites"] == [described | {"left": 2}]
+        await trio.sleep(1)
         other = await people.ask("Ada", "invite")
         assert other["link"] != reply["link"]
         assert [one["inviteId"] for one in (await people.ask("Ada", "invites"))["invites"]][-1] == reply["inviteId"]
@@ -703,9 +704,10 @@ async def test_the_commands_need_no_connection(autojump_clock: MockClock) -> Non
         await execute(commands.RemoveMember(room_id=room, user_id=people.ids["Bob"]))
         await wait_all_tasks_blocked()
         assert [told["reason"] for told in people.told("Bob", "removed")] == ["creator"]
+        for _ in range(room_rules.CHANGES_A_MINUTE - 4):
+            await execute(commands.UpdateRoom(room_id=room))
         with pytest.raises(RateLimited):
-            for _ in range(room_rules.CHANGES_A_MINUTE):
-                await execute(commands.UpdateRoom(room_id=room))
+            await execute(commands.UpdateRoom(room_id=room))
 
 
 class Watcher:
