@@ -191,7 +191,7 @@ def test_every_limit_that_binds_clients_is_told() -> None:
     not_told = {"heartbeat_seconds", "hello_seconds", "outbox_bytes", "exempt_addresses"}
     own = {field.name for field in msgspec.structs.fields(LimitsTable)}
     assert not_told < own
-    of_messages = {"content_bytes", "history"}
+    of_messages = {"content_bytes", "history", "shortest_ttl", "longest_ttl"}
     assert {field.name for field in msgspec.structs.fields(events.Limits)} == own - not_told | of_messages
 
 
