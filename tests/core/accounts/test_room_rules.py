@@ -25,8 +25,6 @@ from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import NameAuthenticator, TestServer, memory_server
 
-pytestmark = pytest.mark.slow
-
 NOBODY = "00000000-0000-4000-8000-000000000000"
 QUICK = LimitsTable(commands_per_second=10_000, joins_per_second=1_000)
 PLAIN = {"messageTtl": 60.0, "access": "link", "locked": False, "encrypted": False}
@@ -434,6 +432,7 @@ async def test_mutes_need_no_database(autojump_clock: MockClock) -> None:
         assert await people.refused("Bob", "send", content="hello") == ("muted", None)
         assert (await people.ask("Ada", "mute", userId=people.ids["Bob"], seconds=0))["type"] == "ok"
         assert (await people.ask("Bob", "send", content="hello"))["type"] == "sent"
+        server.repository.state = "up"
 
 
 # --- votes --------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 from evanesce.delivery.frame import Frame, Outgoing, frames, without_expired
-from evanesce.model import Timestamp
+from evanesce.model import Access, Timestamp
 from evanesce.protocol import codec
-from evanesce.protocol.events import Joined, MessageEvent, Ok
+from evanesce.protocol.events import Joined, MessageEvent, Ok, RoomOptions
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
@@ -39,6 +39,7 @@ def joined(*contents: str) -> Joined:
         cursor="c",
         missed=0,
         unsent=[],
+        room=RoomOptions(message_ttl=60, access=Access.LINK, locked=False, encrypted=False),
     )
 
 

@@ -37,6 +37,8 @@ async def test_welcome_says_what_the_client_needs_to_know(autojump_clock: MockCl
             "frameBytes": 65536,
             "history": 500,
             "roomsPerConnection": 50,
+            "shortestTtl": 1,
+            "longestTtl": 86_400,
             "messagesPerSecond": 5,
             "burst": 20,
             "commandsPerSecond": 50,
