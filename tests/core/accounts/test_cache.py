@@ -133,11 +133,19 @@ async def test_after_a_loss_nothing_is_believed_until_it_was_confirmed() -> None
     assert (cache.user("u", "s"), cache.room("r")) == (None, None)
     assert (list(cache.sign_ins), list(cache.room_ids)) == ([("u", "s")], ["r"]), "they are still to be compared"
     cache.confirm_user(a_user("u"), "s", asked_before)
-    cache.confirm_rooms(["r"], asked_before)
+    cache.confirm_rooms({"r": 0}, asked_before)
     assert (cache.user("u", "s"), cache.room("r")) == (None, None)
     cache.confirm_user(a_user("u"), "s", cache.mark())
-    cache.confirm_rooms(["r", "unknown"], cache.mark())
+    cache.confirm_rooms({"r": 0, "unknown": 0}, cache.mark())
     assert (cache.user("u", "s"), cache.room("r")) == (a_user("u"), a_room("r"))
+
+
+async def test_a_room_whose_rules_have_changed_is_not_believed() -> None:
+    cache = AccountCache()
+    for room_id in "rst":
+        cache.keep_room(a_room(room_id), cache.mark())
+    cache.confirm_rooms({"r": 1, "s": 0}, cache.mark())
+    assert [cache.room(room_id) is None for room_id in "rst"] == [True, False, False]
 
 
 async def test_with_more_revocations_than_are_remembered_an_old_answer_is_not_kept(
@@ -165,7 +173,7 @@ async def test_what_is_old_or_one_too_many_is_forgotten(
     cache.drop_room("c")
     await trio.sleep(cache_module.VALID_SECONDS - 1)
     cache.keep_room(a_room("d"), cache.mark())
-    cache.confirm_rooms("b", cache.mark())
+    cache.confirm_rooms({"b": 0}, cache.mark())
     cache.confirm_user(a_user("b"), "sign-in of b", cache.mark())
     await trio.sleep(1)
     assert [cache.room(one) is None for one in "bcd"] == [True, True, False], "to be confirmed is not to be used"

@@ -41,7 +41,8 @@ from evanesce.rooms.rule_sync import REMOVALS_SECONDS
 from evanesce.store.control_bus import Notice, UserErased
 from evanesce.store.memory import MemoryServer, memory_store
 from evanesce.store.memory.server_registry import LEASE_SECONDS
-from evanesce.store.presence import Member
+from evanesce.store.presence import Joiner
+from evanesce.store.rules import RoomRules
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.writebehind import WriteBehind
 
@@ -49,6 +50,7 @@ DAY = 24 * 3600 * 1000
 
 
 LINKS = "https://chat.example/r/"
+RULES = RoomRules("u", 60_000)
 
 
 class Counting(MemoryRepository):
@@ -236,7 +238,7 @@ async def test_a_room_that_nobody_is_in_is_active_no_more(
         await keeper.open_room(room_id, "u")
     await keeper.repository.record([RoomActivity(room_id=room_id, active=True) for room_id in rooms])
     other = memory_store(server_id="two", server=keeper.store.server)
-    await other.presence.join("r3", [Member("u", "u")], 10, 10)
+    await other.presence.join("r3", [Joiner("u", "u", "subject")], 10, 10, RULES)
     await keeper.cleanup.run_once()
     assert [keeper.active(room_id) for room_id in rooms] == [False, False, False, True, False]
     await other.presence.leave("r3", ["u"])
@@ -248,7 +250,7 @@ async def test_a_room_that_nobody_is_in_is_active_no_more(
 async def test_a_room_that_somebody_is_in_here_is_active_whatever_was_written(
     autojump_clock: MockClock, keeper: Keeper
 ) -> None:
-    await keeper.store.presence.join("r", [Member("u", "u")], 10, 10)
+    await keeper.store.presence.join("r", [Joiner("u", "u", "subject")], 10, 10, RULES)
     keeper.rooms_with_members = ["r"]
     await keeper.cleanup.run_once()
     assert keeper.active("r")
@@ -266,7 +268,7 @@ async def test_a_look_that_is_cut_short_goes_on_where_it_was(
     rooms = [f"r{number}" for number in range(6)]
     for room_id in rooms:
         await keeper.open_room(room_id, "u")
-    await keeper.store.presence.join("r0", [Member("u", "u")], 10, 10)
+    await keeper.store.presence.join("r0", [Joiner("u", "u", "subject")], 10, 10, RULES)
     await keeper.repository.record([RoomActivity(room_id=room_id, active=True) for room_id in rooms])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.cleanup.run)
@@ -380,7 +382,7 @@ async def test_a_guest_whose_room_somebody_is_in_stays_and_keeps_nobody_else(
         await keeper.sign_in(f"g{number}", 20 - number, guest=True)
     for number in (0, 1, 3):
         await keeper.open_room(f"r{number}", f"g{number}")
-        await keeper.store.presence.join(f"r{number}", [Member("u", "u")], 10, 10)
+        await keeper.store.presence.join(f"r{number}", [Joiner("u", "u", "subject")], 10, 10, RULES)
     await keeper.cleanup.run_once()
     assert set(keeper.repository.users) == {"u", "g0", "g1", "g3"}
     await keeper.store.presence.leave("r0", ["u"])

@@ -16,7 +16,8 @@ from evanesce.model import ChatRoom, Draft, milliseconds
 from evanesce.rooms import joining
 from evanesce.store.memory import MemoryServer, memory_store
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Member, PresenceSnapshot
+from evanesce.store.presence import Joiner, JoinOutcome, RulesMissing
+from evanesce.store.rules import RoomRules
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
@@ -269,10 +270,10 @@ async def test_names_are_asked_for_once_and_not_at_every_join(
         join = server.store.presence.join
 
         async def noted(
-            room_id: str, users: Sequence[Member], capacity: int, roster: int
-        ) -> tuple[PresenceSnapshot, frozenset[str]] | RoomClosed:
+            room_id: str, users: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+        ) -> JoinOutcome | RulesMissing | RoomClosed:
             asked.append(roster)
-            return await join(room_id, users, capacity, roster)
+            return await join(room_id, users, capacity, roster, rules)
 
         monkeypatch.setattr(server.store.presence, "join", noted)
         room, [ada, *_] = await join_room(server, *(f"user {number}" for number in range(5)))
