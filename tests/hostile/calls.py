@@ -17,6 +17,7 @@ from evanesce.addresses import parse_networks
 from evanesce.errors import EvanesceError
 from evanesce.logs import escaped
 from evanesce.protocol import codec, fields
+from evanesce.protocol.ciphertext import decode_ciphertext
 from evanesce.protocol.commands import Challenge, Hello
 from evanesce.store import cursor
 from evanesce.store.redis.control_bus import NoticeQueue
@@ -274,6 +275,16 @@ PARSERS = [
     called("a display name", fields.display_name, TEXTS),
     called("a mail address", fields.email_address, TEXTS),
     called("a cursor", cursor.parse, TEXTS),
+    called(
+        "encrypted content",
+        decode_ciphertext,
+        TEXTS
+        | {
+            "of the right form but its size": repeated("QUJD-_", "", "=="),
+            "of the other alphabet": repeated("+/"),
+            "with padding throughout": repeated("QQ=="),
+        },
+    ),
     called("a page token", read_page_token, TEXTS),
     called(
         "a token",

@@ -13,15 +13,28 @@ TAG_BYTES = 16
 LEAST_PADDED_BYTES = 256
 """The size of the shortest padded text; each further size is twice the one before."""
 
+_STANDARD_ALPHABET = frozenset("+/")
+
 
 def is_ciphertext(content: str) -> bool:
-    """Return whether `content` has the form of encrypted content. Padding of base64 may be there or not."""
+    """Return whether `content` has the form of encrypted content."""
+    return decode_ciphertext(content) is not None
+
+
+def decode_ciphertext(content: str) -> bytes | None:
+    """Return the nonce, the encrypted text and the tag; None where `content` has not the form of encrypted content.
+
+    The padding of base64url may be there or not. Bits behind the last byte have to be 0: each value has one form.
+    """
     text = content.rstrip("=")
+    missing = -len(text) % 4
+    if len(content) - len(text) not in (0, missing) or not _STANDARD_ALPHABET.isdisjoint(text):
+        return None
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(text + "=" * missing, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):  # ValueError: not ASCII
-        return False
-    if len(content) - len(text) not in (0, -len(text) % 4) or "+" in text or "/" in text:
-        return False
+        return None
     padded = len(raw) - NONCE_BYTES - TAG_BYTES
-    return padded >= LEAST_PADDED_BYTES and padded.bit_count() == 1
+    if padded < LEAST_PADDED_BYTES or padded.bit_count() != 1:
+        return None
+    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode() else None
