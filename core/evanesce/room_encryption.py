@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+from importlib.util import find_spec
 
 from evanesce.confidential import Confidential
 from evanesce.errors import EvanesceError
@@ -120,6 +121,11 @@ class RoomCipher(Confidential):
 
     def _ids(self, sender_id: str, message_id: str) -> bytes:
         return f"{self._room_id}{sender_id}{message_id}".encode()
+
+
+def is_available() -> bool:
+    """Return whether `RoomCipher` can be used: `cryptography` is installed."""
+    return find_spec("cryptography") is not None
 
 
 def longest_text(content_bytes: int) -> int:

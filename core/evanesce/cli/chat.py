@@ -9,26 +9,61 @@ import sys
 
 import trio
 
-from evanesce.cli.client import BadLink, DeepLink
-from evanesce.cli.console import Console, line
+from evanesce.cli.account import GuestAccount
+from evanesce.cli.console import LONGEST_LINE, Console, line
 from evanesce.cli.conversation import Conversation
+from evanesce.cli.links import BadLink, DeepLink, ServerLink
+from evanesce.cli.new_room import NewRoom, NotCreated, create
+from evanesce.room_encryption import EncryptionMissing, RoomKey, is_available
+
+FROM_INPUT = "-"
+"""In place of a link: read it from the input, so that its secrets are not in the list of processes."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("link", metavar="LINK", help="the link of the room: http://HOST:PORT/r/ROOMID")
+    parser.add_argument(
+        "link",
+        metavar="LINK",
+        help="the link of the room: http://HOST:PORT/r/ROOMID with all that follows, in quotes; with --new the address"
+        " of the server; - reads the first line of the input, and keeps the link out of the list of processes",
+    )
     parser.add_argument("--name", default="Guest", help="your display name (default: %(default)s)")
+    new = parser.add_argument_group("a new room", "You are its creator for as long as this chat lasts.")
+    new.add_argument("--new", action="store_true", help="create a room, and print its link")
+    new.add_argument("--encrypted", action="store_true", help="encrypt its messages from end to end")
+    new.add_argument("--ttl", type=float, metavar="SECONDS", help="for how long its messages live")
+    new.add_argument("--invite-only", action="store_true", help="let only invited people join")
 
 
 def run(args: argparse.Namespace) -> int:
     """Chat until the input ends, `/quit`, Ctrl-C, or the room is closed, and return 0. A failure is 1, a bad link 2."""
+    for option in ("encrypted", "ttl", "invite_only"):
+        if getattr(args, option) and not args.new:
+            return _fail(f"--{option.replace('_', '-')} is for a new room: it needs --new", 2)
     try:
-        link = DeepLink.parse(args.link)
+        link = _read_link() if args.link == FROM_INPUT else args.link
+        room: DeepLink | NewRoom
+        if args.new:
+            key = RoomKey.generate() if args.encrypted else None
+            room = NewRoom(ServerLink.parse(link), key, args.ttl, args.invite_only)
+        else:
+            room = DeepLink.parse(link)
     except BadLink as error:
         return _fail(str(error), 2)
+    if room.key is not None and not is_available():
+        return _fail(str(EncryptionMissing()), 1)
     # The argument need not be valid UTF-8.
-    failure = trio.run(_chat, link, os.fsencode(args.name).decode(errors="replace"))
+    failure = trio.run(_chat, room, os.fsencode(args.name).decode(errors="replace"))
     return 0 if failure is None else _fail(failure, 1)
+
+
+def _read_link() -> str:
+    """Read the first line of the input, byte by byte: what follows is for the chat."""
+    read = bytearray()
+    while (byte := os.read(0, 1)) not in (b"", b"\n") and len(read) < LONGEST_LINE:
+        read += byte
+    return read.decode(errors="replace")
 
 
 def _fail(problem: str, code: int) -> int:
@@ -36,17 +71,29 @@ def _fail(problem: str, code: int) -> int:
     return code
 
 
-async def _chat(link: DeepLink, name: str) -> str | None:
+async def _chat(room: DeepLink | NewRoom, name: str) -> str | None:
     """Chat, and return the reason of a failure, or None."""
     failure: str | None = None
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(_cancel_on_signal, nursery.cancel_scope)
-            failure = await Conversation(link, name, Console(), nursery).run()
+            failure = await _converse(room, GuestAccount(name), Console(), nursery)
             nursery.cancel_scope.cancel()
     except* BrokenPipeError:
         pass  # the reader of the output has ended, so the chat ends
     return failure
+
+
+async def _converse(
+    room: DeepLink | NewRoom, account: GuestAccount, console: Console, nursery: trio.Nursery
+) -> str | None:
+    if isinstance(room, NewRoom):
+        try:
+            room, link = await create(room, account, nursery)
+        except NotCreated as error:
+            return str(error)
+        await console.print(line(f"* the link of your room: {link}"))
+    return await Conversation(room, account, console, nursery).run()
 
 
 async def _cancel_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import h11
 import msgspec
@@ -18,7 +17,6 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from evanesce.errors import CloseCode, EvanesceError
-from evanesce.webaddress import WebAddress, split_authority
 
 SUBPROTOCOL = "evanesce.v1"
 CONNECT_SECONDS = 10
@@ -32,12 +30,7 @@ WAITING_EVENTS = 1024
 Fields = dict[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
-_ROOM = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _frame: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
-
-
-class BadLink(EvanesceError):
-    """A text is not a deep link."""
 
 
 class Unreachable(EvanesceError):
@@ -56,41 +49,6 @@ class Refused(EvanesceError):
         self.code = str(error.get("code", ""))
         self.retry = error.get("retry") is True
         self.retry_after: float | None = error.get("retryAfter")
-
-
-@dataclass(frozen=True, slots=True)
-class DeepLink:
-    """The deep link of a room: `url` is the WebSocket address of the server, `host` its name for people."""
-
-    url: str
-    host: str
-    room_id: str
-
-    @property
-    def hinted_url(self) -> str:
-        """The WebSocket address that names the room: a hint for a server with several workers."""
-        return f"{self.url}?roomId={self.room_id}"
-
-    @classmethod
-    def parse(cls, link: str) -> DeepLink:
-        """Parse `http(s)://HOST[:PORT]/r/ROOMID`, with an optional path before `/r/`. Raises `BadLink`."""
-        try:
-            parts = urlsplit(link.strip())
-        except ValueError:
-            raise BadLink("this is not a link") from None
-        base, found, written = parts.path.removesuffix("/").rpartition("/r/")
-        room = unquote(written)
-        if parts.scheme not in ("http", "https") or not found or not _ROOM.fullmatch(room):
-            raise BadLink("a link must have the form http://HOST:PORT/r/ROOMID, as the web page shows it")
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        try:
-            host, port = split_authority(parts.netloc.rpartition("@")[2])
-        except ValueError as error:
-            raise BadLink(f"this link {error}") from None
-        if port == 0:
-            raise BadLink("this link has port 0, which cannot be connected to")
-        address = WebAddress(scheme, host, port, base)
-        return cls(f"{address.text}/ws", address.authority, room.lower())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import pytest
 import trio
 from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket
 
-from evanesce.cli.client import DeepLink, Fields
+from evanesce.cli.account import GuestAccount
+from evanesce.cli.client import Fields
 from evanesce.cli.console import Console
 from evanesce.cli.conversation import Conversation
+from evanesce.cli.links import DeepLink
 from evanesce.model import timestamp
 from tests.patience import PATIENCE
 
@@ -129,7 +131,7 @@ async def stage(refused: Collection[str] = ()) -> AsyncGenerator[Stage]:
 
             async def hold() -> None:
                 async with trio.open_nursery() as own:
-                    here.failure = await Conversation(link, "Ana", Console(stdin, stdout), own).run()
+                    here.failure = await Conversation(link, GuestAccount("Ana"), Console(stdin, stdout), own).run()
                     own.cancel_scope.cancel()
                 here.over.set()
 

@@ -5,10 +5,7 @@ import os
 import pytest
 import trio
 
-from evanesce.cli.client import BadLink, DeepLink
 from evanesce.cli.console import LONGEST_LINE, Console, line, text
-
-ROOM = "00000000-0000-4000-8000-00000000000a"
 
 
 @pytest.mark.parametrize(
@@ -31,35 +28,6 @@ def test_all_else_stays_as_it_is(content: str) -> None:
 def test_further_lines_are_indented() -> None:
     assert text("one\nBen: two\r\nthree\rfour") == "one\n    Ben: two\n    three␍four"
     assert line("one\ntwo") == "one␊two"
-
-
-@pytest.mark.parametrize(
-    ("link", "url", "host"),
-    [
-        (f"http://127.0.0.1:8000/r/{ROOM}", "ws://127.0.0.1:8000/ws", "127.0.0.1:8000"),
-        (f"https://chat.example/r/{ROOM}/", "wss://chat.example/ws", "chat.example"),
-        (f" https://chat.example/under/here/r/{ROOM.upper()}\n", "wss://chat.example/under/here/ws", "chat.example"),
-        (f"https://chat.example/r/{ROOM.replace('-', '%2D')}/", "wss://chat.example/ws", "chat.example"),
-        (f"https://chat.example/a%20b/r/%30{ROOM[1:]}", "wss://chat.example/a%20b/ws", "chat.example"),
-        (f"http://[::1]:9/r/{ROOM}?x=1#y", "ws://[::1]:9/ws", "[::1]:9"),
-        (f"http://[0:0::1]/r/{ROOM}", "ws://[::1]/ws", "[::1]"),
-        (f"HTTPS://Bücher.example/r/{ROOM}", "wss://xn--bcher-kva.example/ws", "xn--bcher-kva.example"),
-    ],
-)
-def test_deep_links(link: str, url: str, host: str) -> None:
-    assert DeepLink.parse(link) == DeepLink(url, host, ROOM)
-
-
-@pytest.mark.parametrize(
-    "link",
-    ["", "x", ROOM, f"/r/{ROOM}", f"ws://h/r/{ROOM}", f"http:///r/{ROOM}", f"http://h:x/r/{ROOM}", f"http://h:0/r/{ROOM}",
-     f"http://h:70000/r/{ROOM}", "http://h/r/", f"http://h/r/{ROOM}x", f"http://h/s/{ROOM}", f"http://[::1/r/{ROOM}",
-     f"http://a..b/r/{ROOM}", f"http://{'a' * 64}/r/{ROOM}", f"http://ü{'a' * 70}/r/{ROOM}", f"http://h:/r/{ROOM}",
-     f"http://[fe80::1%eth0]/r/{ROOM}", f"http://1.2.3.256/r/{ROOM}", f"http://\udcff/r/{ROOM}"],
-)  # fmt: skip
-def test_what_is_no_deep_link(link: str) -> None:
-    with pytest.raises(BadLink):
-        DeepLink.parse(link)
 
 
 async def test_lines_of_a_pipe() -> None:
