@@ -128,7 +128,7 @@ class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp
 
 
-class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Message(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A message as it is stored in Redis until `expires_at`. `reply_to` is the id of the message that it answers."""
 
     message_id: str

@@ -152,6 +152,7 @@ class _Server:
             open_redis_store(
                 config.redis,
                 ttl=config.messages.ttl,
+                longest_ttl=config.messages.longest_ttl,
                 server_id=config.server.node,
                 lag=lag,
                 secret=config.server.secret if config.messages.encrypt_at_rest else None,

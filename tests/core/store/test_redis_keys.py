@@ -22,8 +22,8 @@ from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.presence import Member
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.message_log import GRACE
 from evanesce.store.redis.rights import CLUSTER_RIGHTS, RIGHTS
+from evanesce.store.redis.scripts import GRACE
 from tests.core.store.backends import (
     CLUSTER_ACCESS,
     SMALLEST_ACCESS,
@@ -84,7 +84,7 @@ async def test_a_message_is_its_json_under_its_ttl(valkey: RedisBackend, room_id
 
 async def test_times_are_right_on_every_kind_of_day(valkey: RedisBackend) -> None:
     script = files("evanesce.store.redis") / "lua" / "append.lua"
-    source = script.read_text().split("local state = room()")[0]
+    source = script.read_text().split("local state, had = room(")[0]
     days = [
         "1970-01-01",
         "1999-12-31",

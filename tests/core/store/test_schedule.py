@@ -112,7 +112,7 @@ def walk() -> Walk:
 def test_messages_are_due_in_order_and_the_position_goes_on() -> None:
     along = walk()
     assert along.read(10) == ("XRANGE", "evanesce:{room}:index", "(0-0", "+", "COUNT", 10)
-    assert along.take(entries(NOW, NOW + 10, NOW + 20)) == []
+    assert along.take(entries(NOW, NOW + 10, NOW + 20), NOW) == []
     assert along.read(10)[2] == f"({NOW + 20 - 60_000}-3"
     due = along.due(NOW + 10, 5)
     assert due == [("evanesce:{room}:message:id-1", NOW), ("evanesce:{room}:message:id-2", NOW + 10)]
@@ -124,13 +124,13 @@ def test_messages_are_due_in_order_and_the_position_goes_on() -> None:
 
 def test_what_ends_before_one_that_was_read_earlier_is_given_back() -> None:
     along = walk()
-    assert along.take(entries(NOW + 100, NOW + 40, NOW + 120)) == [("evanesce:{room}:message:id-2", NOW + 40)]
+    assert along.take(entries(NOW + 100, NOW + 40, NOW + 120), NOW) == [("evanesce:{room}:message:id-2", NOW + 40)]
     assert len(along) == 2
 
 
 def test_an_index_is_trimmed_once_much_of_it_is_erased_and_never_beyond() -> None:
     along = walk()
-    along.take(entries(*range(NOW, NOW + TRIM_ENTRIES)))
+    along.take(entries(*range(NOW, NOW + TRIM_ENTRIES)), NOW)
     assert along.trim() is None
     along.erased(along.due(NOW + TRIM_ENTRIES - 2, TRIM_ENTRIES))
     assert along.trim() is None, "one is left"
@@ -142,7 +142,7 @@ def test_an_index_is_trimmed_once_much_of_it_is_erased_and_never_beyond() -> Non
 
 def test_a_new_index_is_read_from_its_start() -> None:
     along = walk()
-    along.take(entries(NOW))
+    along.take(entries(NOW), NOW)
     assert not along.starts_again(None)
     assert not along.starts_again(b"%d-2" % (NOW - 60_000)), "there is something behind"
     assert along.starts_again(b"%d-1" % (NOW - 70_000))

@@ -12,42 +12,52 @@ from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import Closed
 from evanesce.store.memory.room import Room, StoredEntry, UnsentEntry
 from evanesce.store.memory.server import MemoryServer
-from evanesce.store.message_log import Conflict, History, LogEntry, MessageUnsent, RoomClosed, Stored
+from evanesce.store.message_log import Conflict, History, LogEntry, MessageUnsent, Muted, Outcome, RoomClosed, Stored
 
 
 class MemoryMessageLog:
-    """A `MessageLog`. `ttl` is in seconds."""
+    """A `MessageLog`. `ttl`, in seconds, is that of rooms without one of their own."""
 
     def __init__(self, server: MemoryServer, ttl: float) -> None:
         self._server = server
         self._ttl = round(ttl * 1000)
 
-    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
+    async def append(
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+    ) -> Sequence[Outcome] | RoomClosed:
         """See `MessageLog.append`."""
 
-        return await self._server.ask(lambda: self._append(room_id, drafts))
+        return await self._server.ask(lambda: self._append(room_id, drafts, ttl))
 
     def append_one(
-        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
+        self,
+        room_id: str,
+        draft: Draft,
+        done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
+        ttl: int | None = None,
     ) -> None:
         """See `MessageLog.append_one`."""
 
-        def act() -> Stored | Conflict | RoomClosed:
-            outcomes = self._append(room_id, [draft])
+        def act() -> Outcome | RoomClosed:
+            outcomes = self._append(room_id, [draft], ttl)
             return outcomes if isinstance(outcomes, RoomClosed) else outcomes[0]
 
         self._server.call(act, done)
 
-    def _append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
+    def _append(self, room_id: str, drafts: Sequence[Draft], ttl: int | None) -> Sequence[Outcome] | RoomClosed:
         room = self._server.room(room_id)
         if room.closed is not None:
             return RoomClosed()
+        if room.rules is not None:
+            ttl = room.rules.message_ttl
+        elif ttl is None:
+            ttl = self._ttl
         stored: list[LogEntry] = []
-        answers = [self._append_to(room, draft, stored) for draft in drafts]
+        answers = [self._append_to(room, draft, ttl, stored) for draft in drafts]
         room.publish(stored)
         return answers
 
-    def _append_to(self, room: Room, draft: Draft, stored: list[LogEntry]) -> Stored | Conflict:
+    def _append_to(self, room: Room, draft: Draft, ttl: int, stored: list[LogEntry]) -> Outcome:
         if draft.message_id in room.unsent:
             return Conflict()
         if (known := room.live.get(draft.message_id)) is not None:
@@ -56,19 +66,24 @@ class MemoryMessageLog:
                 return Conflict()
             return Stored(message.created_at, message.expires_at, duplicate=True)
         now = self._server.stamp()
+        if (muted_until := room.mutes.get(draft.sender_id, 0)) > now:
+            return Muted(muted_until)
+        if draft.ttl is not None:
+            ttl = min(ttl, max(1, round(draft.ttl * 1000)))
         message = Message(
             message_id=draft.message_id,
             room_id=draft.room_id,
             sender_id=draft.sender_id,
             sender_name=draft.sender_name,
             content=draft.content,
+            reply_to=draft.reply_to,
             created_at=timestamp(now),
-            expires_at=timestamp(now + self._ttl),
+            expires_at=timestamp(now + ttl),
         )
         room.number += 1
         room.count += 1
         cursor = Cursor(room.epoch, now, room.number, room.count)
-        entry = LogEntry(message, str(cursor), room.number, self._server.deadline(now + self._ttl))
+        entry = LogEntry(message, str(cursor), room.number, self._server.deadline(now + ttl))
         room.live[message.message_id] = StoredEntry(entry, cursor, len(msgspec.json.encode(message)))
         stored.append(entry)
         return Stored(message.created_at, message.expires_at, duplicate=False)

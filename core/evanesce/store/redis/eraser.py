@@ -74,18 +74,18 @@ class _Call:
 class Eraser:
     """Erases the keys of one home that one server has written. `run` must run beside it, on the Trio thread.
 
-    `ttl` is that of messages, in milliseconds. The erasers of all homes share the limits of memory: this one uses one
-    of `share` equal parts.
+    `ttl` is that of messages, in milliseconds, and `longest` the longest that a message may have. The erasers of all
+    homes share the limits of memory: this one uses one of `share` equal parts.
     """
 
     def __init__(
-        self, client: NodeClient | ClusterClient, home: Home, ttl: int, lag: ExpiryLag, *, share: int = 1
+        self, client: NodeClient | ClusterClient, home: Home, ttl: int, longest: int, lag: ExpiryLag, *, share: int = 1
     ) -> None:
         self._client = client
         self._clock = home.clock
         self._lease = lease = home.lease
         self._lag = lag
-        self._ttl = ttl
+        self._longest = longest
         self._register = Register(client, home.keys, lease)
         self._plan = Plan(client, home.keys, self._register, ttl, home.clock.now(), self._wake, share=share)
         self._due: dict[object, deque[Ending]] = {}  # by the node of the keys, with a task for each
@@ -247,7 +247,7 @@ class Eraser:
     async def _follow_steps(self) -> None:
         """Shorten the TTLs of messages after Redis's clock was set back, until cancelled."""
         async for step in self._steps:
-            with trio.move_on_after(self._ttl / 1000):  # by then all messages from before the step have ended
+            with trio.move_on_after(self._longest / 1000):  # by then all messages from before the step have ended
                 await retry_until_available(partial(self._shorten_all, step))
 
     async def _shorten_all(self, step: Step) -> None:
@@ -280,26 +280,30 @@ class Eraser:
     # One call
 
     def _prepare(self, batch: Sequence[Ending]) -> _Call:
-        call, ended, left = _Call(), self._clock.now() - LATE, 2 * BATCH
+        now = self._clock.now()
+        call, ended, left = _Call(), now - LATE, 2 * BATCH
         for key, end in batch:
             walk = self._plan.walk(key)
             if walk is None:
                 call.keys.append((key, end))
-            elif walk.next_end is None:
+                continue
+            reads = walk.next_end is None or walk.next_read <= now
+            if reads:
                 call.reads.append(walk)
-            else:
-                entries = walk.due(ended, left)
-                left -= len(entries)
+            entries = walk.due(ended, left)
+            left -= len(entries)
+            if entries or not reads:
                 call.walked.append((walk, entries))
         return call
 
     async def _ask(self, call: _Call) -> None:
         """Send a call, and continue with each of its rooms."""
         groups = list(self._groups(call.endings()))
-        count = 1 if self._plan.is_full else max(4, ENTRIES // max(1, len(call.reads)))
+        count, full = max(4, ENTRIES // max(1, len(call.reads))), self._plan.is_full
         sent = self._clock.now()
         answers = await self._client.run(
-            *(("EXISTS", *(key for key, _ in group)) for group in groups), *(walk.read(count) for walk in call.reads)
+            *(("EXISTS", *(key for key, _ in group)) for group in groups),
+            *(walk.read(count, full=full) for walk in call.reads),
         )
         now = self._clock.now()
         alive = [entry for group, left in zip(groups, answers, strict=False) if left for entry in group]
@@ -309,7 +313,7 @@ class Eraser:
         self._lag.add((now - end) / 1000 for _, end in gone if end != UNKNOWN)
         self._plan.strike_out(key for key, _ in call.keys)
         for walk, entries in call.walked:
-            self._plan.erased(walk, entries, now)
+            self._plan.erased(walk, entries, now, reads=walk in call.reads)
         await self._take_read(call.reads, answers[len(groups) :], sent)
 
     async def _take_read(self, walks: Sequence[Walk], answers: Sequence[Sequence[Any]], sent: int) -> None:
@@ -317,8 +321,8 @@ class Eraser:
         empty: list[Walk] = []
         now = self._clock.now()
         for walk, entries in zip(walks, answers, strict=True):
-            if entries:
-                self._plan.read(walk, entries, now)
+            if entries or walk.next_end is not None:
+                self._plan.read(walk, entries, sent, now)
             else:
                 empty.append(walk)
         if empty:
@@ -350,13 +354,13 @@ class Eraser:
 
 
 class Erasers:
-    """The erasers of a server, one for each home. `run` must run beside it. `ttl` is that of messages, in ms."""
+    """The erasers of a server, one for each home. `run` must run beside it. For `ttl` and `longest` see `Eraser`."""
 
     def __init__(
-        self, client: NodeClient | ClusterClient, homes: Homes, clock: Clock, ttl: int, lag: ExpiryLag
+        self, client: NodeClient | ClusterClient, homes: Homes, clock: Clock, ttl: int, longest: int, lag: ExpiryLag
     ) -> None:
         self._homes = homes
-        self._erasers = {home: Eraser(client, home, ttl, lag, share=len(homes)) for home in homes}
+        self._erasers = {home: Eraser(client, home, ttl, longest, lag, share=len(homes)) for home in homes}
         self.reports = LagReports(client, homes, clock, lag)
         """How late this server and the others erase."""
 

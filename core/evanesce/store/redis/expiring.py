@@ -47,12 +47,19 @@ def _state(command: Command) -> list[Expiring]:
 def _append(command: Command) -> list[Expiring]:
     # The index is enough: it names the messages. This is called for every message.
     first = _KEYS + int(command[2])
-    keep, ttl = int(command[first + 1]), int(command[first + 2])
+    keep, ttl, own = int(command[first + 1]), int(command[first + 4]), str(command[first + 6])
+    if own:
+        ttl = min([ttl, *(shorter for each in own.split() if (shorter := int(each)))])
     return [(str(command[_KEYS]), keep - REFRESH), (str(command[_KEYS + 1]), ttl)]
 
 
 def _unsend(command: Command) -> list[Expiring]:
-    return [*_append(command), (str(command[_KEYS + 4]), 0)]
+    keep, ttl = int(_argument(command, 1)), int(_argument(command, 2))
+    return [
+        (str(command[_KEYS]), keep - REFRESH),
+        (str(command[_KEYS + 1]), ttl),
+        (str(command[_KEYS + 4]), 0),
+    ]
 
 
 def _leave(command: Command) -> list[Expiring]:

@@ -25,8 +25,9 @@ room has.
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -110,9 +111,9 @@ class RoomFeed:
         self._version = 0
         self._rules_version: int = 0
         self._rules_uncertain = False  # this has to be told after all other events
-        # When each message expires that was delivered, and when it was stored. A plain `dict` finds its first key the
-        # more slowly, the more keys before that were deleted.
-        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        # When each message expires that was delivered, and when it was stored; and their ids by when they expire.
+        self._seen: dict[str, tuple[float, int]] = {}
+        self._ends: list[tuple[float, str]] = []  # a heap: a message may expire before those that were sent before it
         self._closed = False
         self._malformed = 0  # how many payloads were malformed
 
@@ -324,18 +325,17 @@ class RoomFeed:
         self._at = at
         entry = self._log.to_entry(body, at, published=published)
         now = trio.current_time()
-        # Ids are in the order in which they expire, if all messages have the same TTL.
-        while self._seen and next(iter(self._seen.values()))[0] <= now:
-            self._seen.popitem(last=False)
+        while self._ends and self._ends[0][0] <= now:
+            _, ended = heapq.heappop(self._ends)
+            if ended in self._seen and self._seen[ended][0] <= now:  # else it was stored again
+                del self._seen[ended]
         message_id = entry.message.message_id
-        deadline, stored_at = self._seen.get(message_id, (now, 0))
-        if deadline <= now:
-            self._seen[message_id] = entry.deadline, at.milliseconds
-            self._ready.append(entry)
-        elif stored_at < at.milliseconds:  # else it is the same entry, which was read again
-            self._seen[message_id] = entry.deadline, at.milliseconds
-            self._seen.move_to_end(message_id)
-            self._ready.append(RepeatedEntry(*entry))
+        known = self._seen.get(message_id)
+        if known is not None and known[1] >= at.milliseconds:
+            return  # it is the same entry, which was read again
+        self._seen[message_id] = entry.deadline, at.milliseconds
+        heapq.heappush(self._ends, (entry.deadline, message_id))
+        self._ready.append(entry if known is None else RepeatedEntry(*entry))
 
     def _read_unsent(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")

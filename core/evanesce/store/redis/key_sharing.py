@@ -32,7 +32,7 @@ AGAIN_SECONDS = 0.25
 """How long a server waits at least between two greetings."""
 
 RENEW_SECONDS = 600.0
-"""How often a server replaces its chain and its private key, unless a fourth of the TTL of messages is longer."""
+"""How often a server replaces its private key, and its chain unless a fourth of the longest TTL is longer."""
 
 START_SECONDS = 1.0
 """How long a server that starts waits for the keys of the others."""
@@ -77,7 +77,7 @@ class SharedKeys:
         self._clock = clock
         self._greeted_at = -math.inf
         self._greeting_due = True
-        self._renewed_at = trio.current_time()
+        self._renewed_at = self._chain_renewed_at = trio.current_time()
         self._news = trio.lowlevel.ParkingLot()  # unparked when a notice came
         self._wake = trio.lowlevel.ParkingLot()
         self._malformed = 0
@@ -115,10 +115,10 @@ class SharedKeys:
 
     # For the message log
 
-    def seal(self, draft: Draft, now: int = 0) -> tuple[Draft, int]:
+    def seal(self, draft: Draft, ttl: int, now: int = 0) -> tuple[Draft, int]:
         """See `ContentCipher.seal`."""
         self._advance()
-        return self._keyring.seal(draft, now)
+        return self._keyring.seal(draft, ttl, now)
 
     def open(self, message: Message) -> Message | None:
         """See `ContentCipher.open`."""
@@ -164,10 +164,13 @@ class SharedKeys:
         while True:
             now = trio.current_time()
             self._advance()
-            if now - self._renewed_at >= self._renew_seconds:
-                self._renewed_at = now
+            if now - self._chain_renewed_at >= self._renew_seconds:
+                self._chain_renewed_at = now
                 self._keyring.renew(self._clock.now())
                 self._publish(self._exchange.offer_own())
+                self._greeting_due = True
+            if now - self._renewed_at >= RENEW_SECONDS:
+                self._renewed_at = now
                 self._exchange.renew()
                 self._greeting_due = True
             if now - self._greeted_at >= (AGAIN_SECONDS if self._greeting_due else GREET_SECONDS):
@@ -206,7 +209,10 @@ def share_keys(
     ttl: int,
     secret: str,
 ) -> SharedKeys:
-    """Make the keys of this server; `stack` overwrites them. `ttl` is in milliseconds. Needs the extra `encryption`."""
+    """Make the keys of this server; `stack` overwrites them. Needs the extra `encryption`.
+
+    `ttl` is the longest that a message may have, in milliseconds.
+    """
     from evanesce.store.sealing.exchange import KeyExchange
     from evanesce.store.sealing.keyring import Keyring
     from evanesce.store.sealing.locked_memory import lock_process

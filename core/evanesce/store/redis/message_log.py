@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
 import trio
 
 from evanesce.errors import StoreUnavailable
-from evanesce.logs import folded
-from evanesce.model import Draft, Message, Timestamp, milliseconds
-from evanesce.store.cursor import CURSOR_SECONDS, Cursor, parse
+from evanesce.model import Draft, Message, milliseconds
+from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import RoomEvent
-from evanesce.store.message_log import Conflict, History, LogEntry, MessageUnsent, RoomClosed, Stored
+from evanesce.store.message_log import History, LogEntry, MessageUnsent, Outcome, RoomClosed, Stored
+from evanesce.store.redis.appender import Appender
 from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.scripts import APPEND, CLOSE, READ, RENEW, UNSEND, Command
+from evanesce.store.redis.scripts import CLOSE, GRACE, KEEP, READ, RENEW, UNSEND, new_epoch
 from evanesce.store.sealing.interface import ContentCipher, UnknownKey
-
-KEEP = (CURSOR_SECONDS + 3600) * 1000
-"""How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
-
-GRACE = 300_000
-"""How much longer an index is kept than its last message if no server erases it, in milliseconds.
-
-It tells the server that takes over from a dead one which messages to erase.
-"""
 
 ENTRIES = 500
 """How many entries of an index are read in one call."""
@@ -39,29 +28,17 @@ ENTRIES = 500
 BODIES = 64
 """How many messages are read in one call."""
 
-SEALINGS = 3
-"""How often a message is encrypted, if it came so late that its key would have been gone before its end."""
-
-_LATE = b"late "
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
-logger = logging.getLogger(__name__)
-
-_random = Random()  # an epoch is no secret, and every call needs one: the system's source would be slow
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
-
-
-def new_epoch() -> str:
-    """Return a random name for the state of a room that has none yet."""
-    return f"{_random.getrandbits(64):016x}"
 
 
 class Entry(NamedTuple):
     """An entry of a room's index: a message, or that a message was unsent (`unsent`).
 
-    `messages` counts the room's messages up to this one; `until` is when the unsent message would have expired, in
-    milliseconds of the store's clock. Each is 0 in an entry of the other kind.
+    `messages` counts the room's messages up to this one; it is 0 in an entry of the other kind. `until` is when the
+    message expires, or would have expired, in milliseconds of the store's clock; 0 if that is not known.
     """
 
     message_id: str
@@ -76,19 +53,24 @@ def _entry(raw: Any) -> Entry:
     (at, number), fields = raw[0].split(b"-"), raw[1]
     message_id = fields[1].decode()
     if fields[0] == b"m":
-        return Entry(message_id, int(at), int(number), int(fields[3]), False, 0)
+        until = int(fields[5]) if len(fields) > 5 else 0  # version 0.1.0 did not write it
+        return Entry(message_id, int(at), int(number), int(fields[3]), False, until)
     return Entry(message_id, int(at), int(number), 0, True, int(fields[3]))
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The position of a room at one moment, and the first entries of its index after another position."""
+    """The position of a room at one moment, and the first entries of its index after another position.
+
+    `now` is that moment, in milliseconds of the store's clock.
+    """
 
     position: Cursor
     version: int
     closed: str | None
     entries: list[Entry]
-    rules_version: int
+    rules_version: int = 0
+    now: int = 0
 
     def is_behind(self, position: Cursor) -> bool:
         """Return whether the room has lost entries up to `position`, and may have other ones in their place.
@@ -103,6 +85,7 @@ class Reading:
 class RedisMessageLog:
     """A `MessageLog`. `ttl`, and `keep` (how long the state of an unused room is kept), are in milliseconds.
 
+    `ttl` is that of rooms without one of their own.
     `cipher` encrypts the content that Redis gets; None: it gets it readable.
     """
 
@@ -122,82 +105,23 @@ class RedisMessageLog:
         self._clock = clock
         self._ttl = ttl
         self._keep = keep
+        self._appender = Appender(client, keys, clock, ttl, keep=keep, cipher=cipher)
 
-    async def append(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
-        """Store messages in one call of a script; see `MessageLog.append`."""
-        if self._cipher is None:
-            [answers] = await self._client.run(self._append(room_id, drafts, 0))
-            return self._outcomes(answers)
-        with Deadline():
-            return await self._append_sealed(room_id, drafts)
-
-    async def _append_sealed(self, room_id: str, drafts: Sequence[Draft]) -> Sequence[Stored | Conflict] | RoomClosed:
-        now = 0
-        for _ in range(SEALINGS):
-            [answers] = await self._client.run(self._append(room_id, drafts, now))
-            if not (now := _late(answers)):
-                return self._outcomes(answers)
-        raise StoreUnavailable
+    async def append(
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+    ) -> Sequence[Outcome] | RoomClosed:
+        """See `MessageLog.append`."""
+        return await self._appender.append(room_id, drafts, ttl)
 
     def append_one(
-        self, room_id: str, draft: Draft, done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None]
-    ) -> None:
-        """See `MessageLog.append_one`."""
-        self._append_one(room_id, draft, done, SEALINGS, 0)
-
-    def _append_one(
         self,
         room_id: str,
         draft: Draft,
-        done: Callable[[Stored | Conflict | RoomClosed | StoreUnavailable], None],
-        tries: int,
-        now: int,
+        done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
+        ttl: int | None = None,
     ) -> None:
-        def answered(answer: Any) -> None:
-            if isinstance(answer, StoreUnavailable):
-                done(answer)
-                return
-            if told := _late(answer):
-                try:
-                    if tries == 1:
-                        raise StoreUnavailable
-                    self._append_one(room_id, draft, done, tries - 1, told)
-                except StoreUnavailable as error:
-                    done(error)
-                except BaseException:  # a defect: nobody may wait for an answer
-                    done(StoreUnavailable())
-                    raise
-                return
-            try:
-                outcomes = self._outcomes(answer)
-            except _MALFORMED as error:  # whoever may write to Redis may have changed a message
-                logger.error("an answer of the message store cannot be read: %s", folded(error))
-                done(StoreUnavailable())
-                return
-            done(outcomes if isinstance(outcomes, RoomClosed) else outcomes[0])
-
-        self._client.call(self._append(room_id, [draft], now), answered)
-
-    def _append(self, room_id: str, drafts: Sequence[Draft], now: int) -> Command:
-        keys = self._room(room_id)
-        arguments: list[str | bytes] = []
-        latest = 0
-        for draft in drafts:
-            if self._cipher is not None:
-                draft, end = self._cipher.seal(draft, now)
-                latest = min(latest or end, end)
-            keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
-            # Its JSON without the closing brace: the script adds the times and the brace.
-            arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
-        return APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, latest, *arguments)
-
-    def _outcomes(self, answers: Any) -> Sequence[Stored | Conflict] | RoomClosed:
-        if answers is None:
-            return RoomClosed()
-        created_at, expires_at = _timestamp(answers[0]), _timestamp(answers[1])
-        self._clock.witnessed(milliseconds(created_at))
-        stored = Stored(created_at, expires_at, duplicate=False)
-        return [_outcome(answer, stored) for answer in answers[2:]]
+        """See `MessageLog.append_one`."""
+        self._appender.append_one(room_id, draft, done, ttl)
 
     async def find(self, room_id: str, message_id: str, sender_id: str) -> Stored | None:
         """See `MessageLog.find`."""
@@ -261,6 +185,7 @@ class RedisMessageLog:
             closed=answer[5].decode() or None,
             entries=[_entry(raw) for raw in answer[6]],
             rules_version=int(answer[7]),
+            now=int(answer[8]),
         )
 
     async def renew(self, room_id: str, epoch: str) -> None:
@@ -348,8 +273,14 @@ class RedisMessageLog:
 
     def seems_expired(self, events: Sequence[RoomEvent], *, new: bool) -> bool:
         """Return whether `refresh_deadlines` would measure the clock again."""
-        least = trio.current_time() + (self._ttl / 2000 if new else 0.0)
-        return any(isinstance(item, LogEntry) and item.deadline <= least for item in events)
+        now = trio.current_time()
+        least = now + (self._ttl / 2000 if new else 0.0)
+        return any(
+            isinstance(item, LogEntry)
+            and item.deadline <= least
+            and (not new or item.deadline <= now + _life(item.message) / 2000)  # it may have a shorter TTL of its own
+            for item in events
+        )
 
     def _deadline(self, message: Message) -> float:
         """Return when a message expires: at the latest after its whole TTL from now, however the clocks were set."""
@@ -382,7 +313,8 @@ class RedisMessageLog:
         now = self._clock.now()
         async with aclosing(self.entries(room_id, reading)) as chunks:
             async for entries in chunks:
-                await page.take([entry for entry in entries if not entry.unsent])
+                # Behind a message that lives long there may be many that have ended.
+                await page.take([entry for entry in entries if not entry.unsent and not 0 < entry.until < reading.now])
                 cut = page.more and (cursor is None or not whole)
                 if cursor is not None:
                     last = page.last_number if cut else reading.position.number
@@ -491,18 +423,6 @@ class _Page:
         )
 
 
-def _timestamp(raw: bytes) -> Timestamp:
-    return Timestamp(raw.decode())
-
-
-def _late(answer: Any) -> int:
-    """Return the time of a store that messages have reached too late for their key; 0 where they have not."""
-    return int(answer[len(_LATE) :]) if isinstance(answer, bytes) and answer.startswith(_LATE) else 0
-
-
-def _outcome(answer: Any, stored: Stored) -> Stored | Conflict:
-    if answer == 1:
-        return stored
-    if answer == 0:
-        return Conflict()
-    return Stored(_timestamp(answer[0]), _timestamp(answer[1]), duplicate=True)
+def _life(message: Message) -> int:
+    """Return the TTL of a message, in milliseconds."""
+    return milliseconds(message.expires_at) - milliseconds(message.created_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,13 +12,10 @@ from evanesce.store.redis.expiring import Expiring
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.register import Register
 from evanesce.store.redis.schedule import Schedule
-from evanesce.store.redis.walk import UNKNOWN, Ending, Walk
+from evanesce.store.redis.walk import LEAD, ON_ITS_WAY, UNKNOWN, Ending, Walk
 
 LATE = 15
 """How long after its end a key is accessed, in milliseconds, so that it has ended by the store's clock too."""
-
-LEAD = 200
-"""How long before the first end in it an index is read, in milliseconds."""
 
 RETRY = 250
 """After how long a failed access is tried again, in milliseconds."""
@@ -25,8 +23,8 @@ RETRY = 250
 AHEAD = 100_000
 """How many entries of indices are held in memory. Beyond that, they are read one at a time."""
 
-ON_ITS_WAY = 5_000
-"""How long a write may be under way, while Redis answers, in milliseconds."""
+REST = 60_000
+"""How long a room that is due much later stays in memory after this server has stored a message, in milliseconds."""
 
 
 class Plan:
@@ -61,9 +59,9 @@ class Plan:
     def note(self, keys: Sequence[Expiring], now: int) -> None:
         """Record keys that are about to be written."""
         for key, after in keys:
-            if (walk := self._walks.get(key)) is not None:
-                walk.latest = now + ON_ITS_WAY
             self._expect(key, now + after if after else UNKNOWN, now)
+            if (walk := self._walks.get(key)) is not None:
+                walk.noted(after, now)
 
     def _expect(self, key: str, end: int, now: int) -> None:
         if not self.schedule.ends_by(key, end):
@@ -76,7 +74,7 @@ class Plan:
         look = end - LEAD if is_index else max(end, now) + LATE
         if self.schedule.add(key, end, now, look) and is_index and key not in self._walks:
             # A little earlier, as the store's clock may be behind the estimate.
-            self._walks[key] = Walk(self._keys, key, counted_from=end - 1_000, latest=now + ON_ITS_WAY)
+            self._walks[key] = Walk(self._keys, key, counted_from=end - 1_000, latest=now + ON_ITS_WAY, unread=end)
 
     def postpone(self, key: str, end: int, now: int) -> None:
         """Plan a key for later, as it still exists."""
@@ -111,7 +109,7 @@ class Plan:
             if self._keys.is_index(key):
                 self.add(key, at, now)
                 if (walk := self._walks.get(key)) is not None:
-                    walk.counted_from = min(walk.counted_from, since)
+                    walk.inherited(since, now)
             elif not self.schedule.ends_by(key, at):
                 self.add(key, at if at >= since else UNKNOWN, now)
 
@@ -124,14 +122,14 @@ class Plan:
     def written_before(self, index: str, entries: Sequence[Any], step: Step, now: int) -> list[Ending]:
         """Return the keys of a room, with their ends by the old clock, that were certainly written before the step.
 
-        The times of a room's entries never decrease. So the time of an entry from after the step is not that of its
-        message if the room had entries before, and otherwise it is between `step.began` and now.
+        The times of a room's entries never decrease. So an entry from after the step has a time that is not that of its
+        message if the room had entries before, which it tells; and otherwise its time is between `step.began` and now.
         """
         room_id = self._keys.room_of(index)
         found: list[Ending] = []
         for position, fields in entries:
             at = int(position.partition(b"-")[0])
-            if len(fields) < 6 or int(fields[5]) - self._ttl != at or step.began <= at <= now:
+            if len(fields) != 6 or step.began <= at <= now:  # with more fields it tells the time of its message
                 continue
             name, end = (self._keys.message, fields[5]) if fields[0] == b"m" else (self._keys.unsent, fields[3])
             found.append((name(room_id, fields[1].decode()), int(end)))
@@ -146,49 +144,57 @@ class Plan:
         """Return the walk of a room if `key` is its index and the room is due soon."""
         return self._walks.get(key)
 
-    def erased(self, walk: Walk, entries: Sequence[Ending], now: int) -> None:
-        """Record that messages of a room are gone, and plan the room for its next ones."""
+    def erased(self, walk: Walk, entries: Sequence[Ending], now: int, *, reads: bool = False) -> None:
+        """Record that messages are gone. Plan the room for its next ones, unless its index was read too (`reads`)."""
         before = len(walk)
         walk.erased(entries)
         self._ahead += len(walk) - before
-        # Messages that have not been read end no earlier than those that were erased.
-        self._go_on(walk, now, entries[-1][1] + LATE if entries else now)
+        if not reads:
+            # Messages that have not been read end no earlier than those that were erased.
+            self._go_on(walk, now, entries[-1][1] + LATE if entries else now)
 
-    def read(self, walk: Walk, entries: Sequence[Any], now: int) -> None:
-        """Add entries that were read of a room's index."""
+    def read(self, walk: Walk, entries: Sequence[Any], sent: int, now: int) -> None:
+        """Take entries that were read of a room's index by a command that was sent at `sent`."""
         before = len(walk)
-        for key, end in walk.take(entries):
-            self._expect(key, end, now)
+        for key, end in walk.take(entries, sent):
+            if end > now:
+                self._expect(key, end, now)
+            else:  # the index is in the register: that is enough for what is accessed at once
+                self.schedule.push(key, end if end > walk.counted_from else UNKNOWN, now)
         self._ahead += len(walk) - before
         self._go_on(walk, now, now)
 
     def drained(self, walk: Walk, last: bytes | None, read_at: int, now: int) -> None:
         """Forget a room whose index was empty at `read_at`, unless it is in use. `last` is the answer of its `drop`."""
+        walk.take((), read_at)
         if walk.starts_again(last):
             self._plan_room(walk, now, now, now)
         elif last is None and walk.latest < read_at and walk.index not in self.schedule:
             del self._walks[walk.index]
             self.strike_out([walk.index])
         else:  # messages that were stored since end no earlier than this
-            self._plan_room(walk, read_at + self._ttl, read_at + self._ttl - LEAD, now)
+            end = round(min(walk.unread, read_at + self._ttl))
+            self._plan_room(walk, end, max(end - LEAD, (read_at + end) // 2), now)
 
     def _go_on(self, walk: Walk, now: int, read_on: int) -> None:
-        """Plan a room for the end of its next message, or for `read_on` if more of its index has to be read."""
+        """Plan a room for the end of its next message, or for when more of its index has to be read."""
         if (trim := walk.trim()) is not None:
             self._client.post(trim)
-        end = walk.next_end
+        end, read = walk.next_end, walk.next_read
         if end is None:
             self._plan_room(walk, now, min(read_on, now), now)
         else:
-            self._plan_room(walk, end, end + LATE, now)
+            self._plan_room(walk, round(min(end, walk.unread)), math.ceil(min(end + LATE, read)), now)
 
     def _plan_room(self, walk: Walk, end: int, look: int, now: int) -> None:
         if self.schedule.ends_by(walk.index, end):
             return
-        if self.schedule.is_later(end, now):  # its index is read again when this time is near
+        if not self.schedule.is_later(end, now):
+            self.schedule.push(walk.index, end, look)
+        elif now < walk.latest + REST:  # its next message may end earlier, and its index is known as it is
+            self.schedule.push(walk.index, end, min(look, walk.latest + REST))
+        else:  # its index is read again when this time is near
             self._ahead -= len(walk)
             del self._walks[walk.index]
             self._register.move(walk.index, end)
             self.add(walk.index, end, now)
-        else:
-            self.schedule.push(walk.index, end, look)

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
+from random import Random
+
+from evanesce.store.cursor import CURSOR_SECONDS
+
+KEEP = (CURSOR_SECONDS + 3600) * 1000
+"""How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
+
+GRACE = 300_000
+"""How much longer an index is kept than its last message if no server erases it, in milliseconds.
+
+It tells the server that takes over from a dead one which messages to erase.
+"""
 
 Argument = bytes | str | int
 Command = Sequence[Argument]
@@ -12,6 +24,14 @@ Command = Sequence[Argument]
 
 SOURCES: dict[str, bytes] = {}
 """The source of each script by the digest that Redis uses for it."""
+
+
+_random = Random()  # an epoch is no secret, and every call needs one: the system's source would be slow
+
+
+def new_epoch() -> str:
+    """Return a random name for the state of a room that has none yet."""
+    return f"{_random.getrandbits(64):016x}"
 
 
 class Script:
@@ -28,9 +48,9 @@ class Script:
         return "EVALSHA", self.digest, len(keys), *keys, *arguments
 
 
-APPEND = Script("room", "append")
-UNSEND = Script("room", "unsend")
-READ = Script("room", "read")
+APPEND = Script("room", "lifetimes", "append")
+UNSEND = Script("room", "lifetimes", "unsend")
+READ = Script("room", "lifetimes", "read")
 CLOSE = Script("room", "close")
 RENEW = Script("room", "renew")
 JOIN = Script("room", "members", "ends", "join")

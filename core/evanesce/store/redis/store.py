@@ -50,6 +50,7 @@ async def open_redis_store(
     redis: RedisTable,
     *,
     ttl: float,
+    longest_ttl: float = 86_400.0,
     server_id: str,
     lag: ExpiryLag | None = None,
     passing: bool = False,
@@ -57,12 +58,13 @@ async def open_redis_store(
 ) -> AsyncGenerator[Store, None]:
     """Open the message store that the configuration names, for as long as the context lasts.
 
-    Messages live for `ttl` seconds. If the URL is `embedded`, a Valkey server is started first. It is no error if Redis
-    does not answer yet: the store is not `healthy` until it does. `server_id` tells this server from others on the same
-    Redis; a server that starts with the same id is taken for the successor of the one before. `lag` counts how late
-    expired keys are erased. A store that is opened for a moment, by a command, is `passing`: it has no members in
-    rooms, and leaves no lease behind. With `secret`, which all servers have, content is encrypted; that needs the extra
-    `encryption`. Enter the context on the main thread.
+    Messages live for `ttl` seconds where their room has no other TTL, and for `longest_ttl` at most. If the URL is
+    `embedded`, a Valkey server is started first. It is no error if Redis does not answer yet: the store is not
+    `healthy` until it does. `server_id` tells this server from others on the same Redis; a server that starts with the
+    same id is taken for the successor of the one before. `lag` counts how late expired keys are erased. A store that is
+    opened for a moment, by a command, is `passing`: it has no members in rooms, and leaves no lease behind. With
+    `secret`, which all servers have, content is encrypted; that needs the extra `encryption`. Enter the context on the
+    main thread.
     """
     async with AsyncExitStack() as stack:
         keys, clock = Keys(redis.prefix), SharedClock()
@@ -81,8 +83,8 @@ async def open_redis_store(
             subscriber = Subscriber(address, keys, node)
         await stack.enter_async_context(subscriber)
         homes = Homes(client, redis.prefix, clock, server_id)
-        milliseconds = round(ttl * 1000)
-        erasers = Erasers(client, homes, clock, milliseconds, lag or ExpiryLag())
+        milliseconds, longest = round(ttl * 1000), round(max(ttl, longest_ttl) * 1000)
+        erasers = Erasers(client, homes, clock, milliseconds, longest, lag or ExpiryLag())
         tracked = TrackingClient(client, erasers.note)
         replicated = redis.cluster or address.moves
         presence = RedisPresence(tracked, keys, homes, erasers.inherit, replicated=replicated)
@@ -94,7 +96,7 @@ async def open_redis_store(
             subscriber.add(home.keys.ended, _EndedListener(home))
         shared_keys: SharedKeys | None = None
         if secret is not None:
-            shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=milliseconds, secret=secret)
+            shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=longest, secret=secret)
         messages = RedisMessageLog(tracked, keys, clock, milliseconds, cipher=shared_keys)
         events = RedisRoomEvents(tracked, subscriber, keys, messages, presence)
         rate_limits = RedisRateLimits(tracked, keys, clock, homes)

@@ -1,7 +1,14 @@
-"""The index of a room, read a little ahead: it names the room's messages in the order in which they expire."""
+"""The index of a room, read a little ahead: it names the room's messages in the order in which they were stored.
+
+Where all have the same TTL, that is also the order in which they end: the next ones are read when those that were read
+have ended. A message that ends before one that was stored earlier is *early*, and is planned by itself. So that it is
+known in time, more of the index is read before a message that was not read yet may end. Where many messages that end
+later stand before it, the walk reads past them (*scouts*), and comes back to them when they are due.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice, takewhile
@@ -12,6 +19,18 @@ from evanesce.store.redis.scripts import DROP_INDEX, Command
 
 TRIM_ENTRIES = 200
 """After how many erased entries the index is trimmed. Redis trims it by nodes of about a hundred."""
+
+SCOUT_ENTRIES = 1_024
+"""How many entries are held, at least, before the walk scouts."""
+
+LEAD = 200
+"""How long before the first end in it an index is read, in milliseconds."""
+
+SLACK = 50
+"""By how much the ends of messages with the same TTL may seem to be out of order, in milliseconds."""
+
+ON_ITS_WAY = 5_000
+"""How long a write may be under way, while Redis answers, in milliseconds."""
 
 UNKNOWN = 0
 """The end of a key whose end is not known. It is accessed at once."""
@@ -24,29 +43,81 @@ class Walk:
     """How far the messages of one room are erased. Times are in milliseconds of the store's clock.
 
     The lag of keys that ended before `counted_from` does not count, as another server had to erase them. `latest` is
-    the latest time at which a message of this server may have been stored in the room.
+    the latest time at which a message of this server may be stored in the room. `unread` is the earliest time at which
+    a message of this server may end that was not read yet; infinity: there is none.
     """
 
-    __slots__ = ("_ahead", "_erased", "_keys", "_position", "_room_id", "counted_from", "index", "latest")
+    __slots__ = (
+        "_ahead",
+        "_asked",
+        "_complete",
+        "_erased",
+        "_highest",
+        "_keys",
+        "_lately",
+        "_least",
+        "_position",
+        "_room_id",
+        "_rotate_at",
+        "_scout_highest",
+        "_scouted",
+        "_scouting",
+        "counted_from",
+        "index",
+        "latest",
+        "unread",
+    )
 
-    def __init__(self, keys: Keys, index: str, *, counted_from: int, latest: int) -> None:
+    def __init__(self, keys: Keys, index: str, *, counted_from: int, latest: int, unread: float = math.inf) -> None:
         self.index = index
         self.counted_from = counted_from
         self.latest = latest
+        self.unread = unread
         self._keys = keys
         self._room_id = keys.room_of(index)
         self._ahead: deque[Ending] = deque()
         self._position = "0-0"
+        self._highest = 0  # the latest end of the entries up to the position
+        self._scouted: str | None = None  # how far the index was read, where that is beyond the position
+        self._scout_highest = 0
+        self._scouting = False  # the last command scouts
+        self._asked = 0  # how many entries the last command asked for
         self._erased = 0
+        self._complete = True  # what was not read is of this server, and was noted
+        # The shortest TTL of the messages that may be unread: those that were noted since `ON_ITS_WAY` before the
+        # index was last read to its end. What was noted after the last rotation is also in `_lately`.
+        self._least = math.inf
+        self._lately = math.inf
+        self._rotate_at = 0
 
     def __len__(self) -> int:
         """Return how many entries were read and are not erased."""
         return len(self._ahead)
 
+    def noted(self, ttl: int, now: int) -> None:
+        """Record that this server is about to store messages with a TTL of `ttl` or longer."""
+        self.latest = now + ON_ITS_WAY
+        self.unread = min(self.unread, now + ttl)
+        self._least = min(self._least, ttl)
+        self._lately = min(self._lately, ttl)
+
+    def inherited(self, since: int, now: int) -> None:
+        """Take over the messages of a server that ended at `since` at the earliest: nothing is known of their TTLs."""
+        self.counted_from = min(self.counted_from, since)
+        self.unread = min(self.unread, now)
+        self._complete = False
+
     @property
     def next_end(self) -> int | None:
         """The end of the first key that was read; None if more of the index has to be read."""
         return self._ahead[0][1] if self._ahead else None
+
+    @property
+    def next_read(self) -> float:
+        """When more of the index has to be read although keys are ahead; infinity: not before those have ended."""
+        if not self._ahead or self._ahead[-1][1] <= self.unread + SLACK:
+            return math.inf
+        return self.unread - min(LEAD, self._least / 2)
 
     def due(self, now: int, most: int) -> list[Ending]:
         """Return up to `most` keys that were read and have ended by `now`."""
@@ -59,25 +130,68 @@ class Walk:
                 self._ahead.popleft()
                 self._erased += 1
 
-    def read(self, count: int) -> Command:
-        """Return the command that reads the next entries."""
-        return "XRANGE", self.index, f"({self._position}", "+", "COUNT", count
+    def read(self, count: int, *, full: bool = False) -> Command:
+        """Return the command that reads the next entries. `full`: no more than one entry may be held in addition."""
+        self._scouting = bool(self._ahead) and (full or self._scouted is not None or len(self._ahead) >= SCOUT_ENTRIES)
+        self._asked = 1 if full and not self._scouting else count
+        start = self._scouted if self._scouting and self._scouted is not None else self._position
+        return "XRANGE", self.index, f"({start}", "+", "COUNT", self._asked
 
-    def take(self, entries: Sequence[Any]) -> list[Ending]:
-        """Add the answer of `read`. Return the keys that end before one that was read earlier: they are not added."""
+    def take(self, entries: Sequence[Any], sent: int) -> list[Ending]:
+        """Take the answer of `read`, which was sent at `sent`. Return the early keys, which are not held."""
+        early = self._scout(entries) if self._scouting else self._hold(entries)
+        if self._scouted is None or self._scouting:
+            self._read_up_to(int(entries[-1][0].partition(b"-")[0]) if len(entries) >= self._asked else None, sent)
+        return early
+
+    def _hold(self, entries: Sequence[Any]) -> list[Ending]:
         early: list[Ending] = []
-        for _, fields in entries:
-            # The entries before an entry do not tell its end: the clock may have been set back, and TTLs may differ.
-            # A tombstone ends earlier than its entry, and is planned by itself.
-            message_id = fields[1].decode()
-            end = int(fields[5]) if len(fields) > 5 else UNKNOWN  # version 0.1.0 did not write it
-            name = self._keys.message if fields[0] == b"m" else self._keys.unsent
-            key = name(self._room_id, message_id)
-            in_order = not self._ahead or end >= self._ahead[-1][1]
-            (self._ahead if in_order else early).append((key, end))
+        for position, fields in entries:
+            entry = self._ending(fields)
+            if entry[1] >= self._highest:
+                self._highest = entry[1]
+                self._ahead.append(entry)
+            elif self._scouted is None:
+                early.append(entry)
+            # else it was found when the walk scouted
+            if self._scouted is not None and _order(position.decode()) >= _order(self._scouted):
+                self._scouted = None
         if entries:
             self._position = entries[-1][0].decode()
         return early
+
+    def _scout(self, entries: Sequence[Any]) -> list[Ending]:
+        early: list[Ending] = []
+        if self._scouted is None:
+            self._scout_highest = self._highest
+        for _, fields in entries:
+            entry = self._ending(fields)
+            if entry[1] >= self._scout_highest:
+                self._scout_highest = entry[1]
+            else:
+                early.append(entry)
+        if entries:
+            self._scouted = entries[-1][0].decode()
+        return early
+
+    def _ending(self, fields: Sequence[bytes]) -> Ending:
+        # The entries before an entry do not tell its end: the clock may have been set back, and TTLs may differ. The
+        # entry of a tombstone is kept for as long as any message; the tombstone ends earlier, and is planned by itself.
+        end = int(fields[5]) if len(fields) > 5 else UNKNOWN  # version 0.1.0 did not write it
+        name = self._keys.message if fields[0] == b"m" else self._keys.unsent
+        return name(self._room_id, fields[1].decode()), end
+
+    def _read_up_to(self, stored: int | None, sent: int) -> None:
+        """Record that all entries were read up to one that was stored at `stored`; None: all that there were."""
+        if stored is not None:
+            if self._complete and self._least < math.inf:  # later entries are not older
+                self.unread = max(self.unread, min(stored, sent) + self._least)
+            return
+        self._complete = True
+        if sent >= self._rotate_at:
+            self._least, self._lately = self._lately, math.inf
+            self._rotate_at = sent + ON_ITS_WAY
+        self.unread = sent + self._least if self.latest >= sent else math.inf
 
     def trim(self) -> Command | None:
         """Return the command that removes erased entries from the index; None if they are too few."""
@@ -94,7 +208,8 @@ class Walk:
         """Take the answer of `drop`. Return True if Redis has a new index, which is to be read from its start."""
         if last is None or _order(last.decode()) >= _order(self._position):
             return False
-        self._position = "0-0"
+        self._position, self._highest, self._scouted = "0-0", 0, None
+        self._complete = False
         return True
 
 

@@ -18,11 +18,11 @@ class UnknownKey(ValueError):
 class ContentCipher(Protocol):
     """Encrypts the content of messages, and decrypts it."""
 
-    def seal(self, draft: Draft, now: int = 0) -> tuple[Draft, int]:
+    def seal(self, draft: Draft, ttl: int, now: int = 0) -> tuple[Draft, int]:
         """Return a message with its content encrypted, and the latest time at which it may expire.
 
-        The time is in milliseconds of the store's clock: after it there is no key. `now` is a time that a node of the
-        store has told, if it may be ahead of the others.
+        The time is in milliseconds of the store's clock: after it there is no key. `ttl` is how long the message will
+        live, in milliseconds. `now` is a time that a node of the store has told, if it may be ahead of the others.
         """
         ...
 

@@ -34,9 +34,9 @@ _SLOT = 512  # bytes of memory for each chain
 class Keyring:
     """Encrypts content with keys of this server, and decrypts it with those of all servers.
 
-    `ttl` is how long messages live, and times are of the store's clock, both in milliseconds. A key is overwritten
-    between `SLACK` and `SLACK` + `PERIOD` after the end of the last message that was encrypted with it. As a context,
-    all keys are overwritten at its end.
+    `ttl` is how long messages live at most, and times are of the store's clock, both in milliseconds. A key is
+    overwritten between `SLACK` and `SLACK` + `PERIOD` after the end of the last message that was encrypted with it. As
+    a context, all keys are overwritten at its end.
     """
 
     def __init__(self, ttl: int, now: int) -> None:
@@ -85,9 +85,9 @@ class Keyring:
         self.retire(previous)
         self._nonces = count()
 
-    def seal(self, draft: Draft, now: int = 0) -> tuple[Draft, int]:
+    def seal(self, draft: Draft, ttl: int, now: int = 0) -> tuple[Draft, int]:
         """See `ContentCipher.seal`."""
-        period = (max(now, self._now) + self._ttl + SLACK) // PERIOD
+        period = (max(now, self._now) + ttl + SLACK) // PERIOD
         cipher = self._chains[self.own].cipher(period)
         if cipher is None:
             raise AssertionError("the own chain has no key for a time that is ahead")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from evanesce.model import Message, Timestamp
+from evanesce.model import Draft, Message, Timestamp
 from evanesce.store.sealing.interface import UnknownKey
 from evanesce.store.sealing.keyring import CHAINS, EXPORT_BYTES, JUMP, PERIOD, SLACK, Keyring
 from tests.core.store.backends import draft
@@ -21,8 +21,13 @@ def ring(now: int = NOW) -> Keyring:
 
 def message(keys: Keyring, content: str = "hello") -> tuple[Message, int]:
     """Return a message as the store has it, and the latest time at which it may expire."""
-    sealed, latest = keys.seal(draft(ROOM, content))
-    return Message(**msgspec.structs.asdict(sealed), created_at=TIME, expires_at=TIME), latest
+    sealed, latest = keys.seal(draft(ROOM, content), TTL)
+    return as_stored(sealed), latest
+
+
+def as_stored(sealed: Draft) -> Message:
+    fields = {name: value for name, value in msgspec.structs.asdict(sealed).items() if name != "ttl"}
+    return Message(**fields, created_at=TIME, expires_at=TIME)
 
 
 def content(keys: Keyring, stored: Message) -> str | None:
@@ -191,9 +196,9 @@ def test_after_a_step_back_the_chains_of_others_are_asked_for_again() -> None:
 
 def test_a_node_whose_clock_is_ahead_gets_a_later_key() -> None:
     with ring() as keys:
-        stored, latest = keys.seal(draft(ROOM), NOW + 3_000)
+        stored, latest = keys.seal(draft(ROOM), TTL, NOW + 3_000)
         assert latest >= NOW + 3_000 + TTL
-        assert content(keys, Message(**msgspec.structs.asdict(stored), created_at=TIME, expires_at=TIME)) == "hello"
+        assert content(keys, as_stored(stored)) == "hello"
 
 
 def test_there_is_a_bound_on_chains() -> None:

@@ -1,9 +1,13 @@
 -- Store messages, in order, and publish them.
--- KEYS: state, index, channel, then for each message its key and its tombstone.
--- ARGV: epoch, keep, ttl, how much longer the index is kept, when the messages have to expire at the latest (0: at any
--- time), then for each message its id, its sender and its JSON without the times and the closing brace.
--- Returns nil if the room is closed; 'late' and the time if they would expire too late; otherwise createdAt, expiresAt,
--- and for each message 1 (stored), 0 (conflict) or the two times of the message that exists already.
+-- KEYS: state, index, channel, mutes, then for each message its key and its tombstone.
+-- ARGV: epoch, keep, default TTL, how much longer the index is kept, the TTL of the room as the caller knows it, until
+-- when the messages have to be stored (0: at any time), the TTLs that messages have of their own (one number for each
+-- message, 0 for none; empty if no message has one), then for each message its id, its sender and its JSON without the
+-- times and the closing brace.
+-- Returns nil if the room is closed; 'again', the time and the room's TTL if that is another one, or if it is too late;
+-- otherwise createdAt, the expiresAt of messages with the room's TTL, and for each message 1 (stored), its expiresAt
+-- (stored, with another TTL), 0 (conflict), until when its sender may not write, or the two times of the message that
+-- exists already.
 
 -- The date of a day number, by Howard Hinnant's civil_from_days, for 1970 and later.
 local function date(day)
@@ -30,40 +34,88 @@ local function rfc3339(ms)
     math.floor(of_day / 3600), math.floor(of_day / 60) % 60, of_day % 60, ms % 1000)
 end
 
-local state = room()
+local state, had = room('ttl', 'mu', 'long')
 if state.closed then return false end
 
-local ttl, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if latest > 0 and now + ttl > latest then return string.format('late %.0f', now) end
-local created, expires = rfc3339(now), rfc3339(now + ttl)
-local times = ',"createdAt":"' .. created .. '","expiresAt":"' .. expires .. '"}'
-local answers = { created, expires }
+local default, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+local room_ttl = tonumber(had[7] or ARGV[5])
+if room_ttl ~= tonumber(ARGV[5]) or (latest > 0 and now > latest) then
+  return string.format('again %.0f %.0f', now, room_ttl)
+end
+local muted = had[8] and tonumber(had[8]) > now
+local found = lifetimes(had[9])
+local since, last = span(found, default)
+
+local own -- the TTLs that messages have of their own
+if ARGV[7] ~= '' then
+  own = {}
+  for ttl in string.gmatch(ARGV[7], '%d+') do own[#own + 1] = tonumber(ttl) end
+end
+
+local created = rfc3339(now)
+local known_ends = {} -- by TTL: expiresAt
+
+local function expires(ttl)
+  local text = known_ends[ttl]
+  if not text then
+    text = rfc3339(now + ttl)
+    known_ends[ttl] = text
+  end
+  return text
+end
+
+-- Return until when a user may not write; nil if they may.
+local function mute_of(user)
+  local ends = tonumber(redis.call('ZSCORE', KEYS[4], user) or 0)
+  return ends > now and ends or nil
+end
+
+local answers = { created, expires(room_ttl) }
 local lines = { state.epoch }
 
-for i = 6, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
-  local key = KEYS[4 + (i - 6) / 3 * 2]
-  local known = redis.call('MGET', key, KEYS[5 + (i - 6) / 3 * 2])
+  local place = (i - 8) / 3
+  local key = KEYS[5 + 2 * place]
+  local known = redis.call('MGET', key, KEYS[6 + 2 * place])
+  local mute = muted and mute_of(sender)
   if known[1] then
     local message = cjson.decode(known[1])
     answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
   elseif known[2] then
     answers[#answers + 1] = 0
+  elseif mute then
+    answers[#answers + 1] = mute
   else
-    local json = ARGV[i + 2] .. times
+    local ttl = room_ttl
+    if own and own[place + 1] > 0 then ttl = math.min(ttl, own[place + 1]) end
+    if ttl > default then
+      lives(found, ttl)
+      since, last = span(found, default)
+    end
+    local text, ends = expires(ttl), now + ttl
+    local json = ARGV[i + 2] .. ',"createdAt":"' .. created .. '","expiresAt":"' .. text .. '"}'
     state.n, state.c = state.n + 1, state.c + 1
     local t, n = string.format('%.0f', state.t), string.format('%.0f', state.n)
-    redis.call('XADD', KEYS[2], 'MINID', '~', now - ttl - grace, t .. '-' .. n, 'm', id,
-      'c', state.c, 'until', now + ttl)
+    if state.t == now then
+      redis.call('XADD', KEYS[2], 'MINID', '~', since - grace, t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends)
+    else -- the clock was set back
+      redis.call('XADD', KEYS[2], 'MINID', '~', since - grace, t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends,
+        'at', now)
+    end
     redis.call('SET', key, json, 'PX', ttl)
-    answers[#answers + 1] = 1
-    lines[#lines + 1] = string.format('m %s %s %.0f %.0f ', t, n, state.c, now + ttl) .. json
+    answers[#answers + 1] = ttl == room_ttl and 1 or text
+    lines[#lines + 1] = string.format('m %s %s %.0f %.0f ', t, n, state.c, ends) .. json
   end
 end
 
 if #lines > 1 then
-  redis.call('PEXPIRE', KEYS[2], ttl + grace)
-  keep(state)
+  redis.call('PEXPIRE', KEYS[2], last - now + grace)
+  if found.record == (had[9] or '') then
+    keep(state)
+  else
+    keep(state, 'long', found.record)
+  end
   redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
 end
 return answers

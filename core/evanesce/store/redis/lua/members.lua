@@ -1,7 +1,7 @@
 -- The first part of each script about presence, after room.lua. KEYS[2] is `members`, the users in the room on all
 -- servers: user to "<number of servers> <name as JSON>". KEYS[3] is the channel. `at` has the users on one server.
 
-local state = room()
+local state = ruled()
 local lines = { state.epoch }
 
 local function tell(kind, ...)

@@ -2,7 +2,7 @@
 -- milliseconds (0: allow it again).
 -- Returns nil if the room is closed; otherwise until when the user may not write (or 0), as a string.
 
-local state = room()
+local state = ruled()
 if state.closed then return false end
 local ends = 0
 if tonumber(ARGV[4]) > 0 then
