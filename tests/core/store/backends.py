@@ -27,7 +27,7 @@ from evanesce.store import Store
 from evanesce.store.embedded import embedded_valkey
 from evanesce.store.events import Feed, Left, PresenceChanged, RoomEvent
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
-from evanesce.store.message_log import Conflict, LogEntry, RepeatedEntry, RoomClosed, Stored
+from evanesce.store.message_log import LogEntry, Outcome, RepeatedEntry, RoomClosed, Stored
 from evanesce.store.presence import Joiner, JoinOutcome, Member
 from evanesce.store.redis import open_redis_store
 from evanesce.store.rules import RoomRules
@@ -321,16 +321,16 @@ async def send(store: Store, room_id: str, *contents: str) -> list[str]:
     return [each.message_id for each in drafts]
 
 
-async def append_one(store: Store, message: Draft) -> Stored | Conflict | RoomClosed:
+async def append_one(store: Store, message: Draft, ttl: int | None = None) -> Outcome | RoomClosed:
     """Store a message as `MessageLog.append_one` does, and wait for the outcome. Raises `StoreUnavailable`."""
-    outcomes: list[Stored | Conflict | RoomClosed | StoreUnavailable] = []
+    outcomes: list[Outcome | RoomClosed | StoreUnavailable] = []
     told = trio.Event()
 
-    def done(outcome: Stored | Conflict | RoomClosed | StoreUnavailable) -> None:
+    def done(outcome: Outcome | RoomClosed | StoreUnavailable) -> None:
         outcomes.append(outcome)
         told.set()
 
-    store.messages.append_one(message.room_id, message, done)
+    store.messages.append_one(message.room_id, message, done, ttl)
     assert not outcomes, "it is told later"
     with trio.fail_after(PATIENCE):
         await told.wait()

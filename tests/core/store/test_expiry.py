@@ -536,10 +536,10 @@ async def test_a_fault_costs_no_other_room_its_erasing(
 ) -> None:
     take = walk.Walk.take
 
-    def fails(self: walk.Walk, entries: Sequence[Any]) -> list[walk.Ending]:
+    def fails(self: walk.Walk, entries: Sequence[Any], sent: int) -> list[walk.Ending]:
         if "faulty" in self.index:
             raise RuntimeError("a defect")
-        return take(self, entries)
+        return take(self, entries, sent)
 
     monkeypatch.setattr(walk.Walk, "take", fails)
     fill(valkey.client)

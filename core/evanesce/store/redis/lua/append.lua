@@ -43,7 +43,8 @@ if room_ttl ~= tonumber(ARGV[5]) or (latest > 0 and now > latest) then
   return string.format('again %.0f %.0f', now, room_ttl)
 end
 local muted = had[8] and tonumber(had[8]) > now
-local found = lifetimes(had[9])
+local found = had[9] and lifetimes(had[9]) -- nil in most rooms
+local record = found and found.record
 local since, last = span(found, default)
 
 local own -- the TTLs that messages have of their own
@@ -52,25 +53,11 @@ if ARGV[7] ~= '' then
   for ttl in string.gmatch(ARGV[7], '%d+') do own[#own + 1] = tonumber(ttl) end
 end
 
-local created = rfc3339(now)
-local known_ends = {} -- by TTL: expiresAt
+local created, expires = rfc3339(now), rfc3339(now + room_ttl)
+local before = ',"createdAt":"' .. created .. '","expiresAt":"'
+local times = { [room_ttl] = before .. expires .. '"}' } -- the end of the JSON, by TTL
 
-local function expires(ttl)
-  local text = known_ends[ttl]
-  if not text then
-    text = rfc3339(now + ttl)
-    known_ends[ttl] = text
-  end
-  return text
-end
-
--- Return until when a user may not write; nil if they may.
-local function mute_of(user)
-  local ends = tonumber(redis.call('ZSCORE', KEYS[4], user) or 0)
-  return ends > now and ends or nil
-end
-
-local answers = { created, expires(room_ttl) }
+local answers = { created, expires }
 local lines = { state.epoch }
 
 for i = 8, #ARGV, 3 do
@@ -78,23 +65,26 @@ for i = 8, #ARGV, 3 do
   local place = (i - 8) / 3
   local key = KEYS[5 + 2 * place]
   local known = redis.call('MGET', key, KEYS[6 + 2 * place])
-  local mute = muted and mute_of(sender)
+  local mute = muted and tonumber(redis.call('ZSCORE', KEYS[4], sender) or 0)
   if known[1] then
     local message = cjson.decode(known[1])
     answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
   elseif known[2] then
     answers[#answers + 1] = 0
-  elseif mute then
+  elseif mute and mute > now then
     answers[#answers + 1] = mute
   else
-    local ttl = room_ttl
-    if own and own[place + 1] > 0 then ttl = math.min(ttl, own[place + 1]) end
+    local ttl, stored = room_ttl, 1
+    if own and own[place + 1] > 0 and own[place + 1] < ttl then
+      ttl = own[place + 1]
+      stored = rfc3339(now + ttl)
+      times[ttl] = before .. stored .. '"}'
+    end
     if ttl > default then
-      lives(found, ttl)
+      found = lives(found, ttl)
       since, last = span(found, default)
     end
-    local text, ends = expires(ttl), now + ttl
-    local json = ARGV[i + 2] .. ',"createdAt":"' .. created .. '","expiresAt":"' .. text .. '"}'
+    local json, ends = ARGV[i + 2] .. times[ttl], now + ttl
     state.n, state.c = state.n + 1, state.c + 1
     local t, n = string.format('%.0f', state.t), string.format('%.0f', state.n)
     if state.t == now then
@@ -104,18 +94,19 @@ for i = 8, #ARGV, 3 do
         'at', now)
     end
     redis.call('SET', key, json, 'PX', ttl)
-    answers[#answers + 1] = ttl == room_ttl and 1 or text
+    answers[#answers + 1] = stored
     lines[#lines + 1] = string.format('m %s %s %.0f %.0f ', t, n, state.c, ends) .. json
   end
 end
 
 if #lines > 1 then
   redis.call('PEXPIRE', KEYS[2], last - now + grace)
-  if found.record == (had[9] or '') then
+  if now - state.used > 60000 then
     keep(state)
-  else
-    keep(state, 'long', found.record)
+  else -- the rest is as it was
+    redis.call('HSET', KEYS[1], 'n', state.n, 'c', state.c, 't', state.t)
   end
+  if found and found.record ~= record then redis.call('HSET', KEYS[1], 'long', found.record) end
   redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
 end
 return answers

@@ -7,7 +7,7 @@ local state, had = room('long', 'rv')
 if not state.closed then keep(state) end
 local entries = {}
 if tonumber(ARGV[4]) > 0 then
-  local from = ARGV[5] == state.epoch and '(' .. ARGV[6] or span(lifetimes(had[7]), tonumber(ARGV[3]))
+  local from = ARGV[5] == state.epoch and '(' .. ARGV[6] or span(had[7] and lifetimes(had[7]), tonumber(ARGV[3]))
   entries = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', ARGV[4])
 end
 return {

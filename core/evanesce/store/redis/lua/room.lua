@@ -33,9 +33,8 @@ local function ruled()
   return state
 end
 
--- Write the state, and further fields with their values.
-local function keep(state, ...)
-  redis.call('HSET', KEYS[1], 'epoch', state.epoch, 'n', state.n, 'c', state.c, 't', state.t, 'v', state.v, ...)
+local function keep(state)
+  redis.call('HSET', KEYS[1], 'epoch', state.epoch, 'n', state.n, 'c', state.c, 't', state.t, 'v', state.v)
   if now - state.used > 60000 then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end

@@ -13,7 +13,7 @@ if message.senderId ~= ARGV[6] then return 'other' end
 local grace = tonumber(ARGV[4])
 local left = math.max(1, redis.call('PTTL', KEYS[4]))
 -- The entry is kept for as long as any message: so it ends after those before it.
-local since, last = span(lifetimes(had[7]), tonumber(ARGV[3]))
+local since, last = span(had[7] and lifetimes(had[7]), tonumber(ARGV[3]))
 state.n = state.n + 1
 local entry = { 'w', ARGV[5], 'until', now + left, 'kept', last }
 if state.t ~= now then -- the clock was set back
