@@ -161,6 +161,7 @@ async def test_options_are_replaced_only_as_of_the_version_of_the_database(repos
     second = await repository.update_room(msgspec.structs.replace(first, locked=False))
     assert second == msgspec.structs.replace(room, rules_version=2)
     assert await repository.update_room(msgspec.structs.replace(room, locked=True)) is None, "it has changed since"
+    assert await repository.update_room(room) is None, "what it asks for is there, by two other changes"
     assert second is not None
     await repository.close_room(room.room_id, at(1))
     assert await repository.update_room(second) is None
@@ -460,6 +461,7 @@ async def test_nobody_is_banned_from_a_room_that_is_not_open(repository: Reposit
     assert await repository.ban(ban, 10) is None
     assert await repository.ban(a_ban(room, user, since=2), 10) is None
     assert await repository.ban(a_ban(a_room(user), user), 10) is None
+    assert list(await repository.bans(room.room_id, at(0))) == [ban], "nothing is stored"
     assert not await repository.unban(room.room_id, ban.subject, at(2))
 
 

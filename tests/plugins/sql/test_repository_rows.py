@@ -88,6 +88,31 @@ async def test_the_rules_of_a_room_are_as_the_data_model_says(opened: Repository
     assert rows(tmp_path, 'SELECT since, until FROM "RoomBan"') == [(at(5), at(7))]
 
 
+async def test_nothing_is_stored_about_the_rules_of_a_closed_room(opened: Repository, tmp_path: Path) -> None:
+    user = a_user()
+    room = a_room(user)
+    invite, ban = an_invite(room), a_ban(room, user)
+    await opened.sign_in(user)
+    await opened.create_room(room, 10)
+    await opened.create_invite(invite, 10)
+    await opened.ban(ban, 10)
+    await opened.close_room(room.room_id, at(1))
+    tables = ("ChatRoom", "RoomInvite", "RoomAdmission", "RoomBan")
+
+    def contents() -> list[list[tuple[object, ...]]]:
+        return [rows(tmp_path, f'SELECT * FROM "{table}"') for table in tables]
+
+    before = contents()
+    await opened.update_room(msgspec.structs.replace(room, locked=True, rules_version=1))
+    await opened.create_invite(an_invite(room), 10)
+    await opened.revoke_invite(room.room_id, invite.invite_id, at(2))
+    await opened.admit(room.room_id, user.user_id, invite.invite_id, at(2), 10)
+    await opened.admit_members(room.room_id, [user.user_id], at(2), 10)
+    await opened.ban(a_ban(room, user, since=2), 10)
+    await opened.unban(room.room_id, ban.subject, at(2))
+    assert contents() == before
+
+
 async def test_of_an_erased_person_the_rules_keep_the_subject_of_a_ban_alone(
     opened: Repository, tmp_path: Path
 ) -> None:
