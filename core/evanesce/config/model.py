@@ -238,7 +238,7 @@ class RetentionTable(Table, kw_only=True, frozen=True):
     session_log_days: Days = 90.0
     """Days after its end for which a session is kept (a row of `SessionLog`)."""
     closed_room_days: Days = 7.0
-    """Days for which a closed room is kept. Its sessions are deleted with it."""
+    """Days for which a closed room is kept. Its sessions, invites, admissions and bans are deleted with it."""
     guest_days: Days = 1.0
     """Days after a guest's last activity for which the account is kept.
 

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from evanesce.model import Ban, ChatRoom, Invite, Record, RegisteredAccount, Registration, Timestamp, User
 
 MOST_CHECKED = 500
-"""The most sign-ins or rooms in one call of `signed_in` or `open_rooms`."""
+"""The most sign-ins, rooms or admissions in one call of `signed_in`, `open_rooms` or `admitted`."""
 
 
 @dataclass(frozen=True, slots=True)
