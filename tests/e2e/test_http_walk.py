@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,39 @@ def test_rooms(server: Server) -> None:
     assert (status, error["code"], error["field"]) == (400, "bad_request", "after")
 
 
+def test_rules_of_rooms(server: Server) -> None:
+    ana, ben = server.sign_in("Ana"), server.sign_in("Ben")
+    options = {"messageTtl": 5, "access": "invite", "encrypted": True}
+    status, room = server.ask("POST", "/api/v1/rooms", options, token=ana["token"])
+    assert (status, room) == (201, {**room, **options, "locked": False})
+    own = f"/api/v1/rooms/{room['roomId']}"
+
+    def ask(method: str, path: str, body: object = None, token: str = ana["token"]) -> tuple[int, Any]:
+        return server.ask(method, own + path, body, token=token)
+
+    assert ask("PATCH", "", {"locked": True}) == (200, room | {"locked": True})
+    status, error = ask("PATCH", "", {"locked": False}, token=ben["token"])
+    assert (status, error["code"]) == (403, "forbidden")
+    status, error = ask("PATCH", "", {"messageTtl": 86_401})
+    assert (status, error["code"], error["field"]) == (400, "bad_request", "messageTtl")
+
+    status, invite = ask("POST", "/invites", {"people": 3})
+    link, _, secret = invite.pop("link").partition("#invite=")
+    assert (status, link, len(secret)) == (201, room["deepLink"], 22)
+    assert ask("GET", "/invites") == (200, {"roomId": room["roomId"], "invites": [invite]})
+    assert ask("DELETE", f"/invites/{invite['inviteId']}") == (204, b"")
+    assert ask("GET", "/invites") == (200, {"roomId": room["roomId"], "invites": []})
+
+    assert ask("DELETE", f"/members/{ben['userId']}?banSeconds=60") == (204, b"")
+    status, listed = ask("GET", "/bans")
+    assert (status, [ban["userId"] for ban in listed["bans"]]) == (200, [ben["userId"]])
+    assert ask("DELETE", f"/bans/{ben['userId']}") == (204, b"")
+    assert ask("GET", "/bans") == (200, {"roomId": room["roomId"], "bans": []})
+    assert ask("PUT", f"/mutes/{ben['userId']}", {"seconds": 60}) == (204, b"")
+    status, error = ask("POST", "/votes", {"userId": ana["userId"]}, token=ben["token"])
+    assert (status, error["code"]) == (403, "not_member")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -75,10 +109,19 @@ def test_rooms(server: Server) -> None:
         ("GET", "/api/v1/rooms"),
         ("GET", f"/api/v1/rooms/{NOWHERE}"),
         ("DELETE", f"/api/v1/rooms/{NOWHERE}"),
+        ("PATCH", f"/api/v1/rooms/{NOWHERE}"),
+        ("POST", f"/api/v1/rooms/{NOWHERE}/invites"),
+        ("GET", f"/api/v1/rooms/{NOWHERE}/invites"),
+        ("DELETE", f"/api/v1/rooms/{NOWHERE}/invites/{NOWHERE}"),
+        ("DELETE", f"/api/v1/rooms/{NOWHERE}/members/{NOWHERE}"),
+        ("GET", f"/api/v1/rooms/{NOWHERE}/bans"),
+        ("DELETE", f"/api/v1/rooms/{NOWHERE}/bans/{NOWHERE}"),
+        ("PUT", f"/api/v1/rooms/{NOWHERE}/mutes/{NOWHERE}"),
+        ("POST", f"/api/v1/rooms/{NOWHERE}/votes"),
     ],
 )
 def test_someone_has_to_be_signed_in(shared_server: Server, method: str, path: str) -> None:
-    body = {"displayName": "Nobody"} if method == "PATCH" else None
+    body = {"displayName": "Nobody", "userId": NOWHERE, "seconds": 60} if method in ("PATCH", "PUT", "POST") else None
     status, error = shared_server.ask(method, path, body)
     assert (status, error["code"], error["retry"]) == (401, "unauthenticated", False)
     status, error = shared_server.ask(method, path, body, token="worthless")

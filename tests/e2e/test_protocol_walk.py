@@ -64,6 +64,8 @@ async def test_signing_in_and_out(server: Server, nursery: trio.Nursery) -> None
         "frameBytes": 65536,
         "history": 500,
         "roomsPerConnection": 50,
+        "shortestTtl": 1,
+        "longestTtl": 86_400,
         "messagesPerSecond": 100_000,
         "burst": 100_000,
         "commandsPerSecond": 50,
@@ -165,6 +167,99 @@ async def test_rooms(server: Server, nursery: trio.Nursery) -> None:
         assert (await refusal(client, "room", roomId=room_id)).code == "room_not_found"
         assert (await refusal(client, "send", roomId=room_id, content="too late")).code == "not_member"
     assert len((await ana.ask("rooms"))["rooms"]) == 2
+
+
+OPTIONS = {"messageTtl": 60, "access": "link", "locked": False, "encrypted": False}
+
+
+async def test_options_of_rooms(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    assert (await ana.join(room_id))["room"] == OPTIONS
+    own = {"messageTtl": 5, "access": "invite", "encrypted": True}
+    assert (await ana.ask("create_room", **own)).items() >= (OPTIONS | own).items()
+    assert (await refusal(ana, "create_room", messageTtl=86_401)).code == "bad_request"
+    changed = await ana.ask("update_room", roomId=room_id, messageTtl=2, locked=True)
+    assert changed.items() >= (OPTIONS | {"roomId": room_id, "messageTtl": 2, "locked": True, "memberCount": 2}).items()
+    told = await ben.wait_for_event("room_updated", roomId=room_id)
+    assert told == {"type": "room_updated", "roomId": room_id, "messageTtl": 2, "access": "link", "locked": True}
+    assert (await refusal(ben, "update_room", roomId=room_id, locked=False)).code == "forbidden"
+    cyd = await ChatClient.open(server, nursery, "Cyd")
+    assert (await refusal(cyd, "join", roomId=room_id)).code == "room_locked"
+    first = await ana.ask("send", roomId=room_id, content="two seconds")
+    assert seconds(first["expiresAt"]) - seconds(first["createdAt"]) == pytest.approx(2)
+    await ben.ask("send", roomId=room_id, content="one", ttl=1, replyTo=first["messageId"])
+    assert (await ana.wait_for_event("message", content="one"))["replyTo"] == first["messageId"]
+    assert (await refusal(ben, "send", roomId=room_id, content="three", ttl=3)).code == "bad_request"
+
+
+async def test_invites(server: Server, nursery: trio.Nursery) -> None:
+    ana, _, room_id = await two_in_a_room(server, nursery)
+    await ana.ask("update_room", roomId=room_id, access="invite")
+    cyd, dan = [await ChatClient.open(server, nursery, name) for name in ("Cyd", "Dan")]
+    assert (await refusal(cyd, "join", roomId=room_id)).code == "invite_required"
+    invite = await ana.ask("invite", roomId=room_id, people=2, seconds=600)
+    link, _, secret = invite["link"].partition("#invite=")
+    assert link == f"{server.url}/r/{room_id}"
+    assert (await cyd.ask("join", roomId=room_id, invite=secret))["room"]["access"] == "invite"
+    [listed] = (await ana.ask("invites", roomId=room_id))["invites"]
+    assert listed == {
+        "roomId": room_id,
+        "inviteId": invite["inviteId"],
+        "people": 2,
+        "left": 1,
+        "expiresAt": invite["expiresAt"],
+    }
+    assert (await ana.ask("revoke_invite", roomId=room_id, inviteId=invite["inviteId"]))["type"] == "ok"
+    assert (await refusal(dan, "join", roomId=room_id, invite=secret)).code == "invite_spent"
+    await cyd.ask("leave", roomId=room_id)
+    assert (await cyd.join(room_id))["memberCount"] == 3
+
+
+async def test_removals_and_mutes(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    of_ben = {"roomId": room_id, "userId": ben.user_id}
+    assert (await ana.ask("mute", **of_ben, seconds=100))["type"] == "ok"
+    for client in (ana, ben):
+        assert "until" in await client.wait_for_event("member_muted", **of_ben)
+    for refused in (
+        await refusal(ben, "send", roomId=room_id, content="not now"),
+        await refusal(ben, "typing", roomId=room_id),
+    ):
+        assert refused.code == "muted"
+        assert refused.retry_after is not None
+        assert 90 < refused.retry_after <= 100
+    assert (await ana.ask("mute", **of_ben, seconds=0))["type"] == "ok"
+    await ben.ask("typing", roomId=room_id)
+    assert (await ana.ask("remove_member", **of_ben, banSeconds=100))["type"] == "ok"
+    removed = await ben.wait_for_event("removed", roomId=room_id, reason="creator")
+    assert (await ana.wait_for_event("member_left", **of_ben))["removed"] is True
+    assert (await refusal(ben, "members", roomId=room_id)).code == "not_member"
+    banned = await refusal(ben, "join", roomId=room_id)
+    assert (banned.code, banned.retry_after is not None) == ("banned", True)
+    [ban] = (await ana.ask("bans", roomId=room_id))["bans"]
+    assert ban == {"userId": ben.user_id, "displayName": "Ben", "until": removed["until"]}
+    assert (await ana.ask("unban", **of_ben))["type"] == "ok"
+    assert (await ben.join(room_id))["memberCount"] == 2
+
+
+async def test_votes(server: Server, nursery: trio.Nursery) -> None:
+    ana, ben, room_id = await two_in_a_room(server, nursery)
+    cyd, dan = [await ChatClient.open(server, nursery, name) for name in ("Cyd", "Dan")]
+    for client in (cyd, dan):
+        await client.join(room_id)
+    of_dan = {"roomId": room_id, "userId": dan.user_id}
+    assert (await refusal(ben, "vote_remove", **of_dan)).code == "forbidden"
+    await ana.ask("leave", roomId=room_id)
+    vote = await ben.ask("vote_remove", **of_dan)
+    assert (vote["votes"], vote["needed"]) == (1, 2)
+    told = await cyd.wait_for_event("vote", **of_dan)
+    assert {name: told[name] for name in ("votes", "needed", "expiresAt")} == {
+        name: vote[name] for name in ("votes", "needed", "expiresAt")
+    }
+    assert (await cyd.ask("vote_remove", **of_dan))["votes"] == 2
+    await ben.wait_for_event("vote", **of_dan, outcome="removed")
+    assert "until" in await dan.wait_for_event("removed", roomId=room_id, reason="vote")
+    assert (await refusal(dan, "join", roomId=room_id)).code == "banned"
 
 
 async def test_room_pages(serve: Callable[..., Server], nursery: trio.Nursery) -> None:
