@@ -242,6 +242,9 @@ class RuleService:
         )
         if await self._repository.ban(ban, MOST_BANS) is None:
             raise await self._full(room_id, f"This room has {MOST_BANS} bans. End one of them.")
+        self._unstored.pop((room_id, ban.subject), None)
+        if until <= now:  # a ban would take the place of the one that a vote has made
+            await self._store.rules.lift(room_id, ban.subject)
         await self._sync(room_id, Removal(user.user_id, CREATOR, until if until > now else 0))
         self._observe_removal(ban)
         return events.Ok(ref=command.ref)

@@ -576,6 +576,26 @@ async def test_the_ban_of_a_vote_shortens_none_of_the_creator(autojump_clock: Mo
         assert ban.reason == "creator"
 
 
+@pytest.mark.parametrize(("seconds", "deaf"), [(0, False), (0, True), (5, False), (5, True)])
+async def test_what_the_creator_decides_takes_the_place_of_a_vote(
+    seconds: float, deaf: bool, autojump_clock: MockClock
+) -> None:
+    """Also where the database does not have the ban of the vote yet."""
+    repository = DeafRepository()
+    async with memory_server(limits=QUICK, repository=repository) as server:
+        people = await gather(server, "Ada", "Bob", "Cyd", "Dan")
+        await people.ask("Ada", "leave")
+        repository.deaf = deaf
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        repository.deaf = False
+        fields = {"userId": people.ids["Dan"], "banSeconds": seconds}
+        assert (await people.ask("Ada", "remove_member", **fields))["type"] == "ok"
+        assert len((await people.ask("Ada", "bans"))["bans"]) == (1 if seconds else 0)
+        await trio.sleep(seconds + 2)
+        assert (await people.ask("Dan", "join"))["type"] == "joined"
+        assert (await people.ask("Ada", "bans"))["bans"] == []
+
+
 # --- bounds -------------------------------------------------------------------------------------------------------
 
 
