@@ -89,6 +89,7 @@ class Joining:
         """Joins that wait for an answer of the database, in tasks of their own, before the store is asked again."""
         self._admitted: set[JoinRequest] = set()  # those that the database has admitted, and that wait in the inbox
         self._synced: set[JoinRequest] = set()  # the store had no rules for them, and was given them
+        self._expelled: set[str] = set()  # users who were removed while their join had no answer
         self._behind: list[Subscription] = []
         self._active = False
         self._closed = False
@@ -155,7 +156,9 @@ class Joining:
             self._admitted.discard(request)
             self._synced.discard(request)
         await self._catch_up_all([(since, most, same) for (since, most), same in alike.items()])
-        await self._leave([user_id for user_id in users if not self._members.connections(user_id)])
+        gone = [user for user in users if user not in outcome.barred and not self._members.connections(user)]
+        await self._leave(gone, lost=set(gone) - self._expelled)  # they did not want to leave, and may come back
+        self._expelled.clear()
 
     def _joiner(self, request: JoinRequest) -> Joiner:
         user_id = request.subscriber.user_id
@@ -168,11 +171,15 @@ class Joining:
         if subscription is None:
             self._refuse(request, StoreUnavailable())
             return False
-        if subscription.removed_at >= outcome.at:
-            self._refuse(request, CommandError(ErrorCode.NOT_MEMBER, "You were removed from this room."))
-            return False
         subscription.joined_at = outcome.at
+        if subscription.removed:
+            self._refuse_removed(request)
+            return False
         return True
+
+    def _refuse_removed(self, request: JoinRequest) -> None:
+        self._expelled.add(request.subscriber.user_id)
+        self._refuse(request, CommandError(ErrorCode.NOT_MEMBER, "You were removed from this room."))
 
     def _bar(self, request: JoinRequest, barred: Barred) -> None:
         match barred.bar:
@@ -331,6 +338,9 @@ class Joining:
         if subscription is None:  # refused with the request before this one
             request.subscriber.refuse(request.ref, StoreUnavailable())
             return
+        if subscription.removed:  # while the history was read
+            self._refuse_removed(request)
+            return
         unseen = history.messages if request.since is None else subscription.unseen(history.messages)
         messages = [message for message in unseen if message.deadline > trio.current_time()]
         missed = history.missed
@@ -470,7 +480,7 @@ class Joining:
             if subscriber.user_id != user_id:
                 continue
             if not subscription.welcomed:
-                subscription.removed_at = at  # `join` compares it with when the store let the user in
+                subscription.removed_at = at  # its join compares it with when the store let the user in
             elif subscription.joined_at <= at:
                 subscriber.connection.write(Frame([Outgoing(told)]))
                 gone = self._dismiss(subscription)

@@ -64,6 +64,11 @@ class Subscription:
         self._rejoining = False  # its next history answers a join
         self._delivered_number = 0  # while it is behind: the number of the last entry that was delivered to it
 
+    @property
+    def removed(self) -> bool:
+        """Whether its user was removed after the store let it join, while its join had no answer."""
+        return self.removed_at >= self.joined_at > 0
+
     def begin(self, delivered: Position) -> None:
         """Hold back messages from now on, where that is not done already: a history is about to be read.
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import MessagesTable
-from evanesce.errors import PersistenceUnavailable
+from evanesce.errors import PersistenceUnavailable, StoreUnavailable
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -306,3 +306,70 @@ async def test_a_store_that_lost_its_memory_gets_the_rules_from_the_database(aut
         assert (await refusal(bob, "join", roomId=room))[0] == "banned"
         assert (await refusal(eve, "join", roomId=room))[0] == "room_locked"
         assert (await cyd.ask("join", roomId=room))["room"] == PLAIN | {"messageTtl": 7.0, "locked": True}
+
+
+async def test_who_comes_back_to_a_locked_room_may_be_asked_about_in_the_database(autojump_clock: MockClock) -> None:
+    """The join waits for the database, and is tried again: that must not count as leaving."""
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob, *_] = await join_room(server, "Ada", "Bob", "Cyd")
+        await ada.ask("update_room", roomId=room, locked=True, access="invite")
+        bob.leave()
+        await wait_all_tasks_blocked()
+        await come_in(server, "Bob", room)
+
+
+class SlowHistory:
+    """The next histories of a server wait until `answer` is set, and then fail if `fails`."""
+
+    def __init__(self, server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.answer, self.fails = trio.Event(), trio.Event(), False
+        self._history = server.store.messages.history
+        monkeypatch.setattr(server.store.messages, "history", self)
+
+    async def __call__(self, *arguments: Any) -> Any:
+        self.asked.set()
+        await self.answer.wait()
+        if self.fails:
+            raise StoreUnavailable
+        return await self._history(*arguments)
+
+
+async def test_who_could_not_come_back_to_a_locked_room_may_try_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, locked=True)
+        bob.leave()
+        await wait_all_tasks_blocked()
+        history = SlowHistory(server, monkeypatch)
+        history.fails = True
+        history.answer.set()
+        back = await server.sign_in("Bob")
+        assert (await refusal(back, "join", roomId=room))[0] == "store_unavailable"
+        history.fails = False
+        assert (await back.ask("join", roomId=room))["type"] == "joined"
+
+
+async def test_who_is_removed_while_the_history_is_read_does_not_get_in(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, locked=True)
+        bobs = await user_id(bob)
+        bob.leave()
+        await wait_all_tasks_blocked()
+        history = SlowHistory(server, monkeypatch)
+        back = await server.sign_in("Bob")
+        back.say("join", roomId=room, ref="in")
+        await history.asked.wait()
+        await trio.sleep(0.1)
+        await ada.ask("remove_member", roomId=room, userId=bobs)
+        history.answer.set()
+        assert (await back.until("error", ref="in"))["code"] == "not_member"
+        await ada.ask("send", roomId=room, content="without him")
+        await wait_all_tasks_blocked()
+        assert of_type(back, "message") == []
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 1
+        assert (await refusal(back, "join", roomId=room))[0] == "room_locked"
