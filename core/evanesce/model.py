@@ -115,8 +115,9 @@ class Invite(Confidential, msgspec.Struct, frozen=True, kw_only=True):
 class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     """The removal of a person from a room at `since`, and their ban from it until `until` (`since`: no ban).
 
-    `reason` is `creator` or `vote`. `subject` identifies the person also after the account was erased; see `evanesce.subjects`. `user_id` is the account
-    that was banned, and `display_name` its present name; `user_id` is None and the name empty after it was erased.
+    `reason` is `creator` or `vote`. `subject` identifies the person also after the account was erased; see
+    `evanesce.subjects`. `user_id` is the account that was banned, and `display_name` its present name; `user_id` is
+    None and the name empty after it was erased.
     """
 
     room_id: str
