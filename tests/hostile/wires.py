@@ -296,7 +296,19 @@ MESSAGE = (
 def payloads() -> dict[str, BytesShape]:
     """Return lines of each kind that no server of Evanesce publishes."""
     shapes: dict[str, TextShape] = dict(TEXTS)
-    for kind in ("m 1 1 1 9 ", "w 1 1 1 ", "e 1 1 u ", "r 1 1 u ", "d 1 1 ", "t ", "x "):
+    for kind in (
+        "m 1 1 1 9 ",
+        "w 1 1 1 ",
+        "e 1 1 u ",
+        "r 1 1 u ",
+        "d 1 1 ",
+        "t ",
+        "x ",
+        "o 1 1 link 0 0 ",
+        "k 1 0 u ",
+        "q ",
+        "b 1 1 1 0 ",
+    ):
         for name, value in (VALUES | BROKEN).items():
             shapes[f"{kind}{name}"] = _line("e\n" + kind, value)
     shapes |= {

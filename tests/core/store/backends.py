@@ -223,7 +223,7 @@ def draft(room_id: str, content: str = "hello", *, message_id: str | None = None
     )
 
 
-RULES = RoomRules("the creator", 60_000)
+RULES = RoomRules("creator", 60_000)
 """The rules of a room that has none of its own."""
 
 

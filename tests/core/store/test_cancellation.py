@@ -91,7 +91,6 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "events.typing": lambda: store.events.typing(room_id, "ada"),
         "presence.join": lambda: join(store, room_id, [ADA]),
         "presence.leave": lambda: store.presence.leave(room_id, ["ada"]),
-        "presence.leave, lost": lambda: store.presence.leave(room_id, ["ada"], lost={"ada"}),
         "presence.rename": lambda: store.presence.rename(room_id, ADA),
         "presence.snapshot": lambda: store.presence.snapshot(room_id, 10),
         "presence.counts": lambda: store.presence.counts([room_id, room_id]),

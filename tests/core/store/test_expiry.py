@@ -11,7 +11,7 @@ import re
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -23,9 +23,11 @@ from evanesce.model import milliseconds
 from evanesce.store import Store
 from evanesce.store.message_log import RoomClosed, Stored
 from evanesce.store.presence import Member
-from evanesce.store.redis import eraser, lease, message_log, presence, rate_limits, schedule, walk
+from evanesce.store.redis import eraser, lease, message_log, presence, rate_limits, rules, schedule, walk
 from evanesce.store.redis.homes import HOMES
+from evanesce.store.rules import Ballot
 from tests.core.store.backends import (
+    RULES,
     SMALLEST_ACCESS,
     RedisBackend,
     cluster_backend,
@@ -51,6 +53,11 @@ KINDS: Mapping[str, str] = {
     "tombstone": r"\{[^}]+\}:unsent:.+",
     "index": r"\{[^}]+\}:index",
     "state of a room": r"\{[^}]+\}:state",
+    "bans": r"\{[^}]+\}:bans",
+    "bans by votes": r"\{[^}]+\}:voted",
+    "mutes": r"\{[^}]+\}:mutes",
+    "who may come back": r"\{[^}]+\}:away",
+    "vote": r"\{[^}]+\}:vote:.+",
     "tokens": r"\{[^}]+\}:tokens",
     "connections": r"\{[^}]+\}:connections",
     "what was put": r"kept:.+",
@@ -183,14 +190,19 @@ async def exercise(store: Store, rooms: Sequence[str]) -> None:
     assert await store.rate_limits.connect("bob", 1, 10)
     store.rate_limits.disconnect("bob", 0)
     for room_id in rooms:
-        await join(store, room_id, [Member("ada", "Ada")])
+        await join(store, room_id, [Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")])
         drafts = [draft(room_id) for _ in range(20)]
         assert not isinstance(await store.messages.append(room_id, drafts), RoomClosed)
         assert await store.messages.unsend(room_id, drafts[3].message_id, "ada") is True
         await store.messages.history(room_id, None, 10, 100_000)
         await store.messages.append(room_id, [draft(room_id)])
         await store.presence.rename(room_id, Member("ada", "Countess"))
-        await store.presence.leave(room_id, ["ada"])
+        locked = replace(RULES, version=1, locked=True)
+        await store.rules.install(room_id, locked, {"dan": store.clock.now() + 3_200})
+        await store.rules.mute(room_id, "bob", 3.4)
+        for voter, user_id in (("ada", "cyd"), ("bob", "cyd"), ("ada", "bob")):
+            assert isinstance(await store.rules.vote(room_id, voter, user_id, user_id, "creator"), Ballot)
+        await store.presence.leave(room_id, ["ada", "bob", "cyd"], lost=["ada", "bob"])
 
 
 async def size(client: redis.Redis) -> int:
@@ -203,7 +215,11 @@ async def size(client: redis.Redis) -> int:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time for which keys are kept."""
     monkeypatch.setattr(message_log, "KEEP", 4_000)
-    monkeypatch.setattr(presence, "KEEP", 4_000)
+    for module in (presence, rules):
+        monkeypatch.setattr(module, "KEEP", 4_000)
+    monkeypatch.setattr(presence, "COME_BACK", 3_600)
+    monkeypatch.setattr(rules, "VOTE_SECONDS", 3)
+    monkeypatch.setattr(rules, "VOTE_BAN_SECONDS", 4)
     monkeypatch.setattr(rate_limits, "KEEP", 3_700)
 
 

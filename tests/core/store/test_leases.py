@@ -29,13 +29,15 @@ ADA, BOB = Member("ada", "Ada"), Member("bob", "Bob")
 SERVER = """
 import sys, trio
 from evanesce.config.model import RedisTable
-from evanesce.store.presence import Member
+from evanesce.store.presence import Joiner
 from evanesce.store.redis import lease, open_redis_store
+from evanesce.store.rules import RoomRules
 lease.LEASE_SECONDS, lease.RENEW_SECONDS = float(sys.argv[2]), 0.1
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1]), ttl=60, server_id="killed") as store:
         for room_id in sys.argv[3:]:
-            await join(store, room_id, [Member("ada", "Ada"), Member("bob", "Bob")])
+            people = [Joiner("ada", "Ada", "a"), Joiner("bob", "Bob", "b")]
+            await store.presence.join(room_id, people, 10, 10, RoomRules("creator", 60_000))
         print("ready", flush=True)
         await trio.sleep_forever()
 trio.run(main)

@@ -48,12 +48,14 @@ RECOVERED = 60.0
 SERVER = """
 import sys, trio
 from evanesce.config.model import RedisTable
-from evanesce.store.presence import Member
+from evanesce.store.presence import Joiner
 from evanesce.store.redis import open_redis_store
+from evanesce.store.rules import RoomRules
 async def main():
     async with open_redis_store(RedisTable(url=sys.argv[1], cluster=True), ttl=60, server_id="killed") as store:
         for room_id in sys.argv[2:]:
-            await join(store, room_id, [Member("eve", "Eve")])
+            people = [Joiner("eve", "Eve", "e")]
+            await store.presence.join(room_id, people, 10, 10, RoomRules("creator", 60_000))
         print("ready", flush=True)
         await trio.sleep_forever()
 trio.run(main)

@@ -24,6 +24,7 @@ from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.rights import CLUSTER_RIGHTS, RIGHTS
 from evanesce.store.redis.scripts import GRACE
+from evanesce.store.rules import COME_BACK_SECONDS
 from tests.core.store.backends import (
     CLUSTER_ACCESS,
     SMALLEST_ACCESS,
@@ -147,10 +148,14 @@ async def test_a_server_that_ends_leaves_when_it_lived_and_what_has_to_be_erased
     await join(store, room_id, [Member("ada", "Ada")])
     await valkey.close(store)
     left = everything(valkey.client)
-    names = ["heard", "leases", "lives", "since", "state"]
+    names = ["away", "heard", "leases", "lives", "since", "state"]
     assert sorted(name for key in left if not (name := key.rpartition("}:")[2]).startswith("erase:")) == names
     [erase] = [key for key in left if key.startswith("evanesce:{servers}:erase:")]
-    assert set(valkey.client.zrange(erase, 0, -1)) == {b"-", f"evanesce:{{{room_id}}}:state".encode()}
+    assert set(valkey.client.zrange(erase, 0, -1)) == {
+        b"-",
+        *(f"evanesce:{{{room_id}}}:{name}".encode() for name in ("away", "state")),
+    }
+    assert 0 < valkey.client.ttl(f"evanesce:{{{room_id}}}:away") <= COME_BACK_SECONDS
     assert 0 < valkey.client.ttl(erase) <= 7 * 24 * 3600
     assert valkey.client.zrange("evanesce:{servers}:lives", 0, -1) == [store.servers.server_name.encode()]
     for name in ("heard", "lives", "since"):

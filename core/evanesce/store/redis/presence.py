@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 SLICE = 100
 """How many commands go into one call."""
 
-_COME_BACK = COME_BACK_SECONDS * 1000
+COME_BACK = COME_BACK_SECONDS * 1000
+"""How long after the loss of a connection its user may come back to a locked room, in milliseconds."""
 
 _name = msgspec.json.Encoder()
 _read_name = msgspec.json.Decoder(str)
@@ -166,7 +167,7 @@ class RedisPresence:
         keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder), self._keys.away(room_id)]
         with _Pending(self, local):
             [count] = await self._client.run(
-                LEAVE.call(keys, new_epoch(), KEEP, _COME_BACK, len(losing), *losing, *leaving)
+                LEAVE.call(keys, new_epoch(), KEEP, COME_BACK, len(losing), *losing, *leaving)
             )
         if local.reconciled:  # otherwise they may be recorded under an earlier name of this server too
             local.left.difference_update(leaving)
@@ -307,7 +308,7 @@ class RedisPresence:
         """
         ats = (self._keys.at(room_id, name) for name in (server, earlier))
         keys = [*self._three(room_id), self._keys.away(room_id), *ats]
-        return RECONCILE.call(keys, new_epoch(), KEEP, _COME_BACK, len(left), *left, *_pairs(names or {}))
+        return RECONCILE.call(keys, new_epoch(), KEEP, COME_BACK, len(left), *left, *_pairs(names or {}))
 
     def _mark_all_dirty(self) -> None:
         for local in self._rooms.values():

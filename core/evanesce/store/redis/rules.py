@@ -21,6 +21,9 @@ from evanesce.store.redis.message_log import KEEP, new_epoch
 from evanesce.store.redis.scripts import INSTALL, MUTE, VOTE
 from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
 
+MOST = 2**53
+"""The largest number of a line: Lua has no larger ones that are exact."""
+
 _encoder = msgspec.json.Encoder()
 _text = msgspec.json.Decoder(str)
 
@@ -95,8 +98,8 @@ def _rules_changed(line: str) -> RulesChanged:
     _, version, ttl, access, locked, encrypted, created_by = line.split(" ")
     rules = RoomRules(
         created_by=created_by,
-        message_ttl=int(ttl),
-        version=int(version),
+        message_ttl=_whole(ttl),
+        version=_whole(version),
         access=Access(access),
         locked=_flag(locked),
         encrypted=_flag(encrypted),
@@ -106,17 +109,24 @@ def _rules_changed(line: str) -> RulesChanged:
 
 def _removed(line: str) -> MemberRemoved:
     _, at, until, user_id, reason = line.split(" ", 4)
-    return MemberRemoved(Removal(user_id, _text.decode(reason), int(until)), int(at))
+    return MemberRemoved(Removal(user_id, _text.decode(reason), _whole(until)), _whole(at))
 
 
 def _muted(line: str) -> MemberMuted:
     _, until, user_id = line.split(" ")
-    return MemberMuted(user_id, int(until))
+    return MemberMuted(user_id, _whole(until))
 
 
 def _voted(line: str) -> Voted:
     _, votes, needed, expires_at, removed, user_id = line.split(" ")
-    return Voted(Ballot(user_id, int(votes), int(needed), int(expires_at), _flag(removed)))
+    return Voted(Ballot(user_id, _whole(votes), _whole(needed), _whole(expires_at), _flag(removed)))
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MOST:
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _flag(text: str) -> bool:

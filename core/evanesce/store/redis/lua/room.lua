@@ -28,7 +28,7 @@ end
 -- until then there may be any.
 local function ruled()
   local state, had = room('rv', 'ttl', 'access', 'locked', 'bu', 'vu', 'mu')
-  state.rv, state.ttl, state.access, state.locked = tonumber(had[7] or 0), had[8], had[9], had[10] == '1'
+  state.rv, state.ttl, state.access, state.locked = tonumber(had[7] or 0), had[8] and tonumber(had[8]), had[9], had[10] == '1'
   state.bu, state.vu, state.mu = tonumber(had[11] or 0), tonumber(had[12] or 0), tonumber(had[13] or 0)
   return state
 end
