@@ -1,0 +1,744 @@
+"""What the rules of rooms are over several servers: who may join, removals, mutes and votes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+import trio
+import trio.testing
+
+from evanesce.errors import StoreUnavailable
+from evanesce.model import Access
+from evanesce.store import Store
+from evanesce.store.events import (
+    Joined,
+    Left,
+    MemberMuted,
+    MemberRemoved,
+    PresenceChanged,
+    RoomEvent,
+    RulesChanged,
+    RulesUncertain,
+    Typing,
+    Voted,
+)
+from evanesce.store.memory import memory_store
+from evanesce.store.message_log import RoomClosed
+from evanesce.store.presence import Bar, Barred, JoinOutcome, Member, RulesMissing
+from evanesce.store.redis import lease
+from evanesce.store.redis.feed import RoomFeed
+from evanesce.store.rules import (
+    COME_BACK_SECONDS,
+    VOTE_BAN_SECONDS,
+    VOTE_SECONDS,
+    Ballot,
+    Removal,
+    RoomRules,
+    VoteRefused,
+)
+from tests.core.store.backends import (
+    RULES,
+    Backend,
+    RedisBackend,
+    draft,
+    events,
+    eventually,
+    join,
+    joiners,
+    of_kind,
+    until,
+)
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+CREATOR = Member(RULES.created_by, "Creator")
+ADA, BOB, CYD, DAN, EVE = PEOPLE = [Member(name, name.title()) for name in ("ada", "bob", "cyd", "dan", "eve")]
+LOCKED = replace(RULES, version=1, locked=True)
+OPEN = replace(LOCKED, version=2, locked=False)
+DAY = 86_400_000
+
+
+def subject(person: Member) -> str:
+    return joiners(person)[0].subject
+
+
+async def barred(store: Store, room_id: str, person: Member, rules: RoomRules = LOCKED, **more: Any) -> Barred | None:
+    """Let one user join; return what keeps the user from that."""
+    outcome = await store.presence.join(room_id, joiners(person, **more), 100, 10, rules)
+    assert isinstance(outcome, JoinOutcome)
+    return outcome.barred.get(person.user_id)
+
+
+async def vote(store: Store, room_id: str, voter: Member, person: Member) -> Ballot | VoteRefused:
+    outcome = await store.rules.vote(room_id, voter.user_id, person.user_id, subject(person), CREATOR.user_id)
+    assert not isinstance(outcome, RoomClosed)
+    return outcome
+
+
+async def installed(store: Store, rules: RoomRules, *people: Member, **bans: int) -> str:
+    """Return a new room with rules, in which some people are."""
+    room_id = str(uuid4())
+    if people:
+        await join(store, room_id, people)
+    await store.rules.install(room_id, rules, bans)
+    return room_id
+
+
+# Who may join
+
+
+async def test_the_first_bar_that_applies_keeps_a_user_out(backend: Backend) -> None:
+    """All rules and all circumstances, each with each other."""
+    here, there = await backend.open("one"), await backend.open("two")
+    flags = ("locked", "invite", "banned", "present", "away", "admitted", "full", "creator")
+    for values in itertools.product((False, True), repeat=len(flags)):
+        is_ = dict(zip(flags, values, strict=True))
+        if is_["present"] and is_["away"]:
+            continue
+        person, room_id = CREATOR if is_["creator"] else ADA, str(uuid4())
+        if is_["present"] or is_["away"]:
+            await join(there, room_id, [person])
+        if is_["away"]:
+            await there.presence.leave(room_id, [person.user_id], lost=[person.user_id])
+        access = Access.INVITE if is_["invite"] else Access.LINK
+        rules = replace(RULES, version=1, locked=is_["locked"], access=access)
+        ends = here.clock.now() + DAY
+        await here.rules.install(room_id, rules, {subject(person): ends} if is_["banned"] else {})
+        capacity = int(is_["present"]) if is_["full"] else 10
+        outcome = await here.presence.join(room_id, joiners(person, admitted=is_["admitted"]), capacity, 10, rules)
+        expected: Barred | None = None
+        if is_["banned"]:
+            expected = Barred(Bar.BANNED, ends)
+        elif not is_["present"]:
+            if is_["locked"] and not (is_["away"] or is_["creator"]):
+                expected = Barred(Bar.LOCKED)
+            elif is_["invite"] and not (is_["admitted"] or is_["creator"]):
+                expected = Barred(Bar.UNINVITED)
+            elif is_["full"]:
+                expected = Barred(Bar.FULL)
+        assert isinstance(outcome, JoinOutcome)
+        assert outcome.barred == ({} if expected is None else {person.user_id: expected}), is_
+        assert outcome.presence.count == (expected is None or is_["present"]), is_
+
+
+async def test_one_call_lets_some_in_and_others_not(backend: Backend) -> None:
+    store = await backend.open()
+    room_id = await installed(store, LOCKED, BOB, **{subject(CYD): store.clock.now() + DAY})
+    outcome = await store.presence.join(room_id, joiners(ADA, BOB, CREATOR, CYD), 10, 10, LOCKED)
+    assert isinstance(outcome, JoinOutcome)
+    assert {user_id: why.bar for user_id, why in outcome.barred.items()} == {"ada": Bar.LOCKED, "cyd": Bar.BANNED}
+    assert set(outcome.presence.members or ()) == {BOB, CREATOR}
+
+
+async def test_a_ban_ends(backend: Backend) -> None:
+    store = await backend.open()
+    ends = store.clock.now() + 300
+    room_id = await installed(store, OPEN, **{subject(ADA): ends, subject(BOB): 1})
+    assert await barred(store, room_id, BOB, OPEN) is None
+
+    async def may_join() -> bool:
+        outcome = await join(store, room_id, [ADA], rules=OPEN)
+        assert outcome.barred == ({"ada": Barred(Bar.BANNED, ends)} if outcome.at < ends else {})
+        return not outcome.barred
+
+    await eventually(may_join)
+
+
+async def test_the_most_bans_of_a_room_hold(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    ends = store.clock.now() + DAY
+    bans = {f"subject of {number}": ends + number for number in range(10_000)}
+    await store.rules.install(room_id, OPEN, bans)
+    for number in (0, 499, 500, 999, 1_000, 9_999):
+        assert await barred(store, room_id, Member(str(number), "X"), OPEN) == Barred(Bar.BANNED, ends + number)
+    assert await barred(store, room_id, ADA, OPEN) is None
+
+
+async def test_only_who_lost_the_connection_comes_back_to_a_locked_room(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    room_id = await installed(one, LOCKED, ADA, BOB, CYD, DAN)
+    await join(two, room_id, [BOB], rules=LOCKED)
+    lost = ["ada", "bob"]
+    assert await one.presence.leave(room_id, ["ada", "bob", "cyd"], lost=lost) == 2
+    assert await barred(two, room_id, CYD) == Barred(Bar.LOCKED), "who wanted to leave"
+    await two.presence.leave(room_id, ["bob"])
+    assert await barred(one, room_id, BOB) == Barred(Bar.LOCKED), "who left where the connection was still there"
+    assert await barred(two, room_id, ADA) is None
+    await two.presence.leave(room_id, ["ada"])
+    assert await barred(two, room_id, ADA) == Barred(Bar.LOCKED), "who came back and wanted to leave"
+    await one.presence.leave(room_id, ["dan"], lost=["dan"])
+    await two.rules.install(room_id, LOCKED, {}, Removal("dan", "creator", 0))
+    assert await barred(two, room_id, DAN) == Barred(Bar.LOCKED), "who was removed meanwhile"
+
+
+async def test_after_a_restart_all_come_back_to_a_locked_room(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    room_id = await installed(two, LOCKED, ADA, BOB, CYD)
+    await two.presence.leave(room_id, ["cyd"])
+    await backend.close(two)
+    again = await backend.open("two")
+    assert await barred(again, room_id, ADA) is None
+    assert await barred(one, room_id, BOB) is None
+    assert await barred(one, room_id, CYD) == Barred(Bar.LOCKED)
+
+
+async def test_the_users_of_a_dead_server_come_back_to_a_locked_room(
+    valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+    one = await valkey.open("one")
+    room_id = await installed(one, LOCKED, BOB)
+    # What a server leaves behind that was killed.
+    state, at = (f"evanesce:{{{room_id}}}:{name}" for name in ("people", "at:dead.1"))
+    valkey.client.hset(state, "ada", '1 "Ada"')
+    valkey.client.hset(at, "ada", "")
+    valkey.client.sadd("evanesce:{servers}:rooms:dead.1", room_id)
+    valkey.client.zadd("evanesce:{servers}:leases", {"dead.1": 1})
+
+    async def gone() -> bool:
+        return (await one.presence.snapshot(room_id, 10)).members == (BOB,)
+
+    await eventually(gone)
+    assert await barred(one, room_id, ADA) is None
+    assert await barred(one, room_id, CYD) == Barred(Bar.LOCKED)
+
+
+async def test_a_leave_that_got_no_answer_is_known_for_what_it_was(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    room_id = await installed(store, LOCKED, ADA, BOB)
+    valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha")
+    for user_id, lost in (("ada", ["ada"]), ("bob", [])):
+        with pytest.raises(StoreUnavailable):
+            await store.presence.leave(room_id, [user_id], lost=lost)
+    valkey.client.execute_command("ACL", "SETUSER", "default", "+evalsha")
+
+    async def gone() -> bool:
+        return await store.presence.counts([room_id]) == [0]
+
+    await eventually(gone)
+    assert await barred(store, room_id, BOB) == Barred(Bar.LOCKED)
+    assert await barred(store, room_id, ADA) is None
+
+
+async def test_how_long_users_may_come_back(autojump_clock: trio.testing.MockClock) -> None:
+    store = memory_store()
+    for seconds, expected in ((COME_BACK_SECONDS - 0.1, None), (COME_BACK_SECONDS, Barred(Bar.LOCKED))):
+        room_id = await installed(store, LOCKED, ADA)
+        await store.presence.leave(room_id, ["ada"], lost=["ada"])
+        await trio.sleep(seconds)
+        assert await barred(store, room_id, ADA) == expected
+
+
+async def test_how_long_users_may_come_back_in_redis(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    room_id = await installed(store, LOCKED, ADA, BOB)
+    away = f"evanesce:{{{room_id}}}:away"
+    await store.presence.leave(room_id, ["ada"], lost=["ada"])
+    assert COME_BACK_SECONDS * 1000 - 5_000 < valkey.client.zscore(away, "ada") - store.clock.now() <= 60_000
+    valkey.client.zadd(away, {"ada": store.clock.now() - 1})
+    assert await barred(store, room_id, ADA) == Barred(Bar.LOCKED)
+    await store.presence.leave(room_id, ["bob"], lost=["bob"])
+    assert valkey.client.zrange(away, 0, -1) == [b"bob"], "what has ended is forgotten"
+
+
+# Rules
+
+
+async def test_the_newest_rules_hold_and_are_told_once(backend: Backend, room_id: str) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    newest = RoomRules(CREATOR.user_id, 90_000, 7, Access.INVITE, locked=True, encrypted=True)
+    await join(one, room_id, [ADA, BOB])
+    async with two.events.follow(room_id, 10) as feed:
+        ends = one.clock.now() + DAY
+        for rules, bans in (
+            (replace(newest, version=0), {subject(CYD): ends}),  # the default rules are not kept
+            (replace(newest, version=3, locked=False), {subject(CYD): ends}),
+            (newest, {subject(DAN): ends}),
+            (replace(newest, locked=False), {subject(EVE): ends}),
+            (replace(newest, version=6, message_ttl=1), {subject(EVE): ends}),
+        ):
+            users = await one.rules.install(room_id, rules, bans)
+            assert not isinstance(users, RoomClosed)
+            assert set(users) == {"ada", "bob"}
+        await one.events.typing(room_id, "end")
+        first, *rest = await events(feed, 3)
+        assert rest == [RulesChanged(newest), Typing("end")]
+        assert isinstance(first, RulesChanged)
+        assert first.rules.version == 3
+    bars = {person.user_id: await barred(two, room_id, person, newest) for person in (CYD, DAN, EVE)}
+    assert bars == {"cyd": Barred(Bar.LOCKED), "dan": Barred(Bar.BANNED, ends), "eve": Barred(Bar.LOCKED)}
+
+
+async def test_a_caller_with_old_rules_gets_the_new_ones(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    newest = RoomRules(CREATOR.user_id, 90_000, 7, Access.INVITE, locked=True, encrypted=True)
+    known = replace(newest, version=3, message_ttl=60_000, access=Access.LINK, locked=False)
+    await store.rules.install(room_id, newest, {})
+    assert (await join(store, room_id, [CREATOR], rules=known)).rules == newest
+    assert (await join(store, room_id, [CREATOR], rules=replace(known, version=0))).rules == newest
+    assert (await join(store, room_id, [CREATOR], rules=newest)).rules is None
+
+
+async def test_a_store_with_older_rules_decides_nothing(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    async with store.events.follow(room_id, 10) as feed:
+        assert await store.presence.join(room_id, joiners(ADA), 10, 10, LOCKED) == RulesMissing()
+        await store.rules.install(room_id, LOCKED, {})
+        assert await store.presence.join(room_id, joiners(CREATOR), 10, 10, OPEN) == RulesMissing()
+        await store.rules.install(room_id, OPEN, {})
+        assert await barred(store, room_id, ADA, OPEN) is None
+        assert [type(event) for event in await events(feed, 3)] == [RulesChanged, RulesChanged, Joined]
+    assert (await store.presence.snapshot(room_id, 10)).members == (ADA,)
+
+
+async def test_a_store_that_lost_its_memory_has_no_rules(backend: Backend) -> None:
+    store = await backend.open()
+    room_id = await installed(store, LOCKED, ADA, **{subject(BOB): store.clock.now() + DAY})
+    await store.rules.mute(room_id, "ada", 60)
+    async with store.events.follow(room_id, 10) as feed:
+        backend.forget()
+        heard = await until(feed, RulesUncertain)
+        shown = [place for place, event in enumerate(heard) if isinstance(event, PresenceChanged)]
+        assert shown
+        assert shown[-1] < next(place for place, event in enumerate(heard) if isinstance(event, RulesUncertain))
+        await eventually(lambda: store.health.healthy)
+        assert await store.rules.mutes(room_id) == {}
+        assert await store.presence.join(room_id, joiners(BOB), 10, 10, LOCKED) == RulesMissing()
+        users = await store.rules.install(room_id, LOCKED, {subject(BOB): store.clock.now() + DAY})
+        assert users == ["ada"], "who is there is known again before the rules are"
+        why = await barred(store, room_id, BOB)
+        assert why is not None
+        assert why.bar is Bar.BANNED
+        await until(feed, RulesChanged)
+
+
+async def test_a_closed_room_has_no_rules(backend: Backend) -> None:
+    store = await backend.open()
+    room_id = await installed(store, LOCKED, ADA, BOB, CYD, **{subject(DAN): store.clock.now() + DAY})
+    await store.rules.mute(room_id, "ada", 60)
+    await vote(store, room_id, ADA, BOB)
+    await store.messages.close_room(room_id, "closed")
+    assert await store.presence.join(room_id, joiners(ADA), 10, 10, OPEN) == RoomClosed()
+    assert await store.rules.install(room_id, OPEN, {}, Removal("ada", "creator", 0)) == RoomClosed()
+    assert await store.rules.mute(room_id, "ada", 60) == RoomClosed()
+    assert await store.rules.vote(room_id, "ada", "bob", "subject", "creator") == RoomClosed()
+    assert await store.rules.mutes(room_id) == {}
+    await store.presence.leave(room_id, ["ada"], lost=["ada"])
+    if isinstance(backend, RedisBackend):
+        kinds = {key.decode().rpartition("}:")[2] for key in backend.client.scan_iter(f"*{room_id}*")}
+        assert kinds <= {"state", "vote:bob"}, "a vote ends by itself"
+
+
+# Removals
+
+
+async def test_a_removal_is_told_in_any_case(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    room_id = await installed(one, OPEN, ADA, BOB)
+    joined_at = (await join(two, room_id, [ADA], rules=OPEN)).at
+    async with two.events.follow(room_id, 10) as feed:
+        removal = Removal("ada", 'a "reason" of several words', one.clock.now() + DAY)
+        newer = replace(OPEN, version=9)
+        assert await one.rules.install(room_id, newer, {subject(ADA): removal.until}, removal) == ["ada", "bob"]
+        again = Removal("bob", "creator", 0)
+        await one.rules.install(room_id, newer, {}, again)
+        changed, first, second = await events(feed, 3)
+    assert changed == RulesChanged(newer)
+    assert isinstance(first, MemberRemoved)
+    assert isinstance(second, MemberRemoved)
+    assert (first.removal, second.removal) == (removal, again)
+    assert joined_at <= first.at <= second.at <= two.clock.now()
+    assert await barred(two, room_id, ADA, newer) == Barred(Bar.BANNED, removal.until), "in the room or not"
+    later = await join(two, room_id, [BOB], rules=newer)
+    assert not later.barred
+    assert second.at <= later.at
+
+
+async def test_what_comes_at_once_is_in_one_order(backend: Backend) -> None:
+    """A join is before the rules that forbid it, and then the installation names its user, or it is refused."""
+    one, two = await backend.open("one"), await backend.open("two")
+    users: Any = None
+    outcome: Any = None
+    seen: set[bool] = set()
+
+    async def install(room_id: str) -> None:
+        nonlocal users
+        users = await one.rules.install(room_id, LOCKED, {}, Removal("nobody", "creator", 0))
+
+    async def come(room_id: str) -> None:
+        nonlocal outcome
+        outcome = await two.presence.join(room_id, joiners(ADA), 10, 10, RULES)
+
+    for turn in range(60):
+        room_id = str(uuid4())
+        async with one.events.follow(room_id, 10) as feed:
+            async with trio.open_nursery() as nursery:
+                for act in (install, come) if turn % 2 else (come, install):
+                    nursery.start_soon(act, room_id)
+            heard = [type(event) for event in await events(feed, 2 + (not outcome.barred))]
+        came = outcome.barred == {}
+        seen.add(came)
+        assert outcome.barred == ({} if came else {"ada": Barred(Bar.LOCKED)})
+        assert users == (["ada"] if came else [])
+        assert heard == ([Joined] if came else []) + [RulesChanged, MemberRemoved]
+        assert (outcome.rules is None) == came
+    assert seen == {False, True}
+
+
+# Mutes
+
+
+async def test_a_mute_is_told_and_ends(backend: Backend, room_id: str) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    assert (await join(one, room_id, [ADA])).mutes == {}
+    async with two.events.follow(room_id, 10) as feed:
+        before = one.clock.now()
+        ends = await one.rules.mute(room_id, "ada", 3_600)
+        assert isinstance(ends, int)
+        assert before + 3_590_000 < ends < before + 3_700_000
+        soon = await two.rules.mute(room_id, "bob", 0.3)
+        assert isinstance(soon, int)
+        assert (await one.rules.mutes(room_id)).items() >= {("ada", ends)}
+        assert (await join(two, room_id, [CYD])).mutes.items() >= {("ada", ends)}
+
+        async def ended() -> bool:
+            mutes = await two.rules.mutes(room_id), (await join(two, room_id, [CYD])).mutes
+            return mutes == ({"ada": ends}, {"ada": ends})
+
+        await eventually(ended)
+        for _ in range(2):
+            assert await two.rules.mute(room_id, "ada", 0) == 0
+        assert await one.rules.mutes(room_id) == {}
+        assert (await join(two, room_id, [CYD])).mutes == {}
+        heard = of_kind(await events(feed, 5), MemberMuted)
+    assert heard == [MemberMuted("ada", ends), MemberMuted("bob", soon), MemberMuted("ada", 0), MemberMuted("ada", 0)]
+
+
+# Votes
+
+
+async def test_how_many_votes_are_needed(backend: Backend) -> None:
+    """More than half of those who are present without the person in question, and at least two."""
+    one, two = await backend.open("one"), await backend.open("two")
+    for others, needed in ((2, 2), (3, 2), (4, 3), (5, 3), (6, 4)):
+        voters = [Member(f"voter {number}", "V") for number in range(others)]
+        room_id = await installed(one, LOCKED, ADA, *voters)
+        async with two.events.follow(room_id, 10) as feed:
+            ballots = [await vote((one, two)[n % 2], room_id, voter, ADA) for n, voter in enumerate(voters[:needed])]
+            heard = await events(feed, needed + 1)
+        assert all(isinstance(ballot, Ballot) for ballot in ballots)
+        expires_at = ballots[0].expires_at if isinstance(ballots[0], Ballot) else 0
+        now = one.clock.now()
+        assert now + VOTE_SECONDS * 1000 - 10_000 < expires_at <= now + VOTE_SECONDS * 1000
+        expected = [Ballot("ada", n, needed, expires_at, removed=n == needed) for n in range(1, needed + 1)]
+        assert ballots == expected
+        assert heard[:-1] == [Voted(ballot) for ballot in expected]
+        [*_, removed] = heard
+        assert isinstance(removed, MemberRemoved)
+        ends = removed.at + VOTE_BAN_SECONDS * 1000
+        assert removed.removal == Removal("ada", "vote", ends)
+        assert await barred(two, room_id, ADA) == Barred(Bar.BANNED, ends), "also while still in the room"
+
+
+async def test_which_votes_are_refused(backend: Backend) -> None:
+    store = await backend.open()
+    three = [ADA, BOB, CYD]
+    for people, voter, person, expected in (
+        (three, DAN, ADA, VoteRefused.NOT_MEMBER),
+        (three, ADA, DAN, VoteRefused.ABSENT),
+        ([*three, CREATOR], ADA, BOB, VoteRefused.CREATOR),
+        ([*three, CREATOR], ADA, CREATOR, VoteRefused.CREATOR),
+        ([ADA, BOB], ADA, BOB, VoteRefused.TOO_FEW),
+        ([ADA, BOB, CREATOR], DAN, CREATOR, VoteRefused.NOT_MEMBER),
+        ([ADA, BOB, CREATOR], ADA, DAN, VoteRefused.ABSENT),
+        ([ADA, CREATOR], ADA, CREATOR, VoteRefused.CREATOR),
+    ):
+        room_id = await installed(store, OPEN, *people)
+        async with store.events.follow(room_id, 10) as feed:
+            assert await vote(store, room_id, voter, person) == expected
+            await store.events.typing(room_id, "end")
+            assert await events(feed, 1) == [Typing("end")]
+    room_id = await installed(store, OPEN, *three, **{subject(BOB): store.clock.now() + DAY})
+    assert await vote(store, room_id, ADA, BOB) == VoteRefused.ABSENT, "who is banned is about to leave"
+
+
+async def test_a_person_has_one_vote_for_as_long_as_they_are_there(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await join(store, room_id, PEOPLE)
+    async with store.events.follow(room_id, 10) as feed:
+        first = await vote(store, room_id, BOB, ADA)
+        assert isinstance(first, Ballot)
+        assert (first.votes, first.needed, first.removed) == (1, 3, False)
+        assert await vote(store, room_id, BOB, ADA) == first
+        assert await vote(store, room_id, ADA, ADA) == first, "the person in question has none"
+        assert await vote(store, room_id, CYD, ADA) == replace(first, votes=2)
+        await store.presence.leave(room_id, ["bob"])
+        assert await vote(store, room_id, DAN, ADA) == replace(first, votes=2, needed=2, removed=True)
+        heard = await events(feed, 6)
+    assert [type(event) for event in heard] == [Voted, Voted, Voted, Left, Voted, MemberRemoved]
+
+
+async def test_leaving_does_not_end_a_vote(backend: Backend) -> None:
+    store = await backend.open()
+    room_id = await installed(store, LOCKED, ADA, BOB, CYD)
+    await vote(store, room_id, BOB, ADA)
+    await store.presence.leave(room_id, ["ada"], lost=["ada"])
+    ballot = await vote(store, room_id, CYD, ADA)
+    assert isinstance(ballot, Ballot)
+    assert ballot.removed
+    why = await barred(store, room_id, ADA)
+    assert why is not None
+    assert why.bar is Bar.BANNED
+    await store.rules.lift(room_id, subject(ADA))
+    assert await barred(store, room_id, ADA) == Barred(Bar.LOCKED), "who was removed does not come back"
+
+
+async def test_who_asks_again_hears_how_the_vote_has_ended(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await join(store, room_id, [ADA, BOB, CYD, DAN])
+    await vote(store, room_id, BOB, ADA)
+    async with store.events.follow(room_id, 10) as feed:
+        ended = await vote(store, room_id, CYD, ADA)
+        assert await vote(store, room_id, CYD, ADA) == ended
+        assert await vote(store, room_id, DAN, ADA) == VoteRefused.ABSENT
+        await store.rules.lift(room_id, subject(ADA))
+        assert await barred(store, room_id, ADA, RULES) is None
+        again = await vote(store, room_id, CYD, ADA)
+        assert isinstance(again, Ballot)
+        assert (again.votes, again.removed) == (1, False), "another vote begins"
+        assert [type(event) for event in await events(feed, 3)] == [Voted, MemberRemoved, Voted]
+
+
+async def test_the_database_takes_over_the_ban_of_a_vote(backend: Backend) -> None:
+    store = await backend.open()
+    room_id = await installed(store, OPEN, ADA, BOB, CYD)
+    await vote(store, room_id, BOB, ADA)
+    await vote(store, room_id, CYD, ADA)
+    await store.rules.install(room_id, replace(OPEN, version=3), {subject(DAN): store.clock.now() + DAY})
+    why = await barred(store, room_id, ADA, OPEN)
+    assert why is not None
+    assert why.until <= store.clock.now() + VOTE_BAN_SECONDS * 1000
+    ends = store.clock.now() + DAY
+    await store.rules.install(room_id, replace(OPEN, version=4), {subject(ADA): ends})
+    assert await barred(store, room_id, ADA, OPEN) == Barred(Bar.BANNED, ends)
+    await store.rules.install(room_id, replace(OPEN, version=5), {})
+    assert await barred(store, room_id, ADA, OPEN) is None
+
+
+async def test_a_vote_ends_after_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    store = memory_store()
+    room_id = await installed(store, OPEN, ADA, BOB, CYD)
+    await vote(store, room_id, BOB, ADA)
+    await trio.sleep(VOTE_SECONDS)
+    later = await vote(store, room_id, CYD, ADA)
+    assert isinstance(later, Ballot)
+    assert (later.votes, later.removed) == (1, False)
+
+
+async def test_two_last_votes_at_once_remove_once(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    for turn in range(60):
+        room_id = str(uuid4())
+        await join(one, room_id, [ADA, BOB, CYD, DAN])
+        await vote(one, room_id, BOB, ADA)
+        outcomes: list[Ballot | VoteRefused] = []
+
+        async def cast(store: Store, voter: Member, to: list[Ballot | VoteRefused], room: str) -> None:
+            to.append(await vote(store, room, voter, ADA))
+
+        async with one.events.follow(room_id, 10) as feed:
+            async with trio.open_nursery() as nursery:
+                for store, voter in [(one, CYD), (two, DAN)][:: 1 if turn % 2 else -1]:
+                    nursery.start_soon(cast, store, voter, outcomes, room_id)
+            assert [type(event) for event in await events(feed, 2)] == [Voted, MemberRemoved]
+        ballots = [outcome for outcome in outcomes if isinstance(outcome, Ballot)]
+        assert [ballot.removed for ballot in ballots] == [True]
+        assert [outcome for outcome in outcomes if not isinstance(outcome, Ballot)] == [VoteRefused.ABSENT]
+
+
+async def test_a_vote_is_before_the_creator_comes_or_refused(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    outcome: Any = None
+    seen: set[bool] = set()
+
+    async def cast(room_id: str) -> None:
+        nonlocal outcome
+        outcome = await vote(one, room_id, CYD, ADA)
+
+    async def come(room_id: str) -> None:
+        await join(two, room_id, [CREATOR])
+
+    for turn in range(60):
+        room_id = str(uuid4())
+        await join(one, room_id, [ADA, BOB, CYD])
+        await vote(one, room_id, BOB, ADA)
+        async with one.events.follow(room_id, 10) as feed:
+            async with trio.open_nursery() as nursery:
+                for act in (cast, come) if turn % 2 else (come, cast):
+                    nursery.start_soon(act, room_id)
+            removed = outcome != VoteRefused.CREATOR
+            seen.add(removed)
+            expected = [Voted, MemberRemoved, Joined] if removed else [Joined]
+            assert [type(event) for event in await events(feed, len(expected))] == expected
+    assert seen == {False, True}
+
+
+# What is lost on the way
+
+
+async def test_after_a_lost_subscription_the_rules_are_uncertain(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    room_id = await installed(store, LOCKED, ADA)
+    async with store.events.follow(room_id, 10) as feed:
+        valkey.client.client_kill_filter(_type="pubsub")
+        heard = await until(feed, RulesUncertain)
+        while not of_kind(heard, PresenceChanged):
+            heard += await feed.next()
+        assert isinstance(heard[-1], RulesUncertain), "who is there is told first"
+
+
+async def test_rules_that_were_installed_unheard_are_found(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    room_id = await installed(store, LOCKED, ADA)
+    state = f"evanesce:{{{room_id}}}:state"
+    async with store.events.follow(room_id, 10) as feed:
+        assert isinstance(feed, RoomFeed)
+        valkey.client.hset(state, "rv", 5)
+        for _ in range(2):
+            feed.look()
+        assert await events(feed, 1) == [RulesUncertain()]
+        await store.rules.install(room_id, replace(LOCKED, version=6), {})
+        for _ in range(3):
+            feed.look()
+        assert [type(event) for event in await events(feed, 1)] == [RulesChanged], "known by then"
+        valkey.client.hset(state, "rv", 7)
+        _gap(valkey.client, room_id)
+        assert [type(event) for event in await events(feed, 2)] == [PresenceChanged, RulesUncertain]
+
+
+def _gap(client: redis.Redis, room_id: str) -> None:
+    """Publish an event of presence before which another one is missing."""
+    epoch = client.hget(f"evanesce:{{{room_id}}}:state", "epoch")
+    version = client.hincrby(f"evanesce:{{{room_id}}}:state", "v", 2)
+    assert isinstance(epoch, bytes)
+    payload = epoch + f"\nd 1 {version} somebody".encode()
+    client.execute_command("SPUBLISH", f"evanesce:{{{room_id}}}:events", payload)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "o 3 60000 link 0 0",
+        "o 3 60000 nobody 0 0 creator",
+        "o 3 60000 link yes 0 creator",
+        "o three 60000 link 0 0 creator",
+        "o 3 60000 link 0 0 creator more",
+        "k 1 0 ada",
+        "k 1 0 ada vote",
+        'k soon 0 ada "vote"',
+        "q 1",
+        "q soon ada",
+        "q 1 ada more",
+        "q -1 ada",
+        "q 99999999999999999 ada",
+        "b 1 2 3 0",
+        "b 1 2 3 2 ada",
+        "b 1 2 3 0 ada more",
+    ],
+)
+async def test_a_malformed_line_counts_as_lost(valkey: RedisBackend, room_id: str, line: str) -> None:
+    store = await valkey.open()
+    async with store.events.follow(room_id, 10) as feed:
+        epoch = valkey.client.hget(f"evanesce:{{{room_id}}}:state", "epoch")
+        assert isinstance(epoch, bytes)
+        channel = f"evanesce:{{{room_id}}}:events"
+        valkey.client.execute_command("SPUBLISH", channel, epoch + f"\n{line}".encode())
+        assert [type(event) for event in await events(feed, 2)] == [PresenceChanged, RulesUncertain]
+
+
+# What Redis holds
+
+
+async def test_bans_that_expired_before_the_room_are_installed_again(valkey: RedisBackend) -> None:
+    store = await valkey.open()
+    bans = {subject(ADA): store.clock.now() + 30 * DAY}
+    room_id = await installed(store, OPEN, **bans)
+    key = f"evanesce:{{{room_id}}}:bans"
+    kept = valkey.client.pttl(key)
+    assert kept <= 2 * DAY, "no longer than the room"
+    valkey.client.pexpire(key, 60_000)
+    assert await barred(store, room_id, BOB, OPEN) is None
+    assert valkey.client.pttl(key) > kept - 60_000, "a join renews it"
+    valkey.client.delete(key)
+    assert await store.presence.join(room_id, joiners(ADA), 10, 10, OPEN) == RulesMissing()
+    await store.rules.install(room_id, OPEN, bans)
+    assert await barred(store, room_id, ADA, OPEN) == Barred(Bar.BANNED, bans[subject(ADA)])
+
+
+async def test_sets_have_a_bound(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    await join(store, room_id, [ADA])
+    now = store.clock.now()
+    for name, act in (
+        ("mutes", lambda: store.rules.mute(room_id, "ada", 60)),
+        ("away", lambda: store.presence.leave(room_id, ["ada"], lost=["ada"])),
+    ):
+        key = f"evanesce:{{{room_id}}}:{name}"
+        valkey.client.zadd(key, {f"user {number}": now + 10_000 + number for number in range(10_002)})
+        await act()
+        assert valkey.client.zcard(key) == 10_000
+        assert valkey.client.zrange(key, -1, -1) == [b"ada"]
+        assert valkey.client.zscore(key, "user 2") is None, "the first to end go"
+
+
+async def test_a_room_without_rules_costs_a_join_nothing_more(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+
+    async def calls(rules: RoomRules) -> dict[str, int]:
+        """Return how often Redis runs each command for a join of two; the server's other tasks may add some."""
+        counts: list[dict[str, int]] = []
+        for _ in range(5):
+            valkey.client.config_resetstat()
+            await join(store, room_id, [ADA, BOB], rules=rules)
+            stats: dict[str, Any] = valkey.client.info("commandstats")
+            names = ("zscore", "zrangebyscore", "zadd", "pexpire", "hmget", "hget", "hexists")
+            counts.append({name: stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names})
+            await store.presence.leave(room_id, ["ada", "bob"])
+        return {name: least for name in counts[0] if (least := min(count[name] for count in counts))}
+
+    await store.messages.append(room_id, [draft(room_id)])  # it has a state
+    assert await calls(RULES) == {"hmget": 1, "hget": 2, "hexists": 2}
+    await store.rules.install(room_id, OPEN, {subject(DAN): store.clock.now() + DAY})
+    assert await calls(OPEN) == {"hmget": 1, "hget": 2, "hexists": 2, "zscore": 2, "pexpire": 1}
+
+
+async def test_followers_on_all_servers_hear_the_same(backend: Backend, room_id: str) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    heard: tuple[list[RoomEvent], list[RoomEvent]] = ([], [])
+    async with one.events.follow(room_id, 10) as here, two.events.follow(room_id, 10) as there:
+        here.deliver_to(heard[0].extend)
+        there.deliver_to(heard[1].extend)
+        async with trio.open_nursery() as nursery:
+
+            async def listen(feed: Any, to: list[RoomEvent]) -> None:
+                while True:
+                    to.extend(await feed.next())
+
+            nursery.start_soon(listen, here, heard[0])
+            nursery.start_soon(listen, there, heard[1])
+            await join(one, room_id, [ADA, BOB, CYD])
+            await two.rules.mute(room_id, "ada", 60)
+            await vote(one, room_id, ADA, BOB)
+            await two.rules.install(room_id, LOCKED, {}, Removal("cyd", "creator", 0))
+            with trio.fail_after(PATIENCE):
+                await eventually(lambda: len(heard[0]) == len(heard[1]) == 7)
+            nursery.cancel_scope.cancel()
+    assert heard[0] == heard[1]
+    kinds = [Joined, Joined, Joined, MemberMuted, Voted, RulesChanged, MemberRemoved]
+    assert [type(event) for event in heard[0]] == kinds
