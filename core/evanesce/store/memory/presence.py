@@ -54,6 +54,7 @@ class MemoryPresence:
         if isinstance(outcome, JoinOutcome):
             names = {person.user_id: person.display_name for person in members if person.user_id not in outcome.barred}
             self._names[room_id] = names | self._names.get(room_id, {})
+            self._left.get(room_id, set()).difference_update(names)
         return outcome
 
     def _bar(self, room: Room, person: Joiner, creator: str, capacity: int) -> Barred | None:

@@ -152,6 +152,7 @@ class RedisPresence:
         for person in members:
             if person.user_id not in outcome.barred:
                 local.members.setdefault(person.user_id, person.display_name)
+                local.left.discard(person.user_id)
         self._tidy(room_id, local)
         return outcome
 
