@@ -187,7 +187,7 @@ class Plan:
             self._plan_room(walk, round(min(end, walk.unread)), math.ceil(min(end + LATE, read)), now)
 
     def _plan_room(self, walk: Walk, end: int, look: int, now: int) -> None:
-        if self.schedule.ends_by(walk.index, end):
+        if self.schedule.is_held_until(walk.index, end):
             return
         if not self.schedule.is_later(end, now):
             self.schedule.push(walk.index, end, look)

@@ -47,6 +47,10 @@ class Schedule:
             known = self._later.get(key)
         return known is not None and known <= end
 
+    def is_held_until(self, key: str, end: int) -> bool:
+        """Return whether a key is in memory, to be accessed for an end at `end` or before."""
+        return self._loaded.get(key, end + 1) <= end
+
     def is_later(self, end: int, now: int) -> bool:
         """Return whether a key with this end needs to be in the register only."""
         return end > max(self.horizon, now + HORIZON // 2)
