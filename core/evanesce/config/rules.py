@@ -40,7 +40,20 @@ def check(config: Config) -> None:
             "the embedded Valkey is not a cluster",
             "Name nodes of the cluster in redis.url: redis://HOST:PORT,HOST:PORT",
         )
-    if config.messages.encrypt_at_rest and find_spec("cryptography") is None:
+    messages = config.messages
+    if messages.shortest_ttl > messages.longest_ttl:
+        raise ConfigurationError(
+            "messages.shortest_ttl",
+            f"is longer than messages.longest_ttl of {messages.longest_ttl:g}",
+            f"Set it to {messages.longest_ttl:g} or less",
+        )
+    if messages.ttl > messages.longest_ttl:
+        raise ConfigurationError(
+            "messages.ttl",
+            f"is longer than messages.longest_ttl of {messages.longest_ttl:g}",
+            f"Set messages.longest_ttl to {messages.ttl:g} or more",
+        )
+    if messages.encrypt_at_rest and find_spec("cryptography") is None:
         raise ConfigurationError(
             "messages.encrypt_at_rest",
             "needs the package cryptography, which is not installed",

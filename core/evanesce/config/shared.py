@@ -11,6 +11,8 @@ SHARED = (
     "server.secret",
     "server.session_log",
     "messages.ttl",
+    "messages.shortest_ttl",
+    "messages.longest_ttl",
     "messages.content_bytes",
     "messages.encrypt_at_rest",
     "rooms.capacity",

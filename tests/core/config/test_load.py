@@ -337,6 +337,16 @@ WRONG: list[tuple[str, str, list[str]]] = [
         ["limits.frame_bytes", "messages.content_bytes", "25088 or more"],
     ),
     ("frames too small for escapes", "[limits]\nframe_bytes = 25087", ["limits.frame_bytes", "25088 or more"]),
+    (
+        "TTLs that exclude each other",
+        "[messages]\nshortest_ttl = 90\nlongest_ttl = 60.5",
+        ["messages.shortest_ttl: is longer than messages.longest_ttl of 60.5", "Set it to 60.5 or less"],
+    ),
+    (
+        "a TTL above the longest",
+        "[messages]\nttl = 90\nlongest_ttl = 60",
+        ["messages.ttl: is longer than messages.longest_ttl of 60", "Set messages.longest_ttl to 90 or more"],
+    ),
     # the file
     ("not TOML", "[messages]\nttl = ", ["config.toml: is not TOML", "line 2"]),
     ("a key twice", "[messages]\nttl = 1\nttl = 2", ["config.toml: is not TOML", "line 3"]),
