@@ -16,6 +16,7 @@ SHARED = (
     "messages.content_bytes",
     "messages.encrypt_at_rest",
     "rooms.capacity",
+    "rooms.guests_vote",
     "limits.messages_per_second",
     "limits.burst",
     "limits.renames_per_minute",

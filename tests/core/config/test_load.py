@@ -268,7 +268,7 @@ WRONG: list[tuple[str, str, list[str]]] = [
     (
         "unknown key, nothing near",
         "[rooms]\nzzz = 1",
-        ["rooms.zzz: unknown key", "The known keys are capacity, roster_size"],
+        ["rooms.zzz: unknown key", "The known keys are capacity, guests_vote, roster_size"],
     ),
     ("unknown table", "[mesages]\nttl = 1", ["mesages: unknown key", "Did you mean messages?"]),
     ("key outside any table", "ttl = 1", ["ttl: unknown key", "limits, messages, plugins"]),
