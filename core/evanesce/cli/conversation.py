@@ -249,7 +249,9 @@ class Conversation:
         room = self._room
         room.people.set_members(joined.get("members", ()))
         room.update(joined.get("room", {}))
-        if room.client is not client:
+        entered = room.client is not client
+        room.enter(client)  # before anything is printed: who reads that may type a command
+        if entered:
             await self._notify(
                 f"you are in the room: {describe_members(joined)}. /help lists the commands, /quit leaves"
             )
@@ -262,7 +264,6 @@ class Conversation:
         for message in joined["messages"]:
             await self._print(message)
         self._cursor = joined["cursor"]
-        room.enter(client)
 
     async def _print_rules(self) -> None:
         """Show what is special about the room, unless the same was shown before."""

@@ -116,7 +116,8 @@ def test_what_else_a_line_means(typed: str, meaning: Typed) -> None:
     ["/quit now", "/who Ben", "/invite many", "/invite 1 2 3", "/invite -1", "/revoke", "/revoke a b", "/lock 1",
      "/unlock it", "/access", "/access all", "/access link invite", "/ttl", "/ttl soon", "/ttl 1 2", "/ttl nan",
      "/ttl inf", "/ttl 1e9", "/ttl ٣", "/ttl 1_0", "/ttl 1.2.3", "/ttl .", "/for", "/for 10", "/for ten words",
-     "/reply", "/remove", "/ban", "/ban Ben", "/ban Ben soon", "/bans Ben", "/unban", "/mute Ben", "/mute 60", "/unmute", "/vote",
+     "/reply", "/remove", "/ban", "/ban Ben", "/ban Ben soon", "/bans Ben", "/unban", "/mute Ben", "/mute 60",
+     "/unmute", "/vote",
      "/quti", "/Quit", "/frobnicate Ben 60", "/ttl " + "9" * 5000],
 )  # fmt: skip
 def test_what_is_no_command_is_not_sent_as_a_message(typed: str) -> None:
