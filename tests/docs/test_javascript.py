@@ -146,7 +146,10 @@ def test_a_unit_test_passes(tmp_path: Path, name: str) -> None:
     shutil.copytree(PAGE, tmp_path / "page/static")
     shutil.copytree(WORLD_ID, tmp_path / "worldid/static")
     shutil.copytree(CHECKS / "unit", tmp_path / "unit")
-    imports = {"#page/*": "./page/static/*", "#worldid/*": "./worldid/static/*"}
+    (tmp_path / "data").mkdir()
+    vectors = (ROOT / "tests/data/room_encryption.json").read_text()
+    (tmp_path / "data/room-encryption.js").write_text(f"export const VECTORS = {vectors};\n")
+    imports = {"#page/*": "./page/static/*", "#worldid/*": "./worldid/static/*", "#data/*": "./data/*"}
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "imports": imports}))
     done = subprocess.run(
         [node, "--test", f"unit/{name}"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

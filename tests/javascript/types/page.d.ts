@@ -6,6 +6,12 @@ declare namespace Page {
     provider: string;
   }
 
+  /** What the fragment of a room's link holds: the key of its encryption, and an invite. */
+  interface RoomSecrets {
+    key?: string;
+    invite?: string;
+  }
+
   type Ask = <Method extends Protocol.Method, Path extends string>(
     method: Method,
     path: Path,

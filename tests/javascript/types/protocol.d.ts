@@ -52,6 +52,7 @@ declare namespace Protocol {
     roomId: string;
     userId: string;
     memberCount: number;
+    removed?: boolean;
   }
 
   interface MemberUpdated {
@@ -91,6 +92,22 @@ declare namespace Protocol {
     reason: string;
   }
 
+  interface RoomUpdated {
+    type: "room_updated";
+    roomId: string;
+    /** Seconds. */
+    messageTtl: number;
+    access: string;
+    locked: boolean;
+  }
+
+  interface Removed {
+    type: "removed";
+    roomId: string;
+    reason: string;
+    until?: Timestamp;
+  }
+
   interface Goodbye {
     type: "goodbye";
     code: number;
@@ -111,6 +128,8 @@ declare namespace Protocol {
     | Skipped
     | Gap
     | RoomClosed
+    | RoomUpdated
+    | Removed
     | Goodbye;
 
   // Replies; `ref` is that of the command
@@ -159,6 +178,14 @@ declare namespace Protocol {
     next?: string;
   }
 
+  interface RoomOptions {
+    /** Seconds. */
+    messageTtl: number;
+    access: string;
+    locked: boolean;
+    encrypted: boolean;
+  }
+
   interface Joined extends Reply {
     type: "joined";
     roomId: string;
@@ -170,6 +197,7 @@ declare namespace Protocol {
     cursor: string;
     missed: number | null;
     unsent: string[];
+    room: RoomOptions;
   }
 
   interface Sent extends Reply {
@@ -217,7 +245,7 @@ declare namespace Protocol {
   /** The fields of each command that the page sends, without `type` and `ref`. */
   interface Commands {
     hello: { token?: string | undefined };
-    join: { roomId: string; since?: string };
+    join: { roomId: string; since?: string; invite?: string };
     room: { roomId: string };
     send: { roomId: string; content: string; messageId?: string };
     unsend: { roomId: string; messageId: string };

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { absolutePath, basePath, homePath, roomIdIn, roomPath } from "#page/addresses.js";
+import { absolutePath, basePath, homePath, roomIdIn, roomPath, secretsIn, withKey } from "#page/addresses.js";
 import { ServerClock } from "#page/clock.js";
 import { describeError, Disconnected, Problem, Refused } from "#page/errors.js";
 import { counted, duration, isolate, typingText } from "#page/format.js";
@@ -66,4 +66,27 @@ test("account codes", () => {
     assert.equal(parseAccountCode(text), CODE, text);
   for (const text of ["", "nonsense", CODE.slice(1), `8${CODE.slice(1)}`, `${CODE}0`, CODE.replace("A", "U")])
     assert.equal(parseAccountCode(text), undefined, text);
+});
+
+test("the secrets in the fragment of a link", () => {
+  for (const fragment of ["", "#", "#top", "#invite=", "#=", "#&&"]) assert.deepEqual(secretsIn(fragment), {});
+  assert.deepEqual(secretsIn("#invite=S3CR3T_-"), { invite: "S3CR3T_-" });
+  assert.deepEqual(secretsIn("#invite=a%2Bb=c"), { invite: "a+b=c" });
+  assert.deepEqual(secretsIn("#invite=100%"), { invite: "100%" });
+  assert.deepEqual(secretsIn("#k=KEY"), { key: "KEY" });
+  assert.deepEqual(secretsIn("#k="), { key: "" });
+  assert.deepEqual(secretsIn("#k=KEY&invite=S3CR3T"), { key: "KEY", invite: "S3CR3T" });
+  assert.deepEqual(secretsIn("#invite=S3CR3T&later=1&k=KEY"), { key: "KEY", invite: "S3CR3T" });
+  assert.equal(withKey("/r/x", "KEY"), "/r/x#k=KEY");
+  assert.equal(withKey("/r/x", undefined), "/r/x");
+});
+
+test("who may not join or write is told why, and for how long", () => {
+  /** @param {Partial<Protocol.ErrorReply>} error */
+  const describe = (error) => describeError(new Refused({ message: "No.", ...error }));
+  for (const code of ["room_locked", "invite_required", "invite_spent", "banned", "muted"]) {
+    assert.ok(describe({ code }) !== "No.");
+  }
+  assert.equal(describe({ code: "banned", retryAfter: 7200 }), "You are banned from this room for 2 hours.");
+  assert.equal(describe({ code: "muted", retryAfter: 0.2 }), "You may not write in this room for 1 second.");
 });

@@ -37,6 +37,42 @@ export function absolutePath(path) {
   return path.startsWith(`${base}/`) ? path : base + path;
 }
 
+/**
+ * Return the secrets in the fragment of a room's link: the key of its encryption, and an invite. No request contains them.
+ *
+ * @param {string} fragment with its `#`; may be empty
+ * @returns {Page.RoomSecrets}
+ */
+export function secretsIn(fragment) {
+  /** @type {Page.RoomSecrets} */
+  const secrets = {};
+  for (const part of fragment.slice(1).split("&")) {
+    const [name, ...value] = part.split("=");
+    if (name === "k") secrets.key = value.join("=");
+    else if (name === "invite" && value.join("=")) secrets.invite = percentDecoded(value.join("="));
+  }
+  return secrets;
+}
+
+/**
+ * Return the address of a room with the key of its encryption, if it has one.
+ *
+ * @param {string} address without a fragment
+ * @param {string | undefined} key
+ */
+export function withKey(address, key) {
+  return key === undefined ? address : `${address}#k=${key}`;
+}
+
+/** @param {string} text */
+function percentDecoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a % that encodes nothing
+  }
+}
+
 /** Return the path of the page with the user's rooms. */
 export function homePath() {
   return `${basePath()}/`;

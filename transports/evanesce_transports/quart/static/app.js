@@ -2,7 +2,7 @@
 
 import { AccountDialog } from "./account-dialog.js";
 import { AccountStore } from "./account-store.js";
-import { absolutePath, homePath, roomIdIn } from "./addresses.js";
+import { absolutePath, homePath, roomIdIn, secretsIn } from "./addresses.js";
 import { Api } from "./api.js";
 import { ServerClock } from "./clock.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
@@ -137,7 +137,7 @@ export class App {
   #joinRoom(roomId, userId) {
     document.title = "Room – Evanesce";
     this.#show("room");
-    this.#room.join(roomId, userId);
+    this.#room.join(roomId, userId, secretsIn(location.hash));
   }
 
   /** Leave the room, and close the dialogs. */

@@ -1,5 +1,7 @@
 // The errors of a request, and their descriptions for the user.
 
+import { duration } from "./format.js";
+
 /** The server refused the request: `code`, `retry` and `retryAfter` (seconds) are those of the protocol's `error`. */
 export class Refused extends Error {
   /** @param {Partial<Protocol.ErrorReply>} error */
@@ -27,6 +29,9 @@ export class Problem extends Error {}
 const DESCRIPTIONS = Object.freeze({
   room_not_found: "This room does not exist, or it was closed.",
   room_full: "This room is full.",
+  room_locked: "This room is locked: it lets nobody else in at the moment.",
+  invite_required: "Only invited people may join this room. Ask for a link with an invite, and open all of it.",
+  invite_spent: "This invite has expired or is used up. Ask for a new one.",
   rate_limited: "Too many requests. Wait a moment and try again.",
   content_too_long: "This message is too long.",
   content_empty: "This message is empty.",
@@ -44,9 +49,16 @@ const DESCRIPTIONS = Object.freeze({
  * @param {unknown} error
  */
 export function describeError(error) {
-  if (error instanceof Refused) return DESCRIPTIONS[error.code] ?? error.message;
+  if (error instanceof Refused) return DESCRIPTIONS[error.code] ?? describeWait(error) ?? error.message;
   if (error instanceof Disconnected || error instanceof Problem) return error.message;
   throw error;
+}
+
+/** @param {Refused} error */
+function describeWait({ code, retryAfter }) {
+  const wait = retryAfter === undefined ? "for now" : `for ${duration(Math.ceil(retryAfter))}`;
+  if (code === "banned") return `You are banned from this room ${wait}.`;
+  return code === "muted" ? `You may not write in this room ${wait}.` : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 // The section of the room that is open: its messages, members, typing indicator and composer, and its buttons.
 
+import { withKey } from "./addresses.js";
 import { Composer } from "./composer.js";
 import { describeError, Refused } from "./errors.js";
 import { counted, duration } from "./format.js";
@@ -32,6 +33,8 @@ export class RoomView {
   #room = null;
   /** @type {Protocol.RoomReply | null} */
   #description = null;
+  /** @type {Page.RoomSecrets} */
+  #secrets = {};
 
   /**
    * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "composer" | "members" | "share">} elements
@@ -65,28 +68,30 @@ export class RoomView {
    *
    * @param {string} roomId
    * @param {string} userId of the user who is signed in
+   * @param {Page.RoomSecrets} secrets
    */
-  join(roomId, userId) {
+  join(roomId, userId, secrets) {
     const timeline = new Timeline(this.#elements.timeline, userId, this.#clock, (messageId) => room.unsend(messageId));
     const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
     /** @type {Room} */
-    const room = new Room(roomId, timeline, this.#accounts, this.#clock, {
+    const room = new Room(roomId, secrets, timeline, this.#accounts, this.#clock, {
       stateChanged: (state, ms) => this.#showState(state, ms),
       membersChanged: () => this.#showMembers(room),
       accountChanged: () => this.#listener.accountChanged(),
       typing: (member) => typing.add(member),
       typingStopped: (member) => (member === null ? typing.clear() : typing.remove(member)),
       described: (description) => this.#describe(description),
-      welcome: ({ limits, messageTtl }) => {
-        this.#composer.limit(limits.contentBytes);
-        this.#elements.room.messageTtl.textContent = duration(messageTtl);
-      },
+      limited: (bytes) => this.#composer.limit(bytes),
+      messageTtlChanged: (seconds) => (this.#elements.room.messageTtl.textContent = duration(seconds)),
+      admitted: () => this.#forgetInvite(),
       edit: (content) => this.#composer.restore(content),
       refused: (error) => this.#refused(error),
       closed: (reason) => this.#listener.stopped("This room is closed", reason),
+      removed: (reason) => this.#listener.stopped("You are not in this room any more", reason),
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
     this.#room = room;
+    this.#secrets = secrets;
     this.#description = null;
     this.#elements.room.close.hidden = true;
     this.#elements.members.count.textContent = "–";
@@ -165,10 +170,16 @@ export class RoomView {
     else this.#listener.stopped("The connection is closed", reason || "The server has closed it.", true);
   }
 
+  /** Remove the invite from the address bar: who was admitted stays admitted, and the page is shown to others. */
+  #forgetInvite() {
+    if (this.#secrets.invite === undefined) return;
+    history.replaceState(null, "", withKey(location.pathname, this.#secrets.key));
+  }
+
   async #copyLink() {
     const { dialog, link } = this.#elements.share;
     const { share } = this.#elements.room;
-    const address = this.#description?.deepLink ?? location.href;
+    const address = withKey(this.#description?.deepLink ?? location.origin + location.pathname, this.#secrets.key);
     try {
       await navigator.clipboard.writeText(address);
     } catch {

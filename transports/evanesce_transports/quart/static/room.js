@@ -1,10 +1,12 @@
 // A room as this page is a member of it: joining and joining again, its events, its members, and the commands to it.
 
 import { Connection } from "./connection.js";
-import { describeError, Disconnected, Refused } from "./errors.js";
-import { counted, isolate } from "./format.js";
+import { describeError, Disconnected, Problem, Refused } from "./errors.js";
+import { counted, duration, isolate } from "./format.js";
 import { OutgoingMessages, retryDelay } from "./outgoing.js";
+import { longestText, RoomCipher } from "./room-cipher.js";
 
+const NO_KEY = "This room is encrypted, and its link has no key (#k=). Ask for the whole link.";
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
 
 /**
@@ -18,17 +20,25 @@ const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
  * @property {(userId: string) => void} typing
  * @property {(userId: string | null) => void} typingStopped null: of all members
  * @property {(room: Protocol.RoomReply) => void} described
- * @property {(welcome: Protocol.Welcome) => void} welcome
+ * @property {(bytes: number) => void} limited how long a text may be
+ * @property {(seconds: number) => void} messageTtlChanged for how long the room's messages live
+ * @property {() => void} admitted the user is in the room; an invite is not needed any more
  * @property {(content: string) => void} edit the user wants to change a message that was not sent
  * @property {(error: unknown) => void} refused this room cannot be joined
  * @property {(reason: string) => void} closed
+ * @property {(reason: string) => void} removed the user was removed from the room
  * @property {(code: number, reason: string) => void} disconnected the connection was closed, and is not opened again
  */
 
 export class Room {
   #roomId;
+  #invite;
+  #cipher;
+  #encrypted = false;
+  #contentBytes = 0;
   #timeline;
   #accounts;
+  #clock;
   #listener;
   #connection;
   #outgoing;
@@ -54,15 +64,19 @@ export class Room {
 
   /**
    * @param {string} roomId
+   * @param {Page.RoomSecrets} secrets
    * @param {import("./timeline.js").Timeline} timeline
    * @param {import("./account-store.js").AccountStore} accounts
    * @param {import("./clock.js").ServerClock} clock
    * @param {RoomListener} listener
    */
-  constructor(roomId, timeline, accounts, clock, listener) {
+  constructor(roomId, { key, invite }, timeline, accounts, clock, listener) {
     this.#roomId = roomId;
+    this.#invite = invite;
+    this.#cipher = key === undefined ? null : new RoomCipher(key, roomId);
     this.#timeline = timeline;
     this.#accounts = accounts;
+    this.#clock = clock;
     this.#listener = listener;
     this.#connection = new Connection(roomId, () => accounts.current()?.token, clock, {
       welcome: (welcome) => this.#welcome(welcome),
@@ -77,7 +91,7 @@ export class Room {
       },
     });
     this.#outgoing = new OutgoingMessages({
-      send: (messageId, content) => this.#request({ type: "send", messageId, content }),
+      send: (messageId, content) => this.#send(messageId, content),
       notMember: () => {
         this.#setJoined(false);
         this.#join();
@@ -214,8 +228,8 @@ export class Room {
 
   /** @param {Protocol.Welcome} welcome */
   #welcome(welcome) {
-    this.#outgoing.setMessageTtl(welcome.messageTtl);
-    this.#listener.welcome(welcome);
+    this.#contentBytes = welcome.limits.contentBytes;
+    this.#listener.limited(this.#cipher ? longestText(this.#contentBytes) : this.#contentBytes);
     this.#timeline.update();
     this.#accounts.update({ userId: welcome.userId, displayName: welcome.displayName });
     this.#listener.accountChanged();
@@ -223,9 +237,12 @@ export class Room {
   }
 
   async #join() {
-    const since = this.#cursor;
     try {
-      await this.#request(since === null ? { type: "join" } : { type: "join", since });
+      await this.#request({
+        type: "join",
+        ...(this.#cursor === null ? {} : { since: this.#cursor }),
+        ...(this.#invite === undefined ? {} : { invite: this.#invite }),
+      });
       this.#listener.described(await this.#request({ type: "room" }));
     } catch (error) {
       if (error instanceof Disconnected) return;
@@ -249,7 +266,7 @@ export class Room {
       case "message":
         if (!this.#inGap) this.#cursor = event.cursor;
         this.#listener.typingStopped(event.senderId);
-        this.#timeline.add(event);
+        this.#add(event);
         break;
       case "sent":
         this.#timeline.markSent(event.messageId, event.expiresAt);
@@ -263,7 +280,7 @@ export class Room {
         this.#setMemberCount(event.memberCount);
         break;
       case "member_left":
-        this.#timeline.addNotice(`${this.name(event.userId)} left`);
+        this.#timeline.addNotice(`${this.name(event.userId)} ${event.removed ? "was removed" : "left"}`);
         this.members.delete(event.userId);
         this.#listener.typingStopped(event.userId);
         this.#setMemberCount(event.memberCount);
@@ -294,6 +311,13 @@ export class Room {
       case "pong":
         this.#timeline.update();
         break;
+      case "room_updated":
+        this.#setMessageTtl(event.messageTtl);
+        break;
+      case "removed":
+        this.leave();
+        this.#listener.removed(this.#describeRemoval(event));
+        break;
       case "room_closed":
         this.leave();
         this.#listener.closed(event.reason);
@@ -307,11 +331,53 @@ export class Room {
     for (const messageId of joined.unsent) this.#timeline.remove(messageId);
     if (joined.missed === null) this.#timeline.addNotice("You may have missed messages that have expired");
     else if (joined.missed > 0) this.#timeline.addNotice(`You missed ${counted(joined.missed, "message")}`);
-    for (const message of joined.messages) this.#timeline.add(message);
+    this.#encrypted = joined.room.encrypted;
+    this.#setMessageTtl(joined.room.messageTtl);
+    if (this.#encrypted && !this.#cipher) this.#timeline.addNotice(NO_KEY);
+    for (const message of joined.messages) this.#add(message);
     this.#cursor = joined.cursor;
     this.#setMembers(joined);
     this.#listener.stateChanged("joined");
+    this.#listener.admitted();
     this.#setJoined(true);
+  }
+
+  /**
+   * Add a message to the timeline. With a key, all content has to be encrypted, whatever the server says about the room.
+   *
+   * @param {Protocol.MessageEvent} message
+   */
+  #add(message) {
+    const { content, senderId, messageId } = message;
+    if (this.#cipher) this.#timeline.add(message, this.#cipher.open(content, senderId, messageId));
+    else if (this.#encrypted) this.#timeline.add(message, Promise.resolve(null));
+    else this.#timeline.add(message);
+  }
+
+  /**
+   * @param {string} messageId
+   * @param {string} text
+   */
+  async #send(messageId, text) {
+    if (this.#encrypted && !this.#cipher) throw new Problem(NO_KEY);
+    const senderId = this.#accounts.current()?.userId ?? "";
+    const content = this.#cipher ? await this.#cipher.seal(text, senderId, messageId) : text;
+    return this.#request({ type: "send", messageId, content });
+  }
+
+  /** @param {number} seconds */
+  #setMessageTtl(seconds) {
+    this.#outgoing.setMessageTtl(seconds);
+    this.#listener.messageTtlChanged(seconds);
+  }
+
+  /** @param {Protocol.Removed} removed */
+  #describeRemoval({ reason, until }) {
+    const by =
+      reason === "vote" ? "The people in the room have voted for it." : "The creator of the room has removed you.";
+    if (until === undefined) return by;
+    const seconds = Math.ceil((Date.parse(until) - this.#clock.now()) / 1000);
+    return `${by} You can come back in ${duration(Math.max(1, seconds))}.`;
   }
 
   /** @param {Protocol.MemberUpdated} event */

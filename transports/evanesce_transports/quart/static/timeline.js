@@ -53,15 +53,20 @@ export class Timeline {
    * Add the message of a `message` event, unless it is in the list or has expired.
    *
    * @param {Protocol.MessageEvent} message
+   * @param {Promise<string | null>} [opened] the text of an encrypted message; null where it cannot be opened
    */
-  add(message) {
+  add(message, opened) {
     if (this.#messages.has(message.messageId)) return;
     this.#drop(this.#pending, message.messageId);
     const expiresAt = Date.parse(message.expiresAt);
     const createdAt = Date.parse(message.createdAt);
     if (expiresAt <= this.#clock.now()) return;
     const own = message.senderId === this.#userId;
-    const { element, side } = this.#element(own, message.senderName, message.content);
+    const { element, side, text } = this.#element(own, message.senderName, opened ? "…" : message.content);
+    opened?.then((content) => {
+      text.textContent = content ?? "This message cannot be opened.";
+      text.classList.toggle("unreadable", content === null);
+    });
     const time = document.createElement("time");
     time.dateTime = message.createdAt;
     time.textContent = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -164,7 +169,7 @@ export class Timeline {
   }
 
   /**
-   * Return the element of a message, and the part of it that holds the time and the buttons.
+   * Return the element of a message, and the parts of it that hold the time and the buttons, and the text.
    *
    * @param {boolean} own
    * @param {string} name
@@ -183,7 +188,7 @@ export class Timeline {
     const side = document.createElement("div");
     side.className = "side";
     element.append(sender, text, side);
-    return { element, side };
+    return { element, side, text };
   }
 
   /**
