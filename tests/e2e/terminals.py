@@ -1,4 +1,4 @@
-"""A process of `evanesce chat LINK`, controlled through its pipes."""
+"""A process of `evanesce chat`, controlled through its pipes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.patience import PATIENCE
 class Terminal:
     """A terminal client. The methods block: from Trio, call them in a thread."""
 
-    def __init__(self, link: str, name: str) -> None:
+    def __init__(self, link: str, name: str, *options: str) -> None:
         self.lines: list[str] = []
         self._rest = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "evanesce", "chat", link, "--name", name],
+            [sys.executable, "-m", "evanesce", "chat", link, "--name", name, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from evanesce.cli.client import Disconnected, Fields, Refused
+from evanesce.cli.client import ANSWER_SECONDS, Disconnected, Fields, Refused
 from evanesce.cli.console import Console, line
 from evanesce.cli.links import with_key
 from evanesce.cli.notices import (
@@ -97,6 +97,8 @@ class Typist:
 
     async def _ask(self, fields: Fields) -> Fields | None:
         """Send a command to the room, and return the reply; None, with a notice, where there is none."""
+        with trio.move_on_after(ANSWER_SECONDS):
+            await self._room.joined.wait()
         if self._room.client is None:
             await self._notify("there is no connection at the moment")
             return None

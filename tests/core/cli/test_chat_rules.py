@@ -142,6 +142,14 @@ async def test_commands_are_sent(typed: str, kind: str, fields: Fields) -> None:
         await here.prints("* It is forbidden.")
 
 
+async def test_a_command_waits_until_the_room_is_joined() -> None:
+    async with stage() as here:
+        await here.type("/lock")
+        connection = await here.connections.receive()
+        await connection.welcomes(room=PLAIN)
+        assert (await connection.takes("update_room"))["locked"] is True
+
+
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
