@@ -341,7 +341,8 @@ class Joining:
         if subscription.removed:  # while the history was read
             self._refuse_removed(request)
             return
-        unseen = history.messages if request.since is None else subscription.unseen(history.messages)
+        subscription.begin_rejoin(anew=request.since is None)
+        unseen = subscription.unseen(history.messages)
         messages = [message for message in unseen if message.deadline > trio.current_time()]
         missed = history.missed
         if request.since is not None and missed is not None:
@@ -361,7 +362,6 @@ class Joining:
             unsent=[],
             room=self._policy.options,
         )
-        subscription.begin_rejoin()
         unsent = subscription.unseen_unsent(history.unsent)
         reply, given, named = fill(joined, messages, unsent)
         cursor, number, more = history.cursor, history.number, history.more

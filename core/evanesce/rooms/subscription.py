@@ -91,8 +91,13 @@ class Subscription:
             return messages
         return [message for message in messages if message.number > self._delivered_number]
 
-    def begin_rejoin(self) -> None:
-        """Name all unsent messages in the next history: it answers a join, and so has to be complete."""
+    def begin_rejoin(self, *, anew: bool) -> None:
+        """Name all unsent messages in the next history: it answers a join, and so has to be complete.
+
+        `anew`: the client gave no cursor, and gets all messages, also those that were delivered before a gap.
+        """
+        if anew:
+            self._gapped = False
         self._unsent_number = 0
         self._rejoining = True
 

@@ -303,3 +303,22 @@ async def test_many_who_catch_up_are_read_for_together(
             received = [message["content"] for message in joined["messages"]] + contents(events)
             assert received == [str(number) for number in range(1_000)]
         assert asked < 60, "20 clients, 10 pages each"
+
+
+async def test_who_joins_anew_after_a_gap_gets_all_messages(autojump_clock: MockClock) -> None:
+    """Also those that do not fit into `joined`, and that the same connection received before."""
+    memory = MemoryServer()
+    async with memory_server(memory=memory, messages=MessagesTable(history=2), limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        memory.go_down()
+        memory.come_back(with_memory=False)
+        await bob.until("gap")
+        for number in range(5):
+            await ada.ask("send", roomId=room, content=str(number))
+        await wait_all_tasks_blocked()
+        bob.waiting()
+        joined = await bob.ask("join", roomId=room)
+        assert [message["content"] for message in joined["messages"]] == ["0", "1"]
+        assert joined["more"]
+        await trio.sleep(1)
+        assert contents(bob.waiting()) == ["2", "3", "4"]
