@@ -23,12 +23,13 @@ local function room(...)
   }, had
 end
 
--- Return the state with what it has of the room's rules. rv is their version, 0 where the room has none; only with rules
--- there are ttl, access and locked. bu, vu and mu are when the last ban, the last ban by a vote and the last mute end:
--- until then there may be any.
+-- Return the state with what it has of the room's rules. rv is their version, 0 where the room has none; only with
+-- rules there are ttl, access and locked. bu, vu and mu are when the last ban, the last ban by a vote and the last mute
+-- end: until then there may be any.
 local function ruled()
   local state, had = room('rv', 'ttl', 'access', 'locked', 'bu', 'vu', 'mu')
-  state.rv, state.ttl, state.access, state.locked = tonumber(had[7] or 0), had[8] and tonumber(had[8]), had[9], had[10] == '1'
+  state.rv, state.ttl = tonumber(had[7] or 0), had[8] and tonumber(had[8])
+  state.access, state.locked = had[9], had[10] == '1'
   state.bu, state.vu, state.mu = tonumber(had[11] or 0), tonumber(had[12] or 0), tonumber(had[13] or 0)
   return state
 end
