@@ -13,14 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evanesce.store import Store
-from evanesce.store.message_log import RoomClosed, Stored
+from evanesce.store.message_log import LogEntry, RoomClosed, Stored
 from evanesce.store.redis import appender, eraser, lease, walk
+from evanesce.store.redis.feed import RoomFeed
 from tests.core.store.backends import (
     SECRET,
     RedisBackend,
     cluster_backend,
     draft,
+    events,
     eventually,
+    of_kind,
     python,
     redis_backend,
     send,
@@ -175,6 +178,18 @@ async def test_the_index_is_as_long_as_its_messages_live_and_no_longer(
     # From then on 0.5 s, the grace of 0.2 s, and a node or two of the stream.
     sent = 20 * sum(1 for _ in lengths)
     assert lengths[-1] < sent * (0.5 + 0.2) / 6.0 + 400
+
+
+async def test_a_feed_remembers_no_message_that_has_ended(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    async with store.events.follow(room_id, 10) as feed:
+        assert isinstance(feed, RoomFeed)
+        await send_order(store, room_id, [LONG, *([0.2] * 200)])
+        given = of_kind(await events(feed, 201), LogEntry)
+        await eventually(lambda: trio.current_time() > given[-1].deadline)
+        await send(store, room_id, "next")
+        await events(feed, 1)
+        assert len(feed._seen) == len(feed._ends) == 2
 
 
 # How long the longest TTL of a room counts

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 import trio
 
@@ -120,6 +121,33 @@ async def test_what_was_said_before_a_step_back_ends_when_it_would_have(
         left = offset.left(room, message_id)
         assert left >= TTL - (time.monotonic() - before) - 0.01, "nothing is erased early"
         assert left <= TTL - (asked - after) + SLACK, "nothing is sent late"
+
+
+async def test_a_step_back_shortens_messages_of_any_ttl_and_no_others(
+    offset: Offset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    store = await offset.open()
+    room_id = str(uuid4())
+    ttls = (40.0, 1_200.0, 30.0, 600.0)
+
+    async def say_all() -> list[str]:
+        drafts = [msgspec.structs.replace(draft(room_id), ttl=ttl) for ttl in ttls]
+        assert not isinstance(await store.messages.append(room_id, drafts, 3_600_000), RoomClosed)
+        return [each.message_id for each in drafts]
+
+    before = await say_all()
+    await offset.set(-3600)
+    await believes(store, -3600)
+    after = await say_all()
+
+    def shortened() -> bool:
+        return all(offset.left(room_id, each) <= ttl for each, ttl in zip(before, ttls, strict=True))
+
+    began = time.monotonic()
+    await eventually(shortened, 30)
+    for message_id, ttl in [*zip(before, ttls, strict=True), *zip(after, ttls, strict=True)]:
+        assert ttl - SLACK - (time.monotonic() - began) - 10 < offset.left(room_id, message_id) <= ttl
 
 
 async def test_a_step_back_shortens_long_rooms_and_outlives_an_index_that_nobody_here_wrote(

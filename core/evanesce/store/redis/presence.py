@@ -23,9 +23,18 @@ from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.lease import retry_until_available
-from evanesce.store.redis.message_log import KEEP, new_epoch
 from evanesce.store.redis.rules import ends
-from evanesce.store.redis.scripts import JOIN, LEAVE, PRESENCE, RECONCILE, RENAME, Argument, Command
+from evanesce.store.redis.scripts import (
+    JOIN,
+    KEEP,
+    LEAVE,
+    PRESENCE,
+    RECONCILE,
+    RENAME,
+    Argument,
+    Command,
+    new_epoch,
+)
 from evanesce.store.rules import COME_BACK_SECONDS, RoomRules
 
 logger = logging.getLogger(__name__)
