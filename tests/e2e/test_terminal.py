@@ -39,6 +39,64 @@ def test_a_bad_link(link: str) -> None:
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("link", "options", "problem"),
+    [
+        (f"http://127.0.0.1:8000/r/{ROOM}#k=half", (), "the key in this link (#k=) is not whole"),
+        (f"http://127.0.0.1:8000/r/{ROOM}", ("--encrypted",), "--encrypted is for a new room: it needs --new"),
+        (f"http://127.0.0.1:8000/r/{ROOM}", ("--ttl", "5"), "--ttl is for a new room: it needs --new"),
+        (f"http://127.0.0.1:8000/r/{ROOM}", ("--invite-only",), "--invite-only is for a new room: it needs --new"),
+        ("127.0.0.1:8000", ("--new",), "an address must have the form http://HOST:PORT"),
+        ("http://127.0.0.1:8000", ("--new", "--ttl", "nan"), "argument --ttl: expected a number of seconds above 0"),
+        ("http://127.0.0.1:8000", ("--new", "--ttl", "0"), "argument --ttl: expected a number of seconds above 0"),
+        ("http://127.0.0.1:8000", ("--new", "--ttl", "soon"), "argument --ttl: expected a number of seconds above 0"),
+    ],
+)
+def test_wrong_options(link: str, options: tuple[str, ...], problem: str) -> None:
+    with Terminal(link, "Ana", *options) as ana:
+        code, errors = ana.ends()
+    assert code == 2
+    assert problem in errors
+    assert errors.count("\n") == 1
+
+
+def test_nobody_there_to_create_a_room() -> None:
+    with Terminal(f"http://127.0.0.1:{free_port()}", "Ana", "--new") as ana:
+        code, errors = ana.ends()
+    assert code == 1
+    assert errors.startswith("evanesce chat: cannot reach 127.0.0.1:")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [("Ana", ("--ttl", "1e9"), "seconds"), ("x" * 65, (), "64")],
+)
+def test_a_room_that_is_refused(shared_server: Server, name: str, options: tuple[str, ...], problem: str) -> None:
+    with Terminal(shared_server.url, name, "--new", *options) as ana:
+        code, errors = ana.ends()
+    assert code == 1
+    assert problem in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_link_from_the_input(shared_server: Server) -> None:
+    link = shared_server.open_room()["deepLink"]
+    with Terminal("-", "Ana") as ana, Terminal("-", "Ben") as ben:
+        for one in (ana, ben):
+            one.type(link)
+            one.type(f"hello from {one.process.pid}")
+        for one in (ana, ben):
+            ana.sees(f"hello from {one.process.pid}")
+        ana.type("/quit")
+        assert ana.ends() == (0, "")
+    with Terminal("-", "Ana") as ana:
+        ana.hang_up()
+        code, errors = ana.ends()
+    assert code == 2
+    assert errors.startswith("evanesce chat: a link must have the form")
+
+
 def test_nobody_there() -> None:
     with Terminal(f"http://127.0.0.1:{free_port()}/r/{ROOM}", "Ana") as ana:
         code, errors = ana.ends()

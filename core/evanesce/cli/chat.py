@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -32,8 +33,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new = parser.add_argument_group("a new room", "You are its creator for as long as this chat lasts.")
     new.add_argument("--new", action="store_true", help="create a room, and print its link")
     new.add_argument("--encrypted", action="store_true", help="encrypt its messages from end to end")
-    new.add_argument("--ttl", type=float, metavar="SECONDS", help="for how long its messages live")
+    new.add_argument("--ttl", type=_seconds, metavar="SECONDS", help="for how long its messages live")
     new.add_argument("--invite-only", action="store_true", help="let only invited people join")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("expected a number of seconds above 0")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

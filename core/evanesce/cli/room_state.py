@@ -75,7 +75,8 @@ class RoomState(Confidential):
     @property
     def life(self) -> float:
         """The seconds for which messages of this room live."""
-        return self.options["messageTtl"]
+        life: float = self.options["messageTtl"]
+        return life
 
     @property
     def has_no_key(self) -> bool:
