@@ -71,6 +71,7 @@ class Script:
                 "cursor": "start",
                 "missed": 0,
                 "unsent": [],
+                "room": {"messageTtl": 60, "access": "link", "locked": False, "encrypted": False},
             },
             "room": {"type": "room", "createdBy": OTHER, "deepLink": "http://example.org/r/x"},
             "send": {"type": "sent", "messageId": command.get("messageId"), "expiresAt": timestamp(NOW + 60_000)},
