@@ -82,7 +82,7 @@ class _Recorder(MemoryFeed):
         ledger, now = self._ledger, trio.current_time()
         for event in events:
             match event:
-                case LogEntry(message, cursor, number, deadline):
+                case LogEntry(message, cursor, number, deadline, _):
                     before = ledger.newest.get(message.message_id)
                     again = before is not None and before.lost_at is not None and before.deadline > now
                     entry = Entry(message, cursor, number, deadline, again=again)

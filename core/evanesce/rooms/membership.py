@@ -43,6 +43,7 @@ class Membership:
         self.roster = Roster(room_id, roster_size)
         self.delivered = Position(0, 0, "")
         """How far the room was delivered to its members, except to those that are behind."""
+        self._lost_number = 0  # the last entry that was delivered before the store lost its data
         self._room_id = room_id
         self._subscriptions: dict[Subscriber, Subscription] = {}
         self._connections: dict[str, int] = {}
@@ -69,6 +70,7 @@ class Membership:
         subscription = self._subscriptions.get(subscriber)
         if subscription is None:
             subscription = self._subscriptions[subscriber] = Subscription(subscriber, str(uuid.uuid4()))
+            subscription.lack(0, self._lost_number)
             user_id = subscriber.user_id
             self._connections[user_id] = self._connections.get(user_id, 0) + 1
         return subscription
@@ -90,7 +92,7 @@ class Membership:
     def deliver(self, entries: Sequence[Deliverable]) -> tuple[int, list[Subscription]]:
         """Deliver messages and notices of unsent messages to the members, in order.
 
-        What the store has for the second time goes to those who joined after it lost its data.
+        What the store has for the second time goes to those who did not get it before it lost its data.
 
         Return the number of deliveries, and the subscriptions that have fallen behind: their connections did not take
         all of it, and they have to read on in the store.
@@ -101,9 +103,9 @@ class Membership:
         if RepeatedEntry not in map(type, entries):  # the usual case
             return self._deliver(entries, self._subscriptions.values(), fell_behind), fell_behind
         count = 0
-        for repeated, run in groupby(entries, lambda entry: isinstance(entry, RepeatedEntry)):
-            to = [one for one in self._subscriptions.values() if not (repeated and one.saw_loss)]
-            count += self._deliver(list(run), to, fell_behind)
+        for previous, run in groupby(entries, _previous_number):
+            to = [one for one in self._subscriptions.values() if previous is None or one.lacks(previous)]
+            count += self._deliver(run, to, fell_behind)
         return count, fell_behind
 
     def _deliver(
@@ -137,11 +139,15 @@ class Membership:
 
     def announce_gap(self, lost: HistoryLost) -> None:
         """Send each member the event that messages may have been lost, with the cursor to join again from."""
-        number = min(self.delivered.number, lost.number)
+        delivered = self.delivered.number
+        self._lost_number = max(self._lost_number, delivered)
+        number = min(delivered, lost.number)
         self.delivered = Position(number, number, lost.cursor)
         for subscription in self._subscriptions.values():
-            if subscription.welcomed:
-                since = subscription.lose(lost)
+            if not subscription.welcomed:
+                subscription.lack(0, delivered)  # its history may be read after the loss
+            else:
+                since = subscription.lose(lost, delivered)
                 subscription.subscriber.connection.write(Frame([Outgoing(Gap(room_id=self._room_id, since=since))]))
 
     def announce(self, announced: Sequence[Event]) -> None:
@@ -157,11 +163,15 @@ class Membership:
                     subscription.subscriber.connection.write(frame)
 
 
+def _previous_number(entry: Deliverable) -> int | None:
+    return entry.previous_number if isinstance(entry, RepeatedEntry) else None
+
+
 def outgoing(entry: Deliverable, room_id: str) -> Outgoing:
     """Return the event of a log entry."""
     if isinstance(entry, MessageUnsent):
         return Outgoing(Unsent(room_id=room_id, message_id=entry.message_id))
-    message, cursor, _, deadline = entry
+    message, cursor, _, deadline, _ = entry
     event = MessageEvent(
         room_id=room_id,
         message_id=message.message_id,

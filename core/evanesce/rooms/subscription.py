@@ -47,8 +47,6 @@ class Subscription:
         """When the store let it join last, in milliseconds of its clock."""
         self.removed_at = 0
         """When its user was removed while its join had no answer yet."""
-        self.saw_loss = False
-        """Whether the store lost its data since it joined: it has what is sent again after that."""
         self.cursor = ""
         self.fell_behind = False
         """Whether it has just fallen behind, and must read on in the store; the caller of `deliver` resets it."""
@@ -59,6 +57,7 @@ class Subscription:
         self.offer = subscriber.connection.offer
         """Write a frame to its connection; see `SubscriberConnection.offer`."""
         self._unsent_number = 0  # the last entry about an unsent message that was delivered from a history
+        self._lacking: tuple[int, int] | None = None  # see `lack`
         self._overrun = False  # more than `HELD` messages came while it was behind
         self._gapped = False  # it was told of a gap, and the history after it was not delivered yet
         self._rejoining = False  # its next history answers a join
@@ -159,13 +158,34 @@ class Subscription:
                 self.cursor = event.cursor
         self._unsent_number = max(self._unsent_number, self.number)
 
-    def lose(self, lost: HistoryLost) -> str:
-        """Note that messages may have been lost; return the cursor from which this client has to join again."""
+    def lack(self, after: int, up_to: int) -> None:
+        """Note that entries with a number above `after`, up to `up_to`, may be lost before they were delivered to it.
+
+        Where it lacked others before, it may lack all from the first of them to the last.
+        """
+        if after < up_to:
+            first, last = self._lacking or (after, up_to)
+            self._lacking = min(first, after), max(last, up_to)
+
+    def lacks(self, number: int) -> bool:
+        """Return whether the entry `number`, which the room has delivered, may be lost to it."""
+        return self._lacking is not None and self._lacking[0] < number <= self._lacking[1]
+
+    def lose(self, lost: HistoryLost, delivered_number: int) -> str:
+        """Note that messages may have been lost; return the cursor from which this client has to join again.
+
+        `delivered_number` is the last entry that the room had delivered by then.
+        """
+        reached = self.number if self.held is None else self._delivered_number
+        if reached > delivered_number:  # it may have joined after the loss, before this server knew of it
+            self.lack(0, delivered_number)
+        elif self.held is not None:
+            self.lack(reached, delivered_number)
         if self.number > lost.number:  # the store gives the same numbers again
             self.number = 0
         self._unsent_number = min(self._unsent_number, lost.number)
         self._delivered_number = min(self._delivered_number, lost.number)
-        self._gapped = self.saw_loss = True
+        self._gapped = True
         return lost.cursor if self.held is None else self.cursor
 
     def caught_up(self, cursor: str, number: int, *, more: bool) -> bool:

@@ -51,19 +51,21 @@ class LogEntry(NamedTuple):
     `number` counts the entries of the room's log (messages, and messages that were unsent) and grows by one with each.
     It does not decrease when the store loses its data: the store then starts from its clock, which is past any count
     that was reached, unless the clock was set back too (see `HistoryLost`). `deadline` is when the message expires, in
-    seconds of Trio's clock.
+    seconds of Trio's clock. `previous_number` is for `RepeatedEntry`.
     """
 
     message: Message
     cursor: str
     number: int
     deadline: float
+    previous_number: int = 0
 
 
 class RepeatedEntry(LogEntry):
     """A message that a feed has given before, and that was sent and stored again after the store lost its data.
 
-    Members who were there before the loss have it; those who joined after it do not.
+    Members to whom the entry `previous_number` was delivered have it; those who joined after the loss do not, nor those
+    who were behind then.
     """
 
     __slots__ = ()

@@ -14,8 +14,9 @@ from evanesce.errors import Rejected
 from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft
 from evanesce.store.memory import MemoryServer
+from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.testing.server import memory_server
+from evanesce.testing.server import TestServer, memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 
 
@@ -151,3 +152,71 @@ async def test_what_is_sent_again_after_a_loss_reaches_those_who_joined_since(au
         assert running is not None
         with trio.fail_after(1):
             await running.wait_idle()  # the copy that went to some of them counts as delivered
+
+
+async def fall_behind(server: TestServer, room: str, connection: MemoryConnection) -> None:
+    """Fill a client's connection, until it has to read on in the store."""
+    connection.stalled = True
+    large = [
+        Draft(message_id=new_id(), room_id=room, sender_id="u", sender_name="n", content="x" * 4_000)
+        for _ in range(2 * QUICK.outbox_bytes // 4_000)
+    ]
+    await server.store.messages.append(room, large)
+    await wait_all_tasks_blocked()
+
+
+def lose_data(memory: MemoryServer) -> None:
+    memory.go_down()
+    memory.come_back(with_memory=False)
+
+
+async def received(connection: MemoryConnection, content: str) -> int:
+    """Let a client read on; return how often it has received a message since the last call."""
+    connection.take()
+    await trio.sleep(1)
+    return contents(connection.waiting()).count(content)
+
+
+@pytest.mark.parametrize("caught_up", [False, True], ids=["still behind", "caught up"])
+@pytest.mark.parametrize("losses", [1, 2])
+async def test_what_is_sent_again_after_a_loss_reaches_who_was_behind(
+    autojump_clock: MockClock, caught_up: bool, losses: int
+) -> None:
+    """It reaches who did not get it the first time, and nobody for the second time."""
+    memory = MemoryServer()
+    async with memory_server(memory=memory, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        before, after = ({"roomId": room, "messageId": new_id(), "content": content} for content in ("before", "after"))
+        await ada.ask("send", **before)
+        await fall_behind(server, room, bob)
+        await ada.ask("send", **after)
+        for _ in range(losses):
+            lose_data(memory)
+        if caught_up:
+            assert await received(bob, "after") == 0
+        assert (await ada.ask("send", **after))["duplicate"] is False
+        assert await received(bob, "after") == 1
+        assert (await ada.ask("send", **before))["duplicate"] is False
+        assert await received(bob, "before") == 0
+        lose_data(memory)
+        for again in (before, after):
+            assert (await ada.ask("send", **again))["duplicate"] is False
+        assert [await received(bob, content) for content in ("before", "after")] == [0, 0]
+
+
+async def test_what_was_sent_again_after_each_loss_reaches_who_joined_between_them(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        first, second = ({"roomId": room, "messageId": new_id(), "content": content} for content in ("first", "second"))
+        await ada.ask("send", **first)
+        lose_data(memory)
+        cyd = await server.sign_in("Cyd")
+        await cyd.ask("join", roomId=room)
+        await ada.ask("send", **second)
+        lose_data(memory)
+        for again in (first, second):
+            assert (await ada.ask("send", **again))["duplicate"] is False
+        await wait_all_tasks_blocked()
+        assert contents(bob.waiting()) == ["first", "second"]
+        assert contents(cyd.waiting()) == ["second", "first"]

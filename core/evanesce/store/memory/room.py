@@ -123,7 +123,7 @@ class MemoryFeed:
         self.roster = roster
         self._waiting: list[RoomEvent] = []
         self._last = start
-        self._seen: dict[str, float] = {}
+        self._seen: dict[str, tuple[float, int]] = {}  # the deadline and the number of each message
         self._news = trio.Event()
         self._handle: Callable[[Sequence[RoomEvent]], None] | None = None
 
@@ -139,10 +139,10 @@ class MemoryFeed:
                 assert cursor is not None, "a cursor of this store's own"
                 self._last = cursor
                 message_id = event.message.message_id
-                seen = self._seen.get(message_id, -math.inf) > trio.current_time()
-                self._seen[message_id] = event.deadline
-                if seen:
-                    event = RepeatedEntry(*event)
+                deadline, number = self._seen.get(message_id, (-math.inf, 0))
+                self._seen[message_id] = event.deadline, event.number
+                if deadline > trio.current_time():
+                    event = RepeatedEntry(*event._replace(previous_number=number))
             elif isinstance(event, MessageUnsent):
                 self._last = self._last._replace(number=event.number)
             self._waiting.append(event)

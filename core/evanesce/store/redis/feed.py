@@ -111,8 +111,9 @@ class RoomFeed:
         self._version = 0
         self._rules_version: int = 0
         self._rules_uncertain = False  # this has to be told after all other events
-        # When each message expires that was delivered, and when it was stored; and their ids by when they expire.
-        self._seen: dict[str, tuple[float, int]] = {}
+        # When each message expires that was delivered, when it was stored, and the number of its entry; and their ids by
+        # when they expire.
+        self._seen: dict[str, tuple[float, int, int]] = {}
         self._ends: list[tuple[float, str]] = []  # a heap: a message may expire before those that were sent before it
         self._closed = False
         self._malformed = 0  # how many payloads were malformed
@@ -333,9 +334,12 @@ class RoomFeed:
         known = self._seen.get(message_id)
         if known is not None and known[1] >= at.milliseconds:
             return  # it is the same entry, which was read again
-        self._seen[message_id] = entry.deadline, at.milliseconds
+        self._seen[message_id] = entry.deadline, at.milliseconds, at.number
         heapq.heappush(self._ends, (entry.deadline, message_id))
-        self._ready.append(entry if known is None else RepeatedEntry(*entry))
+        if known is None:
+            self._ready.append(entry)
+        else:
+            self._ready.append(RepeatedEntry(*entry._replace(previous_number=known[2])))
 
     def _read_unsent(self, line: bytes, lenient: bool) -> None:
         _, time, number, messages, message_id = line.split(b" ")
