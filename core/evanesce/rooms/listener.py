@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -16,11 +17,12 @@ from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import RoomRequest, Wake
 from evanesce.rooms.subscription import Deliverable
-from evanesce.rooms.typing_times import TypingTimes
+from evanesce.rooms.typing_times import TypingNotices
 from evanesce.store.events import (
     Closed,
     Feed,
     HistoryLost,
+    Left,
     MemberMuted,
     MemberRemoved,
     PresenceChanged,
@@ -62,7 +64,11 @@ class RoomListener:
         self._inbox = inbox
         self._progress = progress
         self._metrics = metrics
-        self._typing_times = TypingTimes()
+        self._typing = TypingNotices(partial(_announce_typing, room_id, members))  # no cycle: names in it would stay
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Tell members later what came too early in tasks of `nursery`."""
+        self._typing.start(nursery)
 
     async def run(self, feed: Feed, guard: Guard) -> None:
         """Handle what the feed brings, until cancelled. `guard` wraps what handles events as they arrive."""
@@ -79,10 +85,8 @@ class RoomListener:
             self._deliver(entries)
             entries = []
             match event:
-                case Typing(user_id) if not self._typing_times.is_due(user_id, trio.current_time()):
-                    pass  # it was published a moment ago, by another server or when the room ran here before
                 case Typing(user_id):
-                    self._members.announce([events.TypingEvent(room_id=self._room_id, user_id=user_id)])
+                    self._typing.typing(user_id)
                 case HistoryLost():
                     self._messages.unpublished.clear()
                     self._members.announce_gap(event)
@@ -104,10 +108,15 @@ class RoomListener:
                     self._inbox.put_unless_closed(Wake())
                     return
                 case _:
+                    if isinstance(event, Left):
+                        self._typing.stopped(event.user_id)
                     self._presence.apply(event)
         self._deliver(entries)
 
     def _deliver(self, entries: list[Deliverable]) -> None:
+        for entry in entries:
+            if isinstance(entry, LogEntry):
+                self._typing.stopped(entry.message.sender_id)
         deliveries, fell_behind = self._members.deliver(entries)
         self._metrics.delivered.inc(deliveries)
         if fell_behind and not self._inbox.closed:
@@ -116,3 +125,7 @@ class RoomListener:
         self._messages.published(entries)
         if self._progress:
             self._progress.unpark_all()
+
+
+def _announce_typing(room_id: str, members: Membership, user_id: str) -> None:
+    members.announce([events.TypingEvent(room_id=room_id, user_id=user_id)])

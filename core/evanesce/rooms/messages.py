@@ -186,7 +186,7 @@ class Messages:
             subscriber.answer([Outgoing(events.Ok(ref=request.ref))])
 
     async def typing(self, requests: Sequence[TypingRequest]) -> None:
-        """Publish that users are typing, each at most once in `TYPING_SECONDS`."""
+        """Publish that users are typing, each not much more often than once in `TYPING_SECONDS`."""
         for request in requests:
             if self._is_member(request):
                 await self._typing(request)

@@ -120,6 +120,7 @@ class Room:
                 self._presence.start(nursery)
                 self._policy.start(nursery, self._joining.removed_by)
                 self._joining.start(nursery)
+                self._listener.start(nursery)
                 nursery.start_soon(self._listener.run, feed, self._guarded)
                 await self._work()
                 nursery.cancel_scope.cancel()

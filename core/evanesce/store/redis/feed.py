@@ -111,8 +111,8 @@ class RoomFeed:
         self._version = 0
         self._rules_version: int = 0
         self._rules_uncertain = False  # this has to be told after all other events
-        # When each message expires that was delivered, when it was stored, and the number of its entry; and their ids by
-        # when they expire.
+        # When each message expires that was delivered, when it was stored, and the number of its entry; and their ids
+        # by when they expire.
         self._seen: dict[str, tuple[float, int, int]] = {}
         self._ends: list[tuple[float, str]] = []  # a heap: a message may expire before those that were sent before it
         self._closed = False
