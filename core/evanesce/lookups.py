@@ -33,8 +33,9 @@ class _Batch(Generic[Key, Value]):
 class SharedLookups(Generic[Key, Value]):
     """Looks up keys by `find`, once for all who ask for a key meanwhile.
 
-    So an answer may be as old as the query that runs when `get` is called. That nothing was found is not shared: it may
-    exist by then.
+    So an answer may be as old as the query that runs when `get` is called. That nothing was found is shared only by
+    those who asked before the query began: for the others it may exist by then. They share the next query, and so do
+    those whose query was cancelled with the task that ran it.
     """
 
     def __init__(self, find: Callable[[Key], Awaitable[Value | None]]) -> None:
@@ -43,15 +44,18 @@ class SharedLookups(Generic[Key, Value]):
 
     async def get(self, key: Key) -> Value | None:
         """Return the value of a key; None where there is none. Raises what `find` raises."""
-        query = self._running.get(key)
-        if query is not None:
+        began_before = True
+        while (query := self._running.get(key)) is not None:
             await query.ended.wait()
             if query.error is not None:
                 raise query.error.with_traceback(None)
-            return await self._find(key) if query.answer is None else query.answer
+            if query.answer is not None or (query.found_nothing and not began_before):
+                return query.answer
+            began_before = False
         query = self._running[key] = _Query()
         try:
             query.answer = await self._find(key)
+            query.found_nothing = query.answer is None
             return query.answer
         except Exception as error:  # raised in all tasks that asked
             query.error = error
@@ -62,11 +66,12 @@ class SharedLookups(Generic[Key, Value]):
 
 
 class _Query(Generic[Value]):
-    """A lookup of one key. With neither an answer nor an error, its task was cancelled, or nothing was found."""
+    """A lookup of one key. With no answer, no error, and not `found_nothing`, its task was cancelled."""
 
     def __init__(self) -> None:
         self.ended = trio.Event()
         self.answer: Value | None = None
+        self.found_nothing = False
         self.error: Exception | None = None
 
 

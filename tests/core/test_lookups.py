@@ -168,12 +168,12 @@ async def share(lookups: SharedLookups[str, int], key: str, found: list[int | Ex
 
 @pytest.mark.parametrize(
     ("values", "error", "queries"),
-    [({"a": 1}, None, ["a", "b"]), ({}, PersistenceUnavailable(), ["a", "b"]), ({}, None, ["a", "b", "a", "a"])],
+    [({"a": 1}, None, ["a", "b"]), ({}, PersistenceUnavailable(), ["a", "b"]), ({}, None, ["a", "b", "a"])],
 )
 async def test_what_was_found_is_shared_by_all_who_ask_meanwhile(
     values: dict[str, int], error: Exception | None, queries: list[str]
 ) -> None:
-    """An error too; but not that nothing was found."""
+    """An error too. That nothing was found only by those who had asked before."""
     database = Rooms()
     database.values, database.error = values, error
     lookups = database.shared()
@@ -211,3 +211,54 @@ async def test_who_shares_a_lookup_is_answered_where_its_task_is_cancelled() -> 
         database.answer.set()
     assert found == [1]
     assert asker.cancelled_caught
+
+
+@pytest.mark.parametrize("values", [{"a": 1}, {}], ids=["found", "nothing"])
+@pytest.mark.parametrize("cancelled", [0, 1, 5])
+async def test_nobody_asks_alone_where_a_query_brought_nothing(values: dict[str, int], cancelled: int) -> None:
+    """Whether nothing was found, or the task that ran it was cancelled: the others share the next query."""
+    database = Rooms()
+    database.values = values
+    scopes: dict[trio.lowlevel.Task, trio.CancelScope] = {}
+    running: list[trio.lowlevel.Task] = []
+
+    async def find(key: str) -> int | None:
+        running.append(trio.lowlevel.current_task())
+        return await database.find(key)
+
+    lookups = SharedLookups(find)
+    found: list[int | Exception | None] = []
+
+    async def ask() -> None:
+        with trio.CancelScope() as scope:
+            scopes[trio.lowlevel.current_task()] = scope
+            await share(lookups, "a", found)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        for query in range(cancelled):
+            assert len(running) == query + 1
+            scopes[running[query]].cancel()
+            await wait_all_tasks_blocked()
+        database.answer.set()
+    assert found == [values.get("a")] * (50 - cancelled)
+    # Who asked before the query that was answered began shares that, even that nothing was found.
+    assert len(running) == cancelled + (1 if values or cancelled else 2)
+
+
+async def test_that_nothing_was_found_is_not_shared_by_who_asked_after_the_query_began() -> None:
+    database = Rooms()
+    lookups = database.shared()
+    found: list[int | Exception | None] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(share, lookups, "a", found)
+        await wait_all_tasks_blocked()
+        database.values = {"a": 1}  # it exists from now on
+        for _ in range(10):
+            nursery.start_soon(share, lookups, "a", found)
+        await wait_all_tasks_blocked()
+        database.answer.set()
+    assert found == [None] + [1] * 10
+    assert database.asked == [["a"]] * 2
