@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -134,3 +137,43 @@ async def test_workers_share_their_keys(serve_shared: Callable[..., Server], nur
     for person in people:
         await person.wait_for(lambda _, person=person: len(person.contents()) == 6)  # type: ignore[misc]
         assert sorted(person.contents()) == [f"message {number}" for number in range(6)]
+
+
+def fills_memory(pid: int) -> bool:
+    """Return whether a process overwrites what it frees; it may have ended, or be about to start its program again."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return "PYTHONMALLOC=malloc\0" in environment and "glibc.malloc.perturb=255" in environment
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_server_that_encrypts_from_a_restart_on_overwrites_what_it_frees(
+    serve: Callable[..., Server], nursery: trio.Nursery, workers: int
+) -> None:
+    """By SIGHUP, and where a worker has ended and is started again."""
+    server = serve(f"server.secret={SECRET}", f"messages.ttl={TTL}", f"server.workers={workers}")
+    assert server.process is not None
+
+    def filled() -> list[bool]:
+        assert server.process is not None
+        return list(map(fills_memory, server.workers().values() if workers > 1 else [server.process.pid]))
+
+    assert not any(filled())
+    (server.folder / "config.toml").write_text("[messages]\nencrypt_at_rest = true")
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: filled() == [True] * workers, PATIENCE)
+    if workers > 1:
+        await until(lambda: "all workers were restarted" in server.errors, PATIENCE)
+        first = server.workers()[1]
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: server.workers().get(1) not in (None, first), PATIENCE)
+        await until(lambda: filled() == [True] * workers, PATIENCE)
+    await until(lambda: server.listeners() == workers, PATIENCE)
+    ana = await ChatClient.open(server, nursery, "Ana")
+    room_id = (await ana.ask("create_room"))["roomId"]
+    await ana.join(room_id)
+    await ana.say(room_id, "hello")
+    await ana.wait_for_event("message", content="hello")
+    assert "Traceback" not in server.errors

@@ -13,7 +13,7 @@ from evanesce.config import load
 from evanesce.lifecycle.signals import PYTHON
 from evanesce.plugins import Plugins, discovery
 from evanesce.plugins.faults import show_tracebacks
-from evanesce.process import forbid_core_files, raise_descriptor_limit
+from evanesce.process import fills_memory, forbid_core_files, raise_descriptor_limit, with_memory_filled
 from evanesce.workers.channel import SupervisorChannel
 
 COMMAND = (*PYTHON, "evanesce.cli.worker")
@@ -37,6 +37,8 @@ def _serve() -> int:
     source = load.read(file, assignment.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
     config = source.config(enabled.settings())
+    if config.messages.encrypt_at_rest and not fills_memory():  # it was switched on after the supervisor started
+        channel.restart_program(with_memory_filled(python=True))
     own = msgspec.structs.replace(
         config.server,
         workers=assignment.workers,

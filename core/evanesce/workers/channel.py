@@ -1,7 +1,8 @@
 """The channel between the supervisor and a worker: a socket pair, which is the worker's standard input.
 
-The supervisor sends an `Assignment`, the worker the URLs that it listens on, each as a line of JSON. Nothing else is
-sent. When the supervisor ends, for whatever reason, the worker reads the end of the stream.
+The supervisor sends an `Assignment`, the worker the URLs that it listens on, each as a line of JSON. A worker that has
+to start its program again sends `null` before, and gets the assignment once more. Nothing else is sent. When the
+supervisor ends, for whatever reason, the worker reads the end of the stream.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 import msgspec
 import trio
@@ -19,6 +21,7 @@ import trio
 from evanesce.confidential import Confidential
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError
+from evanesce.lifecycle.signals import restart_program
 from evanesce.workers.handover import HandoverDescriptors
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class SupervisorChannel:
 
     def __init__(self, connection: socket.socket, assignment: Assignment) -> None:
         self.assignment = assignment
+        self._connection = connection
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
     @classmethod
@@ -82,6 +86,14 @@ class SupervisorChannel:
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         return cls(connection, assignment)
+
+    def restart_program(self, environment: Mapping[str, str]) -> NoReturn:
+        """Start the program of this process again with an environment; the supervisor sends the assignment again."""
+        with suppress(BrokenPipeError):  # the supervisor has ended: the program finds that out
+            self._connection.setblocking(True)
+            self._connection.sendall(encode(None))
+        os.dup2(self._connection.fileno(), 0)
+        restart_program(environment)
 
     async def report(self, urls: Sequence[str]) -> None:
         """Report to the supervisor that this worker listens on `urls`."""

@@ -161,17 +161,20 @@ class Worker:
     async def _start(self, current: WorkerProcess, process: trio.Process, stream: trio.SocketStream) -> None:
         """Send the process its assignment, and wait until it reports that it is ready."""
         with trio.move_on_after(START_SECONDS):
-            answer = b""
+            urls: list[str] | None = None
             try:
-                await stream.send_all(encode(self._assignment))
-                while not answer.endswith(b"\n"):
-                    part = await stream.receive_some()
-                    if not part:
-                        return  # the process is ending
-                    answer += part
+                while urls is None:  # it starts its program again, and needs the assignment once more
+                    await stream.send_all(encode(self._assignment))
+                    answer = b""
+                    while not answer.endswith(b"\n"):
+                        part = await stream.receive_some()
+                        if not part:
+                            return  # the process is ending
+                        answer += part
+                    urls = msgspec.json.decode(answer, type=list[str] | None)
             except trio.BrokenResourceError:
                 return
-            current.urls = msgspec.json.decode(answer, type=list[str])
+            current.urls = urls
             current.ready_or_ended.set()
             return
         logger.error("worker %d was not ready within %g s: killing it", self.number, START_SECONDS)
