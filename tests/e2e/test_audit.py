@@ -105,7 +105,7 @@ async def test_a_clean_deployment(serve: Callable[..., Server]) -> None:
 
 
 @pytest.mark.slow
-async def test_a_deployment_that_encrypts_keeps_no_content_in_any_memory(serve: Callable[..., Server]) -> None:
+async def test_no_memory_has_content_or_erased_names_where_content_is_encrypted(serve: Callable[..., Server]) -> None:
     server = serve(TTL, "messages.encrypt_at_rest=true")
     report = await clean_audit(server)
     account = {"name", "mail address"}
@@ -115,6 +115,9 @@ async def test_a_deployment_that_encrypts_keeps_no_content_in_any_memory(serve: 
     late = [look for look in report["looks"] if look["phase"] == "end+10" and look["place"].startswith("memory of ")]
     assert len(late) == 2
     assert {finding["what"] for look in late for finding in look["findings"]} <= account
+    erased = [look for look in report["looks"] if look["phase"] == "erased" and look["place"].startswith("memory of ")]
+    assert len(erased) == 2
+    assert [finding for look in erased for finding in look["findings"]] == [], "nothing refers to the names any more"
 
 
 # Not slow, so that the quick tests run the whole command once.

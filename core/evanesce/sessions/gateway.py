@@ -171,15 +171,22 @@ class Gateway:
         crowded_until = -math.inf
         while True:
             await trio.sleep(every)
-            crowded = trio.current_time() < crowded_until
-            silent = 0
-            for number, task in enumerate(list(self._tasks), 1):
-                self._check(task, every, crowded=crowded)
-                silent += task.waits_for_hello
-                if number % CHECKED_AT_ONCE == 0:
-                    await trio.lowlevel.checkpoint()
+            silent = await self._check_all(every, crowded=trio.current_time() < crowded_until)
             if silent > MOST_SILENT:
                 crowded_until = trio.current_time() + limits.hello_seconds  # for the last of them, too
+
+    async def _check_all(self, every: float, *, crowded: bool) -> int:
+        """Check each connection once, and return how many wait for `hello`.
+
+        It is a method of its own so that no variable holds a connection, and the name of its user, until the next time.
+        """
+        silent = 0
+        for number, task in enumerate(list(self._tasks), 1):
+            self._check(task, every, crowded=crowded)
+            silent += task.waits_for_hello
+            if number % CHECKED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return silent
 
     def _check(self, task: SessionTask, every: float, *, crowded: bool) -> None:
         try:
