@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class DistributedRateLimit:
         self._clock = clock
         self._most_keys = most_keys
         self._alone = TokenBucket(rate, burst, clock, most_keys=most_keys)
-        self._leases: dict[str, _Lease] = {}
+        self._leases: OrderedDict[str, _Lease] = OrderedDict()  # a `dict` finds its first key slowly
 
     async def take(self, key: str) -> float:
         """Take a token: return 0, or, where there is none, in how many seconds there is one: nothing is taken.
@@ -110,8 +111,8 @@ class DistributedRateLimit:
 
     def _new(self, key: str, now: float) -> _Lease:
         if len(self._leases) >= self._most_keys:
-            self._leases = {key: lease for key, lease in self._leases.items() if not lease.over(now)}
+            self._leases = OrderedDict((key, lease) for key, lease in self._leases.items() if not lease.over(now))
         while len(self._leases) >= self._most_keys:
-            del self._leases[next(iter(self._leases))]
+            self._leases.popitem(last=False)
         lease = self._leases[key] = _Lease()
         return lease

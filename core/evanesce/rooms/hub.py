@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -69,7 +70,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[str, list[HubSession]] = {}  # by user
         self._sign_ins: dict[str, dict[HubSession, None]] = {}  # sessions in the order in which they began
-        self._renames = _Renames()
+        self._renames = Renames()
         self.rule_sync = RuleSync(context)
         """Keeps the store's copies of the rules of rooms up to date."""
         self._admissions = Admissions(context)
@@ -239,7 +240,7 @@ class Hub:
             session.end(CloseCode.SIGN_IN_AGAIN, "This sign-in has ended. Sign in again.")
 
 
-class _Renames:
+class Renames:
     """New names of users that wait to be sent to rooms: at most one for each member of each room.
 
     A new name of a user who is in many rooms reaches all their members. If it was sent to all rooms at once,
@@ -247,7 +248,8 @@ class _Renames:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[Room, str], str] = {}
+        # A plain `dict` finds its first key the more slowly, the more keys before that were deleted.
+        self._waiting: OrderedDict[tuple[Room, str], str] = OrderedDict()
         self._added = trio.lowlevel.ParkingLot()
 
     def add(self, user_id: str, display_name: str, rooms: Iterable[Room]) -> None:
@@ -262,7 +264,6 @@ class _Renames:
             while not self._waiting:
                 await self._added.park()
             for _ in range(min(RENAMED_AT_ONCE, len(self._waiting))):
-                (room, user_id), display_name = next(iter(self._waiting.items()))
-                del self._waiting[room, user_id]
+                (room, user_id), display_name = self._waiting.popitem(last=False)
                 room.inbox.put_unless_closed(RenameRequest(user_id, display_name))
             await trio.sleep(RENAME_PAUSE_SECONDS)

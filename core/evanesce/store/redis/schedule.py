@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -29,7 +30,7 @@ class Schedule:
         self._share = share
         self._heap: list[tuple[int, int, str]] = []  # when to access it, its end, the key
         self._loaded: dict[str, int] = {}  # the end of each key in the heap; entries there with another end are void
-        self._later: dict[str, int] = {}
+        self._later: OrderedDict[str, int] = OrderedDict()  # a `dict` finds its first key slowly
         self._unconfirmed: dict[str, None] = {}  # keys of `_later` that the register may not have
 
     def __contains__(self, key: str) -> bool:
