@@ -20,6 +20,7 @@ READ_BYTES = 65_536
 """How many bytes are read at once. Other tasks run between two reads."""
 
 _INCOMPLETE = object()
+_ZEROS = memoryview(bytes(READ_BYTES))
 
 _hiredis: Any = hiredis  # the type of `pack_command` allows one argument only
 
@@ -37,6 +38,8 @@ class Stream:
         self._reader: Any = hiredis.Reader(
             protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE
         )
+        # One buffer for all reads: where freed memory is overwritten, a large one for each costs more than parsing.
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._more = False  # there may be data that the kernel does not report, or that was not read yet
         self.received_at = trio.current_time()
         """When any data arrived last, also a part of an answer, in seconds of Trio's clock; at first the beginning."""
@@ -58,16 +61,17 @@ class Stream:
             else:
                 await trio.lowlevel.wait_readable(self._socket)
             try:
-                data = self._socket.recv(READ_BYTES)
+                count = self._socket.recv_into(self._buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._more = False
                 continue
-            if not data:
+            if not count:
                 raise ConnectionError("Connection closed by server.")
             self.received_at = trio.current_time()
             decrypted = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
-            self._more = len(data) == READ_BYTES or decrypted > 0
-            self._reader.feed(data)
+            self._more = count == READ_BYTES or decrypted > 0
+            self._reader.feed(self._buffer, 0, count)
+            self._buffer[:count] = _ZEROS[:count]  # names and content must not stay in it
             answers = list(iter(self._reader.gets, _INCOMPLETE))
             if answers:
                 return answers
