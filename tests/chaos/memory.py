@@ -25,6 +25,7 @@ from evanesce.model import Timestamp, milliseconds
 from tests.chaos.client import REFERENCE_ADDRESS, Client, signed_in
 from tests.chaos.report import Table
 from tests.e2e.running import Server
+from tests.process_memory import memory
 
 COLUMNS = ("beside", "ended by", "in", "messages", "copies before", "1 s after", "10 s after")
 
@@ -238,16 +239,7 @@ def copies(pid: int, kind: Callable[[bytes, bytes], str] | None = None) -> list[
 
     `kind` is called with what is before and after a copy.
     """
-    found: list[Copy] = []
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for start, end in _writable(pid):
-            try:
-                memory.seek(start)
-                data = memory.read(end - start)
-            except OSError:  # unmapped meanwhile, or not to be read
-                continue
-            found += _copies_in(data, kind or _kind_in_valkey)
-    return found
+    return [copy for data in memory(pid) for copy in _copies_in(data, kind or _kind_in_valkey)]
 
 
 def _copies_in(data: bytes, kind: Callable[[bytes, bytes], str]) -> list[Copy]:
@@ -262,17 +254,6 @@ def _copies_in(data: bytes, kind: Callable[[bytes, bytes], str]) -> list[Copy]:
             found.append(Copy(hit[0].decode(), kind(before, data[hit.end() : hit.end() + _NEAR])))
         last, last_end = hit[0], hit.end()
     return found
-
-
-def _writable(pid: int) -> list[tuple[int, int]]:
-    """Return the parts of a process's memory that it may write."""
-    parts: list[tuple[int, int]] = []
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        place, rights = line.split()[:2]
-        if rights.startswith("rw"):
-            start, end = (int(address, 16) for address in place.split("-"))
-            parts.append((start, end))
-    return parts
 
 
 def _kind_in_valkey(before: bytes, after: bytes) -> str:

@@ -18,6 +18,7 @@ import trio
 from tests.chaos.report import Judgement, conclude
 from tests.e2e.clients import ChatClient, seconds
 from tests.e2e.running import Server
+from tests.process_memory import memory
 
 TTL = 2
 MESSAGES, SHORT_MESSAGES = 2000, 100
@@ -27,20 +28,7 @@ LATER, SHORT_LATER = (1.0, 5.0, 15.0), (1.0,)
 
 def copies(pid: int, canary: bytes) -> int:
     """Return how many messages with a canary are in the memory of a process, each counted once."""
-    found: set[bytes] = set()
-    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
-        for line in maps:
-            span, rights, *_ = line.split()
-            if not rights.startswith("rw"):
-                continue
-            begin, end = (int(part, 16) for part in span.split("-"))
-            try:
-                memory.seek(begin)
-                data = memory.read(end - begin)
-            except (OSError, ValueError, OverflowError):  # a region of the kernel's own
-                continue
-            found.update(re.findall(canary + rb"-(\d+)-", data))
-    return len(found)
+    return len({number for data in memory(pid) for number in re.findall(canary + rb"-(\d+)-", data)})
 
 
 def in_a_file(folder: Path, canary: bytes) -> bool:
