@@ -1,4 +1,4 @@
-"""A real Redis Cluster for the tests: three primaries with a replica each, of the Valkey that is embedded."""
+"""A real Redis Cluster for the tests: three primaries with a replica each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 import redis
 from redis.crc import key_slot
 
-from evanesce.store.embedded import valkey_binary
 from tests.ports import free_port
+from tests.redis_versions import server_binary
 
 PRIMARIES = 3
 SLOTS = 16_384
@@ -46,9 +46,10 @@ class ClusterNode:
 class ValkeyCluster:
     """A cluster, started by `start`, which may be called again. It writes only what a cluster must write to disk."""
 
-    def __init__(self, node_timeout: int = 15_000) -> None:
-        """Set after how many milliseconds without an answer a primary counts as failed."""
+    def __init__(self, node_timeout: int = 15_000, binary: Path | None = None) -> None:
+        """Set after how many milliseconds without an answer a primary counts as failed, and the server that is run."""
         self._node_timeout = node_timeout
+        self._binary = binary or server_binary()
         self.nodes: list[ClusterNode] = []
         self._folder = Path()
 
@@ -91,8 +92,7 @@ class ValkeyCluster:
             "cluster-replica-validity-factor": "0",
             "repl-diskless-sync-delay": "0",
         }
-        binary = str(valkey_binary())
-        command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        command = [str(self._binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         return ClusterNode(port, process, redis.Redis(port=port, socket_timeout=5))
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import redis
 
-from evanesce.store.embedded import valkey_binary
 from tests.patience import PATIENCE
+from tests.redis_versions import server_binary
 
 START_SECONDS = 60.0
 
@@ -22,10 +22,16 @@ START_SECONDS = 60.0
 class Valkey:
     """A Valkey, which `with` runs. `url` is its address, `client` is connected to it. It writes nothing to disk.
 
-    `options` are settings that it starts with, in addition.
+    `options` are settings that it starts with, in addition. `binary` is another server than the tests run on.
     """
 
-    def __init__(self, environment: dict[str, str] | None = None, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+        binary: Path | None = None,
+    ) -> None:
+        self._binary = binary or server_binary()
         self._environment = environment or {}
         self._options = options or {}
         self._folder = Path(tempfile.mkdtemp(prefix="valkey-"))  # a short path, because paths of sockets are limited
@@ -33,10 +39,9 @@ class Valkey:
         self.client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=PATIENCE)
 
     def __enter__(self) -> Valkey:
-        binary = str(valkey_binary())
         options = {"port": "0", "unixsocket": f"{self._folder}/socket", "dir": str(self._folder), "save": ""}
         options |= self._options
-        command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        command = [str(self._binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
         environment = os.environ | self._environment
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
         deadline = time.monotonic() + START_SECONDS

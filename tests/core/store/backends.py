@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from evanesce.store.presence import Joiner, JoinOutcome, Member
 from evanesce.store.redis import open_redis_store
 from evanesce.store.rules import RoomRules
 from tests.patience import PATIENCE
+from tests.redis_versions import SETTING, server_binary
 from tests.valkey_cluster import ValkeyCluster
 
 T = TypeVar("T")
@@ -204,9 +206,40 @@ async def cluster_backend(cluster: ValkeyCluster) -> AsyncGenerator[ClusterBacke
         nursery.cancel_scope.cancel()
 
 
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@asynccontextmanager
+async def other_server() -> AsyncGenerator[str, None]:
+    """Run the server that the tests were told to run on, as the embedded Valkey is run, and yield its URL.
+
+    If it ends, it is started again at once, without data.
+    """
+    with tempfile.TemporaryDirectory(prefix="redis-", ignore_cleanup_errors=True) as folder:
+        socket = f"{folder}/socket"
+        options = {"port": "0", "unixsocket": socket, "dir": folder, "save": "", "slowlog-log-slower-than": "-1"}
+        command = [str(server_binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+        async def run_again_and_again() -> None:
+            while True:
+                await trio.run_process(command, stdin=None, capture_stdout=True, check=False)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_again_and_again)
+            with redis.Redis(unix_socket_path=socket) as client:
+                await eventually(lambda: answers(client))
+            yield f"unix://{socket}"
+            nursery.cancel_scope.cancel()
+
+
 @asynccontextmanager
 async def redis_backend(access: str | None = None, secret: str | None = None) -> AsyncGenerator[RedisBackend, None]:
-    async with embedded_valkey() as url, trio.open_nursery() as nursery:
+    other = SETTING in os.environ
+    async with other_server() if other else embedded_valkey() as url, trio.open_nursery() as nursery:
         backend = RedisBackend(url, nursery, access, secret)
         yield backend
         nursery.cancel_scope.cancel()

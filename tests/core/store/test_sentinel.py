@@ -17,7 +17,6 @@ import trustme
 
 from evanesce.config.model import RedisTable
 from evanesce.errors import ConfigurationError
-from evanesce.store.embedded import valkey_binary
 from evanesce.store.events import HistoryLost
 from evanesce.store.health import Severity
 from evanesce.store.redis import open_redis_store
@@ -25,6 +24,7 @@ from evanesce.store.redis.sentinel import SentinelAddress
 from tests.core.store.backends import Record, RedisBackend, appended, eventually, of_kind
 from tests.core.store.tls import behind_tls, certified
 from tests.ports import free_port
+from tests.redis_versions import server_binary
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +33,15 @@ SERVED_AGAIN = 60.0
 
 
 class Watched:
-    """A primary, its replica and three sentinels. With `own`, sentinels and Redis have a password each."""
+    """A primary, its replica and three sentinels. With `own`, sentinels and Redis have a password each.
 
-    def __init__(self, folder: Path, *, own: bool = False) -> None:
+    A primary counts as lost after `down_after` milliseconds without an answer.
+    """
+
+    def __init__(self, folder: Path, *, own: bool = False, binary: Path | None = None, down_after: int = 5_000) -> None:
         self._folder = folder
+        self._binary = binary or server_binary()
+        self._down_after = down_after
         self._secrets = ("of redis", "of sentinels") if own else (None, None)
         self.ports = [free_port() for _ in range(2)]
         self.sentinels = [free_port() for _ in range(3)]
@@ -58,7 +63,7 @@ class Watched:
         lines = [
             f"port {port}",
             f"sentinel monitor chat 127.0.0.1 {primary} 2",
-            "sentinel down-after-milliseconds chat 5000",
+            f"sentinel down-after-milliseconds chat {self._down_after}",
             "sentinel failover-timeout chat 5000",
             *([f'sentinel auth-pass chat "{of_redis}"'] if of_redis else []),
             *([f'requirepass "{own}"', f'sentinel sentinel-pass "{own}"'] if own else []),
@@ -76,7 +81,7 @@ class Watched:
     def _start(self, port: int, options: list[str]) -> None:
         folder = self._folder / str(port)
         folder.mkdir(exist_ok=True)
-        self.processes[port] = subprocess.Popen([valkey_binary(), *options], cwd=folder, stdout=subprocess.DEVNULL)
+        self.processes[port] = subprocess.Popen([self._binary, *options], cwd=folder, stdout=subprocess.DEVNULL)
 
     @property
     def url(self) -> str:
@@ -206,7 +211,7 @@ def sentinel_of(port: int) -> Iterator[str]:
         configuration = Path(folder, "sentinel.conf")
         socket = f"{folder}/socket"
         configuration.write_text(f"port 0\nunixsocket {socket}\nsentinel monitor chat 127.0.0.1 {port} 1\n")
-        process = subprocess.Popen([valkey_binary(), configuration, "--sentinel"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([server_binary(), configuration, "--sentinel"], stdout=subprocess.DEVNULL)
         try:
             yield socket
         finally:
