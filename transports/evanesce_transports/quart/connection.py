@@ -18,10 +18,6 @@ from evanesce_transports.limits import Pace, most_fragments
 from evanesce_transports.websocket import WebSocketConnection
 
 _READ_BYTES = 16 * 1024
-
-# Most of what a client sends at once is shorter. The C library, which allocates everything where content is encrypted
-# at rest, tidies all its free memory for each buffer of 1 KiB or more, and fills all of it twice.
-_SHORT_READ_BYTES = 960
 _EVENTS_AT_ONCE = 8  # such as pings and empty fragments: a flood of them must not delay other clients
 
 # Messages that came together are returned without a checkpoint between them, so that the room stores and delivers them
@@ -149,7 +145,6 @@ class WsprotoConnection(WebSocketConnection):
         "_message_bytes",
         "_pace",
         "_plain",
-        "_read_bytes",
         "_reading",
         "_too_fast",
     )
@@ -175,7 +170,6 @@ class WsprotoConnection(WebSocketConnection):
         self._reading = trio.Lock()  # `receive` and `close` may run in two tasks
         self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._heard_at = self._clock.current_time()
-        self._read_bytes = _SHORT_READ_BYTES  # how many bytes are read next
         self._pace = Pace()
         self._too_fast = 0.0  # how many seconds to wait before the next event
 
@@ -272,8 +266,7 @@ class WsprotoConnection(WebSocketConnection):
                     await trio.sleep(self._pace.count())
 
     async def _feed(self) -> None:
-        data = await self._client_stream.receive(self._read_bytes)
-        self._read_bytes = _READ_BYTES if len(data) == self._read_bytes else _SHORT_READ_BYTES
+        data = await self._client_stream.receive(_READ_BYTES)
         self._in_turn = 0
         if data:
             self._heard_at = self._clock.current_time()

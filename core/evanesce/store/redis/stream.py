@@ -38,7 +38,7 @@ class Stream:
         self._reader: Any = hiredis.Reader(
             protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE
         )
-        # One buffer for all reads: where freed memory is overwritten, a large one for each costs more than parsing.
+        # One buffer for all reads: where freed memory is overwritten, a new one would be filled twice for each.
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._more = False  # there may be data that the kernel does not report, or that was not read yet
         self.received_at = trio.current_time()
