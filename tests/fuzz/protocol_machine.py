@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.fuzz.world import CAPACITY, CONTENT_BYTES, NAMES, ROOMS_PER_CONNECTION, TTL, World
+from tests.fuzz.machine import MOST_CLIENTS, NOWHERE, STRANGE, UNAVAILABLE, USERS, of, which
+from tests.fuzz.rule_machine import RuleMachine
+from tests.fuzz.world import CONTENT_BYTES, NAMES, SHORTEST_TTL, TTL
 from tests.promises.client import PromiseClient
-from tests.promises.ledger import Entry
-
-T = TypeVar("T")
-
-USERS = ("Ada", "Bob", "Cy", "Dee")
-MOST_CLIENTS = 6
-MOST_ROOMS = 3
-NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 TOKEN_SECONDS = 24 * 3600.0
 
@@ -32,14 +26,6 @@ ASLEEP = (3600.0, 23 * 3600.0, 25 * 3600.0)
 BACK_SECONDS = 3.0
 """How long after the store is back everything may take to be as it was."""
 
-UNAVAILABLE = {"store_unavailable"}
-
-which = st.integers(min_value=0, max_value=23)
-"""Which of several things: it is taken modulo their number."""
-
-STRANGE = 23
-"""The number that takes a room that does not exist, or that the client need not be in."""
-
 NONSENSE: dict[str | bytes, str] = {
     b"{}": "bad_frame",
     "[]": "bad_frame",
@@ -47,94 +33,19 @@ NONSENSE: dict[str | bytes, str] = {
     '{"type":"nothing","ref":"bad"}': "unknown_type",
     '{"type":"join","ref":"bad","roomId":"here"}': "bad_request",
     '{"type":"send","ref":"bad","roomId":"' + NOWHERE + '"}': "bad_request",
+    '{"type":"invite","ref":"bad","people":0,"roomId":"' + NOWHERE + '"}': "bad_request",
+    '{"type":"mute","ref":"bad","seconds":86401,"roomId":"' + NOWHERE + '","userId":"' + NOWHERE + '"}': "bad_request",
 }
 """Frames that are no command, and the error that each gets."""
 
 texts = st.sampled_from(["a", "b", "ä 👩‍💻", " ", "", "x" * CONTENT_BYTES, "x" * (CONTENT_BYTES + 1)])
 
+ttls = st.sampled_from([None, None, None, SHORTEST_TTL / 2, SHORTEST_TTL, TTL / 2, 1.5 * TTL])
+"""How long the sender of a message wants it to live."""
 
-def of(things: list[T], number: int) -> T:
-    return things[number % len(things)]
 
-
-class ProtocolMachine(RuleBasedStateMachine):
+class ProtocolMachine(RuleMachine):
     """Clients that do anything in any order, while servers and the store come and go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.creators: dict[str, str] = {}
-        """Who created each room."""
-        self.closed: set[str] = set()
-        self.closing: set[str] = set()
-        """The rooms that the store has closed, and perhaps not the database."""
-        self.store = "none"
-        """The fault of the store."""
-        self.failed = False
-
-    # What there is
-
-    @property
-    def talking(self) -> list[PromiseClient]:
-        """The clients that have signed in, read, and are connected."""
-        return [client for client in self.world.clients if client.open and client.user_id and not client.stalled]
-
-    def room(self, number: int) -> str:
-        """Return a room, closed or not, or one that never was."""
-        return NOWHERE if number == STRANGE or not self.creators else of(list(self.creators), number)
-
-    def member(self, number: int) -> tuple[PromiseClient, str]:
-        """Return a client and a room: mostly one that it is in."""
-        memberships = [(client, room) for client in self.talking for room in client.rooms]
-        if number == STRANGE or not memberships:
-            return of(self.talking, number), self.room(len(memberships))
-        return of(memberships, number)
-
-    def entry(self, room: str, message_id: str) -> Entry | None:
-        """Return a message that was stored and has not expired, taken back or not."""
-        ledger = self.world.ledger.ledgers.get(room)
-        entry = None if ledger is None else ledger.newest.get(message_id)
-        if entry is None or entry.deadline <= self.now or entry.lost_at is not None:
-            return None
-        return entry
-
-    def recent(self, room: str) -> list[Entry]:
-        """Return the last messages of a room, alive or not."""
-        ledger = self.world.ledger.ledgers.get(room)
-        return [] if ledger is None else ledger.entries[-6:]
-
-    def present(self, room: str) -> dict[str, str]:
-        """Return who is in a room, as the store has it."""
-        ledger = self.world.ledger.ledgers.get(room)
-        return {} if ledger is None else ledger.room.names
-
-    @property
-    def now(self) -> float:
-        return self.world.now
-
-    # One command, and what is due
-
-    def ask(self, client: PromiseClient, type: str, due: Callable[[], set[str]], **fields: Any) -> dict[str, Any]:
-        """Send a command; its reply, or the code of its error, has to be one of those that are due."""
-        expected = due()
-        reply = self.do(lambda: self.world.ask(client, type, **fields))
-        if not reply:
-            return {"type": "ended"} if not client.open else self.fail(f"{type} was never answered")
-        got = reply["code"] if reply["type"] == "error" else reply["type"]
-        if got not in expected:
-            self.fail(f"{type} was answered with {got}, and not with {sorted(expected)}")
-        return reply
-
-    def do(self, step: Callable[[], Any]) -> Any:
-        return self.world.do(step)
-
-    def fail(self, what: str) -> dict[str, Any]:
-        self.failed = True
-        raise AssertionError(what)
-
-    def from_store(self, *outcomes: str) -> set[str]:
-        """Return what a command that asks the store may come to."""
-        return set(outcomes) if self.store == "none" else UNAVAILABLE
 
     # Connections
 
@@ -143,21 +54,16 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Have three people on two servers in one room: what most steps need."""
         for number in range(3):
             self.connect(number, number)
-        self.create_room(0)
+        self.create_room(0, {})
         for number in range(3):
             self.join(number, 0, "none")
 
-    @precondition(lambda self: sum(client.open for client in self.world.clients) < MOST_CLIENTS)
+    @precondition(lambda self: self.connected < MOST_CLIENTS)
     @rule(user=which, server=which)
     def connect(self, user: int, server: int) -> None:
-        client = self.do(lambda: self.world.connect(of(list(NAMES), server)))
-        self.ask(client, "join", lambda: {"unauthenticated"}, roomId=NOWHERE)
-        self.ask(client, "ping", lambda: {"pong"})
-        credential = {"provider": "name", "name": of(list(USERS), user)}
-        self.ask(client, "hello", lambda: {"welcome"}, credential=credential)
-        client.credential = credential
+        self.sign_in(of(list(USERS), user), of(list(NAMES), server))
 
-    @precondition(lambda self: sum(client.open for client in self.world.clients) < MOST_CLIENTS)
+    @precondition(lambda self: self.connected < MOST_CLIENTS)
     @rule(number=which, server=which)
     def come_back(self, number: int, server: int) -> None:
         gone = [client for client in self.world.clients if not client.open and client.token and client.cursors]
@@ -168,15 +74,15 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Sign in with a client's token, or anew, and join its rooms from the last cursors."""
         client = self.do(lambda: self.world.connect(server))
         if self.now - before.signed_in_at < TOKEN_SECONDS:
-            self.ask(client, "hello", lambda: {"welcome"}, token=before.token)
+            self.ask(client, "hello", {"welcome"}, token=before.token)
             client.token, client.signed_in_at = before.token, before.signed_in_at
         else:
-            self.ask(client, "hello", lambda: {"invalid_token"}, token=before.token)
+            self.ask(client, "hello", {"invalid_token"}, token=before.token)
             client = self.do(lambda: self.world.connect(server))
-            self.ask(client, "hello", lambda: {"welcome"}, credential=before.credential)
+            self.ask(client, "hello", {"welcome"}, credential=before.credential)
         client.credential = before.credential
         for room, cursor in list(before.cursors.items()):
-            self.ask(client, "join", lambda room=room: self.due_to_join(client, room), roomId=room, since=cursor)
+            self.enter(client, room, cursor)
 
     @precondition(lambda self: any(client.rooms for client in self.talking))
     @rule(
@@ -229,26 +135,6 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     # Rooms
 
-    @precondition(lambda self: self.talking and len(self.creators) < MOST_ROOMS)
-    @rule(number=which)
-    def create_room(self, number: int) -> None:
-        client = of(self.talking, number)
-        reply = self.ask(client, "create_room", lambda: {"room"})
-        self.creators[reply["roomId"]] = client.user_id
-
-    def exists(self, room: str) -> bool:
-        return room in self.creators and room not in self.closed | self.closing
-
-    def due_to_join(self, client: PromiseClient, room: str) -> set[str]:
-        if room not in client.rooms and len(client.rooms) >= ROOMS_PER_CONNECTION:
-            return {"too_many_rooms"}
-        if not self.exists(room):
-            return {"room_not_found"} if self.store == "none" else {"room_not_found", *UNAVAILABLE}
-        present = self.present(room)
-        if client.user_id not in present and len(present) >= CAPACITY:
-            return self.from_store("room_full")
-        return self.from_store("joined")
-
     @precondition(lambda self: self.talking)
     @rule(number=which, room=which, since=st.sampled_from(["none", "last", "other", "wrong"]))
     def join(self, number: int, room: int, since: str) -> None:
@@ -260,54 +146,42 @@ class ProtocolMachine(RuleBasedStateMachine):
             "other": next((cursor for other, cursor in client.cursors.items() if other != room_id), None),
             "wrong": "nonsense",
         }
-        self.ask(client, "join", lambda: self.due_to_join(client, room_id), roomId=room_id, since=cursors[since])
+        self.enter(client, room_id, cursors[since])
 
     @precondition(lambda self: self.talking)
     @rule(number=which)
     def leave(self, number: int) -> None:
-        client, room_id = self.member(number)
-        is_in = room_id in client.rooms
-        self.ask(client, "leave", lambda: {"left"} if is_in else {"not_member"}, roomId=room_id)
-        if room_id in client.rooms:
-            self.fail("a client that left is still in the room")
+        self.depart(*self.member(number))
 
-    @precondition(lambda self: self.talking and self.creators)
+    @precondition(lambda self: self.talking and self.rooms)
     @rule(number=which, room=which)
     def close_room(self, number: int, room: int) -> None:
         client, room_id = of(self.talking, number), self.room(room)
-        if room_id not in self.creators or room_id in self.closed:
+        if room_id not in self.rooms or room_id in self.closed:
             due = {"room_not_found"}
-        elif self.creators[room_id] != client.user_id:
+        elif self.rooms[room_id].creator != client.user_id:
             due = {"forbidden"}
         else:
             due = self.from_store("ok")
             self.closing |= {room_id} if self.store == "held" else set()
         if room_id in self.closed and self.store != "none":
             due |= UNAVAILABLE  # a server that has the room in its cache asks the store first
-        reply = self.ask(client, "close_room", lambda: due, roomId=room_id)
+        reply = self.ask(client, "close_room", due, roomId=room_id)
         if reply["type"] == "ok":
             self.closed.add(room_id)
 
     # Messages
 
-    def due_to_send(self, client: PromiseClient, room: str, content: str, message_id: str) -> set[str]:
-        if room not in client.rooms:
-            return {"not_member"}
-        if not content.strip():
-            return {"content_empty"}
-        if len(content.encode()) > CONTENT_BYTES:
-            return {"content_too_long"}
-        entry = self.entry(room, message_id)
-        if entry is not None and (entry.unsent_at is not None or entry.message.sender_id != client.user_id):
-            return self.from_store("conflict")
-        return self.from_store("sent")
-
     @precondition(lambda self: self.talking)
-    @rule(number=which, content=texts)
-    def send(self, number: int, content: str) -> None:
+    @rule(number=which, content=texts, ttl=ttls, answers=which)
+    def send(self, number: int, content: str, ttl: float | None = None, answers: int = STRANGE) -> None:
         client, room_id, message_id = *self.member(number), str(uuid.uuid4())
-        due = self.due_to_send(client, room_id, content, message_id)
-        reply = self.ask(client, "send", lambda: due, roomId=room_id, content=content, messageId=message_id)
+        entries = self.recent(room_id)
+        reply_to = of(entries, answers).message.message_id if entries and answers < STRANGE / 2 else None
+        due = self.due_to_send(client, room_id, content, message_id, ttl)
+        reply = self.ask(
+            client, "send", due, roomId=room_id, content=content, messageId=message_id, ttl=ttl, replyTo=reply_to
+        )
         if reply.get("duplicate"):
             self.fail("a new message is said to be a duplicate")
 
@@ -323,7 +197,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         message_id, content = entry.message.message_id, entry.message.content
         live = self.entry(room_id, message_id)
         due = self.due_to_send(client, room_id, content, message_id)
-        reply = self.ask(client, "send", lambda: due, roomId=room_id, content=content, messageId=message_id)
+        reply = self.ask(client, "send", due, roomId=room_id, content=content, messageId=message_id)
         if reply["type"] == "sent" and reply["duplicate"] != (live is not None):
             self.fail(f"duplicate is {reply['duplicate']}")
 
@@ -331,21 +205,21 @@ class ProtocolMachine(RuleBasedStateMachine):
     @rule(senders=st.lists(which, min_size=2, max_size=12))
     def send_at_once(self, senders: list[int]) -> None:
         """Several clients send before anybody has an answer."""
-        asked: list[tuple[PromiseClient, int]] = []
-        store = self.store
+        asked: list[tuple[PromiseClient, int, set[str]]] = []
 
         def send() -> None:
             for number in senders:
                 client, room_id = self.member(number)
                 if room_id in client.rooms:
-                    asked.append((client, client.command("send", roomId=room_id, content="at once")))
+                    due = self.due_to_send(client, room_id, "at once", "")
+                    asked.append((client, client.command("send", roomId=room_id, content="at once"), due))
 
         self.do(self.world.at_once(send))
-        self.do(lambda: self.world.until(lambda: all(not client.unanswered for client, _ in asked)))
-        for client, ref in asked:
+        self.do(lambda: self.world.until(lambda: all(not client.unanswered for client, _, _ in asked)))
+        for client, ref, due in asked:
             reply = client.reply(ref) or {}
             got = reply.get("code", reply.get("type"))
-            if got not in ({"sent"} if store == "none" else UNAVAILABLE):
+            if got not in due:
                 self.fail(f"send was answered with {got}")
 
     @precondition(lambda self: self.talking)
@@ -366,7 +240,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             due = self.from_store("forbidden")
         else:
             due = self.from_store("ok")
-        self.ask(client, "unsend", lambda: due, roomId=room_id, messageId=message_id)
+        self.ask(client, "unsend", due, roomId=room_id, messageId=message_id)
 
     @precondition(lambda self: self.talking)
     @rule(number=which, what=st.sampled_from(["typing", "members", "Eve", "Fay", *NONSENSE]))
@@ -379,17 +253,16 @@ class ProtocolMachine(RuleBasedStateMachine):
         elif what == "members":
             self.members(number)
         else:
-            self.ask(of(self.talking, number), "update_profile", lambda: {"profile"}, displayName=what)
+            self.ask(of(self.talking, number), "update_profile", {"profile"}, displayName=what)
 
     def typing(self, number: int) -> None:
         client, room_id = self.member(number)
-        due = {"ok"} if self.store == "none" else {"ok", *UNAVAILABLE}
-        self.ask(client, "typing", lambda: due if room_id in client.rooms else {"not_member"}, roomId=room_id)
+        self.ask(client, "typing", self.due_to_type(client, room_id), roomId=room_id)
 
     def members(self, number: int) -> None:
         client, room_id = self.member(number)
         record = client.rooms.get(room_id)
-        reply = self.ask(client, "members", lambda: {"members"} if record else {"not_member"}, roomId=room_id)
+        reply = self.ask(client, "members", {"members"} if record else {"not_member"}, roomId=room_id)
         if record is not None and {m["userId"]: m["displayName"] for m in reply["members"]} != record.roster:
             self.fail("members are others than the events have told")
 
@@ -427,6 +300,9 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def store_is_back(self, kind: str) -> None:
         self.store = "none"
+        if kind == "amnesia":
+            for model in self.rooms.values():
+                model.lose_memory()
         self.do(self.world.at_once(lambda: self.world.fault(kind)))
         self.do(lambda: self.world.wait(BACK_SECONDS))
 
@@ -452,10 +328,11 @@ class ProtocolMachine(RuleBasedStateMachine):
                 record.check(self.now, complete=True)
                 if record.roster != self.present(room_id):
                     self.fail("a roster differs from the store's")
-        for room_id in self.creators:
+        for room_id in self.rooms:
             here = {client.user_id for client in self.world.clients if room_id in client.rooms}
             if here != set(self.present(room_id)) and not self.stalled_in(room_id):
                 self.fail("the store has other members than there are")
+        self.check_rules()
 
     def stalled_in(self, room_id: str) -> bool:
         return any(client.stalled for client in self.world.clients if client.open)

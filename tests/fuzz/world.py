@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 NAMES = ("north", "south")
 TTL = 10.0
+SHORTEST_TTL = 2.0
 HISTORY = 4
 CAPACITY = 3
 ROOMS_PER_CONNECTION = 2
@@ -100,7 +101,7 @@ class World:
 
     async def _main(self) -> None:
         self._over = trio.Event()
-        self.ledger = Ledger()
+        self.ledger = Ledger(TTL)
         self.repository = MemoryRepository()
         self._hosts: dict[str, _Host] = {}
         async with trio.open_nursery() as nursery:
@@ -123,7 +124,7 @@ class World:
             store=store,
             repository=self.repository,
             server=ServerTable(secret="a secret for tests, of 32 characters"),
-            messages=MessagesTable(ttl=TTL, history=HISTORY, content_bytes=CONTENT_BYTES),
+            messages=MessagesTable(ttl=TTL, shortest_ttl=SHORTEST_TTL, history=HISTORY, content_bytes=CONTENT_BYTES),
             rooms=RoomsTable(capacity=CAPACITY),
             limits=_LIMITS,
         ) as server:
@@ -160,6 +161,10 @@ class World:
     def now(self) -> float:
         """The time of the clock. Any thread may read it while no step runs."""
         return self._clock.current_time()
+
+    async def store_time(self) -> int:
+        """Return the time of the store's clock, in milliseconds."""
+        return self.ledger.now()
 
     async def until(self, done: Callable[[], object]) -> None:
         """Let time pass until something is done, and no longer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -11,6 +12,7 @@ import msgspec
 import trio
 
 from evanesce.errors import ErrorCode
+from evanesce.model import milliseconds
 from evanesce.testing.connection import MemoryConnection
 from tests.promises.ledger import Entry, Ledger
 from tests.promises.membership import Event, MembershipRecord
@@ -25,12 +27,24 @@ REPLIES = {
     "typing": "ok",
     "members": "members",
     "close_room": "ok",
+    "update_room": "room",
+    "invite": "invite",
+    "invites": "invites",
+    "revoke_invite": "ok",
+    "remove_member": "ok",
+    "bans": "bans",
+    "unban": "ok",
+    "mute": "ok",
+    "vote_remove": "vote",
     "update_profile": "profile",
     "refresh": "token",
     "sign_out": "ok",
     "ping": "pong",
 }
 """The reply to each command."""
+
+TEMPORARY = ("rate_limited", "banned", "muted")
+"""Errors that say when they end."""
 
 FAULTS = ("internal",)
 """Errors that a sound server never answers."""
@@ -43,6 +57,8 @@ class Asked:
     type: str
     fields: dict[str, Any]
     at: float
+    answered: Callable[[float], None] | None
+    """Is called with the time of the reply, where that matters to others."""
 
 
 class PromiseClient(MemoryConnection):
@@ -76,6 +92,8 @@ class PromiseClient(MemoryConnection):
         """The last cursor of each room that it was in."""
         self.gone = False
         """Whether it has closed its end: it hears nothing any more."""
+        self.removals = 0
+        """How often it was removed from a room."""
         self.received = 0
         """How many messages arrived."""
         self.expects_errors = False
@@ -95,8 +113,11 @@ class PromiseClient(MemoryConnection):
 
     def command(self, type: str, **fields: Any) -> int:
         """Send a command; return its `ref`."""
-        ref = next(self._refs)
-        self._asked[ref] = Asked(type, fields, trio.current_time())
+        ref, now = next(self._refs), trio.current_time()
+        answered = None
+        if type == "remove_member" and fields["roomId"] in self._ledger.ledgers:
+            answered = self._ledger.ledger(fields["roomId"]).rules.ask_removal(fields["userId"], now)
+        self._asked[ref] = Asked(type, fields, now, answered)
         self.say(type, ref=ref, **{key: value for key, value in fields.items() if value is not None})
         return ref
 
@@ -180,6 +201,8 @@ class PromiseClient(MemoryConnection):
                 return
             case "error":
                 self._break(f"an error without ref: {event}")
+            case "skipped" if record is None and self._late and event["roomId"] in self.cursors:
+                pass  # it comes after all that has waited: that the room was closed, or this user removed
             case type if record is None:
                 self._break(f"{type} of a room that it is not in")
             case "message":
@@ -199,7 +222,17 @@ class PromiseClient(MemoryConnection):
             case "room_closed":
                 self._leave(event["roomId"])
             case "member_joined" | "member_left" | "member_updated":
-                record.presence(event)
+                record.presence(event, now)
+            case "room_updated":
+                record.rules.updated(event)
+            case "member_muted":
+                record.rules.muted(event, late=self._late)
+            case "vote":
+                record.rules.vote(event, now)
+            case "removed":
+                record.rules.removed(event)
+                self.removals += 1
+                self._leave(event["roomId"])
             case type:
                 self._break(f"an unknown event {type}")
 
@@ -209,6 +242,8 @@ class PromiseClient(MemoryConnection):
             self._break(f"a reply that nobody waits for: {event['type']}")
             return
         self._replies[ref] = event
+        if asked.answered is not None:
+            asked.answered(trio.current_time())
         room_id = asked.fields.get("roomId", "")
         if event["type"] == "error":
             self._refused(asked, event)
@@ -231,7 +266,7 @@ class PromiseClient(MemoryConnection):
             self._break(f"{asked.type} failed: {code}")
         elif event["retry"] != ErrorCode(code).retry:
             self._break(f"{code} with retry {event['retry']}")
-        elif ("retryAfter" in event) != (code == "rate_limited"):
+        elif ("retryAfter" in event) != (code in TEMPORARY):
             self._break(f"{code} with or without retryAfter")
 
     def _joined(self, asked: Asked, event: Event) -> None:
@@ -249,10 +284,12 @@ class PromiseClient(MemoryConnection):
         record.joined(
             event,
             asked.fields.get("since"),
+            user_id=self.user_id,
             asked_at=asked.at,
             now=now,
             milliseconds=self._ledger.now(),
             most=self._history,
+            late=self._late,
         )
 
     def _sent(self, asked: Asked, event: Event) -> None:
@@ -267,5 +304,10 @@ class PromiseClient(MemoryConnection):
             event["expiresAt"],
         ):
             self._break("a message was acknowledged with other values than it was stored with")
-        if not event["duplicate"] and message.content != asked.fields["content"]:
+        if event["duplicate"]:
+            return
+        if (message.content, message.reply_to) != (asked.fields["content"], asked.fields.get("replyTo")):
             self._break("a message was stored with other content than it was sent with")
+        lives = milliseconds(message.expires_at) - milliseconds(message.created_at)
+        if lives != min(entry.ttl, 1000 * (asked.fields.get("ttl") or math.inf)):
+            self._break(f"a message lives for {lives} ms, of {entry.ttl} ms in this room")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from evanesce.store.cursor import Cursor
 from tests.promises.ledger import Entry, RoomLedger
+from tests.promises.rules import Broken, Event, RuleRecord
 
 TYPING_SECONDS = 3.0
-
-Event = dict[str, Any]
-Broken = Callable[[str], None]
-"""A function that notes a promise that was broken."""
 
 
 class MembershipRecord:
@@ -25,10 +21,13 @@ class MembershipRecord:
     def __init__(self, ledger: RoomLedger, broken: Broken, already: Mapping[int, Entry], had: set[str]) -> None:
         self._ledger = ledger
         self._broken = broken
+        self.rules = RuleRecord(ledger.rules, broken)
+        """What it is told of the rules of the room."""
         self.already = already
         self.had = had
         self._base: Cursor | None = None
         self._joined_at = 0.0
+        self._welcomed_at = 0.0
         self._missed: int | None = 0
         self._skipped = 0
         self._last = 0
@@ -44,13 +43,23 @@ class MembershipRecord:
     # What arrives
 
     def joined(
-        self, event: Event, since: str | None, *, asked_at: float, now: float, milliseconds: int, most: int | None
+        self,
+        event: Event,
+        since: str | None,
+        *,
+        user_id: str,
+        asked_at: float,
+        now: float,
+        milliseconds: int,
+        most: int | None,
+        late: bool,
     ) -> None:
         """Begin with a `joined`. With `most`, of history, nothing happened since it was asked for: it has to be exact.
 
-        `milliseconds` is the time of the store's clock.
+        `milliseconds` is the time of the store's clock. It may be `late`: it has waited for this client to read.
         """
-        self._joined_at = asked_at
+        self._joined_at, self._welcomed_at = asked_at, now
+        self.rules.joined(event, user_id, now, late=late)
         self._base = self._ledger.position(since, milliseconds)
         self._missed = event["missed"]
         self.roster = {member["userId"]: member["displayName"] for member in event.get("members", ())}
@@ -93,15 +102,26 @@ class MembershipRecord:
 
     def message(self, event: Event, now: float) -> None:
         """Take a message, as an event or in `joined`."""
-        entry = self._ledger.newest.get(event["messageId"])
+        entry = self._ledger.find(event["messageId"], event["cursor"])
         if entry is None:
             self._broken("a message that was never stored")
             return
         message = entry.message
-        expected = (message.sender_id, message.content, message.created_at, message.expires_at, entry.cursor)
-        names = ("senderId", "content", "createdAt", "expiresAt", "cursor")
-        if tuple(event[name] for name in names) != expected:
+        expected = (
+            message.sender_id,
+            message.content,
+            message.created_at,
+            message.expires_at,
+            entry.cursor,
+            message.reply_to,
+        )
+        names = ("senderId", "content", "createdAt", "expiresAt", "cursor", "replyTo")
+        if tuple(event.get(name) for name in names) != expected:
             self._broken("a message differs from the one that was stored")
+        if entry.muted:
+            self._broken("a message of somebody who was muted")
+        if not self.rules.may_hear(entry.number):
+            self._broken("a message that was stored after this user was removed")
         if entry.number <= self._last or entry.number in self.already:
             self._broken("a message twice, or out of order")
         if entry.deadline <= now:
@@ -142,7 +162,7 @@ class MembershipRecord:
             self._broken("typing more than once in 3 s")
         self._typed_at[user_id] = now
 
-    def presence(self, event: Event) -> None:
+    def presence(self, event: Event, now: float) -> None:
         """Take an event about another member."""
         user_id = event["userId"]
         match event["type"]:
@@ -153,6 +173,7 @@ class MembershipRecord:
             case "member_left":
                 if self.roster.pop(user_id, None) is None:
                     self._broken("someone left who was not there")
+                self.rules.left(event, now)
             case _:
                 self.roster[user_id] = event["displayName"]
         if event.get("memberCount", len(self.roster)) != len(self.roster):
@@ -184,14 +205,15 @@ class MembershipRecord:
                 gone += 1  # it may have waited for this client until it expired
                 if complete and not self.gapped and entry.lost_at > self._joined_at:
                     self._broken("a message was lost, and no gap said so")
-            elif entry.unsent_at is not None:
-                gone += 1
+            elif entry.unsent_at is not None or (self._base is None and entry.deadline <= self._welcomed_at):
+                gone += 1  # the latter may have expired before the store was asked for it
             elif entry.deadline <= now:
                 expired += 1
             else:
                 self._broken(f"a live message did not arrive, the {entry.number}th of the room")
         if complete:
             self._check_counts(expired, gone, now)
+            self.rules.check(now)
 
     def _check_counts(self, expired: int, gone: int, now: float) -> None:
         """Check what was said of messages that did not arrive: some have expired, others were taken back or lost."""

@@ -40,8 +40,25 @@ ACTS = {
     "sign out": 1,
     "create room": 1,
     "close room": 0.5,
+    "change rules": 8,
+    "vote": 2,
 }
-"""How likely each act is."""
+"""How likely each act is. Who has created no room changes no rules."""
+
+RULES = {
+    "update_room": 6,
+    "invite": 4,
+    "remove_member": 3,
+    "mute": 3,
+    "revoke_invite": 1,
+    "unban": 1,
+    "invites": 1,
+    "bans": 1,
+}
+"""How likely each change of the rules of a room is."""
+
+TTLS = (5.0, 20.0, 60.0, 120.0)
+"""How long messages live, as creators choose, in seconds."""
 
 
 class Gate:
@@ -78,6 +95,7 @@ class Person:
         gate: Gate,
         ledger: Ledger,
         rooms: list[str],
+        invites: dict[str, list[str]],
         broken: list[str],
         tally: Counter[str],
         trace: Callable[[str, bytes], None],
@@ -89,6 +107,7 @@ class Person:
         self._gate = gate
         self._ledger = ledger
         self._rooms = rooms
+        self._invites = invites  # the secrets of all invites, by room
         self._broken = broken
         self._tally = tally
         self._trace = trace
@@ -160,13 +179,16 @@ class Person:
             self._token = None
             return
         self._token = client.token or self._token
-        for room_id in self._chance.sample(self._rooms, min(len(self._rooms), MOST_ROOMS)):
+        sample = self._chance.sample(self._rooms, min(len(self._rooms), MOST_ROOMS))
+        for room_id in dict.fromkeys([*self._own[-1:], *sample]):
             await self._join(room_id)
 
     async def _join(self, room_id: str) -> None:
         since = self._cursors.get(room_id) if self._chance.random() < 0.9 else None
         if self._is_here:
-            await self._ask("join", roomId=room_id, since=since)
+            secrets = self._invites.get(room_id, [])
+            invite = self._chance.choice(secrets) if secrets and self._chance.random() < 0.5 else None
+            await self._ask("join", roomId=room_id, since=since, invite=invite)
 
     async def _hang_up(self) -> None:
         if self.client is not None:
@@ -193,6 +215,8 @@ class Person:
                 await self._create_room()
             case "close room" if self._own:
                 await self._close_room()
+            case "change rules" if self._own:
+                await self._change_rules(client)
             case _ if room_id is None:
                 if self._rooms:
                     await self._join(self._chance.choice(self._rooms))
@@ -207,6 +231,8 @@ class Person:
                 await self._ask("leave", roomId=room_id)
                 self._cursors |= client.cursors
                 await self._join(self._chance.choice(self._rooms)) if self._rooms else None
+            case "vote":
+                await self._vote(client, room_id)
             case "typing" | "members":
                 await self._ask(act, roomId=room_id)
             case _:
@@ -217,10 +243,14 @@ class Person:
         for _ in range(self._chance.choice([1, 1, 1, 2, 5])):
             message_id = str(uuid.uuid4())
             content = "x" * self._chance.randrange(1, 200)
+            ttl = self._chance.choice(TTLS) if self._chance.random() < 0.1 else None
+            answered = self._sent[-1][1] if self._sent and self._chance.random() < 0.1 else None
             for _ in range(TRIES):
                 if not self._is_here:
                     return
-                sent = await self._ask("send", roomId=room_id, content=content, messageId=message_id)
+                sent = await self._ask(
+                    "send", roomId=room_id, content=content, messageId=message_id, ttl=ttl, replyTo=answered
+                )
                 if sent.get("type") == "sent":
                     self._sent = [*self._sent[-9:], (room_id, message_id)]
                     break
@@ -238,7 +268,7 @@ class Person:
             client.take()
 
     async def _create_room(self) -> None:
-        room = await self._ask("create_room")
+        room = await self._ask("create_room", **self._options())
         if room.get("type") == "room":
             self._rooms.append(room["roomId"])
             self._own.append(room["roomId"])
@@ -251,3 +281,48 @@ class Person:
             self._own.remove(room_id)
             if room_id in self._rooms:
                 self._rooms.remove(room_id)
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self._chance.random() < 0.3:
+            options["messageTtl"] = self._chance.choice(TTLS)
+        if self._chance.random() < 0.3:
+            options["access"] = self._chance.choice(["link", "invite"])
+        return options
+
+    async def _change_rules(self, client: PromiseClient) -> None:
+        """Do what only the creator of a room may: where others are present, if there is such a room."""
+        together = [room for room in self._own if room in client.rooms and len(client.rooms[room].roster) > 1]
+        room_id = self._chance.choice(together or self._own)
+        [act] = self._chance.choices(list(RULES), list(RULES.values()))
+        members = list(client.rooms[room_id].roster) if room_id in client.rooms else []
+        person = self._chance.choice(members) if members else client.user_id
+        match act:
+            case "update_room":
+                locked = self._chance.choice([True, False, False]) if self._chance.random() < 0.5 else None
+                await self._ask(act, roomId=room_id, locked=locked, **self._options())
+            case "invite":
+                invite = await self._ask(act, roomId=room_id, people=self._chance.choice([1, 3, 50]))
+                if invite.get("type") == "invite":
+                    secrets = self._invites.setdefault(room_id, [])
+                    secrets.append(invite["link"].partition("#invite=")[2])
+            case "revoke_invite":
+                invites = await self._ask("invites", roomId=room_id)
+                if self._is_here and invites.get("invites"):
+                    await self._ask(act, roomId=room_id, inviteId=invites["invites"][0]["inviteId"])
+            case "remove_member":
+                await self._ask(act, roomId=room_id, userId=person, banSeconds=self._chance.choice([None, 0, 60, 3600]))
+            case "mute":
+                await self._ask(act, roomId=room_id, userId=person, seconds=self._chance.choice([0, 10, 120, 3600]))
+            case "unban":
+                bans = await self._ask("bans", roomId=room_id)
+                if self._is_here and bans.get("bans"):
+                    await self._ask(act, roomId=room_id, userId=bans["bans"][0]["userId"])
+            case _:
+                await self._ask(act, roomId=room_id)
+
+    async def _vote(self, client: PromiseClient, room_id: str) -> None:
+        """Vote on the first other member, as everybody does, so that votes come together."""
+        others = [user_id for user_id in client.rooms[room_id].roster if user_id != client.user_id]
+        if others:
+            await self._ask("vote_remove", roomId=room_id, userId=min(others))

@@ -13,17 +13,21 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable, MessagesTable, ServerTable
+from evanesce.model import milliseconds
 from evanesce.store.memory import memory_store
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import TestServer, memory_server
 from tests.promises.client import PromiseClient
 from tests.promises.ledger import Ledger
+from tests.promises.rules import Options
 from tests.simulation.faults import Faults
 from tests.simulation.people import REPLY_SECONDS, Gate, Person
 
 SERVERS = ["north", "south"]
 ROOMS = 20
 """How many rooms there are from the beginning."""
+
+TTL = 60.0
 
 QUIET_EVERY = 3_600.0
 """How often everything is checked while nothing happens, in seconds."""
@@ -70,11 +74,12 @@ class Simulation:
     async def run(self) -> Result:
         """Run until the time is over, and end everything."""
         before = trio.lowlevel.current_statistics().tasks_living
-        self._ledger = Ledger()
+        self._ledger = Ledger(TTL)
         self._repository = MemoryRepository()
         self._gate = Gate()
         self._servers: dict[str, _Running] = {}
         self._rooms: list[str] = []
+        self._invites: dict[str, list[str]] = {}
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for name in SERVERS:
@@ -108,7 +113,7 @@ class Simulation:
     # Servers
 
     async def _host(self, name: str, *, task_status: trio.TaskStatus[None]) -> None:
-        messages = MessagesTable(ttl=60, history=50)
+        messages = MessagesTable(ttl=TTL, history=50)
         store = memory_store(ttl=messages.ttl, server_id=name, server=self._ledger)
         stop, gone, stopped = trio.Event(), trio.Event(), trio.Event()
         async with memory_server(
@@ -149,6 +154,7 @@ class Simulation:
             gate=self._gate,
             ledger=self._ledger,
             rooms=self._rooms,
+            invites=self._invites,
             broken=self._result.broken,
             tally=self._result.tally,
             trace=self._trace,
@@ -210,9 +216,30 @@ class Simulation:
                 here.setdefault(room_id, set()).add(client.user_id)
                 if record.roster != self._ledger.ledger(room_id).room.names:
                     self._result.broken.append(f"{client.name}: a roster differs from the store's")
+                if record.rules.options != self._options(room_id):
+                    self._result.broken.append(f"{client.name}: the rules of a room differ from the database's")
         for room_id, ledger in self._ledger.ledgers.items():
             if set(ledger.room.names) != here.get(room_id, set()):
                 self._result.broken.append("the store has other members of a room than there are")
+            if any(user_id in ledger.room.names for user_id in self._banned(room_id)):
+                self._result.broken.append("somebody is in a room who is banned")
+
+    def _options(self, room_id: str) -> Options | None:
+        """Return the options of a room, as the database has them."""
+        room = self._repository.chat_rooms.get(room_id)
+        if room is None:
+            return None
+        return Options(TTL if room.message_ttl is None else room.message_ttl, room.access, room.locked)
+
+    def _banned(self, room_id: str) -> list[str]:
+        """Return who is banned from a room, as the database has it, since the clock of the store was set last."""
+        now, set_to = self._ledger.now(), self._ledger.set_to
+        bans = [ban for (room, _), ban in self._repository.room_bans.items() if room == room_id]
+        return [
+            ban.user_id
+            for ban in bans
+            if ban.user_id is not None and set_to < milliseconds(ban.since) <= now < milliseconds(ban.until)
+        ]
 
 
 def simulation(seed: int, *, hours: float, clients: int) -> Callable[[], Awaitable[Result]]:
