@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -54,6 +54,9 @@ AT_ONCE = 16
 
 ROSTER_SECONDS = 0.5
 """How long to wait for the published roster to arrive before the store is asked for it."""
+
+LATE_SECONDS = 10.0
+"""The most that an event of the store may come late: a removal that comes later after a join was after it."""
 
 _RETRY_SECONDS = 1.0
 _BACKLOG_SECONDS = 0.02
@@ -171,7 +174,7 @@ class Joining:
         if subscription is None:
             self._refuse(request, StoreUnavailable())
             return False
-        subscription.joined_at = outcome.at
+        subscription.joined_at, subscription.joined_time = outcome.at, trio.current_time()
         if subscription.removed:
             self._refuse_removed(request)
             return False
@@ -467,7 +470,33 @@ class Joining:
 
     def removed(self, removal: Removal, at: int) -> None:
         """Remove the subscriptions of a user who was removed from the room at a time, and had joined before."""
+        earlier = trio.current_time() - LATE_SECONDS
+        # The clock of the store may have been set back since the user joined.
+        self._remove(removal, at, lambda one: one.joined_at <= at or one.joined_time < earlier)
+
+    def removed_by(self, removals: Sequence[Ban]) -> None:
+        """Remove those who were removed from the room, by what the database says, in case that was missed.
+
+        Who has joined again since is a member as others. A removal that is in the future, as the clock was set back, is
+        in effect only while its ban is.
+        """
+        now = self._store.clock.now()
+        for ban in removals:
+            if ban.user_id is None or not self._members.connections(ban.user_id):
+                continue
+            since, until = milliseconds(ban.since), milliseconds(ban.until)
+            if since <= now or until > since:
+                before = since if since <= now else math.inf
+                removal = Removal(ban.user_id, ban.reason, until if until > now else 0)
+                self._remove(removal, since, lambda one, before=before: one.joined_at <= before)
+
+    def _remove(self, removal: Removal, at: int, is_concerned: Callable[[Subscription], bool]) -> None:
+        """Remove those subscriptions of a user that are concerned. For one whose join has no answer, the join decides."""
         user_id = removal.user_id
+        theirs = [one for one in self._members.subscriptions if one.subscriber.user_id == user_id]
+        concerned = [one for one in theirs if not one.welcomed or is_concerned(one)]
+        if theirs and not concerned:
+            return
         told = events.Removed(
             room_id=self._room_id,
             reason=removal.reason,
@@ -475,34 +504,15 @@ class Joining:
         )
         self._members.roster.removed(user_id)
         gone = False
-        for subscription in self._members.subscriptions:
-            subscriber = subscription.subscriber
-            if subscriber.user_id != user_id:
-                continue
+        for subscription in concerned:
             if not subscription.welcomed:
                 subscription.removed_at = at  # its join compares it with when the store let the user in
-            elif subscription.joined_at <= at:
-                subscriber.connection.write(Frame([Outgoing(told)]))
+            else:
+                subscription.subscriber.connection.write(Frame([Outgoing(told)]))
                 gone = self._dismiss(subscription)
-                subscriber.dismissed(self._room_id)
+                subscription.subscriber.dismissed(self._room_id)
         if gone:
             self._inbox.put_unless_closed(DepartRequest(user_id))
-
-    def removed_by(self, removals: Sequence[Ban]) -> None:
-        """Remove those who were removed from the room, by what the database says, in case that was missed."""
-        now = self._store.clock.now()
-        for ban in removals:
-            since, until = milliseconds(ban.since), milliseconds(ban.until)
-            if ban.user_id is not None and self._is_concerned(ban.user_id, since):
-                self.removed(Removal(ban.user_id, ban.reason, until if until > now else 0), since)
-
-    def _is_concerned(self, user_id: str, at: int) -> bool:
-        """Return whether a removal at a time concerns a user here. Who has joined again since is a member as others."""
-        return bool(self._members.connections(user_id)) and any(
-            subscription.joined_at <= at or not subscription.welcomed
-            for subscription in self._members.subscriptions
-            if subscription.subscriber.user_id == user_id
-        )
 
     async def depart(self, requests: Sequence[DepartRequest]) -> None:
         """Tell the store that users who were removed have left, unless they have joined again."""

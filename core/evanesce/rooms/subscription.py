@@ -45,6 +45,8 @@ class Subscription:
         self.welcomed = False
         self.joined_at = 0
         """When the store let it join last, in milliseconds of its clock."""
+        self.joined_time = 0.0
+        """When that was known here, in seconds of Trio's clock."""
         self.removed_at = 0
         """When its user was removed while its join had no answer yet."""
         self.cursor = ""

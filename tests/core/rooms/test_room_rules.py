@@ -15,6 +15,7 @@ from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import TestServer, memory_server
 from tests.core.rooms.clients import QUICK, join_room
+from tests.promises.ledger import Ledger
 
 PLAIN = {"messageTtl": 60.0, "access": "link", "locked": False, "encrypted": False}
 
@@ -375,3 +376,34 @@ async def test_who_is_removed_while_the_history_is_read_does_not_get_in(
         assert of_type(back, "message") == []
         assert (await ada.ask("members", roomId=room))["memberCount"] == 1
         assert (await refusal(back, "join", roomId=room))[0] == "room_locked"
+
+
+@pytest.mark.parametrize("ban", [0, 600])
+async def test_who_is_removed_is_out_though_the_clock_of_the_store_went_back(
+    ban: int, autojump_clock: MockClock
+) -> None:
+    memory = Ledger(60)
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await trio.sleep(60)
+        memory.set_clock(-3600)
+        await ada.ask("remove_member", roomId=room, userId=await user_id(bob), banSeconds=ban)
+        await wait_all_tasks_blocked()
+        assert len(of_type(bob, "removed")) == 1
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 1
+
+
+async def test_who_came_back_is_not_removed_again_though_the_clock_of_the_store_went_back(
+    autojump_clock: MockClock,
+) -> None:
+    memory = Ledger(60)
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("remove_member", roomId=room, userId=await user_id(bob))
+        memory.set_clock(-3600)
+        assert (await bob.ask("join", roomId=room))["type"] == "joined"
+        memory.go_down()
+        memory.come_back()  # removals may have been missed: the database is asked
+        await trio.sleep(2)
+        assert of_type(bob, "removed") == []
+        assert (await ada.ask("members", roomId=room))["memberCount"] == 2
