@@ -38,6 +38,7 @@ SHOWN = {"user_id", "number"}
 """Fields that a `repr` of its own may show."""
 
 FORMATTED: dict[str, str] = {
+    "evanesce/cli/console.py": "what the person writes, on their own terminal",
     "evanesce/cli/conversation.py": "what people write to one another, on the terminal of one of them",
     "evanesce_plugins/turso/clients.py": "the token, in the header by which the database knows this server",
     "evanesce_plugins/worldid/simulator/page.py": "a page of the simulator",
