@@ -58,27 +58,30 @@ class Frame:
             wire = self.wires[framing] = framing.frame(self.payload)
         return wire
 
-    def unexpired(self, now: float) -> tuple[list[Outgoing], dict[str, int]]:
-        """Return the events without the messages that expire by `now`, and the number of expired messages by room."""
-        live: list[Outgoing] = []
-        expired: dict[str, int] = {}
+    def unexpired(self, now: float) -> list[Outgoing | Expired]:
+        """Return the events, with an `Expired` in place of each message that expires by `now`."""
+        left: list[Outgoing | Expired] = []
         for item in self._items:
             event, deadlines = item
             if not deadlines or min(deadlines) > now:
-                live.append(item)
-                continue
-            if isinstance(event, Joined):
+                left.append(item)
+            elif isinstance(event, Joined):
                 kept = [pair for pair in zip(event.messages, deadlines, strict=True) if pair[1] > now]
                 messages = [message for message, _ in kept]
-                live.append(
+                left.append(
                     Outgoing(msgspec.structs.replace(event, messages=messages), tuple(deadline for _, deadline in kept))
                 )
-                dropped = len(deadlines) - len(kept)
-            else:
-                dropped = 1
-            if isinstance(event, Joined | MessageEvent):
-                expired[event.room_id] = expired.get(event.room_id, 0) + dropped
-        return live, expired
+                left.append(Expired(event.room_id, len(deadlines) - len(kept)))
+            elif isinstance(event, MessageEvent):
+                left.append(Expired(event.room_id, 1))
+        return left
+
+
+class Expired(NamedTuple):
+    """Messages of a room that expired while they waited."""
+
+    room_id: str
+    messages: int
 
 
 def frames(items: Iterable[Outgoing]) -> list[Frame]:
@@ -105,21 +108,28 @@ def frames(items: Iterable[Outgoing]) -> list[Frame]:
 def without_expired(waiting: Sequence[Frame], now: float) -> tuple[list[Frame], int]:
     """Return the frames of `waiting` without the messages that expire by `now`, and the number of those messages.
 
-    One `skipped` event for each room replaces them, at the end.
+    One `skipped` event for each room replaces them, where the last of them was: so it comes before the client is told
+    that it has left that room, and before what follows a return to it.
     """
-    kept: list[Frame | list[Outgoing]] = []
-    expired: dict[str, int] = {}
-    for frame in waiting:
-        if frame.expires_at > now:
-            kept.append(frame)
-            continue
-        live, dropped = frame.unexpired(now)
-        if live:
-            kept.append(live)
-        for room_id, count in dropped.items():
-            expired[room_id] = expired.get(room_id, 0) + count
+    parts = [frame if frame.expires_at > now else frame.unexpired(now) for frame in waiting]
+    counts: dict[str, int] = {}
+    for part in parts:
+        if not isinstance(part, Frame):
+            for item in part:
+                if isinstance(item, Expired):
+                    counts[item.room_id] = counts.get(item.room_id, 0) + item.messages
+    dropped = sum(counts.values())
     result: list[Frame] = []
-    for part in kept:
-        result.extend([part] if isinstance(part, Frame) else frames(part))
-    result += frames(Outgoing(Skipped(room_id=room_id, count=count)) for room_id, count in expired.items())
-    return result, sum(expired.values())
+    for part in reversed(parts):
+        if isinstance(part, Frame):
+            result.append(part)
+            continue
+        left: list[Outgoing] = []
+        for item in reversed(part):
+            if not isinstance(item, Expired):
+                left.append(item)
+            elif (count := counts.pop(item.room_id, 0)) > 0:
+                left.append(Outgoing(Skipped(room_id=item.room_id, count=count)))
+        result += reversed(frames(reversed(left)))
+    result.reverse()
+    return result, dropped

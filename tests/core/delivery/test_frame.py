@@ -6,10 +6,12 @@ import json
 import math
 from typing import Any
 
+import pytest
+
 from evanesce.delivery.frame import Frame, Outgoing, frames, without_expired
 from evanesce.model import Access, Timestamp
 from evanesce.protocol import codec
-from evanesce.protocol.events import Joined, MessageEvent, Ok, RoomOptions
+from evanesce.protocol.events import Event, Joined, Left, MessageEvent, Ok, Removed, RoomClosed, RoomOptions
 
 ROOM = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
@@ -85,8 +87,25 @@ def test_in_place_of_what_expired_stands_one_skipped_for_each_room() -> None:
     kept, dropped = without_expired(waiting, 1.0)
     events = read(kept)
     assert dropped == sum(event.get("count", 0) for event in events)
-    assert [event.get("content", event["type"]) for event in events] == ["ok", "c", "skipped", "skipped"]
-    assert {(event["roomId"], event["count"]) for event in events[2:]} == {(ROOM, 2), (OTHER, 1)}
+    assert [event.get("content", event["type"]) for event in events] == ["ok", "skipped", "c", "skipped"]
+    assert [(event["roomId"], event["count"]) for event in (events[1], events[3])] == [(OTHER, 1), (ROOM, 2)]
+
+
+LAST: dict[str, Event] = {
+    "left": Left(room_id=ROOM),
+    "closed": RoomClosed(room_id=ROOM, reason="The creator of the room has closed it."),
+    "removed": Removed(room_id=ROOM, reason="creator"),
+}
+"""What a client hears last of a room."""
+
+
+@pytest.mark.parametrize("last", LAST)
+@pytest.mark.parametrize("together", [False, True])
+def test_nothing_is_said_of_a_room_after_its_end(last: str, together: bool) -> None:
+    items = [Outgoing(message("a"), (1.0,)), Outgoing(message("b"), (1.0,)), Outgoing(LAST[last])]
+    kept, dropped = without_expired([Frame(items)] if together else [Frame([item]) for item in items], 1.0)
+    assert [event["type"] for event in read(kept)] == ["skipped", str(LAST[last].__struct_config__.tag)]
+    assert dropped == 2
 
 
 def test_a_joined_keeps_its_live_messages() -> None:

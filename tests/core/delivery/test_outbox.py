@@ -232,7 +232,7 @@ async def test_what_expires_while_it_waits_is_skipped_and_the_rest_keeps_its_pla
     alive = perishable("alive", now + 9).wire(LINES)
     await wait_all_tasks_blocked()
     mock_clock.jump(1)
-    expected = skipped(1) + b"pong\n" + alive + skipped(2)
+    expected = skipped(1) + b"pong\n" + skipped(2) + alive
     assert (await pair.read(sent + len(expected)))[sent:] == expected
     await pair.outbox.drained()
     assert pair.outbox.waiting_bytes == 0
