@@ -491,7 +491,7 @@ class Joining:
                 self._remove(removal, since, lambda one, before=before: one.joined_at <= before)
 
     def _remove(self, removal: Removal, at: int, is_concerned: Callable[[Subscription], bool]) -> None:
-        """Remove those subscriptions of a user that are concerned. For one whose join has no answer, the join decides."""
+        """Remove those subscriptions of a user that are concerned. Where a join has no answer yet, the join decides."""
         user_id = removal.user_id
         theirs = [one for one in self._members.subscriptions if one.subscriber.user_id == user_id]
         concerned = [one for one in theirs if not one.welcomed or is_concerned(one)]
