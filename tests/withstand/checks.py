@@ -51,7 +51,7 @@ class PytestCheck:
         """Run the tests, and return how many passed and what they have reported."""
         with tempfile.TemporaryDirectory(prefix="withstand-") as folder:
             report = Path(folder, "report.xml")
-            options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", "-o", "junit_family=legacy"]
+            options = ["-q", f"--junitxml={report}", "-o", "junit_family=legacy"]
             command = [sys.executable, "-m", "pytest", *options, *self.ids]
             done = _run(command, {} if quick else self.environment)
             if not report.exists():
