@@ -9,27 +9,42 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import trio
 
+from evanesce.config.model import RedisTable
 from evanesce.errors import StoreUnavailable
 from evanesce.model import milliseconds
 from evanesce.store import Store
 from evanesce.store.message_log import RoomClosed, Stored
 from evanesce.store.presence import Member
-from evanesce.store.redis import eraser, lease, message_log, presence, rate_limits, rules, schedule, walk
+from evanesce.store.redis import (
+    eraser,
+    lease,
+    message_log,
+    open_redis_store,
+    presence,
+    rate_limits,
+    rules,
+    schedule,
+    walk,
+)
 from evanesce.store.redis.homes import HOMES
 from evanesce.store.rules import Ballot
 from tests.core.store.backends import (
     RULES,
     SMALLEST_ACCESS,
     RedisBackend,
+    answers,
+    appended,
     cluster_backend,
     draft,
     eventually,
@@ -38,6 +53,8 @@ from tests.core.store.backends import (
     redis_backend,
 )
 from tests.patience import PATIENCE, Taken, within
+from tests.ports import free_port
+from tests.redis_versions import server_binary
 from tests.valkey_cluster import ValkeyCluster
 
 pytestmark = pytest.mark.slow
@@ -404,6 +421,79 @@ async def test_what_a_server_writes_after_others_have_buried_it_is_not_left(
 
 
 # Redis that is away
+
+
+@dataclass
+class LaggingPair:
+    """A primary and its replica, which can be held back and then takes the primary's place, port included."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    _replica_port: int = field(default_factory=free_port)
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def __post_init__(self) -> None:
+        self.primary, self.replica = redis.Redis(port=self.port), redis.Redis(port=self._replica_port)
+
+    def __enter__(self) -> LaggingPair:
+        for port, *more in ((self.port,), (self._replica_port, "--replicaof", f"127.0.0.1 {self.port}")):
+            options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0", *more]
+            command = [server_binary(), *map(str, options)]
+            self._processes.append(subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL))
+        return self
+
+    async def ready(self) -> None:
+        """Wait until the replica follows."""
+        await eventually(lambda: answers(self.primary) and answers(self.replica))
+        await eventually(lambda: self.replica.info("replication")["master_link_status"] == "up")
+
+    async def hold_back(self) -> None:
+        """Wait until the replica has all that the primary has, and let nothing more arrive there."""
+        assert self.primary.execute_command("WAIT", 1, 60_000) == 1
+        os.kill(self._processes[1].pid, signal.SIGSTOP)
+        self.primary.client_kill_filter(_type="replica")
+
+    def fail_over(self) -> None:
+        """Kill the primary, and put the replica in its place, with what it had."""
+        self._processes[0].kill()
+        self._processes[0].wait()
+        os.kill(self._processes[1].pid, signal.SIGCONT)
+        self.replica.replicaof("NO", "ONE")
+        self.replica.config_set("port", self.port)
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        for client in (self.primary, self.replica):
+            client.close()
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["rooms in use", "rooms that are forgotten"])
+async def test_what_a_lagging_replica_still_has_is_gone_when_it_takes_over(tmp_path: Path, forgotten: bool) -> None:
+    with LaggingPair(tmp_path) as pair:
+        await pair.ready()
+        fill(pair.primary)
+        table = RedisTable(url=f"redis://127.0.0.1:{pair.port}")
+        async with open_redis_store(table, ttl=2, server_id="one") as store:
+            before = await size(pair.primary)
+            await store.one_time_values.put("challenge:guest:one", b"value", 2)
+            for room_id in ROOMS:
+                await store.messages.append(room_id, [draft(room_id) for _ in range(100)])
+            await pair.hold_back()
+            rest = before + len(ROOMS)  # their states
+            assert pair.primary.dbsize() > rest + 100 * len(ROOMS), "nothing has ended yet"
+            await eventually(lambda: pair.primary.dbsize() == rest)
+            if forgotten:
+                [register] = pair.primary.keys("evanesce:{servers}:erase:*")
+                await eventually(
+                    lambda: not any(key.endswith(b":index") for key in pair.primary.zrange(register, 0, -1))
+                )
+            pair.fail_over()
+            assert pair.replica.dbsize() > rest + 100 * len(ROOMS), "the replica has it all"
+            with within(2):
+                await eventually(lambda: pair.replica.dbsize() == rest)
+            assert await appended(store, ROOMS[0])
 
 
 async def test_after_redis_was_away_what_ended_meanwhile_is_gone(valkey: RedisBackend) -> None:

@@ -30,6 +30,9 @@ DAY = 86_400_000
 LATEST = 250
 """How long after its end a message may still be there, in milliseconds."""
 
+State = tuple[list[tuple[int, int, list[bytes]]], dict[str, int], dict[str, float]]
+"""The index, the ends of messages, and the register."""
+
 
 @dataclass
 class Model:
@@ -43,6 +46,7 @@ class Model:
     number: int = 0
     read: int = 0
     up: bool = True
+    took_over: int = 0
 
     # As a clock
 
@@ -85,8 +89,11 @@ class Model:
                 least = tuple(map(int, first.split("-")))
                 self.index = [each for each in self.index if each[:2] >= least]
                 return 0
-            case ("ZADD", _, "LT", at, key):
-                self.register[key] = min(at, self.register.get(key, math.inf))
+            case ("ZADD", _, "inf", _) | ("PEXPIRE", *_):
+                pass  # the register itself
+            case ("ZADD", _, "LT", *pairs):
+                for at, key in zip(pairs[::2], pairs[1::2], strict=True):
+                    self.register[key] = min(at, self.register.get(key, math.inf))
             case ("ZADD", _, at, key):
                 self.register[key] = at
             case ("ZREM", _, *keys):
@@ -101,8 +108,13 @@ class Model:
             return False
         if self.ends[key] > self.now_:
             return True
-        self.gone[key] = self.now_ - self.ends.pop(key)
+        self.gone[key] = self.now_ - max(self.ends.pop(key), self.took_over)
         return False
+
+    # As a replica that takes over
+
+    def state(self) -> State:
+        return self.index.copy(), self.ends.copy(), self.register.copy()
 
     # As a room
 
@@ -122,7 +134,8 @@ class Server:
         home: Any = SimpleNamespace(keys=Keys("evanesce"), lease=lease, clock=model)
         client: Any = model
         self.model = model
-        self.eraser = Eraser(client, home, DEFAULT, DAY, ExpiryLag())
+        self.lag = ExpiryLag()
+        self.eraser = Eraser(client, home, DEFAULT, DAY, self.lag)
         self.plan = self.eraser._plan
         self.index = f"evanesce:{{{ROOM}}}:index"
 
@@ -130,6 +143,16 @@ class Server:
         self.eraser.note([(self.index, min(ttls))])
         for ttl in ttls:
             self.model.store(ttl)
+
+    async def connect(self, state: State | None = None) -> None:
+        """Connect again: to a replica that took over with an earlier state, or to the same Redis."""
+        if state is not None:
+            index, ends, register = state
+            self.model.index, self.model.ends, self.model.register = index.copy(), ends.copy(), register.copy()
+            self.model.took_over = self.model.now_
+        self.eraser._connected()
+        await self.eraser._write_register()
+        await self.eraser._confirm_later()
 
     async def go_on(self, until: int) -> None:
         """Let time pass, and access what is due."""
@@ -151,7 +174,7 @@ class Server:
         if schedule.horizon < now + HORIZON // 2:
             after, schedule.horizon = schedule.horizon, now + HORIZON
             for key, at in sorted(self.model.register.items(), key=lambda each: each[1]):
-                if after < at <= now + HORIZON:
+                if after < at <= now + HORIZON and not schedule.is_held_until(key, round(at)):
                     self.plan.add(key, round(at), now)
 
 
@@ -265,5 +288,98 @@ def test_a_short_message_every_minute_in_a_long_room_does_not_read_it_all() -> N
             await server.go_on(model.now_ + 30_000)
         assert model.read - before <= 200
         assert len(model.gone) == 101
+
+    trio.run(run)
+
+
+# Failovers
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["as configured", "few at once"])
+@given(
+    sent=st.lists(
+        st.tuples(
+            st.integers(0, 100_000),
+            st.booleans(),
+            st.lists(TTLS, min_size=1, max_size=12),
+            st.none() | st.integers(0, 3_000),
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_lagging_replica_still_has_is_accessed_when_it_takes_over(
+    monkeypatch: pytest.MonkeyPatch, few: bool, sent: Sequence[tuple[int, bool, Sequence[int], int | None]]
+) -> None:
+    """A room of two servers, one of them of the test. Now and then a replica takes over that lags behind."""
+    if few:
+        monkeypatch.setattr(walk, "SCOUT_ENTRIES", 3)
+        monkeypatch.setattr(eraser, "ENTRIES", 4)
+    model, others = Model(), set[str]()
+    late = dict[str, int]()
+
+    async def run() -> None:
+        server = Server(model)
+        for pause, own, ttls, lag in sent:
+            await server.go_on(model.now_ + pause)
+            if own:
+                server.send(*ttls)
+            else:
+                before = set(model.ends)
+                for ttl in ttls:
+                    model.store(ttl)
+                others.update(set(model.ends) - before)
+            if lag is not None:
+                state = model.state()
+                await server.go_on(model.now_ + lag)
+                late.update(model.gone)
+                await server.connect(state)
+        for _ in range(30):
+            await server.go_on(model.now_ + DAY // 20)
+        own_left = [key for key in model.ends if key not in others]
+        assert not own_left, "forgotten"
+
+    trio.run(run)
+    late.update(model.gone)
+    assert not {key: lag for key, lag in late.items() if key not in others and lag > LATEST}
+
+
+@pytest.mark.parametrize(
+    "ttls",
+    [[DEFAULT], [1_000], [DAY, *([1_000] * 5)], [3_000, 2_000, 1_000]],
+    ids=["plain", "short", "mixed", "falling"],
+)
+def test_what_is_read_again_after_a_new_connection_does_not_count_again(ttls: Sequence[int]) -> None:
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        for _ in range(20):
+            server.send(*ttls)
+            await server.go_on(model.now_ + 3_500)
+            await server.connect()
+        await server.go_on(model.now_ + 2 * DEFAULT)
+        buckets, _ = server.lag.histogram()
+        short = sum(ttl < DAY for ttl in ttls) * 20
+        assert buckets[-1][1] == short
+        assert dict(buckets)[0.25] == short, "none was late"
+
+    trio.run(run)
+
+
+def test_a_new_connection_reads_little_of_a_plain_room() -> None:
+    """Where none was early, only what has ended is read again, and what comes next."""
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        for _ in range(200):
+            server.send(*([DEFAULT] * 100))
+            await server.go_on(model.now_ + 400)
+        before = model.read
+        await server.connect()
+        await server.go_on(model.now_ + 100)
+        assert model.read - before <= 2 * eraser.ENTRIES
 
     trio.run(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from evanesce.store.redis import schedule as module
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.schedule import HORIZON, Schedule
-from evanesce.store.redis.walk import TRIM_ENTRIES, Walk
+from evanesce.store.redis.walk import TRIM_ENTRIES, UNKNOWN, Walk
 
 NOW = 1_000_000
 
@@ -98,7 +100,7 @@ def test_each_key_is_looked_at_once_after_its_earliest_end(noted: list[tuple[int
 # The walk along an index
 
 
-def entries(*ends: int, kind: bytes = b"m") -> list[object]:
+def entries(*ends: int, kind: bytes = b"m") -> list[tuple[bytes, list[bytes]]]:
     return [
         (b"%d-%d" % (end - 60_000, number), [kind, b"id-%d" % number, b"c", b"1", b"until", b"%d" % end])
         for number, end in enumerate(ends, 1)
@@ -126,6 +128,43 @@ def test_what_ends_before_one_that_was_read_earlier_is_given_back() -> None:
     along = walk()
     assert along.take(entries(NOW + 100, NOW + 40, NOW + 120), NOW) == [("evanesce:{room}:message:id-2", NOW + 40)]
     assert len(along) == 2
+
+
+def test_an_index_of_which_redis_may_have_an_earlier_state_is_read_again_and_no_lag_counts_twice() -> None:
+    along = walk()
+    along.take(entries(NOW, NOW + 10, NOW + 20), NOW)
+    along.erased(along.due(NOW + 10, 5))
+    along.stale = True
+    along.rewind(NOW + 10)
+    assert (len(along), along.next_end, along.stale) == (0, None, False)
+    assert along.read(10)[2] == "(0-0"
+    assert along.counted_from == NOW + 10, "the lag of the first two was counted"
+    along.take(entries(NOW, NOW + 10, NOW + 20), NOW + 10)
+    assert along.next_read == math.inf, "none was early: the rest of the index is read when these have ended"
+    assert len(along.due(NOW + 20, 5)) == 3
+    assert along.trim() is None, "what was erased before does not count for it"
+
+
+def test_an_index_with_early_messages_is_read_again_to_its_end_and_only_new_ones_count_as_late() -> None:
+    along = walk()
+    read = entries(NOW + 60_000, NOW + 10, NOW + 30)
+    along.read(3)
+    assert along.take(read, NOW) == [
+        ("evanesce:{room}:message:id-2", NOW + 10),
+        ("evanesce:{room}:message:id-3", NOW + 30),
+    ]
+    along.rewind(NOW + 20)
+    along.read(4)
+    found = along.take([*read, (b"%d-4" % (NOW + 5), entries(*[NOW + 15] * 4)[3][1])], NOW + 20)
+    assert found == [
+        ("evanesce:{room}:message:id-2", UNKNOWN),  # its lag was counted
+        ("evanesce:{room}:message:id-3", NOW + 30),
+        ("evanesce:{room}:message:id-4", NOW + 15),
+    ]
+    assert along.next_read <= NOW + 20, "more may be early"
+    along.read(4)
+    along.take([], NOW + 25)
+    assert along.next_read == math.inf
 
 
 def test_an_index_is_trimmed_once_much_of_it_is_erased_and_never_beyond() -> None:

@@ -241,7 +241,7 @@ class Eraser:
             # A server never writes a whole page of keys that end in the same millisecond.
             self._plan.schedule.horizon = now + HORIZON if len(found) < PAGE else max(found[-1][1] - 1, after + 1)
             for key, end in found:
-                if end <= self._plan.schedule.horizon:
+                if end <= self._plan.schedule.horizon and not self._plan.schedule.is_held_until(key, end):
                     self._plan.add(key, end, now)
 
     async def _follow_steps(self) -> None:
@@ -283,7 +283,7 @@ class Eraser:
         now = self._clock.now()
         call, ended, left = _Call(), now - LATE, 2 * BATCH
         for key, end in batch:
-            walk = self._plan.walk(key)
+            walk = self._plan.walk(key, now)
             if walk is None:
                 call.keys.append((key, end))
                 continue

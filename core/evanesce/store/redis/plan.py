@@ -95,10 +95,17 @@ class Plan:
             self._register.remove(gone)
 
     def connected(self, now: int) -> None:
-        """Handle a new connection: Redis may have lost the register, and may only now run earlier commands."""
+        """Handle a new connection: Redis may have lost the register, and may only now run earlier commands.
+
+        It may also be a replica that lagged behind when it took the place of the primary. Then it still has what was
+        erased in the last moments before, and the index and the register have the keys as well: both are read again.
+        """
         self.schedule.mark_later_unconfirmed()
+        self.schedule.horizon = 0
         for walk in self._walks.values():
             walk.latest = max(walk.latest, now + ON_ITS_WAY)
+            walk.stale = True
+            self.schedule.push(walk.index, now, now)
 
     async def inherit(self, found: Sequence[Ending], since: int, now: int) -> None:
         """Take over keys of a server that ended at `since` at the earliest. Raises `StoreUnavailable`."""
@@ -140,9 +147,13 @@ class Plan:
         """Whether so many entries are held in memory that only one of each index is to be read."""
         return self._ahead > AHEAD // self._share
 
-    def walk(self, key: str) -> Walk | None:
-        """Return the walk of a room if `key` is its index and the room is due soon."""
-        return self._walks.get(key)
+    def walk(self, key: str, now: int) -> Walk | None:
+        """Return the walk of a room, which is about to go on, if `key` is its index and the room is due soon."""
+        walk = self._walks.get(key)
+        if walk is not None and walk.stale:
+            self._ahead -= len(walk)
+            walk.rewind(now)
+        return walk
 
     def erased(self, walk: Walk, entries: Sequence[Ending], now: int, *, reads: bool = False) -> None:
         """Record that messages are gone. Plan the room for its next ones, unless its index was read too (`reads`)."""
@@ -159,7 +170,8 @@ class Plan:
         for key, end in walk.take(entries, sent):
             if end > now:
                 self._expect(key, end, now)
-            else:  # the index is in the register: that is enough for what is accessed at once
+            elif not self.schedule.is_held_until(key, now):
+                # The index is in the register: that is enough for what is accessed at once.
                 self.schedule.push(key, end if end > walk.counted_from else UNKNOWN, now)
         self._ahead += len(walk) - before
         self._go_on(walk, now, now)

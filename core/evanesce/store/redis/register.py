@@ -52,11 +52,11 @@ class Register:
         self._client.post(("ZADD", self._name, at, key))
 
     async def add_all(self, keys: Iterable[tuple[str, int]]) -> None:
-        """Record many keys."""
+        """Record many keys, each unless it is recorded for an earlier time."""
         pairs = list(keys)
         for start in range(0, len(pairs), PAGE):
             page = pairs[start : start + PAGE]
-            await self._client.run(("ZADD", self._name, *(part for key, at in page for part in (at, key))))
+            await self._client.run(("ZADD", self._name, "LT", *(part for key, at in page for part in (at, key))))
 
     def remove(self, keys: Sequence[str]) -> None:
         """Remove keys that are gone."""

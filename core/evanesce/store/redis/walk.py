@@ -4,6 +4,10 @@ Where all have the same TTL, that is also the order in which they end: the next 
 have ended. A message that ends before one that was stored earlier is *early*, and is planned by itself. So that it is
 known in time, more of the index is read before a message that was not read yet may end. Where many messages that end
 later stand before it, the walk reads past them (*scouts*), and comes back to them when they are due.
+
+A replica that lagged behind when it took the place of its primary still has messages that were erased, and an index
+that names them. Their order tells where they are, as before: so the index is read from its start, but only as far as
+messages have ended. Where some were early, they may be anywhere in it, and all of it is read.
 """
 
 from __future__ import annotations
@@ -44,7 +48,8 @@ class Walk:
 
     The lag of keys that ended before `counted_from` does not count, as another server had to erase them. `latest` is
     the latest time at which a message of this server may be stored in the room. `unread` is the earliest time at which
-    a message of this server may end that was not read yet; infinity: there is none.
+    a message of this server may end that was not read yet; infinity: there is none. `stale` is set when Redis may have
+    an earlier state of the index: the walk is then to be rewound before it goes on.
     """
 
     __slots__ = (
@@ -52,10 +57,13 @@ class Walk:
         "_asked",
         "_complete",
         "_erased",
+        "_erased_until",
         "_highest",
         "_keys",
+        "_known",
         "_lately",
         "_least",
+        "_mixed",
         "_position",
         "_room_id",
         "_rotate_at",
@@ -65,6 +73,7 @@ class Walk:
         "counted_from",
         "index",
         "latest",
+        "stale",
         "unread",
     )
 
@@ -72,6 +81,7 @@ class Walk:
         self.index = index
         self.counted_from = counted_from
         self.latest = latest
+        self.stale = False
         self.unread = unread
         self._keys = keys
         self._room_id = keys.room_of(index)
@@ -82,7 +92,12 @@ class Walk:
         self._scout_highest = 0
         self._scouting = False  # the last command scouts
         self._asked = 0  # how many entries the last command asked for
+        self._known: str | None = (
+            None  # how far the index was read before the walk was rewound, until it is there again
+        )
+        self._mixed = False  # some of what was read was early
         self._erased = 0
+        self._erased_until = UNKNOWN  # the latest end of the keys that were held and are erased
         self._complete = True  # what was not read is of this server, and was noted
         # The shortest TTL of the messages that may be unread: those that were noted since `ON_ITS_WAY` before the
         # index was last read to its end. What was noted after the last rotation is also in `_lately`.
@@ -129,6 +144,20 @@ class Walk:
             if self._ahead and self._ahead[0] is entry:
                 self._ahead.popleft()
                 self._erased += 1
+                self._erased_until = max(self._erased_until, entry[1])
+
+    def rewind(self, now: int) -> None:
+        """Start again at the beginning of the index. The lag of what was erased before does not count again."""
+        self.stale = False
+        self.counted_from = max(self.counted_from, self._erased_until)
+        self._known = max((self._position, self._scouted or "0-0", self._known or "0-0"), key=_order)
+        self._position, self._highest, self._scouted = "0-0", 0, None
+        self._ahead.clear()
+        self._erased = 0
+        if self._mixed:  # what was read is in no order, so it is not known where there is something to erase
+            self._mixed = False
+            self._complete = False
+            self.unread = min(self.unread, now)
 
     def read(self, count: int, *, full: bool = False) -> Command:
         """Return the command that reads the next entries. `full`: no more than one entry may be held in addition."""
@@ -138,13 +167,18 @@ class Walk:
         return "XRANGE", self.index, f"({start}", "+", "COUNT", self._asked
 
     def take(self, entries: Sequence[Any], sent: int) -> list[Ending]:
-        """Take the answer of `read`, which was sent at `sent`. Return the early keys, which are not held."""
-        early = self._scout(entries) if self._scouting else self._hold(entries)
+        """Take the answer of `read`, which was sent at `sent`. Return the early keys, which are not held.
+
+        Early keys that ended before `sent`, and were read before the walk was rewound, have an unknown end: they are
+        planned already, or were erased, and their lag does not count again.
+        """
+        early = self._scout(entries, sent) if self._scouting else self._hold(entries, sent)
+        self._mixed = self._mixed or bool(early)
         if self._scouted is None or self._scouting:
             self._read_up_to(int(entries[-1][0].partition(b"-")[0]) if len(entries) >= self._asked else None, sent)
         return early
 
-    def _hold(self, entries: Sequence[Any]) -> list[Ending]:
+    def _hold(self, entries: Sequence[Any], sent: int) -> list[Ending]:
         early: list[Ending] = []
         for position, fields in entries:
             entry = self._ending(fields)
@@ -152,7 +186,7 @@ class Walk:
                 self._highest = entry[1]
                 self._ahead.append(entry)
             elif self._scouted is None:
-                early.append(entry)
+                early.append(self._early(entry, position, sent))
             # else it was found when the walk scouted
             if self._scouted is not None and _order(position.decode()) >= _order(self._scouted):
                 self._scouted = None
@@ -160,19 +194,24 @@ class Walk:
             self._position = entries[-1][0].decode()
         return early
 
-    def _scout(self, entries: Sequence[Any]) -> list[Ending]:
+    def _scout(self, entries: Sequence[Any], sent: int) -> list[Ending]:
         early: list[Ending] = []
         if self._scouted is None:
             self._scout_highest = self._highest
-        for _, fields in entries:
+        for position, fields in entries:
             entry = self._ending(fields)
             if entry[1] >= self._scout_highest:
                 self._scout_highest = entry[1]
             else:
-                early.append(entry)
+                early.append(self._early(entry, position, sent))
         if entries:
             self._scouted = entries[-1][0].decode()
         return early
+
+    def _early(self, entry: Ending, position: bytes, sent: int) -> Ending:
+        if self._known is not None and _order(position.decode()) > _order(self._known):
+            self._known = None
+        return entry if self._known is None or entry[1] > sent else (entry[0], UNKNOWN)
 
     def _ending(self, fields: Sequence[bytes]) -> Ending:
         # The entries before an entry do not tell its end: the clock may have been set back, and TTLs may differ. The
@@ -209,6 +248,7 @@ class Walk:
         if last is None or _order(last.decode()) >= _order(self._position):
             return False
         self._position, self._highest, self._scouted = "0-0", 0, None
+        self._known, self._mixed = None, False
         self._complete = False
         return True
 
