@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from tests.chaos import attack_impact, expiry, memory, memory_flat, outages
+from tests.chaos import attack_impact, expiry, expiry_versions, memory, memory_flat, outages
 from tests.chaos.report import Stage
 
 STAGES: Mapping[str, Stage] = {
     "expiry": expiry.measure,
+    "expiry_versions": expiry_versions.measure,
     "memory": memory.measure,
     "attacks": attack_impact.measure,
     "outages": outages.measure,

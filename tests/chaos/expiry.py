@@ -93,6 +93,8 @@ class Observer:
         self._clients = clients
         self._base = 0
         self._seen: list[tuple[float, int]] = []
+        self.paused = False
+        """Whether it does not look for now, because a server would not answer."""
 
     def look(self) -> tuple[float, int]:
         """Return the time of the store in milliseconds, and how many keys have come since `run` began."""
@@ -105,7 +107,8 @@ class Observer:
         _, self._base = self.look()
         task_status.started()
         while True:
-            self._seen.append(self.look())
+            if not self.paused:
+                self._seen.append(self.look())
             await trio.sleep(SAMPLE_SECONDS)
 
     def lags(self, keys: Sequence[tuple[float, int]], others: int) -> list[float]:
@@ -152,7 +155,7 @@ _Lags = tuple[int, list[list[float]]]
 """How many messages there were, and the lags that each observer saw."""
 
 
-def _fill(client: redis.Redis, keys: int, tag: str) -> None:
+def fill(client: redis.Redis, keys: int, tag: str) -> None:
     """Store keys of another program, which end after a day."""
     with client.pipeline(transaction=False) as many:
         for number in range(keys):
@@ -178,7 +181,7 @@ async def _row(what: str, scale: Scale, order: Order, keys: int, *, kill: bool =
     messages = 0
     for erasing in (True, False):
         async with _valkey() as (url, client), AsyncExitStack() as stack:
-            _fill(client, keys, "other")
+            fill(client, keys, "other")
             mine = msgspec.structs.replace(order, url=url, erasing=erasing)
             one = await stack.enter_async_context(writer(mine))
             if kill:
@@ -200,7 +203,7 @@ async def _cluster_rows(what: str, scale: Scale, order: Order) -> list[list[str]
             cluster.empty()
             for node in primaries:
                 tag = next(tag for tag in map(str, range(1_000)) if cluster.primary_of(tag) is node)
-                _fill(node.client, scale.keys // len(primaries), tag)
+                fill(node.client, scale.keys // len(primaries), tag)
             mine = msgspec.structs.replace(
                 order, url=cluster.url, cluster=True, rooms=20, turns=1, erasing=erasing, name=f"erasing-{erasing}"
             )

@@ -19,7 +19,7 @@ from evanesce.config.model import RedisTable
 from evanesce.model import Draft, milliseconds
 from evanesce.store import Store
 from evanesce.store.message_log import Stored
-from evanesce.store.redis import lease, open_redis_store
+from evanesce.store.redis import lag_reports, lease, open_redis_store
 from evanesce.store.redis.eraser import Eraser
 from evanesce.store.redis.expiring import Expiring
 
@@ -137,6 +137,7 @@ async def _write(store: Store, order: Order) -> list[list[int]]:
 async def _main(order: Order) -> None:
     if not order.erasing:
         Eraser.run, Eraser.note = _never, _nothing  # type: ignore[method-assign]
+    lag_reports.REPORT_SECONDS = float("inf")  # a report is a key more, where it is the first in a part of a cluster
     lease.LEASE_SECONDS = order.lease_seconds
     lease.RENEW_SECONDS = min(lease.RENEW_SECONDS, order.lease_seconds / 4)
     table = RedisTable(url=order.url, cluster=order.cluster)

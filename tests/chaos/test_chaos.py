@@ -55,9 +55,17 @@ def test_the_command_of_the_page_measures_how_late_keys_are_erased() -> None:
     assert len(re.findall(r"^CPU of the store and Valkey per message, .*: \d+ µs with", printed, re.MULTILINE)) == 2
 
 
+def test_the_command_of_the_page_measures_each_version_and_failovers() -> None:
+    """On the installed version alone: the others would have to be fetched."""
+    [measured] = tables(run("expiry_versions"))
+    assert [row[0] for row in measured] == [row[0] for row in tables(PAGE)[1]], "the page shows what is measured"
+    for row, figures in measured:
+        assert re.match(r"none|[\d,]+ / [\d,]+ / [\d,]+", figures), f"{row}: {figures}"
+
+
 def test_the_command_of_the_page_counts_what_is_left_in_memory() -> None:
     [measured] = tables(run("memory"))
-    assert [row[:3] for row in measured] == [row[:3] for row in tables(PAGE)[1]], "the page shows what is measured"
+    assert [row[:3] for row in measured] == [row[:3] for row in tables(PAGE)[2]], "the page shows what is measured"
     for beside, ended_by, process, messages, *counts in measured:
         before, *after = map(float, counts)
         if (ended_by, process) == ("expiry", "Valkey"):
