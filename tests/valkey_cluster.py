@@ -91,6 +91,7 @@ class ValkeyCluster:
             "cluster-require-full-coverage": "no",
             "cluster-replica-validity-factor": "0",
             "repl-diskless-sync-delay": "0",
+            "repl-diskless-load": "swapdb",
         }
         command = [str(self._binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)

@@ -18,7 +18,8 @@ from evanesce.store.health import CheckResult, Severity
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.rights import CLUSTER_RIGHTS, RIGHTS
-from tests.core.store.backends import CLUSTER_ACCESS, SMALLEST_ACCESS, RedisBackend, eventually
+from tests.core.store.backends import CLUSTER_ACCESS, SMALLEST_ACCESS, RedisBackend, answers, eventually
+from tests.core.store.replicated import ReplicatedPair
 from tests.ports import free_port
 from tests.valkey_cluster import ValkeyCluster
 
@@ -157,13 +158,27 @@ async def test_replicas_that_keep_content_or_cannot_be_seen(valkey: RedisBackend
     async with embedded_valkey() as url:
         replica = redis.Redis.from_url(url)
         replica.config_set("port", other)
-        valkey.client.config_set("repl-diskless-sync-delay", 0)
+        for client in (valkey.client, replica):
+            client.config_set("repl-diskless-sync-delay", 0)
+            client.config_set("repl-diskless-load", "swapdb")
         replica.replicaof("127.0.0.1", str(port))
         await eventually(lambda: "slave0" in valkey.client.info("replication"), 30)
         await eventually(lambda: valkey.client.info("replication")["slave0"]["state"] == "online", 30)
         table = RedisTable(url=f"redis://127.0.0.1:{port}")
         async with open_redis_store(table, ttl=60, server_id="check") as store:
             assert await store.health.content_on_disk() == []
+            for setting, bad, good in (
+                ("repl-diskless-sync", "no", "yes"),
+                ("repl-diskless-load", "disabled", "swapdb"),
+                ("repl-diskless-load", "on-empty-db", "swapdb"),
+            ):
+                for client, where in ((valkey.client, ""), (replica, f"replica 127.0.0.1:{other}: ")):
+                    client.config_set(setting, bad)
+                    [found] = await store.health.content_on_disk()
+                    assert found.severity is Severity.FAIL
+                    assert found.text.startswith(f"{where}{setting}: ")
+                    assert found.advice.startswith(f"Set {setting} to {good} ")
+                    client.config_set(setting, good)
             replica.config_set("save", "60 1")
             [found] = await store.health.content_on_disk()
             assert found.severity is Severity.FAIL
@@ -179,6 +194,17 @@ async def test_replicas_that_keep_content_or_cannot_be_seen(valkey: RedisBackend
             assert found.severity is not Severity.OK
             assert found.text.startswith(f"replica 127.0.0.1:{other}: ")
         replica.close()
+
+
+@pytest.mark.parametrize("load", ["disabled", "on-empty-db", "swapdb"])
+async def test_only_a_replica_that_loads_from_the_socket_writes_no_content_to_disk(tmp_path: Path, load: str) -> None:
+    with ReplicatedPair(tmp_path, "--repl-diskless-load", load) as pair:
+        await eventually(lambda: answers(pair.primary) and answers(pair.replica))
+        pair.primary.set("message", "content", px=60_000)
+        pair.replica.set("message", "earlier", px=60_000)  # it was a primary, before a failover
+        await pair.ready()
+        assert pair.replica.get("message") == b"content"
+        assert pair.files(b"content") == ([] if load == "swapdb" else ["dump.rdb"])
 
 
 @pytest.fixture

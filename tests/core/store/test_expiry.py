@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,6 @@ from tests.core.store.backends import (
     RULES,
     SMALLEST_ACCESS,
     RedisBackend,
-    answers,
     appended,
     cluster_backend,
     draft,
@@ -52,9 +50,8 @@ from tests.core.store.backends import (
     python,
     redis_backend,
 )
+from tests.core.store.replicated import ReplicatedPair
 from tests.patience import PATIENCE, Taken, within
-from tests.ports import free_port
-from tests.redis_versions import server_binary
 from tests.valkey_cluster import ValkeyCluster
 
 pytestmark = pytest.mark.slow
@@ -423,55 +420,9 @@ async def test_what_a_server_writes_after_others_have_buried_it_is_not_left(
 # Redis that is away
 
 
-@dataclass
-class LaggingPair:
-    """A primary and its replica, which can be held back and then takes the primary's place, port included."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    _replica_port: int = field(default_factory=free_port)
-    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-
-    def __post_init__(self) -> None:
-        self.primary, self.replica = redis.Redis(port=self.port), redis.Redis(port=self._replica_port)
-
-    def __enter__(self) -> LaggingPair:
-        for port, *more in ((self.port,), (self._replica_port, "--replicaof", f"127.0.0.1 {self.port}")):
-            options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0", *more]
-            command = [server_binary(), *map(str, options)]
-            self._processes.append(subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL))
-        return self
-
-    async def ready(self) -> None:
-        """Wait until the replica follows."""
-        await eventually(lambda: answers(self.primary) and answers(self.replica))
-        await eventually(lambda: self.replica.info("replication")["master_link_status"] == "up")
-
-    async def hold_back(self) -> None:
-        """Wait until the replica has all that the primary has, and let nothing more arrive there."""
-        assert self.primary.execute_command("WAIT", 1, 60_000) == 1
-        os.kill(self._processes[1].pid, signal.SIGSTOP)
-        self.primary.client_kill_filter(_type="replica")
-
-    def fail_over(self) -> None:
-        """Kill the primary, and put the replica in its place, with what it had."""
-        self._processes[0].kill()
-        self._processes[0].wait()
-        os.kill(self._processes[1].pid, signal.SIGCONT)
-        self.replica.replicaof("NO", "ONE")
-        self.replica.config_set("port", self.port)
-
-    def __exit__(self, *error: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        for client in (self.primary, self.replica):
-            client.close()
-
-
 @pytest.mark.parametrize("forgotten", [False, True], ids=["rooms in use", "rooms that are forgotten"])
 async def test_what_a_lagging_replica_still_has_is_gone_when_it_takes_over(tmp_path: Path, forgotten: bool) -> None:
-    with LaggingPair(tmp_path) as pair:
+    with ReplicatedPair(tmp_path) as pair:
         await pair.ready()
         fill(pair.primary)
         table = RedisTable(url=f"redis://127.0.0.1:{pair.port}")

@@ -22,6 +22,7 @@ from evanesce.store.health import Severity
 from evanesce.store.redis import open_redis_store
 from evanesce.store.redis.sentinel import SentinelAddress
 from tests.core.store.backends import Record, RedisBackend, appended, eventually, of_kind
+from tests.core.store.replicated import REPLICATED
 from tests.core.store.tls import behind_tls, certified
 from tests.ports import free_port
 from tests.redis_versions import server_binary
@@ -48,7 +49,7 @@ class Watched:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         secret = self._secrets[0]
         for port in self.ports:
-            options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0"]
+            options = ["--port", str(port), *REPLICATED]
             if port != self.ports[0]:
                 options += ["--replicaof", f"127.0.0.1 {self.ports[0]}"]
             if secret is not None:
@@ -122,7 +123,7 @@ class Watched:
 
     def restart(self, port: int, *, replica_of: int) -> None:
         """Start a Redis that was killed, without anything that it held."""
-        options = ["--port", str(port), "--save", "", "--repl-diskless-sync-delay", "0"]
+        options = ["--port", str(port), *REPLICATED]
         self._start(port, [*options, "--replicaof", f"127.0.0.1 {replica_of}"])
 
     def kill(self, port: int) -> None:

@@ -18,7 +18,7 @@ from evanesce.store.redis.topology import Node
 PERSISTENCE, SETTINGS = "redis persistence", "redis settings"
 """The parts of the report that are examined here."""
 
-_ON_DISK = ("save", "appendonly")
+_ON_DISK = ("save", "appendonly", "repl-diskless-sync", "repl-diskless-load")
 _SETTINGS = (
     *_ON_DISK,
     "maxmemory",
@@ -29,6 +29,12 @@ _SETTINGS = (
     "commandlog-reply-larger-than",
     "cluster-require-full-coverage",
 )
+
+_LOADS_FROM_SOCKET = ("swapdb", "flush-before-load", "flushdb")
+"""The values of `repl-diskless-load` with which a replica never writes what its primary sends to a file.
+
+Every version has the first one, Valkey 8.1 the second, and Redis 8.6 the third.
+"""
 
 _LOGS = {
     "slowlog-log-slower-than": "the log of slow commands keeps their arguments",
@@ -69,7 +75,8 @@ class Server:
 
     async def persistence(self) -> list[CheckResult]:
         """Return what keeps content on disk, on this Redis and on those of its replicas that can be asked."""
-        found = [_problem(*problem) for problem in _kept(self._settings, self._info)]
+        replicated = self.is_replica or self._info.get("connected_slaves", "0") != "0"
+        found = [_problem(*problem) for problem in _kept(self._settings, self._info, replicated=replicated)]
         async with trio.open_nursery() as nursery:
             for key, value in self._info.items():
                 if key.startswith("slave") and key[5:].isdecimal():
@@ -143,8 +150,12 @@ def unseen(error: StoreUnavailable, client: NodeClient) -> CheckResult:
     return _problem(f"it is not known what is kept on disk: {error.message}", _GRANT if client.up else error.advice)
 
 
-def _kept(settings: Mapping[str, str] | None, info: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what one Redis keeps on disk, and what to do about it."""
+def _kept(settings: Mapping[str, str] | None, info: Mapping[str, str], *, replicated: bool) -> list[tuple[str, str]]:
+    """Return what one Redis keeps on disk, and what to do about it.
+
+    `replicated` says whether it has a replica, or is one. After a failover the primary is a replica too, so that the
+    same is required of both.
+    """
     if settings is None:
         # Without the settings, its statistics tell a part.
         saves = info.get("rdb_saves", "0") != "0" or info.get("rdb_bgsave_in_progress", "0") != "0"
@@ -158,6 +169,21 @@ def _kept(settings: Mapping[str, str] | None, info: Mapping[str, str]) -> list[t
         found.append(
             ("appendonly: the append-only file keeps content on disk beyond its TTL", "Set appendonly to no in Redis.")
         )
+    if replicated and settings is not None:
+        if settings.get("repl-diskless-sync", "no") == "no":
+            found.append(
+                (
+                    "repl-diskless-sync: the copy of all content for a replica is written to a file, which stays",
+                    "Set repl-diskless-sync to yes in Redis, and delete the file, dump.rdb.",
+                )
+            )
+        if settings.get("repl-diskless-load", "disabled") not in _LOADS_FROM_SOCKET:
+            found.append(
+                (
+                    "repl-diskless-load: a replica writes all content that it receives to a file, which stays",
+                    "Set repl-diskless-load to swapdb in Redis, and delete the file, dump.rdb.",
+                )
+            )
     if settings is None:
         found.append(("CONFIG GET is refused: it is not known whether save and appendonly keep content", _GRANT))
     return found
@@ -178,7 +204,8 @@ async def _look_at_replica(primary: Address, fields: Mapping[str, str], found: l
                 PERSISTENCE,
                 Severity.WARN,
                 f"{where}: it is not known whether it keeps content on disk. {why}",
-                "Let this machine connect to it, or check there that save and appendonly are off.",
+                "Let this machine connect to it, or check there that save and appendonly are off, "
+                "and that repl-diskless-load is swapdb.",
             )
         )
     else:
@@ -193,7 +220,7 @@ def _ask_replica(address: Address) -> list[tuple[str, str]]:
     finally:
         connection.close()
     known = None if refused(settings) else _pairs(settings)
-    return _kept(known, {} if refused([info]) else _info(info))
+    return _kept(known, {} if refused([info]) else _info(info), replicated=True)
 
 
 def _problem(text: str, advice: str) -> CheckResult:
