@@ -32,6 +32,7 @@ from evanesce.store.redis import (
     open_redis_store,
     presence,
     rate_limits,
+    register,
     rules,
     schedule,
     walk,
@@ -498,13 +499,26 @@ async def test_what_does_not_fit_into_memory_waits_in_redis(
     valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "SCHEDULED", 20)
+    between, asked, written = register.Register.between, trio.Event(), trio.Event()
+
+    async def answered_late(self: register.Register, first: int, last: int) -> Sequence[tuple[str, int]]:
+        """Read the register before all is in it, and return what was there when it is."""
+        found = await between(self, first, last)
+        asked.set()
+        await written.wait()
+        return found
+
+    monkeypatch.setattr(register.Register, "between", answered_late)
     fill(valkey.client)
     store = await valkey.open()
     watched = Watched([valkey.client])
     before = await size(valkey.client)
+    with trio.fail_after(PATIENCE):
+        await asked.wait()
     async with trio.open_nursery() as nursery:  # at once, so that the first does not end before the last is there
         for number in range(200):
             nursery.start_soon(store.one_time_values.put, f"challenge:guest:{number}", b"value", 3 + number / 100)
+    written.set()
     await watched.take()
     assert len(watched.ends) >= 150
     await eventually(lambda: valkey.client.dbsize() <= before)  # by itself Redis would take minutes

@@ -235,13 +235,20 @@ class Eraser:
     async def _load(self) -> None:
         await self._register.renew()
         now = self._clock.now()
-        while self._plan.schedule.horizon < now + HORIZON and self._plan.schedule.has_room:
-            after = self._plan.schedule.horizon
-            found = await self._register.between(after + 1, now + HORIZON)
-            # A server never writes a whole page of keys that end in the same millisecond.
-            self._plan.schedule.horizon = now + HORIZON if len(found) < PAGE else max(found[-1][1] - 1, after + 1)
+        schedule = self._plan.schedule
+        while schedule.horizon < now + HORIZON and schedule.has_room:
+            after = schedule.horizon
+            # Keys that are written while Redis answers, and for which there is no room, set it back.
+            schedule.horizon = now + HORIZON
+            try:
+                found = await self._register.between(after + 1, now + HORIZON)
+            except StoreUnavailable:
+                schedule.horizon = min(schedule.horizon, after)
+                raise
+            if len(found) == PAGE:  # a server never writes a whole page of keys that end in the same millisecond
+                schedule.horizon = min(schedule.horizon, max(found[-1][1] - 1, after + 1))
             for key, end in found:
-                if end <= self._plan.schedule.horizon and not self._plan.schedule.is_held_until(key, end):
+                if end <= schedule.horizon and not schedule.is_held_until(key, end):
                     self._plan.add(key, end, now)
 
     async def _follow_steps(self) -> None:
