@@ -315,8 +315,6 @@ class RuleMachine(Machine):
             return {"room_not_found"}
         if user_id == client.user_id or not self.is_known(user_id):
             return {"bad_request"}
-        if user_id == model.creator:
-            return {"forbidden"}
         if room in self.closing:
             return {"room_not_found", *UNAVAILABLE}
         if self.store != "none":
@@ -324,6 +322,8 @@ class RuleMachine(Machine):
         present, vote, now = self.present(room), model.votes.get(user_id), self.now
         if client.user_id not in present:
             return {"not_member"}
+        if user_id == model.creator:
+            return {"forbidden"} if user_id in present else {"forbidden", "bad_request"}
         if vote is not None and not vote.certain:
             return {"vote", "bad_request", "forbidden"}
         due, banned = set[str](), model.is_banned(user_id, now)

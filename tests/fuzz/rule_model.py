@@ -30,7 +30,7 @@ NEVER = -math.inf
 class InviteModel:
     """An invite. `left` is how many people it still admits, and `expires_at` a time of Trio's clock."""
 
-    secret: str
+    secret: str = field(repr=False)
     people: int
     left: int
     expires_at: float

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from evanesce.model import Timestamp
+from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.joining import Joining
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.policy import RoomPolicy
 from evanesce.store.message_log import History, Stored
+from evanesce.store.rules import RoomRules
 from tests.fuzz.__main__ import fuzz
 
 pytestmark = pytest.mark.slow
@@ -71,7 +75,45 @@ def miscount_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Joining, "_history", broken)
 
 
-@pytest.mark.parametrize("fault", [drop_the_third, acknowledge_what_was_refused, miscount_what_was_missed])
+def keep_who_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Joining, "_remove", lambda *_: None)
+
+
+def hide_new_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: RoomPolicy, rules: RoomRules) -> None:
+        self.rules = rules
+
+    monkeypatch.setattr(RoomPolicy, "replace", broken)
+
+
+def let_the_muted_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoomPolicy, "refusal_of", lambda *_: None)
+
+
+def hide_votes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoomPolicy, "vote", lambda *_: None)
+
+
+def admit_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: Admissions, room_id: str, user_id: str, secret: str | None) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Admissions, "admit", broken)
+
+
+FAULTS = [
+    drop_the_third,
+    acknowledge_what_was_refused,
+    miscount_what_was_missed,
+    keep_who_is_removed,
+    hide_new_rules,
+    let_the_muted_type,
+    hide_votes,
+    admit_everybody,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_broken_promise_is_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fault(monkeypatch)
     with pytest.raises(AssertionError) as found:

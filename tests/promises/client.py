@@ -201,8 +201,6 @@ class PromiseClient(MemoryConnection):
                 return
             case "error":
                 self._break(f"an error without ref: {event}")
-            case "skipped" if record is None and self._late and event["roomId"] in self.cursors:
-                pass  # it comes after all that has waited: that the room was closed, or this user removed
             case type if record is None:
                 self._break(f"{type} of a room that it is not in")
             case "message":

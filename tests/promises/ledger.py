@@ -73,6 +73,17 @@ class RoomLedger:
         same = (one for one in reversed(self.entries) if (one.message.message_id, one.cursor) == (message_id, cursor))
         return next(same, newest)
 
+    def unsent(self, message_id: str) -> Entry | None:
+        """Return the message with this id that was taken back last; None where none was.
+
+        When it would have expired, its id may be used again.
+        """
+        newest = self.newest.get(message_id)
+        if newest is None or newest.unsent_at is not None:
+            return newest
+        same = (one for one in reversed(self.entries) if one.message.message_id == message_id)
+        return next((one for one in same if one.unsent_at is not None), None)
+
     def after(self, number: int) -> Sequence[Entry]:
         """Return the messages after a place in the room's log, in order."""
         return self.entries[bisect_right(self.entries, number, key=lambda entry: entry.number) :]

@@ -135,8 +135,8 @@ class MembershipRecord:
         self._take_back(event["messageId"])
 
     def _take_back(self, message_id: str) -> None:
-        entry = self._ledger.newest.get(message_id)
-        if entry is None or entry.unsent_at is None:
+        entry = self._ledger.unsent(message_id)
+        if entry is None:
             self._broken("a message is said to be taken back that was not")
             return
         if entry.number in self._told_unsent:
