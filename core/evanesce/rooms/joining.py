@@ -12,13 +12,12 @@ from msgspec import UNSET
 
 from evanesce.context import ServerContext
 from evanesce.delivery.frame import Frame, Outgoing, frames
-from evanesce.errors import CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
-from evanesce.jobs import report_repository_fault
+from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
 from evanesce.model import Ban, RoomActivity, SessionEnded, SessionStarted, milliseconds, timestamp
 from evanesce.protocol import events
-from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.membership import Membership, fill, outgoing
+from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import (
@@ -26,11 +25,9 @@ from evanesce.rooms.requests import (
     JoinRequest,
     LeaveRequest,
     RoomRequest,
-    Wake,
     not_member,
     room_not_found,
 )
-from evanesce.rooms.rule_sync import RuleSync
 from evanesce.rooms.subscription import Subscription
 from evanesce.store.message_log import History, LogEntry, RoomClosed
 from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, RulesMissing
@@ -72,8 +69,7 @@ class Joining:
         members: Membership,
         presence: RoomPresence,
         policy: RoomPolicy,
-        rule_sync: RuleSync,
-        admissions: Admissions,
+        pending: PendingJoins,
         inbox: Inbox[RoomRequest],
         context: ServerContext,
     ) -> None:
@@ -84,23 +80,13 @@ class Joining:
         self._config = context.config
         self._presence = presence
         self._policy = policy
-        self._rule_sync = rule_sync
-        self._admissions = admissions
         self._inbox = inbox
-        self._nursery: trio.Nursery
-        self.undecided: dict[JoinRequest, None] = {}
-        """Joins that wait for an answer of the database, in tasks of their own, before the store is asked again."""
-        self._admitted: set[JoinRequest] = set()  # those that the database has admitted, and that wait in the inbox
-        self._synced: set[JoinRequest] = set()  # the store had no rules for them, and was given them
+        self.pending = pending
         self._expelled: set[str] = set()  # users who were removed while their join had no answer
         self._behind: list[Subscription] = []
         self._active = False
         self._closed = False
         self._stalled = False  # the store could not be read when it was last tried
-
-    def start(self, nursery: trio.Nursery) -> None:
-        """Ask the database in tasks of `nursery`."""
-        self._nursery = nursery
 
     @property
     def pause(self) -> float:
@@ -131,6 +117,9 @@ class Joining:
 
     async def join(self, requests: Sequence[JoinRequest]) -> None:
         """Join users as one group, and answer each request with the history after its cursor."""
+        requests = [request for request in requests if self._is_wanted(request)]
+        if not requests:
+            return
         for request in requests:
             subscription = self._members.subscribe(request.subscriber)
             subscription.begin(self._members.delivered)
@@ -146,7 +135,7 @@ class Joining:
                 self._refuse(request, room_not_found())
             return
         if isinstance(outcome, RulesMissing):
-            self._install_rules(requests)
+            self._await_rules(requests)
             return
         alike: dict[tuple[str | None, int], list[JoinRequest]] = {}
         for request in requests:
@@ -156,17 +145,26 @@ class Joining:
                 # A backlogged client gets no messages yet: it reads on when its outbox has room for them.
                 most = 0 if request.subscriber.connection.backlogged else self._config.messages.history
                 alike.setdefault((request.since, most), []).append(request)
-            self._admitted.discard(request)
-            self._synced.discard(request)
+                self.pending.forget(request)
         await self._catch_up_all([(since, most, same) for (since, most), same in alike.items()])
         gone = [user for user in users if user not in outcome.barred and not self._members.connections(user)]
         await self._leave(gone, lost=set(gone) - self._expelled)  # they did not want to leave, and may come back
         self._expelled.clear()
 
+    def _is_wanted(self, request: JoinRequest) -> bool:
+        """Return whether a join has to be made; answer one that has waited for the database in vain."""
+        if self.pending.is_dropped(request):
+            self.pending.forget(request)
+            return False
+        if (refusal := self.pending.refusal_of(request)) is not None:
+            self._refuse(request, refusal)
+            return False
+        return True
+
     def _joiner(self, request: JoinRequest) -> Joiner:
-        user_id = request.subscriber.user_id
-        admitted = request in self._admitted or self._admissions.is_known(self._room_id, user_id)
-        return Joiner(user_id, request.subscriber.display_name, request.subject, admitted)
+        subscriber = request.subscriber
+        admitted = self.pending.is_admitted(request)
+        return Joiner(subscriber.user_id, subscriber.display_name, request.subject, admitted)
 
     def _may_stay(self, request: JoinRequest, outcome: JoinOutcome) -> bool:
         """Note when a user joined; refuse one who has been removed since."""
@@ -187,11 +185,8 @@ class Joining:
     def _bar(self, request: JoinRequest, barred: Barred) -> None:
         match barred.bar:
             case Bar.UNINVITED:
-                if request in self._admitted:  # the room has closed, or its creator has changed
-                    self._refuse(request, StoreUnavailable())
-                else:
-                    self._withdraw(request)
-                    self._nursery.start_soon(self._decide_admission, request)
+                self._withdraw(request)
+                self.pending.ask_for_admission(request)
             case Bar.BANNED:
                 wait = max(0.001, (barred.until - self._store.clock.now()) / 1000)
                 message = "You were banned from this room."
@@ -203,67 +198,22 @@ class Joining:
                 self._refuse(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
 
     def _withdraw(self, request: JoinRequest) -> None:
-        """Let a join wait for the database. A subscription that existed before stays."""
-        self.undecided[request] = None
+        """Take back a join that has to wait for the database. A subscription that existed before stays."""
         subscription = self._members.of(request.subscriber)
         if subscription is not None and not subscription.welcomed:
             self._dismiss(subscription)
         elif subscription is not None and subscription not in self._behind:
             self._note(subscription, caught_up=subscription.resume())
 
-    async def _decide_admission(self, request: JoinRequest) -> None:
-        """Ask the database whether a user was admitted, or is admitted by an invite; then join again, or refuse."""
-        try:
-            await self._admissions.admit(self._room_id, request.subscriber.user_id, request.invite)
-        except CommandError as error:
-            self._join_again(request, error)
-        except Exception as error:
-            report_repository_fault("admitting a user to a room", error, self._context.metrics)
-            self._join_again(request, PersistenceUnavailable())
-        else:
-            self._admitted.add(request)
-            self._join_again(request)
-
-    def _install_rules(self, requests: Sequence[JoinRequest]) -> None:
-        again: list[JoinRequest] = []
+    def _await_rules(self, requests: Sequence[JoinRequest]) -> None:
+        waiting: list[JoinRequest] = []
         for request in requests:
-            if request in self._synced:  # the store has lost them once more, or never keeps them
-                self._synced.discard(request)
+            if self.pending.has_rules(request):  # the store has lost them once more
                 self._refuse(request, StoreUnavailable())
             else:
                 self._withdraw(request)
-                self._synced.add(request)
-                again.append(request)
-        if again:
-            self._nursery.start_soon(self._sync_rules, again)
-
-    async def _sync_rules(self, requests: Sequence[JoinRequest]) -> None:
-        refusal: CommandError | None = None
-        try:
-            if await self._rule_sync.sync(self._room_id) is None:
-                refusal = room_not_found()
-        except CommandError as error:
-            refusal = error
-        except Exception as error:
-            report_repository_fault("reading the rules of a room", error, self._context.metrics)
-            refusal = PersistenceUnavailable()
-        for request in requests:
-            self._join_again(request, refusal)
-
-    def _join_again(self, request: JoinRequest, refusal: CommandError | None = None) -> None:
-        """Put a join that the database has decided back into the inbox, or refuse it, unless its user has left."""
-        if request not in self.undecided:
-            self._admitted.discard(request)
-            self._synced.discard(request)
-            return
-        del self.undecided[request]
-        if refusal is None:
-            self._inbox.put_unless_closed(request)
-            return
-        self._admitted.discard(request)
-        self._synced.discard(request)
-        self._refuse(request, refusal)
-        self._inbox.put_unless_closed(Wake())  # the room may have nobody left
+                waiting.append(request)
+        self.pending.ask_for_rules(waiting)
 
     async def _join_store(self, users: Sequence[Joiner]) -> JoinOutcome | RulesMissing | RoomClosed:
         """Join users in the store, and wait for the roster with them.
@@ -344,6 +294,7 @@ class Joining:
         if subscription.removed:  # while the history was read
             self._refuse_removed(request)
             return
+        subscription.join = request
         subscription.begin_rejoin(anew=request.since is None)
         unseen = subscription.unseen(history.messages)
         messages = [message for message in unseen if message.deadline > trio.current_time()]
@@ -456,8 +407,7 @@ class Joining:
         left: list[str] = []
         lost: set[str] = set()
         for request in requests:
-            for join in [join for join in self.undecided if join.subscriber is request.subscriber]:
-                del self.undecided[join]
+            for join in self.pending.drop(request.subscriber):
                 join.subscriber.refuse(join.ref, not_member())
             subscription = self._members.of(request.subscriber)
             if subscription is not None and self._dismiss(subscription):
@@ -477,20 +427,21 @@ class Joining:
     def removed_by(self, removals: Sequence[Ban]) -> None:
         """Remove those who were removed from the room, by what the database says, in case that was missed.
 
-        Who has joined again since is a member as others. A removal that is in the future, as the clock was set back, is
-        in effect only while its ban is.
+        Nobody stays who is banned. Who was only removed, and has joined again since, is a member as others: also where
+        the removal seems to be in the future, as the clock was set back.
         """
         now = self._store.clock.now()
         for ban in removals:
             if ban.user_id is None or not self._members.connections(ban.user_id):
                 continue
             since, until = milliseconds(ban.since), milliseconds(ban.until)
-            if since <= now or until > since:
-                before = since if since <= now else math.inf
-                removal = Removal(ban.user_id, ban.reason, until if until > now else 0)
-                self._remove(removal, since, lambda one, before=before: one.joined_at <= before)
+            if since > now and until <= since:
+                continue
+            before = math.inf if until > now else since
+            removal = Removal(ban.user_id, ban.reason, until if until > now else 0)
+            self._remove(removal, before, lambda one, before=before: one.joined_at <= before)
 
-    def _remove(self, removal: Removal, at: int, is_concerned: Callable[[Subscription], bool]) -> None:
+    def _remove(self, removal: Removal, at: float, is_concerned: Callable[[Subscription], bool]) -> None:
         """Remove those subscriptions of a user that are concerned. Where a join has no answer yet, the join decides."""
         user_id = removal.user_id
         theirs = [one for one in self._members.subscriptions if one.subscriber.user_id == user_id]
@@ -510,7 +461,8 @@ class Joining:
             else:
                 subscription.subscriber.connection.write(Frame([Outgoing(told)]))
                 gone = self._dismiss(subscription)
-                subscription.subscriber.dismissed(self._room_id)
+                # If the user asks to join again at the moment, the session is in the room still.
+                subscription.subscriber.dismissed(self._room_id, subscription.join)
         if gone:
             self._inbox.put_unless_closed(DepartRequest(user_id))
 
@@ -551,6 +503,7 @@ class Joining:
 
     def _refuse(self, request: JoinRequest, error: CommandError) -> None:
         """Refuse a join. A subscription that existed before stays."""
+        self.pending.forget(request)
         subscription = self._members.of(request.subscriber)
         request.subscriber.refuse(request.ref, error)
         if subscription is None:

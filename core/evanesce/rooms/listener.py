@@ -94,13 +94,13 @@ class RoomListener:
                 case PresenceChanged(presence):
                     self._presence.replace(presence)
                 case RulesChanged(rules):
-                    self._policy.replace(rules)
+                    self._policy.changed(rules)
                 case RulesUncertain():
                     self._policy.check()
                 case MemberRemoved(removal, at):
                     self._joining.removed(removal, at)
                 case MemberMuted(user_id, until):
-                    self._policy.mute(user_id, until)
+                    self._policy.muted(user_id, until)
                 case Voted(ballot):
                     self._policy.vote(ballot)
                 case Closed(reason):

@@ -12,7 +12,7 @@ from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
 from evanesce.protocol import events
 from evanesce.protocol.commands import Ref
 from evanesce.rooms.membership import Membership
-from evanesce.rooms.policy import RoomPolicy, muted
+from evanesce.rooms.policy import RoomPolicy, mute_refusal
 from evanesce.rooms.requests import (
     Request,
     ResendRequest,
@@ -136,7 +136,7 @@ class Messages:
 
     def _refusal(self, outcome: Conflict | Muted) -> CommandError:
         if isinstance(outcome, Muted):
-            return muted(outcome.until - self._store.clock.now())
+            return mute_refusal(outcome.until - self._store.clock.now())
         return CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
 
     def _refuse_all(self, requests: Sequence[SendRequest], error: CommandError) -> None:

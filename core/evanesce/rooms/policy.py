@@ -39,6 +39,7 @@ class RoomPolicy:
         self._store = context.store
         self._metrics = context.metrics
         self._mutes: dict[str, int] = {}
+        self._mutes_told = 0  # how often the store has told of one
         self._votes: dict[str, Ballot] = {}  # by the person in question
         self._checking = False
         self._check_due = False
@@ -77,6 +78,11 @@ class RoomPolicy:
             )
             self._members.announce([changed])
 
+    def changed(self, rules: RoomRules) -> None:
+        """Take rules that the store has published, and look for removals: one may have failed to be told with them."""
+        self.replace(rules)
+        self.check()
+
     def check(self) -> None:
         """Ask the database for the rules and for removals, and the store for mutes, as changes may have been missed."""
         self._check_due = True
@@ -87,8 +93,9 @@ class RoomPolicy:
     async def _check_until_done(self) -> None:
         while self._check_due:
             self._check_due = False
+            told = self._mutes_told
             try:
-                synced = await self._sync.sync(self._room_id)
+                synced = await self._sync.check(self._room_id, self.rules)
                 mutes = await self._store.rules.mutes(self._room_id)
             except Unavailable:
                 logger.debug("the rules of a room are not known: the database or the store does not answer")
@@ -101,7 +108,10 @@ class RoomPolicy:
             if synced is not None:
                 self.replace(synced.rules)
                 self._removed(synced.removals)
+            if told == self._mutes_told:
                 self.replace_mutes(mutes)
+            else:  # the answer may be older than what was told meanwhile
+                self._check_due = True
         self._checking = False
 
     # --- mutes ----------------------------------------------------------------------------------------------------
@@ -112,6 +122,11 @@ class RoomPolicy:
             self.mute(user_id, 0)
         for user_id, until in mutes.items():
             self.mute(user_id, until)
+
+    def muted(self, user_id: str, until: int) -> None:
+        """Take what the store tells of one user."""
+        self._mutes_told += 1
+        self.mute(user_id, until)
 
     def mute(self, user_id: str, until: int) -> None:
         """Note until when a user may not write, and announce it where it is new."""
@@ -136,7 +151,7 @@ class RoomPolicy:
         if until <= now:
             del self._mutes[user_id]
             return None
-        return muted(until - now)
+        return mute_refusal(until - now)
 
     # --- votes ----------------------------------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class RoomPolicy:
         self._members.announce([vote])
 
 
-def muted(milliseconds: int) -> CommandError:
+def mute_refusal(milliseconds: int) -> CommandError:
     """Return the refusal of a user who may not write for some time."""
     return CommandError(
         ErrorCode.MUTED, "The room's creator has muted you.", retry_after=max(0.001, milliseconds / 1000)

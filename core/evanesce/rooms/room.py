@@ -24,6 +24,7 @@ from evanesce.rooms.joining import Joining
 from evanesce.rooms.listener import RoomListener
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import (
@@ -68,13 +69,15 @@ class Room:
         self._members = Membership(room_id, self._roster_size)
         self._presence = RoomPresence(room_id, self._members, self.inbox, context)
         self._policy = RoomPolicy(room, self._members, rule_sync, context)
+        self._pending_joins = PendingJoins(
+            room_id, rule_sync=rule_sync, admissions=admissions, inbox=self.inbox, metrics=context.metrics
+        )
         self._joining = Joining(
             room_id,
             members=self._members,
             presence=self._presence,
             policy=self._policy,
-            rule_sync=rule_sync,
-            admissions=admissions,
+            pending=self._pending_joins,
             inbox=self.inbox,
             context=context,
         )
@@ -119,7 +122,7 @@ class Room:
             ):
                 self._presence.start(nursery)
                 self._policy.start(nursery, self._joining.removed_by)
-                self._joining.start(nursery)
+                self._pending_joins.start(nursery)
                 self._listener.start(nursery)
                 nursery.start_soon(self._listener.run, feed, self._guarded)
                 await self._work()
@@ -162,7 +165,8 @@ class Room:
     async def leave_after_fault(self) -> None:
         """Remove the room's users on this server from the store, after a fault, if the store answers."""
         try:
-            await self._store.presence.leave(self.room_id, list(self._members.users))
+            users = list(self._members.users)
+            await self._store.presence.leave(self.room_id, users, lost=users)
         except StoreUnavailable:
             return  # users who come back are here again; the others leave when this server's lease ends
 
@@ -174,11 +178,11 @@ class Room:
             *([direct] if direct else []),
             *self._handling,
             *self.inbox.close(),
-            *self._joining.undecided,
+            *self._pending_joins.undecided,
         ]
         self._progress.unpark_all()
         for request in waiting:
-            if isinstance(request, Request):
+            if isinstance(request, Request) and not self._is_answered(request):
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
@@ -187,6 +191,9 @@ class Room:
             subscriber.dismissed(self.room_id)
             if error is None:
                 subscriber.end(CloseCode.INTERNAL, INTERNAL_REASON)
+
+    def _is_answered(self, request: Request) -> bool:
+        return isinstance(request, JoinRequest) and self._pending_joins.is_dropped(request)
 
     async def _work(self) -> None:
         while True:
@@ -202,7 +209,7 @@ class Room:
             self._handling = ()
             self._progress.unpark_all()
             await self._joining.read_on()
-            if not (self._members or self.inbox or self._joining.undecided):
+            if not (self._members or self.inbox or self._pending_joins.undecided):
                 self.inbox.close()
                 self._progress.unpark_all()
                 return

@@ -11,7 +11,9 @@ import trio
 
 from evanesce.context import ServerContext
 from evanesce.errors import Unavailable
+from evanesce.interfaces import MOST_CHECKED
 from evanesce.jobs import report_repository_fault
+from evanesce.lookups import Lookups
 from evanesce.model import Ban, ChatRoom, milliseconds, timestamp
 from evanesce.store.message_log import RoomClosed
 from evanesce.store.rules import Removal, RoomRules
@@ -19,7 +21,10 @@ from evanesce.store.rules import Removal, RoomRules
 logger = logging.getLogger(__name__)
 
 REMOVALS_SECONDS = 3600
-"""How far back removals are looked for that a server may have missed: longer than one can be without the database."""
+"""How far back removals without a ban are looked for that a server may have missed while it had no notices."""
+
+CHECKS = 8
+"""How many rooms are checked at the same time: after an outage of the store, all of them are due."""
 
 MOST_WAITING = 10_000
 """How many rooms may wait for a repeated try; the one that has waited longest goes first."""
@@ -46,6 +51,8 @@ class RuleSync:
         self._default_ttl = context.config.messages.ttl
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._work = trio.Event()
+        self._versions: Lookups[str, int] = Lookups(self._find_versions, MOST_CHECKED)
+        self._checks = trio.CapacityLimiter(CHECKS)
 
     def rules_of(self, room: ChatRoom) -> RoomRules:
         """Return the rules of a room that the database has returned."""
@@ -83,6 +90,21 @@ class RuleSync:
         if isinstance(present, RoomClosed):
             return None
         return SyncedRules(rules, bans, present)
+
+    async def check(self, room_id: str, known: RoomRules) -> SyncedRules | None:
+        """Do what `sync` does, for a room whose changes may have been missed. Raises `Unavailable`.
+
+        None also for a room that has no rules, neither as `known` here nor in the database: most rooms have none, and
+        after an outage of the store all of them are checked.
+        """
+        if known.version == 0 and not await self._versions.get(room_id):
+            return None
+        async with self._checks:
+            return await self.sync(room_id)
+
+    async def _find_versions(self, room_ids: Sequence[str]) -> Sequence[int]:
+        versions = await self._repository.open_rooms(room_ids)
+        return [versions.get(room_id, 0) for room_id in room_ids]
 
     def sync_soon(self, room_id: str) -> None:
         """Queue a room whose copy in the store may be old."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evanesce.delivery.frame import Frame, Outgoing, frames
 from evanesce.protocol.events import MessageEvent
-from evanesce.rooms.requests import Subscriber
+from evanesce.rooms.requests import JoinRequest, Subscriber
 from evanesce.store.events import HistoryLost
 from evanesce.store.message_log import LogEntry, MessageUnsent
 
@@ -43,11 +43,13 @@ class Subscription:
         self.subscriber = subscriber
         self.session_id = session_id
         self.welcomed = False
+        self.join: JoinRequest | None = None
+        """The last join that was answered with `joined`."""
         self.joined_at = 0
         """When the store let it join last, in milliseconds of its clock."""
         self.joined_time = 0.0
         """When that was known here, in seconds of Trio's clock."""
-        self.removed_at = 0
+        self.removed_at = 0.0
         """When its user was removed while its join had no answer yet."""
         self.cursor = ""
         self.fell_behind = False

@@ -407,3 +407,110 @@ async def test_who_came_back_is_not_removed_again_though_the_clock_of_the_store_
         await trio.sleep(2)
         assert of_type(bob, "removed") == []
         assert (await ada.ask("members", roomId=room))["memberCount"] == 2
+
+
+class Held:
+    """A method of an object that waits until it is released."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._method = getattr(owner, name)
+        self._released = trio.Event()
+        object.__setattr__(owner, name, self)  # stores are frozen
+
+    async def __call__(self, *given: Any, **named: Any) -> Any:
+        await self._released.wait()
+        return await self._method(*given, **named)
+
+    def release(self) -> None:
+        self._released.set()
+
+
+@pytest.mark.parametrize("by", ["leave", "disconnection"])
+async def test_a_join_that_was_decided_is_void_when_its_user_has_left(by: str, autojump_clock: MockClock) -> None:
+    """The answer of the database comes while the room is busy: the join is behind the request to leave."""
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with memory_server(limits=QUICK, memory=memory, repository=repository) as server:
+        room, [ada] = await join_room(server, "Ada")
+        await ada.ask("update_room", roomId=room, access="invite")
+        secret = (await ada.ask("invite", roomId=room))["link"].partition("#invite=")[2]
+        bob = await server.sign_in("Bob")
+        deciding = Held(repository, "admit")
+        bob.say("join", roomId=room, invite=secret, ref="in")
+        await wait_all_tasks_blocked()
+        busy = Held(server.store.events, "typing")
+        ada.say("typing", roomId=room)
+        await wait_all_tasks_blocked()
+        if by == "leave":
+            bob.say("leave", roomId=room, ref="out")
+        else:
+            bob.leave()
+        await wait_all_tasks_blocked()
+        deciding.release()
+        await wait_all_tasks_blocked()
+        busy.release()
+        await trio.sleep(1)
+        assert memory.rooms[room].names.keys() == {await user_id(ada)}
+        if by == "leave":
+            answers = [(event["ref"], event.get("code", event["type"])) for event in bob.waiting()]
+            assert sorted(answers) == [("in", "not_member"), ("out", "left")]
+            assert (await bob.ask("join", roomId=room))["type"] == "joined"  # the place of the invite is Bob's
+
+
+async def test_who_is_removed_while_asking_to_join_again_is_a_member_of_the_room_and_of_the_session(
+    autojump_clock: MockClock,
+) -> None:
+    memory = MemoryServer()
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        bobs = await user_id(bob)
+        again = await server.sign_in("Ada")
+        busy = Held(server.store.events, "typing")
+        ada.say("typing", roomId=room)
+        await wait_all_tasks_blocked()
+        bob.say("join", roomId=room, ref="again")
+        await wait_all_tasks_blocked()
+        assert (await again.ask("remove_member", roomId=room, userId=bobs))["type"] == "ok"
+        await wait_all_tasks_blocked()
+        busy.release()
+        await bob.until("joined", ref="again")
+        assert (await bob.ask("leave", roomId=room))["type"] == "left"
+        await wait_all_tasks_blocked()
+        assert memory.rooms[room].names.keys() == {await user_id(ada)}
+
+
+async def test_a_removal_that_the_store_refused_once_is_made_up_for(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await trio.sleep(1)
+        install = server.store.rules.install
+        failed: list[str] = []
+
+        async def fails_once(*given: Any, **named: Any) -> Any:
+            if not failed:
+                failed.append("install")
+                raise StoreUnavailable
+            return await install(*given, **named)
+
+        object.__setattr__(server.store.rules, "install", fails_once)
+        bobs = await user_id(bob)
+        error = await ada.ask("remove_member", roomId=room, userId=bobs, banSeconds=600)
+        assert error["code"] == "store_unavailable"
+        await trio.sleep(5)  # nobody asks again
+        assert [told["reason"] for told in of_type(bob, "removed")] == ["creator"]
+        assert memory.rooms[room].names.keys() == {await user_id(ada)}
+        assert (await refusal(bob, "join", roomId=room))[0] == "banned"
+
+
+async def test_a_fault_of_a_locked_room_locks_nobody_out(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("update_room", roomId=room, locked=True)
+
+        async def fails(*given: Any) -> None:
+            raise RuntimeError("a defect")
+
+        object.__setattr__(server.store.events, "typing", fails)
+        bob.say("typing", roomId=room)
+        assert (await bob.end())[0] == 1011
+        await come_in(server, "Bob", room)
