@@ -231,6 +231,11 @@ class AccountService:
         self._plugins.observe("evanesce_room_opened", room=room)
         return self.room_reply(room, 0, command.ref)
 
+    def _message_ttl(self, room: ChatRoom) -> float:
+        """Return how long messages live in a room, by the configuration of now."""
+        messages = self._config.messages
+        return messages.ttl if room.message_ttl is None else min(room.message_ttl, messages.longest_ttl)
+
     def check_message_ttl(self, seconds: float) -> None:
         """Raise `BadRequest` for a time to live that the configuration does not allow to the creator of a room."""
         messages = self._config.messages
@@ -279,7 +284,7 @@ class AccountService:
             deep_link=self._link_base + room.room_id,
             active=count > 0,
             member_count=count,
-            message_ttl=self._config.messages.ttl if room.message_ttl is None else room.message_ttl,
+            message_ttl=self._message_ttl(room),
             access=room.access,
             locked=room.locked,
             encrypted=room.encrypted,

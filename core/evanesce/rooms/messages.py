@@ -69,8 +69,9 @@ class Messages:
         self.direct = request
         self.unpublished.add(request.draft.message_id)
         done = guard(lambda outcome: self._answer_direct(request, outcome))
+        rules = self._policy.rules
         try:
-            self._store.messages.append_one(self._room_id, request.draft, done, self._policy.rules.message_ttl)
+            self._store.messages.append_one(self._room_id, request.draft, done, rules.message_ttl, rules.version)
         except StoreUnavailable as error:
             done(error)
         except BaseException:  # a defect: the room must not wait for an answer
@@ -105,9 +106,10 @@ class Messages:
             return
         ids = [request.draft.message_id for request in present]
         self.unpublished.update(ids)
+        rules = self._policy.rules
         try:
             drafts = [request.draft for request in present]
-            outcomes = await self._store.messages.append(self._room_id, drafts, self._policy.rules.message_ttl)
+            outcomes = await self._store.messages.append(self._room_id, drafts, rules.message_ttl, rules.version)
         except StoreUnavailable as error:
             self._refuse_all(present, error)
             return

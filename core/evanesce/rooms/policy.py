@@ -63,10 +63,13 @@ class RoomPolicy:
 
     # --- rules ----------------------------------------------------------------------------------------------------
 
-    def replace(self, rules: RoomRules) -> None:
-        """Take newer rules, and announce them where they differ."""
+    def replace(self, rules: RoomRules, *, confirmed: bool = False) -> None:
+        """Take newer rules, and announce them where they differ.
+
+        `confirmed` are those of the database. The store may have those of a server with another configuration.
+        """
         old = self.rules
-        if rules.version <= old.version:
+        if rules.version < old.version or (rules.version == old.version and not confirmed):
             return
         self.rules = rules
         if (rules.message_ttl, rules.access, rules.locked) != (old.message_ttl, old.access, old.locked):
@@ -106,7 +109,7 @@ class RoomPolicy:
                 report_repository_fault("reading the rules of a room", error, self._metrics)
                 break
             if synced is not None:
-                self.replace(synced.rules)
+                self.replace(synced.rules, confirmed=True)
                 self._removed(synced.removals)
             if told == self._mutes_told:
                 self.replace_mutes(mutes)

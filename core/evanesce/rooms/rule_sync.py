@@ -48,15 +48,15 @@ class RuleSync:
         self._repository = context.repository
         self._store = context.store
         self._metrics = context.metrics
-        self._default_ttl = context.config.messages.ttl
+        self._messages = context.config.messages
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._work = trio.Event()
         self._versions: Lookups[str, int] = Lookups(self._find_versions, MOST_CHECKED)
         self._checks = trio.CapacityLimiter(CHECKS)
 
     def rules_of(self, room: ChatRoom) -> RoomRules:
-        """Return the rules of a room that the database has returned."""
-        ttl = self._default_ttl if room.message_ttl is None else room.message_ttl
+        """Return the rules of a room that the database has returned, by the configuration of now."""
+        ttl = self._messages.ttl if room.message_ttl is None else min(room.message_ttl, self._messages.longest_ttl)
         return RoomRules(
             created_by=room.created_by,
             message_ttl=round(ttl * 1000),

@@ -14,6 +14,7 @@ from evanesce.errors import (
     CloseCode,
     CommandError,
     ErrorCode,
+    Rejected,
     StoreUnavailable,
 )
 from evanesce.limits.budgets import Budgets
@@ -36,6 +37,7 @@ from evanesce.rooms.requests import (
     UnsendRequest,
     not_member,
 )
+from evanesce.rooms.room import Room
 from evanesce.sessions.session import Session
 from evanesce.subjects import Subjects
 
@@ -261,6 +263,9 @@ class Dispatcher:
         )
         if filtered:
             draft = await self._plugins.filter_message(draft)
+            if (room := session.room(command.room_id)) is not None and not _fits(draft.content, room):
+                # What a filter has put in its place would be stored and told as if the sender had encrypted it.
+                raise Rejected("A filter of this server does not know encrypted messages.")
         request = SendRequest(session, command.ref, draft)
         if not session.send_at_once(command.room_id, request):
             await session.ask(command.room_id, request)
@@ -280,9 +285,14 @@ class Dispatcher:
             shortest, longest = self._config.messages.shortest_ttl, rules.message_ttl / 1000
             if not shortest <= command.ttl <= longest:
                 return BadRequest("ttl", f"A message in this room lives for {shortest:g} to {longest:g} seconds.")
-        if rules.encrypted and not is_ciphertext(command.content):
+        if not _fits(command.content, room):
             return BadRequest("content", "This room is encrypted: the content has to be encrypted by the client.")
         return None
+
+
+def _fits(content: str, room: Room) -> bool:
+    """Return whether content has the form that a room's messages have to have."""
+    return not room.rules.encrypted or is_ciphertext(content)
 
 
 def internal_error(command: commands.Command, error: Exception, metrics: Metrics) -> CommandError:

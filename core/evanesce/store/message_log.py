@@ -102,12 +102,12 @@ class MessageLog(Protocol):
     """The messages of all rooms."""
 
     async def append(
-        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None, version: int = 0
     ) -> Sequence[Outcome] | RoomClosed:
         """Store messages under their TTL, in order, in one round trip, and publish them to every follower at once.
 
-        `ttl` is that of the room's rules as the caller knows them, in milliseconds; None: the default. The store's own
-        copy of the rules goes before it. A draft with a shorter one lives for that.
+        `ttl` is that of the room's rules as the caller knows them, in milliseconds; None: the default. The store's copy
+        of the rules goes before it if its version is above `version`. A draft with a shorter one lives for that.
         """
         ...
 
@@ -117,6 +117,7 @@ class MessageLog(Protocol):
         draft: Draft,
         done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
         ttl: int | None = None,
+        version: int = 0,
     ) -> None:
         """Store one message as `append` does, without waiting: `done` is called with the outcome.
 

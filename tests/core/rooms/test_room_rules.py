@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import MessagesTable
 from evanesce.errors import PersistenceUnavailable, StoreUnavailable
+from evanesce.hookspecs import hookimpl
+from evanesce.model import Draft, milliseconds
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -514,3 +518,40 @@ async def test_a_fault_of_a_locked_room_locks_nobody_out(autojump_clock: MockClo
         bob.say("typing", roomId=room)
         assert (await bob.end())[0] == 1011
         await come_in(server, "Bob", room)
+
+
+class Shouting:
+    """A filter that knows nothing of encryption."""
+
+    @hookimpl
+    async def evanesce_filter_message(self, draft: Draft) -> Draft:
+        return msgspec.structs.replace(draft, content=f"{draft.content}!")
+
+
+async def test_no_filter_puts_plain_text_into_an_encrypted_room(autojump_clock: MockClock) -> None:
+    async with memory_server(limits=QUICK, plugins={"shouting": Shouting()}) as server:
+        ada = await server.sign_in("Ada")
+        room = (await ada.ask("create_room", encrypted=True))["roomId"]
+        await ada.ask("join", roomId=room)
+        sealed = base64.urlsafe_b64encode(bytes(12 + 256 + 16)).decode().rstrip("=")
+        assert (await refusal(ada, "send", roomId=room, content=sealed))[0] == "rejected"
+
+
+async def test_a_shorter_longest_ttl_holds_for_rooms_that_chose_a_longer_one(autojump_clock: MockClock) -> None:
+    """So does another default: what the store has of the rules is from before."""
+    memory, repository = MemoryServer(), MemoryRepository()
+    rooms: list[str] = []
+    async with memory_server(limits=QUICK, memory=memory, repository=repository) as before:
+        ada = await before.sign_in("Ada")
+        for options in ({"messageTtl": 600}, {"access": "invite"}):
+            rooms.append((await ada.ask("create_room", **options))["roomId"])
+            await ada.ask("join", roomId=rooms[-1])
+    shorter = MessagesTable(ttl=5.0, longest_ttl=20.0)
+    async with memory_server(limits=QUICK, memory=memory, repository=repository, messages=shorter) as after:
+        ada = await after.sign_in("Ada")
+        for room, ttl in zip(rooms, (20.0, 5.0), strict=True):
+            assert (await ada.ask("room", roomId=room))["messageTtl"] == ttl
+            assert (await ada.ask("join", roomId=room))["room"]["messageTtl"] == ttl
+            sent = await ada.ask("send", roomId=room, content="hello")
+            lifetime = milliseconds(sent["expiresAt"]) - milliseconds(sent["createdAt"])
+            assert lifetime == ttl * 1000

@@ -23,11 +23,11 @@ class MemoryMessageLog:
         self._ttl = round(ttl * 1000)
 
     async def append(
-        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None, version: int = 0
     ) -> Sequence[Outcome] | RoomClosed:
         """See `MessageLog.append`."""
 
-        return await self._server.ask(lambda: self._append(room_id, drafts, ttl))
+        return await self._server.ask(lambda: self._append(room_id, drafts, ttl, version))
 
     def append_one(
         self,
@@ -35,20 +35,23 @@ class MemoryMessageLog:
         draft: Draft,
         done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
         ttl: int | None = None,
+        version: int = 0,
     ) -> None:
         """See `MessageLog.append_one`."""
 
         def act() -> Outcome | RoomClosed:
-            outcomes = self._append(room_id, [draft], ttl)
+            outcomes = self._append(room_id, [draft], ttl, version)
             return outcomes if isinstance(outcomes, RoomClosed) else outcomes[0]
 
         self._server.call(act, done)
 
-    def _append(self, room_id: str, drafts: Sequence[Draft], ttl: int | None) -> Sequence[Outcome] | RoomClosed:
+    def _append(
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None, version: int
+    ) -> Sequence[Outcome] | RoomClosed:
         room = self._server.room(room_id)
         if room.closed is not None:
             return RoomClosed()
-        if room.rules is not None:
+        if room.rules is not None and room.rules.version > version:
             ttl = room.rules.message_ttl
         elif ttl is None:
             ttl = self._ttl

@@ -38,10 +38,14 @@ Done = Callable[[Outcome | RoomClosed | StoreUnavailable], None]
 
 
 class _Told(NamedTuple):
-    """What the store tells of its time (0: nothing), and of a room's TTL, both in milliseconds."""
+    """What the store tells of its time (0: nothing), and of a room's TTL, both in milliseconds.
+
+    `version` is that of the rules that the caller knows.
+    """
 
     now: int
     ttl: int
+    version: int
 
 
 class Appender:
@@ -57,27 +61,29 @@ class Appender:
         self._keep = keep
         self._cipher = cipher
 
-    async def append(self, room_id: str, drafts: Sequence[Draft], ttl: int | None) -> Sequence[Outcome] | RoomClosed:
+    async def append(
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None, version: int
+    ) -> Sequence[Outcome] | RoomClosed:
         """Store messages in one call of a script; see `MessageLog.append`."""
-        told = _Told(0, self._ttl if ttl is None else ttl)
+        told = _Told(0, self._ttl if ttl is None else ttl, version)
         with Deadline():
             for _ in range(TRIES):
                 [answers] = await self._client.run(self._command(room_id, drafts, told))
-                if (again := _again(answers)) is None:
+                if (again := _again(answers, version)) is None:
                     return self._outcomes(answers)
                 told = again
         raise StoreUnavailable
 
-    def append_one(self, room_id: str, draft: Draft, done: Done, ttl: int | None) -> None:
+    def append_one(self, room_id: str, draft: Draft, done: Done, ttl: int | None, version: int) -> None:
         """See `MessageLog.append_one`."""
-        self._append_one(room_id, draft, done, TRIES, _Told(0, self._ttl if ttl is None else ttl))
+        self._append_one(room_id, draft, done, TRIES, _Told(0, self._ttl if ttl is None else ttl, version))
 
     def _append_one(self, room_id: str, draft: Draft, done: Done, tries: int, told: _Told) -> None:
         def answered(answer: Any) -> None:
             if isinstance(answer, StoreUnavailable):
                 done(answer)
                 return
-            if (again := _again(answer)) is not None:
+            if (again := _again(answer, told.version)) is not None:
                 try:
                     if tries == 1:
                         raise StoreUnavailable
@@ -122,7 +128,9 @@ class Appender:
             # Its JSON without the closing brace: the script adds the times and the brace.
             arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
         each = " ".join(map(str, own)) if own else ""
-        return APPEND.call(keys, new_epoch(), self._keep, self._ttl, GRACE, told.ttl, latest, each, *arguments)
+        return APPEND.call(
+            keys, new_epoch(), self._keep, self._ttl, GRACE, told.ttl, latest, each, told.version, *arguments
+        )
 
     def _outcomes(self, answers: Any) -> Sequence[Outcome] | RoomClosed:
         if answers is None:
@@ -137,12 +145,12 @@ def _timestamp(raw: bytes) -> Timestamp:
     return Timestamp(raw.decode())
 
 
-def _again(answer: Any) -> _Told | None:
+def _again(answer: Any, version: int) -> _Told | None:
     """Return what a store tells that has not stored messages because of their times; None where it did all else."""
     if not isinstance(answer, bytes) or not answer.startswith(_AGAIN):
         return None
     now, ttl = answer[len(_AGAIN) :].split()
-    return _Told(int(now), int(ttl))
+    return _Told(int(now), int(ttl), version)
 
 
 def _outcome(answer: Any, stored: Stored) -> Outcome:

@@ -108,10 +108,10 @@ class RedisMessageLog:
         self._appender = Appender(client, keys, clock, ttl, keep=keep, cipher=cipher)
 
     async def append(
-        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None
+        self, room_id: str, drafts: Sequence[Draft], ttl: int | None = None, version: int = 0
     ) -> Sequence[Outcome] | RoomClosed:
         """See `MessageLog.append`."""
-        return await self._appender.append(room_id, drafts, ttl)
+        return await self._appender.append(room_id, drafts, ttl, version)
 
     def append_one(
         self,
@@ -119,9 +119,10 @@ class RedisMessageLog:
         draft: Draft,
         done: Callable[[Outcome | RoomClosed | StoreUnavailable], None],
         ttl: int | None = None,
+        version: int = 0,
     ) -> None:
         """See `MessageLog.append_one`."""
-        self._appender.append_one(room_id, draft, done, ttl)
+        self._appender.append_one(room_id, draft, done, ttl, version)
 
     async def find(self, room_id: str, message_id: str, sender_id: str) -> Stored | None:
         """See `MessageLog.find`."""

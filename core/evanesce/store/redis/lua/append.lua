@@ -2,8 +2,8 @@
 -- KEYS: state, index, channel, mutes, then for each message its key and its tombstone.
 -- ARGV: epoch, keep, default TTL, how much longer the index is kept, the TTL of the room as the caller knows it, until
 -- when the messages have to be stored (0: at any time), the TTLs that messages have of their own (one number for each
--- message, 0 for none; empty if no message has one), then for each message its id, its sender and its JSON without the
--- times and the closing brace.
+-- message, 0 for none; empty if no message has one), the version of the rules that the caller knows, then for each
+-- message its id, its sender and its JSON without the times and the closing brace.
 -- Returns nil if the room is closed; 'again', the time and the room's TTL if that is another one, or if it is too late;
 -- otherwise createdAt, the expiresAt of messages with the room's TTL, and for each message 1 (stored), its expiresAt
 -- (stored, with another TTL), 0 (conflict), until when its sender may not write, or the two times of the message that
@@ -34,11 +34,12 @@ local function rfc3339(ms)
     math.floor(of_day / 3600), math.floor(of_day / 60) % 60, of_day % 60, ms % 1000)
 end
 
-local state, had = room('ttl', 'mu', 'long')
+local state, had = room('ttl', 'mu', 'long', 'rv')
 if state.closed then return false end
 
 local default, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
-local room_ttl = tonumber(had[7] or ARGV[5])
+local room_ttl = tonumber(ARGV[5])
+if had[7] and tonumber(had[10]) > tonumber(ARGV[8]) then room_ttl = tonumber(had[7]) end
 if room_ttl ~= tonumber(ARGV[5]) or (latest > 0 and now > latest) then
   return string.format('again %.0f %.0f', now, room_ttl)
 end
@@ -60,9 +61,9 @@ local times = { [room_ttl] = before .. expires .. '"}' } -- the end of the JSON,
 local answers = { created, expires }
 local lines = { state.epoch }
 
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
-  local place = (i - 8) / 3
+  local place = (i - 9) / 3
   local key = KEYS[5 + 2 * place]
   local known = redis.call('MGET', key, KEYS[6 + 2 * place])
   local mute = muted and tonumber(redis.call('ZSCORE', KEYS[4], sender) or 0)
