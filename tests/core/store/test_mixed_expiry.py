@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evanesce.config.model import RedisTable
 from evanesce.store import Store
 from evanesce.store.message_log import LogEntry, RoomClosed, Stored
-from evanesce.store.redis import appender, eraser, lease, walk
+from evanesce.store.redis import appender, eraser, lease, open_redis_store, walk
 from evanesce.store.redis.feed import RoomFeed
 from tests.core.store.backends import (
     SECRET,
@@ -28,6 +30,7 @@ from tests.core.store.backends import (
     redis_backend,
     send,
 )
+from tests.core.store.replicated import ReplicatedPair
 from tests.core.store.test_expiry import LATEST, ROOMS, Watched, fill, size
 from tests.e2e.valkey import Valkey
 from tests.patience import within
@@ -106,6 +109,30 @@ async def main():
         await trio.sleep_forever()
 trio.run(main)
 """
+
+
+async def test_what_a_lagging_replica_still_has_is_gone_when_it_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was erased stands between messages that are still there, anywhere in the index."""
+    monkeypatch.setattr(eraser, "ENTRIES", 16)  # so that the index is not read at once
+    rooms, ttls = ROOMS[:10], [LONG, *([2.5] * 10), LONG, *(2.5 - number / 50 for number in range(30)), LONG]
+    with ReplicatedPair(tmp_path) as pair:
+        await pair.ready()
+        fill(pair.primary)
+        table = RedisTable(url=f"redis://127.0.0.1:{pair.port}")
+        async with open_redis_store(table, ttl=60, server_id="one") as store:
+            rest = await size(pair.primary) + len(rooms) * (2 + ttls.count(LONG))  # with their states and indices
+            for room_id in rooms:
+                await send_order(store, room_id, ttls, group=len(ttls))
+            await pair.hold_back()
+            short = len(rooms) * (len(ttls) - ttls.count(LONG))
+            assert pair.primary.dbsize() == rest + short, "nothing has ended yet"
+            await eventually(lambda: pair.primary.dbsize() == rest)
+            pair.fail_over()
+            assert pair.replica.dbsize() > rest + short // 2, "the replica has erased few of them by itself"
+            with within(2):
+                await eventually(lambda: pair.replica.dbsize() == rest)
 
 
 async def test_another_server_takes_over_from_a_dead_one(valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
