@@ -11,8 +11,9 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from evanesce.model import Draft, Message
+from evanesce.store.sealing.checkpoints import STATE_BYTES, Checkpoints
 from evanesce.store.sealing.interface import UnknownKey
-from evanesce.store.sealing.key_chain import MEMORY_BYTES, STATE_BYTES, KeyChain
+from evanesce.store.sealing.key_chain import MEMORY_BYTES, KeyChain
 from evanesce.store.sealing.locked_memory import PAGE, LockedMemory
 
 PERIOD = 500
@@ -23,6 +24,9 @@ SLACK = 250
 
 CHAINS = 1_000
 """How many chains are kept. A server has one, and for the TTL of messages those before: up to five."""
+
+CHECKPOINTS = 32_768
+"""How many states of later periods all chains remember, in 2 MiB. One with messages of all TTLs of a day has 2,700."""
 
 JUMP = 86_400_000
 """How far the store's clock may jump forward before the keys are renewed instead of advanced, in milliseconds."""
@@ -41,7 +45,9 @@ class Keyring:
 
     def __init__(self, ttl: int, now: int) -> None:
         self._ttl = ttl
-        self._memory = LockedMemory(-(-CHAINS * _SLOT // PAGE) * PAGE)
+        slots, checkpoints = CHAINS * _SLOT, CHECKPOINTS * STATE_BYTES
+        self._memory = LockedMemory(-(-(slots + checkpoints) // PAGE) * PAGE)
+        self._checkpoints = Checkpoints(self._memory.view(slots, checkpoints))
         self._free = list(range(CHAINS))
         self._slots: dict[str, int] = {}
         self._chains: dict[str, KeyChain] = {}
@@ -181,7 +187,7 @@ class Keyring:
             memory[:STATE_BYTES] = state
         name = chain_id.hex()
         self._slots[name] = slot
-        self._chains[name] = KeyChain(chain_id, period, memory)
+        self._chains[name] = KeyChain(chain_id, period, memory, self._checkpoints)
 
     def _forget(self, name: str) -> None:
         self._chains.pop(name).forget()
