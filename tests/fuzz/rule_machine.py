@@ -167,9 +167,11 @@ class RuleMachine(Machine):
         """Create a room for those who are invited, and let some come with the invite: more than it admits, or less."""
         self.create_room(number, {"access": "invite"})
         room = len(self.rooms) - 1
-        self.invite(0, room, people, None)
+        if self.talking:  # a step may find that a token has run out
+            self.invite(0, room, people, None)
         for guest in guests:
-            self.join_with_invite(guest, room, 0)
+            if self.talking:
+                self.join_with_invite(guest, room, 0)
 
     @precondition(lambda self: self.talking and self.store == "none")
     @rule(number=which, room=which, invite=which)

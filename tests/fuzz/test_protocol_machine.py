@@ -80,7 +80,7 @@ def keep_who_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hide_new_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: RoomPolicy, rules: RoomRules) -> None:
+    def broken(self: RoomPolicy, rules: RoomRules, *, confirmed: bool = False) -> None:
         self.rules = rules
 
     monkeypatch.setattr(RoomPolicy, "replace", broken)
