@@ -94,9 +94,9 @@ class RoomListener:
                 case PresenceChanged(presence):
                     self._presence.replace(presence)
                 case RulesChanged(rules):
-                    self._policy.changed(rules)
+                    self._policy.changed(rules, self._joining.removed_by)
                 case RulesUncertain():
-                    self._policy.check()
+                    self._policy.check(self._joining.removed_by)
                 case MemberRemoved(removal, at):
                     self._joining.removed(removal, at)
                 case MemberMuted(user_id, until):

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 """The delay before the database is asked again for the rules of a room."""
 
+Removed = Callable[[Sequence[Ban]], None]
+"""What handles removals. It is passed on and not kept: it belongs to a part that has this one."""
+
 EXPIRED = "expired"
 REMOVED = "removed"
 """The outcomes of a vote."""
@@ -44,14 +47,12 @@ class RoomPolicy:
         self._checking = False
         self._check_due = False
         self._nursery: trio.Nursery | None = None
-        self._removed: Callable[[Sequence[Ban]], None]
 
-    def start(self, nursery: trio.Nursery, removed: Callable[[Sequence[Ban]], None]) -> None:
+    def start(self, nursery: trio.Nursery, removed: Removed) -> None:
         """Ask the database, and end votes, in tasks of `nursery`. `removed` handles removals that were missed."""
         self._nursery = nursery
-        self._removed = removed
         if self._check_due:
-            self.check()
+            self.check(removed)
 
     @property
     def options(self) -> events.RoomOptions:
@@ -81,19 +82,22 @@ class RoomPolicy:
             )
             self._members.announce([changed])
 
-    def changed(self, rules: RoomRules) -> None:
+    def changed(self, rules: RoomRules, removed: Removed) -> None:
         """Take rules that the store has published, and look for removals: one may have failed to be told with them."""
         self.replace(rules)
-        self.check()
+        self.check(removed)
 
-    def check(self) -> None:
-        """Ask the database for the rules and for removals, and the store for mutes, as changes may have been missed."""
+    def check(self, removed: Removed) -> None:
+        """Ask the database for the rules and for removals, and the store for mutes, as changes may have been missed.
+
+        `removed` handles the removals.
+        """
         self._check_due = True
         if self._nursery is not None and not self._checking:
             self._checking = True
-            self._nursery.start_soon(self._check_until_done)
+            self._nursery.start_soon(self._check_until_done, removed)
 
-    async def _check_until_done(self) -> None:
+    async def _check_until_done(self, removed: Removed) -> None:
         while self._check_due:
             self._check_due = False
             told = self._mutes_told
@@ -110,7 +114,7 @@ class RoomPolicy:
                 break
             if synced is not None:
                 self.replace(synced.rules, confirmed=True)
-                self._removed(synced.removals)
+                removed(synced.removals)
             if told == self._mutes_told:
                 self.replace_mutes(mutes)
             else:  # the answer may be older than what was told meanwhile

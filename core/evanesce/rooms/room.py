@@ -111,7 +111,7 @@ class Room:
     def check_rules(self) -> None:
         """Ask the database for the rules, as changes may have been missed."""
         if not self.inbox.closed:
-            self._policy.check()
+            self._policy.check(self._joining.removed_by)
 
     async def run(self) -> None:
         """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
