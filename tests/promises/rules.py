@@ -151,6 +151,11 @@ class RuleLedger:
         return self._left_removed.get(user_id) == now
 
 
+def _as_told(ballot: Ballot) -> tuple[str, int, int, int, bool]:
+    """Return what the notice of a vote says of it, but for the end of the ban, of which another one tells."""
+    return ballot.user_id, ballot.votes, ballot.needed, ballot.expires_at, ballot.removed
+
+
 class RuleRecord:
     """What one connection is told of the rules of a room, from `joined` on."""
 
@@ -202,12 +207,10 @@ class RuleRecord:
     def vote(self, event: Event, now: float) -> None:
         """Take the notice of a vote, or of its end."""
         user_id, outcome = event["userId"], event.get("outcome")
-        told = Ballot(
-            user_id, event["votes"], event["needed"], milliseconds(event["expiresAt"]), removed=outcome == "removed"
-        )
+        told = (user_id, event["votes"], event["needed"], milliseconds(event["expiresAt"]), outcome == "removed")
         if outcome == "expired":
             counted = next((one for one in reversed(self._ledger.votes) if one.ballot.user_id == user_id), None)
-            if counted is None or counted.ballot != told:
+            if counted is None or _as_told(counted.ballot) != told:
                 self._broken("a vote is said to have ended that there was not")
             elif counted.deadline > now + 0.002 and self._ledger.clock_set_at < counted.at:
                 self._broken("a vote is said to have ended before its time")
@@ -217,11 +220,11 @@ class RuleRecord:
             return
         due = self._ledger.votes[self._votes : self._votes + 1]
         self._votes += 1
-        if [counted.ballot for counted in due] != [told]:
+        if [_as_told(counted.ballot) for counted in due] != [told]:
             self._broken("a vote differs from what was counted")
             return
         self._open_votes.pop(user_id, None)
-        if not told.removed:
+        if outcome != "removed":
             self._open_votes[user_id] = due[0]
 
     def removed(self, event: Event) -> None:

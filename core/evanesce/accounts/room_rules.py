@@ -32,7 +32,7 @@ from evanesce.errors import (
 from evanesce.jobs import report_repository_fault
 from evanesce.limits.budgets import TOO_FAST
 from evanesce.limits.distributed import DistributedRateLimit
-from evanesce.model import Access, Ban, ChatRoom, Invite, User, new_id, timestamp
+from evanesce.model import Access, Ban, ChatRoom, Invite, User, milliseconds, new_id, timestamp
 from evanesce.protocol import commands, events
 from evanesce.protocol.codec import FRAME_BYTES
 from evanesce.rooms.admissions import MOST_ADMITTED, secret_hash
@@ -67,6 +67,9 @@ BANS_BYTES = FRAME_BYTES - 1_024
 
 MOST_UNSTORED_BANS = 10_000
 """How many bans by votes may wait for the database; further ones are in the store alone, which holds them too."""
+
+MOST_OBSERVED = 10_000
+"""How many removals by votes are remembered, so that observers are told once where voters ask again."""
 
 RETRY_SECONDS = 1.0
 """The delay before the database is asked again to store the bans of votes."""
@@ -112,6 +115,7 @@ class RuleService:
         self._invites = limit("invites", MOST_INVITES)
         self._votes = limit("votes", VOTES_A_MINUTE)
         self._unstored: OrderedDict[tuple[str, str], Ban] = OrderedDict()  # by room and subject
+        self._observed: OrderedDict[tuple[str, str], int] = OrderedDict()  # the ends of bans by votes, in the same way
         self._work = trio.Event()
 
     # --- options --------------------------------------------------------------------------------------------------
@@ -300,23 +304,30 @@ class RuleService:
         if isinstance(ballot, VoteRefused):
             raise _vote_refused(ballot)
         if ballot.removed:
-            self._removed_by_vote(room.room_id, user, subject)
+            self._removed_by_vote(room.room_id, user, subject, ballot.until)
         return _vote_reply(room.room_id, ballot, command.ref)
 
-    def _removed_by_vote(self, room_id: str, user: User, subject: str) -> None:
-        """Queue the ban, which the store has already, for the database."""
-        now = self._store.clock.now()
+    def _removed_by_vote(self, room_id: str, user: User, subject: str, until: int) -> None:
+        """Queue the ban, which the store has already, for the database.
+
+        Each voter who asks again hears of the removal for a minute, and then the same ban is queued again: the answer
+        to the one whose vote decided may have been lost with their server.
+        """
         ban = Ban(
             room_id=room_id,
             subject=subject,
             user_id=user.user_id,
             display_name=user.display_name,
             reason=VOTE,
-            since=timestamp(now),
-            until=timestamp(now + VOTE_BAN_SECONDS * 1000),
+            since=timestamp(until - VOTE_BAN_SECONDS * 1000),
+            until=timestamp(until),
         )
         self._queue(ban)
-        self._observe_removal(ban)
+        if self._observed.get((room_id, subject)) != until:
+            self._observed[room_id, subject] = until
+            if len(self._observed) > MOST_OBSERVED:
+                self._observed.popitem(last=False)
+            self._observe_removal(ban)
 
     def _queue(self, ban: Ban) -> None:
         self._unstored[ban.room_id, ban.subject] = ban
@@ -341,9 +352,9 @@ class RuleService:
         if ban.until <= timestamp(self._store.clock.now()):
             return True
         try:
-            # A ban by the creator may have come before this one, where the database was down.
-            longer = await self._repository.bans(ban.room_id, ban.until)
-            if not any(other.subject == ban.subject for other in longer):
+            # All that ended at or after the vote, to the millisecond.
+            rows = await self._repository.bans(ban.room_id, timestamp(milliseconds(ban.since) - 1))
+            if not any(_is_superseded(ban, row) for row in rows):
                 # Without effect where the room has been closed, or has too many bans: then only the store has this one.
                 await self._repository.ban(ban, MOST_BANS)
         except Unavailable:
@@ -394,6 +405,14 @@ async def _take(limit: DistributedRateLimit, key: str) -> None:
     wait = await limit.take(key)
     if wait:
         raise RateLimited(TOO_FAST, wait)
+
+
+def _is_superseded(ban: Ban, row: Ban) -> bool:
+    """Return whether the database has already the ban of a vote, a longer one, or what the creator decided since.
+
+    Another server may have told the database, while this one had no answer from it, or a voter may have asked again.
+    """
+    return row.subject == ban.subject and (row.since >= ban.since or row.until >= ban.until)
 
 
 def _listed_id(subject: str) -> str:

@@ -50,15 +50,21 @@ class Removal:
 class Ballot:
     """The vote on the removal of a member, after a person has voted.
 
-    `expires_at` is in milliseconds of the store's clock. `removed`: `votes` has reached `needed`, and the vote has
-    ended.
+    `votes` has reached `needed`, and the vote has ended, where the person was removed: then `until` is the end of their
+    ban, otherwise 0. It is the same for all who ask again. `expires_at` and `until` are in milliseconds of the store's
+    clock.
     """
 
     user_id: str
     votes: int
     needed: int
     expires_at: int
-    removed: bool
+    until: int = 0
+
+    @property
+    def removed(self) -> bool:
+        """Whether the person was removed."""
+        return self.until > 0
 
 
 class VoteRefused(enum.Enum):

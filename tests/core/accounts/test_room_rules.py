@@ -596,6 +596,32 @@ async def test_what_the_creator_decides_takes_the_place_of_a_vote(
         assert (await people.ask("Ada", "bans"))["bans"] == []
 
 
+async def test_who_votes_again_after_the_removal_makes_no_new_ban(autojump_clock: MockClock) -> None:
+    """Neither in place of what the creator decided meanwhile, nor for observers."""
+    watcher = Watcher()
+    async with memory_server(limits=QUICK, plugins={"watcher": watcher}) as server:
+        people = await gather(server, "Ada", "Bob", "Cyd", "Dan")
+        dan = people.ids["Dan"]
+        await people.ask("Ada", "leave")
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        [ban] = server.repository.room_bans.values()
+        version = server.repository.chat_rooms[people.room_id].rules_version
+        await trio.sleep(5)
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        assert list(server.repository.room_bans.values()) == [ban]
+        assert server.repository.chat_rooms[people.room_id].rules_version == version
+        assert [event[0] for event in watcher.told] == ["removed", "banned"]
+        assert watcher.told[1][4] == ban.until
+        await people.ask("Ada", "remove_member", userId=dan, banSeconds=20)
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        await trio.sleep(19)
+        assert await people.refused("Dan", "join") == ("banned", None)
+        await vote_out(people, "Dan", "Cyd")
+        await trio.sleep(1)
+        assert (await people.ask("Dan", "join"))["type"] == "joined"
+        assert [event[3] for event in watcher.told] == ["vote", "vote", "creator", "creator"]
+
+
 # --- bounds -------------------------------------------------------------------------------------------------------
 
 

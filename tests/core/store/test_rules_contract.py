@@ -436,13 +436,17 @@ async def test_how_many_votes_are_needed(backend: Backend) -> None:
         expires_at = ballots[0].expires_at if isinstance(ballots[0], Ballot) else 0
         now = one.clock.now()
         assert now + VOTE_SECONDS * 1000 - 10_000 < expires_at <= now + VOTE_SECONDS * 1000
-        expected = [Ballot("ada", n, needed, expires_at, removed=n == needed) for n in range(1, needed + 1)]
+        last = ballots[-1]
+        assert isinstance(last, Ballot)
+        expected = [Ballot("ada", n, needed, expires_at) for n in range(1, needed)]
+        expected.append(Ballot("ada", needed, needed, expires_at, last.until))
         assert ballots == expected
         assert heard[:-1] == [Voted(ballot) for ballot in expected]
         [*_, removed] = heard
         assert isinstance(removed, MemberRemoved)
         ends = removed.at + VOTE_BAN_SECONDS * 1000
         assert removed.removal == Removal("ada", "vote", ends)
+        assert last.until == ends
         assert await barred(two, room_id, ADA) == Barred(Bar.BANNED, ends), "also while still in the room"
 
 
@@ -479,7 +483,10 @@ async def test_a_person_has_one_vote_for_as_long_as_they_are_there(backend: Back
         assert await vote(store, room_id, ADA, ADA) == first, "the person in question has none"
         assert await vote(store, room_id, CYD, ADA) == replace(first, votes=2)
         await store.presence.leave(room_id, ["bob"])
-        assert await vote(store, room_id, DAN, ADA) == replace(first, votes=2, needed=2, removed=True)
+        ended = await vote(store, room_id, DAN, ADA)
+        assert isinstance(ended, Ballot)
+        assert ended.removed
+        assert ended == replace(first, votes=2, needed=2, until=ended.until)
         heard = await events(feed, 6)
     assert [type(event) for event in heard] == [Voted, Voted, Voted, Left, Voted, MemberRemoved]
 
@@ -648,7 +655,7 @@ def _gap(client: redis.Redis, room_id: str) -> None:
         "q -1 ada",
         "q 99999999999999999 ada",
         "b 1 2 3 0",
-        "b 1 2 3 2 ada",
+        "b 1 2 3 -1 ada",
         "b 1 2 3 0 ada more",
     ],
 )

@@ -98,10 +98,11 @@ class MemoryRules:
         again = voter in vote.voters
         vote.voters.add(voter)
         votes, needed = len((vote.voters & room.names.keys()) - {user_id}), max(2, others // 2 + 1)
-        ballot = Ballot(user_id, votes, needed, vote.expires_at, removed=votes >= needed)
+        until = now + VOTE_BAN_SECONDS * 1000 if votes >= needed else 0
+        ballot = Ballot(user_id, votes, needed, vote.expires_at, until)
         if ballot.removed:
             vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
-            room.voted[subject] = until = now + VOTE_BAN_SECONDS * 1000
+            room.voted[subject] = until
             room.away.pop(user_id, None)
             room.publish([Voted(ballot), MemberRemoved(Removal(user_id, "vote", until), now)])
         elif not again:

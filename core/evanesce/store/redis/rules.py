@@ -78,8 +78,7 @@ class RedisRules:
             return RoomClosed()
         if isinstance(answer, bytes):
             return VoteRefused(answer.decode())
-        votes, needed, expires_at, removed = answer
-        return Ballot(user_id, int(votes), int(needed), int(expires_at), bool(removed))
+        return Ballot(user_id, *map(int, answer))
 
     async def lift(self, room_id: str, subject: str) -> None:
         """See `Rules.lift`."""
@@ -118,8 +117,8 @@ def _muted(line: str) -> MemberMuted:
 
 
 def _voted(line: str) -> Voted:
-    _, votes, needed, expires_at, removed, user_id = line.split(" ")
-    return Voted(Ballot(user_id, _whole(votes), _whole(needed), _whole(expires_at), _flag(removed)))
+    _, votes, needed, expires_at, until, user_id = line.split(" ")
+    return Voted(Ballot(user_id, _whole(votes), _whole(needed), _whole(expires_at), _whole(until)))
 
 
 def _whole(text: str) -> int:
