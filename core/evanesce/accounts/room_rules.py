@@ -32,7 +32,7 @@ from evanesce.errors import (
 from evanesce.jobs import report_repository_fault
 from evanesce.limits.budgets import TOO_FAST
 from evanesce.limits.distributed import DistributedRateLimit
-from evanesce.model import Access, Ban, ChatRoom, Invite, User, milliseconds, new_id, timestamp
+from evanesce.model import Access, Ban, ChatRoom, Invite, Timestamp, User, milliseconds, new_id, timestamp
 from evanesce.protocol import commands, events
 from evanesce.protocol.codec import FRAME_BYTES
 from evanesce.rooms.admissions import MOST_ADMITTED, secret_hash
@@ -247,8 +247,6 @@ class RuleService:
         if await self._repository.ban(ban, MOST_BANS) is None:
             raise await self._full(room_id, f"This room has {MOST_BANS} bans. End one of them.")
         self._unstored.pop((room_id, ban.subject), None)
-        if until <= now:  # a ban would take the place of the one that a vote has made
-            await self._store.rules.lift(room_id, ban.subject)
         await self._sync(room_id, Removal(user.user_id, CREATOR, until if until > now else 0))
         self._observe_removal(ban)
         return events.Ok(ref=command.ref)
@@ -267,9 +265,8 @@ class RuleService:
         subject = _listed_subject(command.user_id) if user is None else self._subjects.of(user.world_id)
         await _take(self._changes, room_id)
         self._unstored.pop((room_id, subject), None)
-        # All three also where the database has no ban: an earlier try may have ended between them.
+        # Also where the database has no ban: the store may have that of a vote, which this server knows nothing about.
         await self._repository.unban(room_id, subject, timestamp(self._store.clock.now()))
-        await self._store.rules.lift(room_id, subject)
         await self._sync(room_id)
         return events.Ok(ref=command.ref)
 
@@ -354,7 +351,8 @@ class RuleService:
         try:
             # All that ended at or after the vote, to the millisecond.
             rows = await self._repository.bans(ban.room_id, timestamp(milliseconds(ban.since) - 1))
-            if not any(_is_superseded(ban, row) for row in rows):
+            now = timestamp(self._store.clock.now())
+            if not any(_is_superseded(ban, row, now) for row in rows):
                 # Without effect where the room has been closed, or has too many bans: then only the store has this one.
                 await self._repository.ban(ban, MOST_BANS)
         except Unavailable:
@@ -407,12 +405,13 @@ async def _take(limit: DistributedRateLimit, key: str) -> None:
         raise RateLimited(TOO_FAST, wait)
 
 
-def _is_superseded(ban: Ban, row: Ban) -> bool:
+def _is_superseded(ban: Ban, row: Ban, now: Timestamp) -> bool:
     """Return whether the database has already the ban of a vote, a longer one, or what the creator decided since.
 
+    `row` has not ended before the vote: where it has ended, the creator has ended it, also for the ban of the vote.
     Another server may have told the database, while this one had no answer from it, or a voter may have asked again.
     """
-    return row.subject == ban.subject and (row.since >= ban.since or row.until >= ban.until)
+    return row.subject == ban.subject and (row.since >= ban.since or row.until >= ban.until or row.until <= now)
 
 
 def _listed_id(subject: str) -> str:

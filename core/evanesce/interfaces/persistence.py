@@ -210,9 +210,11 @@ class Repository(Protocol):
         ...
 
     async def unban(self, room_id: str, subject: str, now: Timestamp) -> bool:
-        """End a ban. Returns False where there is none that ends after `now`; otherwise `rules_version` has grown.
+        """End the ban of a person at `now`, and store that, also where there is none: the store may have one of a vote.
 
-        What `bans` returns of it has ended at `now`: it is still a removal.
+        Returns False, and stores nothing, where the room is closed; otherwise `rules_version` has grown. Storing the
+        same again changes nothing. What `bans` returns has ended at `now`; it is still a removal, where it was one, and
+        otherwise has no `user_id`.
         """
         ...
 

@@ -84,9 +84,10 @@ class RuleSync:
         if room is None:
             return None
         bans = await self._repository.bans(room_id, timestamp(now - REMOVALS_SECONDS * 1000))
-        live = {ban.subject: until for ban in bans if (until := milliseconds(ban.until)) > now}
+        # Those that have ended too: the store may have the ban of a vote in their place.
+        ends = {ban.subject: milliseconds(ban.until) for ban in bans}
         rules = self.rules_of(room)
-        present = await self._store.rules.install(room_id, rules, live, removal)
+        present = await self._store.rules.install(room_id, rules, ends, removal)
         if isinstance(present, RoomClosed):
             return None
         return SyncedRules(rules, bans, present)

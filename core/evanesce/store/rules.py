@@ -88,9 +88,10 @@ class Rules(Protocol):
     ) -> Sequence[str] | RoomClosed:
         """Replace the rules and the bans of a room, unless the store has a newer version of them.
 
-        `bans` has the end of each ban, in milliseconds of the store's clock, by subject. Followers are told the rules
-        where they differ, and `removal` in any case, in the same step. Returns the ids of all users who are in the room
-        at that moment.
+        `bans` has the end of each ban, in milliseconds of the store's clock, by subject, also of those that have ended
+        in the last hour: each one takes the place of the ban of a vote on the same subject, unless the vote was after
+        it ended. Followers are told the rules where they differ, and `removal` in any case, in the same step. Returns
+        the ids of all users who are in the room at that moment.
         """
         ...
 
@@ -113,12 +114,8 @@ class Rules(Protocol):
         A vote lasts for `VOTE_SECONDS` from its first voter. Votes of those who have left do not count. It needs more
         than half of those who are in the room, without the person in question, and at least two. When it has them, the
         person is removed and banned for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that
-        are installed, until an installed one of the same subject replaces it.
+        are installed, until an installed one of the same subject replaces it (see `install`).
         """
-        ...
-
-    async def lift(self, room_id: str, subject: str) -> None:
-        """End the ban that a vote has made."""
         ...
 
 

@@ -118,9 +118,13 @@ class MemoryRoomRules:
     async def unban(self, room_id: str, subject: str, now: Timestamp) -> bool:
         """See `Repository.unban`."""
         await self._answer()
-        ban = self.room_bans.get((room_id, subject))
-        if ban is None or ban.until <= now or room_id not in self.chat_rooms:
+        if room_id not in self.chat_rooms:
             return False
+        ban = self.room_bans.get((room_id, subject))
+        if ban is None:
+            ban = Ban(room_id=room_id, subject=subject, user_id=None, reason="creator", since=now, until=now)
+        elif ban.until == now:
+            return True
         self.room_bans[room_id, subject] = msgspec.structs.replace(ban, since=min(ban.since, now), until=now)
         self._count_change(room_id)
         return True

@@ -111,13 +111,16 @@ _BANS = """
     WHERE roomId = ? AND until > ? ORDER BY since DESC, subject DESC
 """
 
-# The row stays for servers that have missed the removal. It never begins after its end, even if the clock was set back.
+# The row stays for servers that have missed the removal, and says that an earlier vote bans nobody any more: a row
+# without an account, which removes nobody, where there was none. It never begins after its end, even if the clock was
+# set back.
 _UNBAN = """
-    UPDATE "RoomBan" SET until = ?, since = min(since, ?) WHERE roomId = ? AND subject = ? AND until > ?
-    AND EXISTS (SELECT 1 FROM "ChatRoom" WHERE "ChatRoom".roomId = "RoomBan".roomId AND closedAt IS NULL)
+    INSERT INTO "RoomBan" (roomId, subject, reason, since, until)
+    SELECT roomId, ?, 'creator', ?, ? FROM "ChatRoom" WHERE roomId = ? AND closedAt IS NULL
+    ON CONFLICT (roomId, subject) DO UPDATE SET since = min("RoomBan".since, excluded.since), until = excluded.until
+    WHERE "RoomBan".until <> excluded.until
 """
 
-# One that ends at that very moment by itself is found too: it makes no difference.
 _UNBANNED = """
     SELECT 1 FROM "RoomBan" CROSS JOIN "ChatRoom" USING (roomId)
     WHERE roomId = ? AND subject = ? AND until = ? AND closedAt IS NULL
@@ -203,7 +206,7 @@ class RoomRuleTables(SqlTables):
         """See `Repository.unban`."""
         *_, found = await self._driver.execute(
             [
-                Statement(_UNBAN, (now, now, room_id, subject, now)),
+                Statement(_UNBAN, (subject, now, now, room_id)),
                 Statement(_COUNT_CHANGE, (room_id,)),
                 Statement(_UNBANNED, (room_id, subject, now)),
             ]

@@ -622,6 +622,42 @@ async def test_who_votes_again_after_the_removal_makes_no_new_ban(autojump_clock
         assert [event[3] for event in watcher.told] == ["vote", "vote", "creator", "creator"]
 
 
+async def test_who_was_unbanned_is_not_banned_by_the_vote_that_another_server_writes_late(
+    autojump_clock: MockClock,
+) -> None:
+    memory, repository = MemoryServer(), DeafRepository()
+    async with (
+        memory_server(limits=QUICK, memory=memory, repository=repository) as one,
+        memory_server(limits=QUICK, memory=memory, repository=repository) as two,
+    ):
+        people = await gather(one, "Ada", "Bob", "Cyd", "Dan")
+        await people.ask("Ada", "leave")
+        repository.deaf = True
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        ada = await two.sign_in("Ada")
+        fields = {"roomId": people.room_id, "userId": people.ids["Dan"]}
+        assert (await ada.ask("unban", **fields))["type"] == "ok"
+        repository.deaf = False
+        assert (await people.ask("Dan", "join"))["type"] == "joined"
+        await trio.sleep(5)
+        assert people.told("Dan", "removed") == []
+        await people.ask("Dan", "leave")
+        assert (await people.ask("Dan", "join"))["type"] == "joined"
+        assert (await ada.ask("bans", roomId=people.room_id))["bans"] == []
+
+
+async def test_unbanning_a_member_removes_nobody(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        people = await gather(server, "Ada", "Bob")
+        assert (await people.ask("Ada", "unban", userId=people.ids["Bob"]))["type"] == "ok"
+        memory.go_down()
+        memory.come_back()  # changes may have been missed
+        await trio.sleep(5)
+        assert people.told("Bob", "removed") == []
+        assert (await people.ask("Ada", "members"))["memberCount"] == 2
+
+
 # --- bounds -------------------------------------------------------------------------------------------------------
 
 
@@ -668,6 +704,25 @@ async def test_a_person_votes_so_often(autojump_clock: MockClock) -> None:
 
 
 # --- outages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["unban", "remove_member"])
+async def test_the_end_of_the_ban_of_a_vote_that_the_store_did_not_take_is_not_lost(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    """Also where the database never had that ban."""
+    memory, repository = MemoryServer(), DeafRepository()
+    async with memory_server(limits=QUICK, memory=memory, repository=repository) as server:
+        people = await gather(server, "Ada", "Bob", "Cyd", "Dan")
+        await people.ask("Ada", "leave")
+        repository.deaf = True
+        await vote_out(people, "Dan", "Bob", "Cyd")
+        repository.deaf = False
+        memory.go_down()
+        assert (await people.refused("Ada", kind, userId=people.ids["Dan"]))[0] == "store_unavailable"
+        memory.come_back()
+        await trio.sleep(3)
+        assert (await people.ask("Dan", "join"))["type"] == "joined"
 
 
 @pytest.mark.parametrize("kind", ["update_room", "remove_member", "unban"])

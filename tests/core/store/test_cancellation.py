@@ -98,7 +98,6 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
         "rules.mutes": lambda: store.rules.mutes(room_id),
         "rules.vote": lambda: store.rules.vote(room_id, "ada", "bob", "subject", "creator"),
-        "rules.lift": lambda: store.rules.lift(room_id, "subject"),
         "rate_limits.take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
         "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again
         "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),

@@ -502,8 +502,11 @@ async def test_leaving_does_not_end_a_vote(backend: Backend) -> None:
     why = await barred(store, room_id, ADA)
     assert why is not None
     assert why.bar is Bar.BANNED
-    await store.rules.lift(room_id, subject(ADA))
-    assert await barred(store, room_id, ADA) == Barred(Bar.LOCKED), "who was removed does not come back"
+    await store.rules.install(
+        room_id, replace(LOCKED, version=2), {subject(ADA): ballot.until - VOTE_BAN_SECONDS * 1000}
+    )
+    later = await barred(store, room_id, ADA, replace(LOCKED, version=2))
+    assert later == Barred(Bar.LOCKED), "who was removed does not come back"
 
 
 async def test_who_asks_again_hears_how_the_vote_has_ended(backend: Backend, room_id: str) -> None:
@@ -514,12 +517,18 @@ async def test_who_asks_again_hears_how_the_vote_has_ended(backend: Backend, roo
         ended = await vote(store, room_id, CYD, ADA)
         assert await vote(store, room_id, CYD, ADA) == ended
         assert await vote(store, room_id, DAN, ADA) == VoteRefused.ABSENT
-        await store.rules.lift(room_id, subject(ADA))
-        assert await barred(store, room_id, ADA, RULES) is None
+        assert isinstance(ended, Ballot)
+        await store.rules.install(room_id, OPEN, {subject(ADA): ended.until - VOTE_BAN_SECONDS * 1000})
+        assert await barred(store, room_id, ADA, OPEN) is None
         again = await vote(store, room_id, CYD, ADA)
         assert isinstance(again, Ballot)
         assert (again.votes, again.removed) == (1, False), "another vote begins"
-        assert [type(event) for event in await events(feed, 3)] == [Voted, MemberRemoved, Voted]
+        assert [type(event) for event in await events(feed, 4)] == [
+            Voted,
+            MemberRemoved,
+            RulesChanged,
+            Voted,
+        ]
 
 
 async def test_the_database_takes_over_the_ban_of_a_vote(backend: Backend) -> None:
@@ -536,6 +545,23 @@ async def test_the_database_takes_over_the_ban_of_a_vote(backend: Backend) -> No
     assert await barred(store, room_id, ADA, OPEN) == Barred(Bar.BANNED, ends)
     await store.rules.install(room_id, replace(OPEN, version=5), {})
     assert await barred(store, room_id, ADA, OPEN) is None
+
+
+@pytest.mark.parametrize("ended", [-2, -1, 0, 1])
+async def test_what_has_ended_takes_the_place_of_no_later_vote(backend: Backend, ended: int) -> None:
+    """Whatever was written of a person before the vote, as long as the database does not have the ban of the vote."""
+    store = await backend.open()
+    room_id = await installed(store, OPEN, ADA, BOB, CYD)
+    await vote(store, room_id, BOB, ADA)
+    ballot = await vote(store, room_id, CYD, ADA)
+    assert isinstance(ballot, Ballot)
+    voted_at = ballot.until - VOTE_BAN_SECONDS * 1000
+    await eventually(lambda: store.clock.now() > voted_at + 50)  # it is an estimate
+    newer = replace(OPEN, version=3)
+    await store.rules.install(room_id, newer, {subject(ADA): voted_at + ended, subject(DAN): voted_at + ended})
+    expected = Barred(Bar.BANNED, ballot.until) if ended < 0 else None
+    assert await barred(store, room_id, ADA, newer) == expected
+    assert await barred(store, room_id, DAN, newer) is None
 
 
 async def test_a_vote_ends_after_its_time(autojump_clock: trio.testing.MockClock) -> None:

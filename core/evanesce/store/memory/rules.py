@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesChanged, Voted
@@ -28,9 +29,11 @@ class MemoryRules:
                 return RoomClosed()
             told: list[RoomEvent] = []
             if rules.version > (0 if room.rules is None else room.rules.version):
-                room.rules, room.bans = rules, dict(bans)
-                for subject in bans:
-                    room.voted.pop(subject, None)
+                now = self._server.stamp()
+                room.rules, room.bans = rules, {subject: until for subject, until in bans.items() if until > now}
+                for subject, until in bans.items():
+                    if until >= room.voted.get(subject, math.inf) - VOTE_BAN_SECONDS * 1000:
+                        del room.voted[subject]
                 told.append(RulesChanged(rules))
             if removal is not None:
                 room.away.pop(removal.user_id, None)
@@ -108,7 +111,3 @@ class MemoryRules:
         elif not again:
             room.publish([Voted(ballot)])
         return ballot
-
-    async def lift(self, room_id: str, subject: str) -> None:
-        """See `Rules.lift`."""
-        await self._server.ask(lambda: self._server.room(room_id).voted.pop(subject, None))

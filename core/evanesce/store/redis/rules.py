@@ -45,7 +45,7 @@ class RedisRules:
         removed = ("", "", 0) if removal is None else (removal.user_id, _encoder.encode(removal.reason), removal.until)
         flat = [part for ban in bans.items() for part in ban]
         [users] = await self._client.run(
-            INSTALL.call(keys, new_epoch(), KEEP, *options, rules.created_by, *removed, *flat)
+            INSTALL.call(keys, new_epoch(), KEEP, *options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000, *flat)
         )
         return RoomClosed() if users is None else [user.decode() for user in users]
 
@@ -79,10 +79,6 @@ class RedisRules:
         if isinstance(answer, bytes):
             return VoteRefused(answer.decode())
         return Ballot(user_id, *map(int, answer))
-
-    async def lift(self, room_id: str, subject: str) -> None:
-        """See `Rules.lift`."""
-        await self._client.run(("ZREM", self._keys.voted(room_id), subject))
 
     def _three(self, room_id: str) -> list[str]:
         return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]

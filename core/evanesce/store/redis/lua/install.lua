@@ -1,22 +1,34 @@
 -- Replace the rules and the bans of a room, unless it has newer ones, and tell of a removal.
 -- KEYS: state, members, channel, bans, voted, away. ARGV: epoch, keep, version, ttl, access, locked (1 or 0), encrypted
 -- (1 or 0), the room's creator, the user who is removed (or ''), the reason as JSON, until when the user is banned
--- (or 0), then for each ban the subject and its end.
+-- (or 0), how long the ban of a vote lasts, in milliseconds, then for each ban the subject and its end, also of those
+-- that have ended in the meantime.
 -- Returns nil if the room is closed; otherwise the users in it.
 
 if state.closed then return false end
 
 if tonumber(ARGV[3]) > state.rv then
   redis.call('DEL', KEYS[4])
-  local bans, subjects, last = {}, {}, 0
-  for i = 12, #ARGV, 2 do
-    subjects[#subjects + 1] = ARGV[i]
-    bans[#bans + 1] = ARGV[i + 1]
-    bans[#bans + 1] = ARGV[i]
-    last = math.max(last, tonumber(ARGV[i + 1]))
+  local bans, known, last = {}, {}, 0
+  for i = 13, #ARGV, 2 do
+    local ends = tonumber(ARGV[i + 1])
+    known[ARGV[i]] = ends
+    if ends > now then
+      bans[#bans + 1] = ARGV[i + 1]
+      bans[#bans + 1] = ARGV[i]
+      last = math.max(last, ends)
+    end
   end
   in_steps(bans, function(...) redis.call('ZADD', KEYS[4], ...) end)
-  forget(KEYS[5], subjects)
+  -- The database knows better about the bans of votes, but for votes since a ban of the same person has ended.
+  local voted = state.vu > now and redis.call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES') or {}
+  local replaced = {}
+  for i = 1, #voted, 2 do
+    if (known[voted[i]] or 0) >= tonumber(voted[i + 1]) - tonumber(ARGV[12]) then
+      replaced[#replaced + 1] = voted[i]
+    end
+  end
+  forget(KEYS[5], replaced)
   if last > 0 then
     redis.call('PEXPIRE', KEYS[4], math.max(1, math.min(tonumber(ARGV[2]), last - now)))
   end
