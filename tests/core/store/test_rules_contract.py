@@ -391,6 +391,28 @@ async def test_what_comes_at_once_is_in_one_order(backend: Backend) -> None:
     assert seen == {False, True}
 
 
+async def test_a_removal_is_not_before_a_join_although_the_clock_was_set_back(valkey: RedisBackend) -> None:
+    """A step is made by what is stored, as if it had been written before."""
+    one, two = await valkey.open("one"), await valkey.open("two")
+    for kind in ("creator", "vote"):
+        room_id = await installed(one, OPEN, ADA, BOB, CYD)
+        ahead = one.clock.now() + DAY
+        valkey.client.hset(f"evanesce:{{{room_id}}}:state", "t", ahead)
+        joined = await join(two, room_id, [DAN], rules=OPEN)
+        assert joined.at == ahead
+        async with two.events.follow(room_id, 10) as feed:
+            if kind == "creator":
+                await one.rules.install(room_id, replace(OPEN, version=3), {}, Removal("dan", "creator", 0))
+            else:
+                await vote(one, room_id, BOB, DAN)
+                await vote(one, room_id, ADA, DAN)
+                await vote(one, room_id, CYD, DAN)
+            [removed] = of_kind(await until(feed, MemberRemoved), MemberRemoved)
+        assert removed.at == ahead
+        assert removed.removal.until < one.clock.now() + DAY, "bans go by the clock as it is"
+        assert (await join(two, room_id, [EVE], rules=OPEN)).at >= removed.at
+
+
 # Mutes
 
 

@@ -38,7 +38,7 @@ end
 
 if ARGV[9] ~= '' then
   forget(KEYS[6], { ARGV[9] })
-  lines[#lines + 1] = string.format('k %.0f %s %s %s', now, ARGV[11], ARGV[9], ARGV[10])
+  lines[#lines + 1] = string.format('k %.0f %s %s %s', state.t, ARGV[11], ARGV[9], ARGV[10])
 end
 publish()
 return redis.call('HKEYS', KEYS[2])

@@ -1,9 +1,9 @@
 -- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes.
 -- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, then for
 -- each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
--- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the time, count,
--- version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the rules
--- (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil).
+-- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the room's time,
+-- count, version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the
+-- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil).
 
 if state.closed then return false end
 if state.rv < tonumber(ARGV[5]) then return 0 end
@@ -46,6 +46,6 @@ publish()
 local count, version, members = present(ARGV[4])
 local newer = state.rv > tonumber(ARGV[5])
 return {
-  now, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
+  state.t, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
   state.mu > now and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
 }

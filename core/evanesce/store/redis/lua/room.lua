@@ -8,9 +8,9 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 -- n counts entries (messages, and messages that were unsent), and v changes of presence. They start at the time, so
--- that they are larger than before if the state was lost. c counts messages. t is the time of the last entry, which
--- never decreases, even if the clock is set back. The second result has further fields of the state, from the seventh
--- element on, for scripts that name them.
+-- that they are larger than before if the state was lost. c counts messages. t is the time of the last entry, join or
+-- removal, which never decreases, even if the clock is set back: a removal is at no earlier time than the joins before
+-- it. The second result has further fields of the state, from the seventh element on, for scripts that name them.
 local function room(...)
   local had = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'c', 't', 'v', 'closed', ...)
   if not had[1] then

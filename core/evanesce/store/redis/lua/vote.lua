@@ -59,7 +59,7 @@ if votes >= needed then
   redis.call('HSET', KEYS[1], 'vu', ends)
   forget(KEYS[6], { user })
   lines[#lines + 1] = string.format('b %d %d %s %s %s', votes, needed, expires, banned_until, user)
-  lines[#lines + 1] = string.format('k %.0f %s %s "vote"', now, banned_until, user)
+  lines[#lines + 1] = string.format('k %.0f %s %s "vote"', state.t, banned_until, user)
 elseif not known[4] then
   lines[#lines + 1] = string.format('b %d %d %s 0 %s', votes, needed, expires, user)
 end
