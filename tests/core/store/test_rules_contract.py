@@ -160,6 +160,29 @@ async def test_the_most_bans_of_a_room_hold(backend: Backend, room_id: str) -> N
     assert await barred(store, room_id, ADA, OPEN) is None
 
 
+async def test_many_bans_are_sent_only_where_they_are_missing(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open()
+    ends = store.clock.now() + DAY
+    bans = {f"subject of {number}": ends for number in range(10_000)}
+
+    async def received(rules: RoomRules, removal: Removal | None = None) -> int:
+        """Return how many bytes Redis gets for an installation."""
+        before: dict[str, Any] = valkey.client.info("stats")
+        assert await store.rules.install(room_id, rules, bans, removal) == []
+        after: dict[str, Any] = valkey.client.info("stats")
+        return after["total_net_input_bytes"] - before["total_net_input_bytes"]
+
+    async with store.events.follow(room_id, 10) as feed:
+        assert await received(OPEN) > 200_000
+        for rules in (OPEN, LOCKED):
+            assert await received(rules, Removal("ada", "creator", 0)) < 20_000
+        assert await received(replace(OPEN, version=3), Removal("bob", "creator", 0)) > 200_000
+        heard = await events(feed, 5)
+    kinds = [RulesChanged, MemberRemoved, MemberRemoved, RulesChanged, MemberRemoved]
+    assert [type(event) for event in heard] == kinds
+    assert await barred(store, room_id, Member("0", "X"), OPEN) == Barred(Bar.BANNED, ends)
+
+
 async def test_only_who_lost_the_connection_comes_back_to_a_locked_room(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
     room_id = await installed(one, LOCKED, ADA, BOB, CYD, DAN)

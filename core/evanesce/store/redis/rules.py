@@ -8,6 +8,7 @@ although it is locked (see `lua/away.lua`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,11 +19,14 @@ from evanesce.store.redis.client import Client
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.message_log import KEEP, new_epoch
-from evanesce.store.redis.scripts import INSTALL, MUTE, VOTE
+from evanesce.store.redis.scripts import INSTALL, MUTE, VOTE, Argument
 from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
 
 MOST = 2**53
 """The largest number of a line: Lua has no larger ones that are exact."""
+
+MANY_BANS = 100
+"""Redis is asked whether it needs the bans of a room that are more than these: every server may install the same."""
 
 _encoder = msgspec.json.Encoder()
 _text = msgspec.json.Decoder(str)
@@ -43,10 +47,15 @@ class RedisRules:
         keys = [*self._three(room_id), self._keys.bans(room_id), self._keys.voted(room_id), self._keys.away(room_id)]
         options = (rules.version, rules.message_ttl, rules.access, int(rules.locked), int(rules.encrypted))
         removed = ("", "", 0) if removal is None else (removal.user_id, _encoder.encode(removal.reason), removal.until)
-        flat = [part for ban in bans.items() for part in ban]
-        [users] = await self._client.run(
-            INSTALL.call(keys, new_epoch(), KEEP, *options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000, *flat)
-        )
+        fixed = (*options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000)
+
+        async def ask(*rest: Argument) -> Any:
+            [answer] = await self._client.run(INSTALL.call(keys, new_epoch(), KEEP, *fixed, *rest))
+            return answer
+
+        users = await ask(0) if len(bans) > MANY_BANS else 0
+        if users == 0:
+            users = await ask(1, *(part for ban in bans.items() for part in ban))
         return RoomClosed() if users is None else [user.decode() for user in users]
 
     async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
