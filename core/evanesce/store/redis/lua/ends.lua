@@ -29,6 +29,8 @@ local function add_until(key, members, ends)
     pairs_[#pairs_ + 1] = member
   end
   in_steps(pairs_, function(...) redis.call('ZADD', key, ...) end)
-  forget(key, redis.call('ZRANGEBYSCORE', key, '-inf', now))
-  forget(key, redis.call('ZRANGE', key, 0, -(MOST + 1)))
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  if redis.call('ZCARD', key) > MOST then
+    forget(key, redis.call('ZRANGE', key, 0, -(MOST + 1)))
+  end
 end
