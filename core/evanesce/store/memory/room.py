@@ -64,9 +64,6 @@ class Room:
     count: int = 0
     version: int = 0
     closed: str | None = None
-    rules: RoomRules | None = None
-    mutes: dict[str, int] = field(default_factory=dict[str, int])
-    """Until when users may not write, in milliseconds of the store's clock."""
     live: OrderedDict[str, StoredEntry] = field(default_factory=OrderedDict[str, StoredEntry])
     unsent: dict[str, UnsentEntry] = field(default_factory=dict[str, UnsentEntry])
     names: dict[str, str] = field(default_factory=dict[str, str])
