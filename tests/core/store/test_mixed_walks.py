@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evanesce.store.lag import ExpiryLag
-from evanesce.store.redis import eraser, walk
+from evanesce.store.redis import eraser, plan, walk
 from evanesce.store.redis.eraser import Eraser
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.schedule import HORIZON
@@ -45,6 +45,7 @@ class Model:
     register: dict[str, float] = field(default_factory=dict[str, float])
     number: int = 0
     read: int = 0
+    removed: int = 0
     up: bool = True
     took_over: int = 0
 
@@ -89,6 +90,15 @@ class Model:
                 least = tuple(map(int, first.split("-")))
                 self.index = [each for each in self.index if each[:2] >= least]
                 return 0
+            case ("XDEL", _, *entries):
+                assert b"%d-%d" % self.index[-1][:2] not in entries, "the last entry stays"
+                self.removed += 1
+                removed = set(entries)
+                for each in self.index:
+                    if b"%d-%d" % each[:2] in removed:
+                        assert self._key(each) not in self.ends, "its message is gone"
+                self.index = [each for each in self.index if b"%d-%d" % each[:2] not in removed]
+                return 0
             case ("ZADD", _, "inf", _) | ("PEXPIRE", *_):
                 pass  # the register itself
             case ("ZADD", _, "LT", *pairs):
@@ -111,6 +121,14 @@ class Model:
         self.gone[key] = self.now_ - max(self.ends.pop(key), self.took_over)
         return False
 
+    # As another server
+
+    def remove_ended(self) -> None:
+        """Erase all messages that have ended, and remove their entries, but for the last one."""
+        for each in self.index[:-1]:
+            if not self._access(self._key(each)):
+                self.index.remove(each)
+
     # As a replica that takes over
 
     def state(self) -> State:
@@ -121,9 +139,12 @@ class Model:
     def store(self, ttl: int) -> None:
         self.number += 1
         message_id = f"id-{self.number}"
-        self.ends[f"evanesce:{{{ROOM}}}:message:{message_id}"] = self.now_ + ttl
         fields = [b"m", message_id.encode(), b"c", b"1", b"until", b"%d" % (self.now_ + ttl)]
         self.index.append((self.now_, self.number, fields))
+        self.ends[self._key(self.index[-1])] = self.now_ + ttl
+
+    def _key(self, entry: tuple[int, int, list[bytes]]) -> str:
+        return f"evanesce:{{{ROOM}}}:message:{entry[2][1].decode()}"
 
 
 class Server:
@@ -186,6 +207,7 @@ SENT = st.lists(
 
 @pytest.mark.parametrize("few", [False, True], ids=["as configured", "few at once"])
 @given(sent=SENT)
+@example(sent=[(0, False, [200_000, *([300] * 25)]), (0, True, [300, 3_600_000, 300])])  # the last is early
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_message_is_accessed_at_its_end(
     monkeypatch: pytest.MonkeyPatch, few: bool, sent: Sequence[tuple[int, bool, Sequence[int]]]
@@ -194,6 +216,7 @@ def test_each_message_is_accessed_at_its_end(
     if few:
         monkeypatch.setattr(walk, "SCOUT_ENTRIES", 3)
         monkeypatch.setattr(eraser, "ENTRIES", 4)
+        monkeypatch.setattr(plan, "REMOVED", 1)
     model, others = Model(), set[str]()
 
     async def run() -> None:
@@ -203,6 +226,7 @@ def test_each_message_is_accessed_at_its_end(
             if own:
                 server.send(*ttls)
             else:
+                model.remove_ended()
                 before = set(model.ends)
                 for ttl in ttls:
                     model.store(ttl)
@@ -253,6 +277,102 @@ def test_a_long_index_in_any_order(ttls: Sequence[int], own: bool) -> None:
     trio.run(run)
 
 
+@pytest.mark.parametrize("crowd", [1, 20], ids=["one by one", "many at once"])
+def test_the_index_stays_short_behind_a_message_that_lives_long(crowd: int) -> None:
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        server.send(DAY)
+        for _ in range(8_000 // crowd):
+            server.send(*([1_000] * crowd))
+            await server.go_on(model.now_ + 200 * crowd)
+            assert len(model.index) <= 1 + plan.REMOVED + 2 * max(crowd, 10)
+        assert model.removed <= 8_000 // plan.REMOVED, "not one command for each"
+        assert not server.plan._early.keys() - model.ends.keys() - {server.model._key(model.index[-1])}
+        for _ in range(30):
+            await server.go_on(model.now_ + DAY // 20)
+        assert (model.index, model.ends, server.plan._early, server.plan._ended) == ([], {}, {}, {})
+
+    trio.run(run)
+    assert max(model.gone.values()) <= LATEST
+
+
+@pytest.mark.parametrize("pause", [0, 200], ids=["together", "one by one"])
+def test_early_messages_end_while_their_room_is_quiet(pause: int) -> None:
+    """The walk is forgotten by then."""
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        server.send(DAY)
+        for _ in range(2_000):
+            server.send(600_000)
+            await server.go_on(model.now_ + pause)
+        last = model.now_ + 600_000
+        await server.go_on(last - 300_000)
+        assert not server.plan._walks
+        assert len(model.ends) > 400
+        await server.go_on(last + 10_000)
+        assert list(model.ends.values()) == [NOW + DAY]
+        assert len(model.index) <= 2 + plan.REMOVED
+        await server.go_on(NOW + DAY + DEFAULT)
+        assert (model.index, server.plan._ended) == ([], {})
+
+    trio.run(run)
+
+
+def test_a_walk_goes_on_behind_an_entry_that_another_server_has_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk scouted up to this entry, and is not to take the next one for known when it gets there."""
+    monkeypatch.setattr(walk, "SCOUT_ENTRIES", 3)
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        server.send(*([60_000] * 4), 300)
+        await server.go_on(model.now_ + 100)
+        server.send(300)
+        await server.go_on(model.now_ + 400)
+        model.store(DAY)
+        model.remove_ended()
+        await server.go_on(NOW + 59_000)
+        server.send(DAY, 5_000)
+        await server.go_on(NOW + 70_000)
+        assert list(model.ends.values()) == [NOW + 500 + DAY, NOW + 59_000 + DAY]
+
+    trio.run(run)
+    assert max(model.gone.values()) <= LATEST
+
+
+def test_entries_of_many_rooms_do_not_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "ROOMS", 0)
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        server.send(DAY, *([1_000] * 20))
+        await server.go_on(model.now_ + 2_000)
+        assert (len(model.index), server.plan._ended) == (2, {})
+
+    trio.run(run)
+
+
+def test_too_many_early_messages_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "EARLY", 500)
+    model = Model()
+
+    async def run() -> None:
+        server = Server(model)
+        server.send(DAY, *([30_000] * 3_000))
+        await server.go_on(NOW + 30_000 - 50)
+        assert len(server.plan._early) == 500
+        await server.go_on(NOW + 40_000)
+        assert list(model.ends.values()) == [NOW + DAY]
+        assert not server.plan._early
+
+    trio.run(run)
+
+
 def test_a_plain_room_is_read_once() -> None:
     """Where all messages have the same TTL, each entry is read once, and nothing is planned by itself."""
     model = Model()
@@ -270,7 +390,7 @@ def test_a_plain_room_is_read_once() -> None:
 
     trio.run(run)
     assert max(model.gone.values()) <= LATEST
-    assert model.read == 6_000
+    assert (model.read, model.removed) == (6_000, 0)
 
 
 def test_a_short_message_every_minute_in_a_long_room_does_not_read_it_all() -> None:
@@ -316,6 +436,7 @@ def test_what_a_lagging_replica_still_has_is_accessed_when_it_takes_over(
     if few:
         monkeypatch.setattr(walk, "SCOUT_ENTRIES", 3)
         monkeypatch.setattr(eraser, "ENTRIES", 4)
+        monkeypatch.setattr(plan, "REMOVED", 1)
     model, others = Model(), set[str]()
     late = dict[str, int]()
 
@@ -326,6 +447,7 @@ def test_what_a_lagging_replica_still_has_is_accessed_when_it_takes_over(
             if own:
                 server.send(*ttls)
             else:
+                model.remove_ended()
                 before = set(model.ends)
                 for ttl in ttls:
                     model.store(ttl)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evanesce.store.redis import schedule as module
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.schedule import HORIZON, Schedule
-from evanesce.store.redis.walk import TRIM_ENTRIES, UNKNOWN, Walk
+from evanesce.store.redis.walk import TRIM_AHEAD, TRIM_ENTRIES, UNKNOWN, Walk
 
 NOW = 1_000_000
 
@@ -126,7 +126,9 @@ def test_messages_are_due_in_order_and_the_position_goes_on() -> None:
 
 def test_what_ends_before_one_that_was_read_earlier_is_given_back() -> None:
     along = walk()
-    assert along.take(entries(NOW + 100, NOW + 40, NOW + 120), NOW) == [("evanesce:{room}:message:id-2", NOW + 40)]
+    assert along.take(entries(NOW + 100, NOW + 40, NOW + 120), NOW) == [
+        ("evanesce:{room}:message:id-2", NOW + 40, b"%d-2" % (NOW + 40 - 60_000))
+    ]
     assert len(along) == 2
 
 
@@ -149,14 +151,14 @@ def test_an_index_with_early_messages_is_read_again_to_its_end_and_only_new_ones
     along = walk()
     read = entries(NOW + 60_000, NOW + 10, NOW + 30)
     along.read(3)
-    assert along.take(read, NOW) == [
+    assert [early[:2] for early in along.take(read, NOW)] == [
         ("evanesce:{room}:message:id-2", NOW + 10),
         ("evanesce:{room}:message:id-3", NOW + 30),
     ]
     along.rewind(NOW + 20)
     along.read(4)
     found = along.take([*read, (b"%d-4" % (NOW + 5), entries(*[NOW + 15] * 4)[3][1])], NOW + 20)
-    assert found == [
+    assert [early[:2] for early in found] == [
         ("evanesce:{room}:message:id-2", UNKNOWN),  # its lag was counted
         ("evanesce:{room}:message:id-3", NOW + 30),
         ("evanesce:{room}:message:id-4", NOW + 15),
@@ -177,6 +179,26 @@ def test_an_index_is_trimmed_once_much_of_it_is_erased_and_never_beyond() -> Non
     last = f"{NOW + TRIM_ENTRIES - 1 - 60_000}-{TRIM_ENTRIES}"
     assert along.trim() == ("XTRIM", "evanesce:{room}:index", "MINID", "~", last)
     assert along.trim() is None
+
+
+def test_an_index_is_trimmed_up_to_an_entry_that_is_alive() -> None:
+    """Otherwise one message that lives long would keep all that were sent before it."""
+    along = walk()
+    along.take(entries(*range(NOW, NOW + TRIM_AHEAD), NOW + 86_400_000), NOW)
+    along.erased(along.due(NOW + TRIM_AHEAD - 2, TRIM_AHEAD))
+    assert along.trim() is None
+    along.erased(along.due(NOW + TRIM_AHEAD, TRIM_AHEAD))
+    last = f"{NOW + TRIM_AHEAD - 1 - 60_000}-{TRIM_AHEAD}"
+    assert along.trim() == ("XTRIM", "evanesce:{room}:index", "MINID", "~", last)
+    assert (len(along), along.trim()) == (1, None)
+
+
+def test_the_entry_of_an_early_tombstone_stays_as_does_one_without_an_end() -> None:
+    along = walk()
+    first, unsent, old = entries(NOW + 100, NOW + 40, NOW + 50)
+    unsent[1][0] = b"w"
+    del old[1][4:]
+    assert [early.entry for early in along.take([first, unsent, old], NOW)] == [None, None]
 
 
 def test_a_new_index_is_read_from_its_start() -> None:

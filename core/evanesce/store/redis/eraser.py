@@ -318,6 +318,7 @@ class Eraser:
         if alive:
             gone += await self._postpone_existing(alive)
         self._lag.add((now - end) / 1000 for _, end in gone if end != UNKNOWN)
+        self._plan.gone(key for key, _ in gone)
         self._plan.strike_out(key for key, _ in call.keys)
         for walk, entries in call.walked:
             self._plan.erased(walk, entries, now, reads=walk in call.reads)

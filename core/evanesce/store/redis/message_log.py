@@ -28,6 +28,9 @@ ENTRIES = 500
 BODIES = 64
 """How many messages are read in one call."""
 
+ENDED = 100
+"""How many entries that have ended a reader removes in one command."""
+
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 _encoder = msgspec.json.Encoder()
@@ -71,6 +74,10 @@ class Reading:
     entries: list[Entry]
     rules_version: int = 0
     now: int = 0
+
+    def has_ended(self, entry: Entry) -> bool:
+        """Return whether the message of an entry has ended for certain."""
+        return not entry.unsent and 0 < entry.until < self.now
 
     def is_behind(self, position: Cursor) -> bool:
         """Return whether the room has lost entries up to `position`, and may have other ones in their place.
@@ -312,10 +319,12 @@ class RedisMessageLog:
         behind: dict[str, Entry] = {}
         explained: set[str] = set()
         now = self._clock.now()
+        ended = _Ended(reading)
         async with aclosing(self.entries(room_id, reading)) as chunks:
             async for entries in chunks:
                 # Behind a message that lives long there may be many that have ended.
-                await page.take([entry for entry in entries if not entry.unsent and not 0 < entry.until < reading.now])
+                self._remove(room_id, ended.take(entries))
+                await page.take([entry for entry in entries if not (entry.unsent or reading.has_ended(entry))])
                 cut = page.more and (cursor is None or not whole)
                 if cursor is not None:
                     last = page.last_number if cut else reading.position.number
@@ -339,8 +348,41 @@ class RedisMessageLog:
         messages = [item for item in await self.refresh_deadlines(history.messages) if isinstance(item, LogEntry)]
         return replace(history, messages=tuple(messages))
 
+    def _remove(self, room_id: str, entries: Sequence[Entry]) -> None:
+        """Remove entries of messages that have ended, and have Redis erase these, as no eraser may find them later."""
+        if len(entries) < ENDED:
+            return
+        index = self._keys.index(room_id)
+        for start in range(0, len(entries), ENDED):
+            group = entries[start : start + ENDED]
+            self._client.post(
+                ("EXISTS", *(self._keys.message(room_id, entry.message_id) for entry in group)),
+                ("XDEL", index, *(f"{entry.milliseconds}-{entry.number}" for entry in group)),
+            )
+
     def _room(self, room_id: str) -> list[str]:
         return [self._keys.state(room_id), self._keys.index(room_id), self._keys.events(room_id)]
+
+
+class _Ended:
+    """Finds the entries of a reading that have ended behind one that is alive, so that the index keeps them.
+
+    Erasers remove nearly all of them (`walk.py`), but not those that were too many to remember.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._behind = False
+
+    def take(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of the next entries that may be removed: never the last one of the index."""
+        found: list[Entry] = []
+        for entry in entries:
+            if not self._reading.has_ended(entry):
+                self._behind = True
+            elif self._behind and entry.number < self._reading.position.number:
+                found.append(entry)
+        return found
 
 
 class _Page:

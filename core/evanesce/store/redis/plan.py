@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from evanesce.store.redis.expiring import Expiring
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.register import Register
 from evanesce.store.redis.schedule import Schedule
-from evanesce.store.redis.walk import LEAD, ON_ITS_WAY, UNKNOWN, Ending, Walk
+from evanesce.store.redis.walk import LEAD, ON_ITS_WAY, UNKNOWN, Ending, Walk, in_order
 
 LATE = 15
 """How long after its end a key is accessed, in milliseconds, so that it has ended by the store's clock too."""
@@ -22,6 +23,15 @@ RETRY = 250
 
 AHEAD = 100_000
 """How many entries of indices are held in memory. Beyond that, they are read one at a time."""
+
+EARLY = 100_000
+"""For how many early messages their entries are remembered. Others stay in the index until it is read or trimmed."""
+
+REMOVED = 100
+"""How many early entries of a room are removed in one command."""
+
+ROOMS = 1_000
+"""Of how many rooms early entries wait for more, to be removed together. In others they are removed at once."""
 
 REST = 60_000
 """How long a room that is due much later stays in memory after this server has stored a message, in milliseconds."""
@@ -51,6 +61,9 @@ class Plan:
         self._ttl = ttl
         self._walks: dict[str, Walk] = {}
         self._ahead = 0
+        self._early: dict[str, tuple[str, bytes]] = {}  # the index and the entry of early messages, by key
+        # Early entries that may be removed, by index: each once, however often a walk has found it.
+        self._ended: defaultdict[str, set[bytes]] = defaultdict(set)
         self._share = share
         self.schedule = Schedule(now, earlier, share)
 
@@ -102,10 +115,30 @@ class Plan:
         """
         self.schedule.mark_later_unconfirmed()
         self.schedule.horizon = 0
+        self._early.clear()
+        self._ended.clear()
         for walk in self._walks.values():
             walk.latest = max(walk.latest, now + ON_ITS_WAY)
             walk.stale = True
             self.schedule.push(walk.index, now, now)
+
+    def gone(self, keys: Iterable[str]) -> None:
+        """Remove the entries of early messages that are gone from their indices, soon or when there are more."""
+        indices: set[str] = set()
+        for key in keys:
+            if (place := self._early.pop(key, None)) is not None:
+                index, entry = place
+                self._ended[index].add(entry)
+                indices.add(index)
+        for index in indices:
+            crowded = len(self._ended) > ROOMS // self._share
+            if len(self._ended[index]) > REMOVED or crowded:
+                # The latest may be the last one of the index, which stays.
+                *entries, latest = in_order(self._ended.pop(index))
+                if entries:
+                    self._client.post(("XDEL", index, *entries))
+                if not crowded:
+                    self._ended[index].add(latest)
 
     async def inherit(self, found: Sequence[Ending], since: int, now: int) -> None:
         """Take over keys of a server that ended at `since` at the earliest. Raises `StoreUnavailable`."""
@@ -167,7 +200,9 @@ class Plan:
     def read(self, walk: Walk, entries: Sequence[Any], sent: int, now: int) -> None:
         """Take entries that were read of a room's index by a command that was sent at `sent`."""
         before = len(walk)
-        for key, end in walk.take(entries, sent):
+        for key, end, entry in walk.take(entries, sent):
+            if entry is not None and (key in self._early or len(self._early) < EARLY // self._share):
+                self._early[key] = walk.index, entry
             if end > now:
                 self._expect(key, end, now)
             elif not self.schedule.is_held_until(key, now):
@@ -183,6 +218,7 @@ class Plan:
             self._plan_room(walk, now, now, now)
         elif last is None and walk.latest < read_at and walk.index not in self.schedule:
             del self._walks[walk.index]
+            self._ended.pop(walk.index, None)
             self.strike_out([walk.index])
         else:  # messages that were stored since end no earlier than this
             end = round(min(walk.unread, read_at + self._ttl))

@@ -43,6 +43,7 @@ RIGHTS: dict[str, Callable[[Targets], Command]] = {
     "xrange": lambda on: ("XRANGE", on.key, "-", "+", "COUNT", 1),
     "xrevrange": lambda on: ("XREVRANGE", on.key, "+", "-", "COUNT", 1),
     "xtrim": lambda on: ("XTRIM", on.key, "MINID", "0"),
+    "xdel": lambda on: ("XDEL", on.key, "0-1"),
     "hget": lambda on: ("HGET", on.key, "f"),
     "hset": lambda on: ("HSET", on.key, "f", "", "no value"),
     "hmget": lambda on: ("HMGET", on.key, "f"),

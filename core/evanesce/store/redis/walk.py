@@ -5,6 +5,11 @@ have ended. A message that ends before one that was stored earlier is *early*, a
 known in time, more of the index is read before a message that was not read yet may end. Where many messages that end
 later stand before it, the walk reads past them (*scouts*), and comes back to them when they are due.
 
+What has ended is trimmed from the start of the index. Early entries stand behind others that are alive, so they are
+removed one by one: otherwise a room with one long message would keep, and each reader read, all that has ended since.
+Servers that share a room do the same. None removes an entry without having read a later one, so the last one always
+stays: it tells a walk that came this far that there is nothing more.
+
 A replica that lagged behind when it took the place of its primary still has messages that were erased, and an index
 that names them. Their order tells where they are, as before: so the index is read from its start, but only as far as
 messages have ended. Where some were early, they may be anywhere in it, and all of it is read.
@@ -14,15 +19,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import DROP_INDEX, Command
 
 TRIM_ENTRIES = 200
 """After how many erased entries the index is trimmed. Redis trims it by nodes of about a hundred."""
+
+TRIM_AHEAD = 1_024
+"""After how many erased entries the index is trimmed although entries that were read after them are alive."""
 
 SCOUT_ENTRIES = 1_024
 """How many entries are held, at least, before the walk scouts."""
@@ -43,6 +51,14 @@ Ending = tuple[str, int]
 """A key and its end, in milliseconds of the store's clock, or `UNKNOWN`."""
 
 
+class Early(NamedTuple):
+    """The key of an early message, its end, and its entry, which is to be removed then; None: it stays."""
+
+    key: str
+    end: int
+    entry: bytes | None
+
+
 class Walk:
     """How far the messages of one room are erased. Times are in milliseconds of the store's clock.
 
@@ -57,6 +73,7 @@ class Walk:
         "_asked",
         "_complete",
         "_erased",
+        "_erased_at",
         "_erased_until",
         "_highest",
         "_keys",
@@ -64,6 +81,7 @@ class Walk:
         "_lately",
         "_least",
         "_mixed",
+        "_places",
         "_position",
         "_room_id",
         "_rotate_at",
@@ -86,6 +104,7 @@ class Walk:
         self._keys = keys
         self._room_id = keys.room_of(index)
         self._ahead: deque[Ending] = deque()
+        self._places: deque[bytes] = deque()  # the entries of the keys in `_ahead`
         self._position = "0-0"
         self._highest = 0  # the latest end of the entries up to the position
         self._scouted: str | None = None  # how far the index was read, where that is beyond the position
@@ -97,6 +116,7 @@ class Walk:
         )
         self._mixed = False  # some of what was read was early
         self._erased = 0
+        self._erased_at = b"0-0"  # the last entry that was held and is erased
         self._erased_until = UNKNOWN  # the latest end of the keys that were held and are erased
         self._complete = True  # what was not read is of this server, and was noted
         # The shortest TTL of the messages that may be unread: those that were noted since `ON_ITS_WAY` before the
@@ -143,6 +163,7 @@ class Walk:
         for entry in entries:
             if self._ahead and self._ahead[0] is entry:
                 self._ahead.popleft()
+                self._erased_at = self._places.popleft()
                 self._erased += 1
                 self._erased_until = max(self._erased_until, entry[1])
 
@@ -153,6 +174,7 @@ class Walk:
         self._known = max((self._position, self._scouted or "0-0", self._known or "0-0"), key=_order)
         self._position, self._highest, self._scouted = "0-0", 0, None
         self._ahead.clear()
+        self._places.clear()
         self._erased = 0
         if self._mixed:  # what was read is in no order, so it is not known where there is something to erase
             self._mixed = False
@@ -166,7 +188,7 @@ class Walk:
         start = self._scouted if self._scouting and self._scouted is not None else self._position
         return "XRANGE", self.index, f"({start}", "+", "COUNT", self._asked
 
-    def take(self, entries: Sequence[Any], sent: int) -> list[Ending]:
+    def take(self, entries: Sequence[Any], sent: int) -> list[Early]:
         """Take the answer of `read`, which was sent at `sent`. Return the early keys, which are not held.
 
         Early keys that ended before `sent`, and were read before the walk was rewound, have an unknown end: they are
@@ -178,24 +200,29 @@ class Walk:
             self._read_up_to(int(entries[-1][0].partition(b"-")[0]) if len(entries) >= self._asked else None, sent)
         return early
 
-    def _hold(self, entries: Sequence[Any], sent: int) -> list[Ending]:
-        early: list[Ending] = []
+    def _hold(self, entries: Sequence[Any], sent: int) -> list[Early]:
+        early: list[Early] = []
         for position, fields in entries:
+            if self._scouted is not None and _order(position.decode()) > _order(self._scouted):
+                self._scouted = None  # its entry itself may have been removed
             entry = self._ending(fields)
             if entry[1] >= self._highest:
                 self._highest = entry[1]
                 self._ahead.append(entry)
+                self._places.append(position)
             elif self._scouted is None:
-                early.append(self._early(entry, position, sent))
+                early.append(self._early(entry, position, fields, sent))
             # else it was found when the walk scouted
-            if self._scouted is not None and _order(position.decode()) >= _order(self._scouted):
-                self._scouted = None
         if entries:
             self._position = entries[-1][0].decode()
+        if self._scouted is not None and (
+            len(entries) < self._asked or _order(self._position) >= _order(self._scouted)
+        ):
+            self._scouted = None
         return early
 
-    def _scout(self, entries: Sequence[Any], sent: int) -> list[Ending]:
-        early: list[Ending] = []
+    def _scout(self, entries: Sequence[Any], sent: int) -> list[Early]:
+        early: list[Early] = []
         if self._scouted is None:
             self._scout_highest = self._highest
         for position, fields in entries:
@@ -203,15 +230,18 @@ class Walk:
             if entry[1] >= self._scout_highest:
                 self._scout_highest = entry[1]
             else:
-                early.append(self._early(entry, position, sent))
+                early.append(self._early(entry, position, fields, sent))
         if entries:
             self._scouted = entries[-1][0].decode()
         return early
 
-    def _early(self, entry: Ending, position: bytes, sent: int) -> Ending:
+    def _early(self, entry: Ending, position: bytes, fields: Sequence[bytes], sent: int) -> Early:
         if self._known is not None and _order(position.decode()) > _order(self._known):
             self._known = None
-        return entry if self._known is None or entry[1] > sent else (entry[0], UNKNOWN)
+        key, end = entry
+        # Without an end, or with one of its own (`kept`), an entry is needed for longer than its key.
+        removed = position if fields[0] == b"m" and end != UNKNOWN else None
+        return Early(key, end if self._known is None or end > sent else UNKNOWN, removed)
 
     def _ending(self, fields: Sequence[bytes]) -> Ending:
         # The entries before an entry do not tell its end: the clock may have been set back, and TTLs may differ. The
@@ -234,10 +264,10 @@ class Walk:
 
     def trim(self) -> Command | None:
         """Return the command that removes erased entries from the index; None if they are too few."""
-        if self._erased < TRIM_ENTRIES or self._ahead:
+        if self._erased < (TRIM_AHEAD if self._ahead else TRIM_ENTRIES):
             return None
         self._erased = 0
-        return "XTRIM", self.index, "MINID", "~", self._position
+        return "XTRIM", self.index, "MINID", "~", self._erased_at.decode() if self._ahead else self._position
 
     def drop(self) -> Command:
         """Return the command that erases the index if it has no entries after the erased ones."""
@@ -251,6 +281,11 @@ class Walk:
         self._known, self._mixed = None, False
         self._complete = False
         return True
+
+
+def in_order(entries: Iterable[bytes]) -> list[bytes]:
+    """Return entries in the order of the index."""
+    return sorted(entries, key=lambda entry: _order(entry.decode()))
 
 
 def _order(position: str) -> tuple[int, int]:
