@@ -162,7 +162,7 @@ async def test_a_rooms_ttl_goes_from_a_day_to_a_second_and_back(valkey: RedisBac
     state = f"evanesce:{{{room_id}}}:state"
     long = 0
     for ttl in (86_400_000, 1_000, 86_400_000, 1_000):
-        valkey.client.hset(state, "ttl", ttl)
+        valkey.client.hset(state, mapping={"rv": 1, "ttl": ttl})
         for _ in range(10):
             await send(store, room_id, *("x" for _ in range(20)))
         long += 200 if ttl > 1_000 else 0
@@ -189,11 +189,11 @@ async def test_the_index_is_as_long_as_its_messages_live_and_no_longer(
         return True
 
     monkeypatch.setattr(eraser.Eraser, "_erase", lambda self, batch: erases_nothing(batch))
-    valkey.client.hset(state, "ttl", 2_000)
+    valkey.client.hset(state, mapping={"rv": 1, "ttl": 2_000})
     await send(store, room_id, "long")
     began = trio.current_time()
     for ttl in (500, 2_000, 500):
-        valkey.client.hset(state, "ttl", ttl)
+        valkey.client.hset(state, mapping={"rv": 1, "ttl": ttl})
         await send(store, room_id, "one")
     lengths: list[int] = []
     while trio.current_time() < began + 6.0:

@@ -39,7 +39,7 @@ if state.closed then return false end
 
 local default, grace, latest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
 local room_ttl = tonumber(ARGV[5])
-if had[7] and tonumber(had[10]) > tonumber(ARGV[8]) then room_ttl = tonumber(had[7]) end
+if had[7] and tonumber(had[10] or 0) > tonumber(ARGV[8]) then room_ttl = tonumber(had[7]) end
 if room_ttl ~= tonumber(ARGV[5]) or (latest > 0 and now > latest) then
   return string.format('again %.0f %.0f', now, room_ttl)
 end
