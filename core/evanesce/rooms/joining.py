@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import trio
@@ -439,7 +440,7 @@ class Joining:
                 continue
             before = math.inf if until > now else since
             removal = Removal(ban.user_id, ban.reason, until if until > now else 0)
-            self._remove(removal, before, lambda one, before=before: one.joined_at <= before)
+            self._remove(removal, before, partial(_joined_by, before))
 
     def _remove(self, removal: Removal, at: float, is_concerned: Callable[[Subscription], bool]) -> None:
         """Remove those subscriptions of a user that are concerned. Where a join has no answer yet, the join decides."""
@@ -520,3 +521,7 @@ class Joining:
 
     def _unsent(self, message_id: str) -> Outgoing:
         return Outgoing(events.Unsent(room_id=self._room_id, message_id=message_id))
+
+
+def _joined_by(before: float, subscription: Subscription) -> bool:
+    return subscription.joined_at <= before

@@ -188,7 +188,6 @@ class RoomRuleTables(SqlTables):
         """See `Repository.ban`."""
         what = (ban.reason, ban.since, ban.until)
         bound = (ban.since, ban.subject, most)
-        found: list[Sequence[Any]]
         *_, found = await self._driver.execute(
             [
                 Statement(_BAN, (ban.subject, ban.user_id, *what, ban.room_id, *bound)),
@@ -196,7 +195,8 @@ class RoomRuleTables(SqlTables):
                 Statement(_BANNED, (ban.room_id, ban.subject, *what)),
             ]
         )
-        return found[0][0] if found else None
+        version = found[0][0] if found else None
+        return version if isinstance(version, int) else None
 
     async def bans(self, room_id: str, ended_after: Timestamp) -> Sequence[Ban]:
         """See `Repository.bans`."""

@@ -18,8 +18,7 @@ from evanesce.store.message_log import RoomClosed
 from evanesce.store.redis.client import Client
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.message_log import KEEP, new_epoch
-from evanesce.store.redis.scripts import INSTALL, MUTE, VOTE, Argument
+from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
 from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
 
 MOST = 2**53
@@ -53,7 +52,7 @@ class RedisRules:
             [answer] = await self._client.run(INSTALL.call(keys, new_epoch(), KEEP, *fixed, *rest))
             return answer
 
-        users = await ask(0) if len(bans) > MANY_BANS else 0
+        users: Any = await ask(0) if len(bans) > MANY_BANS else 0
         if users == 0:
             users = await ask(1, *(part for ban in bans.items() for part in ban))
         return RoomClosed() if users is None else [user.decode() for user in users]
