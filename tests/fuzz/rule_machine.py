@@ -325,7 +325,7 @@ class RuleMachine(Machine):
         if client.user_id not in present:
             return {"not_member"}
         if user_id == model.creator:
-            return {"forbidden"} if user_id in present else {"forbidden", "bad_request"}
+            return {"forbidden"}
         if vote is not None and not vote.certain:
             return {"vote", "bad_request", "forbidden"}
         due, banned = set[str](), model.is_banned(user_id, now)

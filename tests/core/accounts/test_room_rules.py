@@ -447,6 +447,7 @@ async def test_what_a_vote_needs(autojump_clock: MockClock) -> None:
         assert await people.refused("Bob", "vote_remove", userId=dan) == ("forbidden", None)  # Ada is there
         assert await people.refused("Bob", "vote_remove", userId=people.ids["Ada"]) == ("forbidden", None)
         await people.ask("Ada", "leave")
+        assert await people.refused("Bob", "vote_remove", userId=people.ids["Ada"]) == ("forbidden", None)  # nor now
         eve = await server.sign_in("Eve")
         eves = (await eve.ask("profile"))["userId"]
         assert await people.refused("Bob", "vote_remove", userId=eves) == ("bad_request", "userId")  # is not there

@@ -503,6 +503,7 @@ async def test_which_votes_are_refused(backend: Backend) -> None:
         (three, ADA, DAN, VoteRefused.ABSENT),
         ([*three, CREATOR], ADA, BOB, VoteRefused.CREATOR),
         ([*three, CREATOR], ADA, CREATOR, VoteRefused.CREATOR),
+        (three, ADA, CREATOR, VoteRefused.CREATOR),
         ([ADA, BOB], ADA, BOB, VoteRefused.TOO_FEW),
         ([ADA, BOB, CREATOR], DAN, CREATOR, VoteRefused.NOT_MEMBER),
         ([ADA, BOB, CREATOR], ADA, DAN, VoteRefused.ABSENT),

@@ -81,6 +81,8 @@ class MemoryRules:
         now = self._server.stamp()
         if voter not in room.names:
             return VoteRefused.NOT_MEMBER
+        if user_id == created_by:
+            return VoteRefused.CREATOR
         vote = room.votes.get(user_id)
         if vote is not None and vote.kept_until <= now:
             vote = None
@@ -90,7 +92,7 @@ class MemoryRules:
             vote = None  # it has ended, and so has its ban
         if user_id not in room.names and vote is None:
             return VoteRefused.ABSENT
-        if created_by == user_id or created_by in room.names:
+        if created_by in room.names:
             return VoteRefused.CREATOR
         others = len(room.names) - (user_id in room.names)
         if others + 1 < 3:

@@ -13,6 +13,7 @@ end
 
 local voter, user, subject = ARGV[3], ARGV[4], ARGV[5]
 if not is_present(voter) then return 'not_member' end
+if user == ARGV[6] then return 'creator' end
 local banned = state.bu > now and end_of(KEYS[4], subject) or state.vu > now and end_of(KEYS[5], subject)
 local known = redis.call('HMGET', KEYS[7], ':expires', ':votes', ':needed', voter, ':until')
 if banned then
@@ -26,7 +27,7 @@ if known[2] then -- that vote has ended, and so has its ban
 end
 local user_is_present = is_present(user)
 if not (user_is_present or known[1]) then return 'absent' end
-if user == ARGV[6] or is_present(ARGV[6]) then return 'creator' end
+if is_present(ARGV[6]) then return 'creator' end
 -- The user counts as present while the vote lasts: leaving does not end it.
 local others = redis.call('HLEN', KEYS[2]) - (user_is_present and 1 or 0)
 if others + 1 < 3 then return 'too_few' end
