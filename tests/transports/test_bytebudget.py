@@ -133,7 +133,7 @@ async def test_unfinished_bodies_are_bounded_in_sum(gateway: FakeGateway, monkey
             assert b" 200 " in answer, "what has no body is not kept waiting"
         assert sorted(statuses) == [b"408"] * 2 + [b"503"] * 4
         answer = await server.exchange(
-            b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % BODY + b"[" + b" " * (BODY - 1)
+            b"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % BODY + b"{}" + b" " * (BODY - 2)
         )
         assert b" 201 " in answer, "there is room again"
 

@@ -11,8 +11,9 @@ from msgspec import UNSET
 from evanesce.context import ServerContext
 from evanesce.errors import CommandError, ErrorCode, Unavailable
 from evanesce.jobs import report_repository_fault
-from evanesce.model import Ban, ChatRoom, timestamp
+from evanesce.model import Access, Ban, ChatRoom, timestamp
 from evanesce.protocol import events
+from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.rule_sync import RuleSync
 from evanesce.store.rules import Ballot, RoomRules
@@ -33,12 +34,20 @@ REMOVED = "removed"
 class RoomPolicy:
     """The rules, mutes and votes of one room. Only what is said to be async awaits."""
 
-    def __init__(self, room: ChatRoom, members: Membership, sync: RuleSync, context: ServerContext) -> None:
+    def __init__(
+        self,
+        room: ChatRoom,
+        members: Membership,
+        sync: RuleSync,
+        admissions: Admissions,
+        context: ServerContext,
+    ) -> None:
         self.rules = sync.rules_of(room)
         """The newest rules that are known."""
         self._room_id = room.room_id
         self._members = members
         self._sync = sync
+        self._admissions = admissions
         self._store = context.store
         self._metrics = context.metrics
         self._mutes: dict[str, int] = {}
@@ -73,6 +82,8 @@ class RoomPolicy:
         if rules.version < old.version or (rules.version == old.version and not confirmed):
             return
         self.rules = rules
+        if rules.access is Access.INVITE and old.access is Access.LINK and self._nursery is not None:
+            self._nursery.start_soon(self._admit_members)
         if (rules.message_ttl, rules.access, rules.locked) != (old.message_ttl, old.access, old.locked):
             changed = events.RoomUpdated(
                 room_id=self._room_id,
@@ -81,6 +92,20 @@ class RoomPolicy:
                 locked=rules.locked,
             )
             self._members.announce([changed])
+
+    async def _admit_members(self) -> None:
+        """Admit the members here: the store may have forgotten them when the room began to admit only the invited."""
+        present = {one.subscriber.user_id for one in self._members.subscriptions if one.welcomed}
+        present.discard(self.rules.created_by)
+        while present:
+            try:
+                await self._admissions.admit_members(self._room_id, present)
+            except Unavailable:
+                await trio.sleep(RETRY_SECONDS)
+                continue
+            except Exception as error:
+                report_repository_fault("admitting the members of a room", error, self._metrics)
+            return
 
     def changed(self, rules: RoomRules, removed: Removed) -> None:
         """Take rules that the store has published, and look for removals: one may have failed to be told with them."""

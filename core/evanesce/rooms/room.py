@@ -68,7 +68,7 @@ class Room:
         self._progress = trio.lowlevel.ParkingLot()  # unparked when requests are done, and when messages are delivered
         self._members = Membership(room_id, self._roster_size)
         self._presence = RoomPresence(room_id, self._members, self.inbox, context)
-        self._policy = RoomPolicy(room, self._members, rule_sync, context)
+        self._policy = RoomPolicy(room, self._members, rule_sync, admissions, context)
         self._pending_joins = PendingJoins(
             room_id, rule_sync=rule_sync, admissions=admissions, inbox=self.inbox, metrics=context.metrics
         )
