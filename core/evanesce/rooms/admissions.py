@@ -52,17 +52,14 @@ class Admissions:
             if secret is None:
                 raise CommandError(ErrorCode.INVITE_REQUIRED, "This room admits only those who were invited.")
             await self._redeem(room_id, user_id, secret)
-        self._remember(room_id, user_id)
+        self._known[room_id, user_id] = None
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
 
     async def admit_members(self, room_id: str, user_ids: Collection[str]) -> None:
         """Admit those who are in a room. Raises `PersistenceUnavailable`."""
         now = timestamp(self._clock.now())
         await self._repository.admit_members(room_id, list(user_ids), now, MOST_ADMITTED)
-
-    def _remember(self, room_id: str, user_id: str) -> None:
-        self._known[room_id, user_id] = None
-        if len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
 
     async def _redeem(self, room_id: str, user_id: str, secret: str) -> None:
         now = timestamp(self._clock.now())
