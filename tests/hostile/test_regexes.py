@@ -80,7 +80,11 @@ ROWS: dict[str, Row] = {
         "fullmatch", ["a", "/", "?", "#", "http://"], ["", "http://", "https://a/"]
     ),
     "evanesce_transports.request._HOST": Row("fullmatch", ["a", "a.", "a" * 63 + ".", ":", "-", "."], ["", "[", "a:"]),
-    # Of the configuration, and of what plugins give: nobody outside writes these.
+    # Of transcripts, the configuration, and of what plugins give: nobody outside writes these.
+    "evanesce.conformance.matching._VARIABLE": Row("match", ["a", "$", "$a"], ["", "$"]),
+    "evanesce.conformance.matching._TIME": Row("match", ["1", "a", "+", ".", "1.", "+1"], ["", "$a", "+1", "+1."]),
+    r"^\$\w+\Z": Row("search", ["a", "$", "$a"], ["", "$"]),
+    r"^[a-z0-9_]{1,64}\Z": Row("search", ["a", "_", "A"]),
     "Object missing required field `(.+)`": Row("fullmatch", ["`", "a"], ["", "Object missing required field `"]),
     "Invalid (enum )?value": Row("match", ["a", "Invalid "], ["", "Invalid "]),
     "`([a-z |]+)`": Row("sub", ["`", "a", "`a", " |"], ["", "`"]),

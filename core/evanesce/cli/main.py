@@ -16,7 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, plugins
+from evanesce.cli import chat, client_conformance, plugins
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -118,6 +118,10 @@ def _parser() -> _Parser:
     command = commands.add_parser("chat", help="chat in a room from this terminal")
     chat.arguments(command)
     command.set_defaults(_run=chat.run)
+
+    command = commands.add_parser("client-conformance", help="run transcripts of the protocol against a client")
+    client_conformance.arguments(command)
+    command.set_defaults(_run=client_conformance.run)
 
     for plugin, added in plugins.added_commands(commands.choices.keys()):
         own = _Parser(add_help=False)
