@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from evanesce.cli.client import Disconnected, Refused, Unreachable
+from evanesce.client.errors import Disconnected, Refused, Unreachable
 from tests.chaos.promises import RoomRecord, Verdict
 from tests.chaos.report import Judgement, conclude
 from tests.e2e.clients import ChatClient, until

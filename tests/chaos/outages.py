@@ -21,7 +21,7 @@ from pathlib import Path
 import redis
 import trio
 
-from evanesce.cli.client import Disconnected, Refused
+from evanesce.client.errors import Disconnected, Refused
 from tests.chaos.promises import RoomRecord, Verdict
 from tests.chaos.report import Judgement, Table, conclude
 from tests.core.store.test_sentinel import Watched

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
-from evanesce.cli.client import Client, CloseReason, Fields
+from evanesce.client.connection import CloseReason, Connection, Fields
 from evanesce.model import Timestamp, milliseconds
 from tests.patience import PATIENCE
 
@@ -48,7 +48,7 @@ class ChatClient:
         self.token = ""
         self.record: list[Fields] = []
         self.received_at: list[float] = []
-        self._connection: Client | None = None
+        self._connection: Connection | None = None
         self._nursery = nursery
         self._changed = trio.Condition()
 
@@ -62,7 +62,7 @@ class ChatClient:
     async def connect(self) -> Fields:
         """Connect, and sign in with the token of the last sign-in, if there is one."""
         with trio.fail_after(PATIENCE):
-            self._connection = await Client.open(self._nursery, self.server.ws_url)
+            self._connection = await Connection.open(self._nursery, self.server.ws_url)
             self._nursery.start_soon(self._record, self._connection)
             credential = {"provider": "guest", "displayName": self.name}
             welcome = await self.ask("hello", **({"token": self.token} if self.token else {"credential": credential}))
@@ -77,7 +77,7 @@ class ChatClient:
         await other.connect()
         return other
 
-    async def _record(self, client: Client) -> None:
+    async def _record(self, client: Connection) -> None:
         async for event in client.events:
             self.record.append(event)
             self.received_at.append(time.time())
@@ -87,7 +87,7 @@ class ChatClient:
             self._changed.notify_all()
 
     @property
-    def connection(self) -> Client:
+    def connection(self) -> Connection:
         """The present connection, which may be closed already."""
         assert self._connection is not None
         return self._connection

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from tests.e2e.clients import ChatClient, ids, seconds
 
 LOAD_SECONDS = float(os.environ.get("EVANESCE_TALK_SECONDS", "20"))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import trio
 
-from evanesce.cli.client import Disconnected, Fields, Refused, Unreachable
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Disconnected, Refused, Unreachable
 from tests.e2e.clients import ChatClient, ids, until
 from tests.e2e.load import LoadClient, Transcript
 from tests.e2e.running import Server

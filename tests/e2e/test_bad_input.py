@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from tests.e2e.clients import ChatClient
 from tests.e2e.running import TRANSPORTS, Server
 from tests.patience import PATIENCE

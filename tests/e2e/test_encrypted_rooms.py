@@ -14,7 +14,7 @@ from types import TracebackType
 
 import pytest
 
-from evanesce.cli.links import DeepLink
+from evanesce.client.links import DeepLink
 from tests.e2e.browsers import BrowserClient
 from tests.e2e.running import Server
 from tests.e2e.terminals import Terminal

@@ -12,7 +12,7 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from evanesce.cli.client import Disconnected, Refused
+from evanesce.client.errors import Disconnected, Refused
 from tests.e2e.clients import ChatClient, ids, until
 from tests.e2e.running import Server
 from tests.patience import PATIENCE, undisturbed, within

@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 import trio
 
-from evanesce.cli.client import Disconnected, Fields, Refused
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Disconnected, Refused
 from evanesce.errors import CloseCode
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server, alive

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.checks import failure
 from tests.e2e.clients import ChatClient
 from tests.e2e.running import Server

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.chaos.memory import copies
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server

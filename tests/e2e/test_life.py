@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient, ids, seconds
 from tests.e2e.running import Server
 

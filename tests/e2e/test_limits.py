@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from evanesce.cli.client import Disconnected, Refused
+from evanesce.client.errors import Disconnected, Refused
 from evanesce.errors import CloseCode
 from tests.e2e.clients import ChatClient
 from tests.e2e.running import Server

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient, conversation, ids
 from tests.e2e.load import LOAD_SECONDS, Transcript, check_contents, check_record
 from tests.e2e.reconnecting import ReconnectingClient, check_members, has_message, wait_before_retry

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from evanesce.model import timestamp
 from tests.e2e.running import Server
 from tests.patience import PATIENCE

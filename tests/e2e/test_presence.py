@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from tests.e2e.clients import ChatClient, seconds, until
 from tests.e2e.running import Server
 from tests.patience import PATIENCE, Taken

@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 import trio
 
-from evanesce.cli.client import Client, Refused
+from evanesce.client.connection import Connection
+from evanesce.client.errors import Refused
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.protocol.commands import AnyCommand
 from tests.e2e.clients import ChatClient, seconds
@@ -420,7 +421,7 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
     same.token = ana.token
     await same.connect()
     with trio.fail_after(PATIENCE):
-        client = await Client.open(nursery, server.ws_url)
+        client = await Connection.open(nursery, server.ws_url)
         await client.send({"type": "hello", "token": ana.token})
         kinds = [event["type"] async for event in client.events]
     assert "goodbye" in kinds
@@ -431,7 +432,7 @@ async def test_limits(serve: Callable[..., Server], nursery: trio.Nursery) -> No
 
 async def test_who_may_say_what_before_and_after_hello(server: Server, nursery: trio.Nursery) -> None:
     with trio.fail_after(PATIENCE):
-        client = await Client.open(nursery, server.ws_url)
+        client = await Connection.open(nursery, server.ws_url)
         assert (await client.request({"type": "ping"}))["type"] == "pong"
         for command in ("create_room", "rooms", "profile", "refresh", "sign_out", "forget_me"):
             with pytest.raises(Refused) as refused:
@@ -461,7 +462,7 @@ async def test_what_plugins_refuse(
 ) -> None:
     server = serve(f'plugins.enabled=["guest", "sqlite", "{transport}", "walker"]', environment=plugin_path)
     with trio.fail_after(PATIENCE):
-        client = await Client.open(nursery, server.ws_url)
+        client = await Connection.open(nursery, server.ws_url)
         for outcome in ("auth_failed", "auth_unavailable"):
             with pytest.raises(Refused) as refused:
                 await client.request({"type": "hello", "credential": {"provider": "walker", "outcome": outcome}})

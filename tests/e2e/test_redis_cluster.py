@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient, ids
 from tests.e2e.reconnecting import wait_before_retry
 from tests.e2e.running import Server

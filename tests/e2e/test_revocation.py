@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Disconnected, Refused
+from evanesce.client.errors import Disconnected, Refused
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.proxy import Proxy
 from tests.e2e.running import Server

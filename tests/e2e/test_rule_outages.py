@@ -12,7 +12,8 @@ from functools import partial
 import pytest
 import trio
 
-from evanesce.cli.client import Fields, Refused
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient
 from tests.e2e.running import Server
 from tests.e2e.test_rule_races import FAST, Cast, outcome, secret_of, wait_for_members

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from evanesce.cli.client import Fields, Refused
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient
 from tests.e2e.running import Server
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.cli.client import Client, Disconnected, Refused
+from evanesce.client.connection import Connection
+from evanesce.client.errors import Disconnected, Refused
 from evanesce.errors import CloseCode
 from tests.e2e.clients import until
 from tests.e2e.running import TRANSPORTS, Server
@@ -113,7 +114,7 @@ async def test_a_stranger_that_asks_too_often_is_told_and_then_sent_away(
     serve: Callable[..., Server], nursery: trio.Nursery
 ) -> None:
     server = serve("limits.exempt_addresses=[]", "limits.handshakes_per_second=1000")
-    client = await Client.open(nursery, server.ws_url)
+    client = await Connection.open(nursery, server.ws_url)
     served, refused = 0, list[Refused]()
     with trio.fail_after(60):
         while client.close_reason is None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from evanesce.model import Timestamp, milliseconds
 from evanesce.store.embedded import embedded_valkey
 from tests.e2e.clients import ChatClient, until

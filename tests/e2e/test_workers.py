@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, closing
 import pytest
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from evanesce.errors import CloseCode
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.reconnecting import check_members, wait_before_retry

@@ -9,7 +9,8 @@ from functools import partial
 
 import trio
 
-from evanesce.cli.client import CloseReason, Disconnected, Refused, Unreachable
+from evanesce.client.connection import CloseReason
+from evanesce.client.errors import Disconnected, Refused, Unreachable
 from tests.e2e.clients import ChatClient, conversation, ids, until
 from tests.e2e.load import Transcript, check_contents, check_record
 from tests.e2e.reconnecting import ReconnectingClient, check_members, has_message, wait_before_retry

@@ -42,7 +42,7 @@ ROWS: dict[str, Row] = {
     ),
     "evanesce.protocol.fields._ADDRESS": Row("fullmatch", ["a", "a.", "é", ".", "@", "a-", "a@"], ["", "a@", "a@a."]),
     "evanesce.accounts.challenges._ID": Row("fullmatch", [UUID, "a", "a-"]),
-    "evanesce.cli.links._ROOM": Row("fullmatch", [UUID, "a", "a-"]),
+    "evanesce.client.links._ROOM": Row("fullmatch", [UUID, "a", "a-"]),
     "evanesce.store.cursor._TEXT": Row("fullmatch", ["a", "1", "1-", "-"], ["", "a-", "a-1-", "a-1-1-"]),
     "evanesce.webaddress._PARTS": Row("fullmatch", ADDRESS.parts, ADDRESS.starts),
     "evanesce.webaddress._LABEL": Row("fullmatch", ["a", "-", "."]),

@@ -10,7 +10,8 @@ import trio
 
 from evanesce.audit.canaries import Canaries, Kind
 from evanesce.audit.traces import Traces
-from evanesce.cli.client import Client, Disconnected, Fields, Refused, Unreachable
+from evanesce.client.connection import Connection, Fields
+from evanesce.client.errors import Disconnected, Refused, Unreachable
 from evanesce.errors import CloseCode, EvanesceError
 from evanesce.model import milliseconds
 
@@ -104,14 +105,14 @@ class Conversation:
 
     # Connections
 
-    async def _connect(self) -> Client:
+    async def _connect(self) -> Connection:
         """Open a connection, whose events are read and dropped."""
         assert self._nursery is not None, "open runs the connections"
-        client = await Client.open(self._nursery, self._url)
+        client = await Connection.open(self._nursery, self._url)
         self._nursery.start_soon(_drop_events, client)
         return client
 
-    async def _sign_in(self, name: str) -> tuple[Client, Fields]:
+    async def _sign_in(self, name: str) -> tuple[Connection, Fields]:
         """Sign in as a guest."""
         client = await self._connect()
         hello = {"type": "hello", "credential": {"provider": "guest", "displayName": name}}
@@ -127,7 +128,7 @@ class Conversation:
         self._tokens.append(welcome["token"])
         return client, welcome
 
-    async def _sign_in_both(self) -> tuple[tuple[Client, Fields], tuple[Client, Fields] | None]:
+    async def _sign_in_both(self) -> tuple[tuple[Connection, Fields], tuple[Connection, Fields] | None]:
         """Sign in both people. The second one is None for a server without guests."""
         name = f"Audit {self._canaries.text(Kind.NAME)}"
         if self._given is None:
@@ -160,17 +161,17 @@ class Conversation:
         await self._send_unsent(ana)
         await self._send_messages(ana, second[0] if second else None)
 
-    async def _name(self, client: Client) -> None:
+    async def _name(self, client: Connection) -> None:
         """Change the name, and set a mail address."""
         mail = f"{self._canaries.text(Kind.MAIL)}@example.org"
         name = f"Renamed {self._canaries.text(Kind.NAME)}"
         await self._ask_or_fail(client, {"type": "update_profile", "displayName": name, "email": mail})
 
-    async def _type(self, client: Client) -> None:
+    async def _type(self, client: Connection) -> None:
         canary = self._canaries.text(Kind.TYPING)
         await client.send({"type": "typing", "roomId": self._traces.room_id, "text": canary, "ref": canary})
 
-    async def _be_refused(self, client: Client, welcome: Fields, token: str) -> None:
+    async def _be_refused(self, client: Connection, welcome: Fields, token: str) -> None:
         """Send what the server has to refuse."""
         room_id, text = self._traces.room_id, self._canaries.text(Kind.REJECTED)
         refused: list[Fields] = [
@@ -203,13 +204,13 @@ class Conversation:
             self._traces.skipped.append("a frame above the limit: the server has not refused it")
         await client.aclose()
 
-    async def _send_unsent(self, client: Client) -> None:
+    async def _send_unsent(self, client: Connection) -> None:
         message = self._message(Kind.UNSENT)
         await self._ask_or_fail(client, message)
         await self._ask_or_fail(client, message | {"type": "unsend"})
         self._traces.unsent.append(message["messageId"])
 
-    async def _send_messages(self, ana: Client, ben: Client | None) -> None:
+    async def _send_messages(self, ana: Connection, ben: Connection | None) -> None:
         """Send live messages, and others under the id of one of them."""
         last: Fields = {}
         for text in ("", _WIDE):
@@ -241,7 +242,7 @@ class Conversation:
 
     # Requests
 
-    async def _ask(self, client: Client, command: Fields) -> Fields:
+    async def _ask(self, client: Connection, command: Fields) -> Fields:
         """Send a command, and return its reply. Wait where a rate limit demands it. Raises `Refused`."""
         while True:
             try:
@@ -251,14 +252,14 @@ class Conversation:
                     raise
                 await trio.sleep(error.retry_after or 1.0)
 
-    async def _ask_or_fail(self, client: Client, command: Fields) -> Fields:
+    async def _ask_or_fail(self, client: Connection, command: Fields) -> Fields:
         """Return the reply to a command that a server accepts. Raises `AuditFailed`."""
         try:
             return await self._ask(client, command)
         except Refused as error:
             raise AuditFailed(f"the server refuses {command['type']}, {error.code}: {error}") from None
 
-    async def _ask_refused(self, client: Client, command: Fields) -> None:
+    async def _ask_refused(self, client: Connection, command: Fields) -> None:
         """Send a command that a server refuses."""
         try:
             await self._ask(client, command)
@@ -268,7 +269,7 @@ class Conversation:
         self._traces.skipped.append(f"a refused command: the server has accepted {kind}")
 
 
-async def _drop_events(client: Client) -> None:
+async def _drop_events(client: Connection) -> None:
     """Read the events of a connection until it ends: nothing is waited for there."""
     async for _ in client.events:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from evanesce.confidential import Confidential
 from evanesce.model import milliseconds
 

@@ -13,8 +13,8 @@ import trio
 from evanesce.cli.account import GuestAccount
 from evanesce.cli.console import LONGEST_LINE, Console, line
 from evanesce.cli.conversation import Conversation
-from evanesce.cli.links import BadLink, DeepLink, ServerLink
 from evanesce.cli.new_room import NewRoom, NotCreated, create
+from evanesce.client.links import BadLink, DeepLink, ServerLink
 from evanesce.room_encryption import EncryptionMissing, RoomKey, is_available
 
 FROM_INPUT = "-"

@@ -8,9 +8,7 @@ import random
 import trio
 
 from evanesce.cli.account import GuestAccount
-from evanesce.cli.client import ANSWER_SECONDS, Client, CloseReason, Disconnected, Fields, Refused, Unreachable
 from evanesce.cli.console import Console, line, text
-from evanesce.cli.links import DeepLink
 from evanesce.cli.new_room import NO_GUESTS
 from evanesce.cli.notices import (
     describe_changes,
@@ -23,6 +21,9 @@ from evanesce.cli.notices import (
 )
 from evanesce.cli.room_state import RoomState
 from evanesce.cli.typist import NO_KEY, Typist
+from evanesce.client.connection import ANSWER_SECONDS, CloseReason, Connection, Fields
+from evanesce.client.errors import Disconnected, Refused, Unreachable
+from evanesce.client.links import DeepLink
 from evanesce.errors import CloseCode
 
 LONGEST_PAUSE = 30.0
@@ -95,7 +96,7 @@ class Conversation:
         await self._notify(f"{closed.reason or 'The connection is lost.'} Reconnecting …")
         return closed.reconnect_after
 
-    async def _open(self) -> Client:
+    async def _open(self) -> Connection:
         """Open a connection, usually with the room in its address. Raises `Unreachable`.
 
         The first one is tried without the room as well, because the chat ends where it fails.
@@ -103,11 +104,11 @@ class Conversation:
         self._opened += 1
         if self._opened % UNHINTED:
             try:
-                return await Client.open(self._nursery, self._link.hinted_url)
+                return await Connection.open(self._nursery, self._link.hinted_url)
             except Unreachable:
                 if self._welcomed:
                     raise
-        return await Client.open(self._nursery, self._link.url)
+        return await Connection.open(self._nursery, self._link.url)
 
     def _note_close(self, closed: CloseReason) -> None:
         """Sign in again, or do not reconnect, if the server demands that."""
@@ -116,7 +117,7 @@ class Conversation:
         elif not closed.reconnect:
             self._give_up(f"the server closed the connection: {closed.reason or closed.code}")
 
-    async def _sign_in(self, client: Client) -> bool:
+    async def _sign_in(self, client: Connection) -> bool:
         try:
             welcome = await client.request(self._account.hello())
         except Disconnected:
@@ -143,7 +144,7 @@ class Conversation:
             self._nursery.start_soon(self._read_input)
         return True
 
-    async def _keep_alive(self, client: Client) -> None:
+    async def _keep_alive(self, client: Connection) -> None:
         """Detect a dead connection with pings, and renew the token after half of its lifetime."""
         while True:
             await trio.sleep(min(2 * self._heartbeat, max(1.0, self._account.renew_in)))
@@ -160,7 +161,7 @@ class Conversation:
             except Refused:
                 continue  # `refresh` too long after the sign-in: the server will close the connection
 
-    async def _join(self, client: Client) -> None:
+    async def _join(self, client: Connection) -> None:
         while True:
             join: Fields = {"type": "join", "roomId": self._link.room_id}
             if self._cursor is not None:
@@ -187,7 +188,7 @@ class Conversation:
 
     # Receiving
 
-    async def _show(self, event: Fields, client: Client, nursery: trio.Nursery) -> None:
+    async def _show(self, event: Fields, client: Connection, nursery: trio.Nursery) -> None:
         people = self._room.people
         match event["type"]:
             case "joined":
@@ -240,12 +241,12 @@ class Conversation:
             case _:
                 pass
 
-    async def _end(self, notice: str, client: Client) -> None:
+    async def _end(self, notice: str, client: Connection) -> None:
         self._over = True
         await self._notify(notice)
         await client.aclose()
 
-    async def _print_joined(self, joined: Fields, client: Client) -> None:
+    async def _print_joined(self, joined: Fields, client: Connection) -> None:
         room = self._room
         room.people.set_members(joined.get("members", ()))
         room.update(joined.get("room", {}))

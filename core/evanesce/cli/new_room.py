@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import trio
 
 from evanesce.cli.account import GuestAccount
-from evanesce.cli.client import Client, Disconnected, Fields, Refused, Unreachable
-from evanesce.cli.links import DeepLink, ServerLink, with_key
+from evanesce.client.connection import Connection, Fields
+from evanesce.client.errors import Disconnected, Refused, Unreachable
+from evanesce.client.links import DeepLink, ServerLink, with_key
 from evanesce.confidential import Confidential
 from evanesce.errors import EvanesceError
 from evanesce.room_encryption import RoomKey
@@ -46,7 +47,7 @@ async def create(room: NewRoom, account: GuestAccount, nursery: trio.Nursery) ->
     A task in `nursery` runs the connection, and ends soon. Raises `NotCreated`.
     """
     try:
-        client = await Client.open(nursery, room.server.url)
+        client = await Connection.open(nursery, room.server.url)
     except Unreachable as error:
         raise NotCreated(f"cannot reach {room.server.host}: {error}") from None
     try:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from evanesce.cli.client import Fields, Refused
 from evanesce.cli.people import list_people, short_ids
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Refused
 
 UntilSeconds = Callable[[str], float]
 """Returns how many seconds are left until a time of the server."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from evanesce.cli.client import Client, Fields
-from evanesce.cli.links import DeepLink
 from evanesce.cli.people import People
+from evanesce.client.connection import Connection, Fields
+from evanesce.client.links import DeepLink
 from evanesce.confidential import Confidential
 from evanesce.model import milliseconds
 from evanesce.room_encryption import CannotOpen, RoomCipher, longest_text
@@ -28,7 +28,7 @@ class RoomState(Confidential):
         self.link = link
         self.cipher = None if link.key is None else RoomCipher(link.key, link.room_id)
         self.people = People()
-        self.client: Client | None = None
+        self.client: Connection | None = None
         self.joined = trio.Event()
         self.usual_ttl = 0.0
         self.options: Fields = {"access": "link", "locked": False, "encrypted": False}
@@ -53,7 +53,7 @@ class RoomState(Confidential):
         """Return how many seconds are left until a time of the server: 0 if it is over."""
         return max(0.0, milliseconds(time) / 1000 - self._clock_offset - trio.current_time())
 
-    def enter(self, client: Client) -> None:
+    def enter(self, client: Connection) -> None:
         """Note that a connection is in the room: messages that wait are sent now."""
         self.client = client
         self.joined.set()
@@ -66,7 +66,7 @@ class RoomState(Confidential):
         }
         return before
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Connection) -> None:
         """Note that a connection is not in the room any more."""
         if self.client is client:
             self.client = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from evanesce.confidential import Confidential
 
 Number = int | float

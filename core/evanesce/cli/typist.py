@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from evanesce.cli.client import ANSWER_SECONDS, Disconnected, Fields, Refused
 from evanesce.cli.console import Console, line
-from evanesce.cli.links import with_key
 from evanesce.cli.notices import (
     counted,
     describe_bans,
@@ -24,6 +22,9 @@ from evanesce.cli.notices import (
 from evanesce.cli.people import NotOnePerson, find_person, split_person
 from evanesce.cli.room_state import RoomState
 from evanesce.cli.typed import COMMANDS, Answer, Local, PersonCommand, Revoke, RoomCommand, Say, Wrong, parse
+from evanesce.client.connection import ANSWER_SECONDS, Fields
+from evanesce.client.errors import Disconnected, Refused
+from evanesce.client.links import with_key
 from evanesce.confidential import Confidential
 
 NO_KEY = "this room is encrypted, and the link has no key (#k=…): ask for the whole link"

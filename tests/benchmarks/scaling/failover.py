@@ -8,7 +8,8 @@ from typing import Any
 
 import trio
 
-from evanesce.cli.client import Disconnected, Fields, Unreachable
+from evanesce.client.connection import Fields
+from evanesce.client.errors import Disconnected, Unreachable
 from tests.benchmarks.contenders import LOAD_CORE
 from tests.benchmarks.load.figures import percentile
 from tests.benchmarks.processes import on_core

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from evanesce.cli.client import Refused
+from evanesce.client.errors import Refused
 from tests.benchmarks.contenders import LOAD_CORE
 from tests.benchmarks.load.figures import percentile
 from tests.benchmarks.processes import on_core

@@ -11,10 +11,10 @@ import trio
 from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket
 
 from evanesce.cli.account import GuestAccount
-from evanesce.cli.client import Fields
 from evanesce.cli.console import Console
 from evanesce.cli.conversation import Conversation
-from evanesce.cli.links import DeepLink
+from evanesce.client.connection import Fields
+from evanesce.client.links import DeepLink
 from evanesce.model import timestamp
 from evanesce.room_encryption import RoomKey
 from tests.patience import PATIENCE

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evanesce.cli.client import Fields
+from evanesce.client.connection import Fields
 from evanesce.model import timestamp
 from evanesce.protocol.ciphertext import is_ciphertext
 from evanesce.room_encryption import RoomCipher, RoomKey

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from evanesce.cli.client import Refused
 from evanesce.cli.notices import (
     describe_bans,
     describe_changes,
@@ -19,6 +18,7 @@ from evanesce.cli.notices import (
     describe_vote,
     duration,
 )
+from evanesce.client.errors import Refused
 from evanesce.errors import ErrorCode
 
 PLAIN: dict[str, Any] = {"messageTtl": 60, "access": "link", "locked": False, "encrypted": False}

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from evanesce.cli.client import Client, Unreachable
+from evanesce.client.connection import Connection
+from evanesce.client.errors import Unreachable
 from tests.patience import within
 
 Server = Callable[[trio.SocketStream], Awaitable[None]]
@@ -52,7 +53,7 @@ async def test_a_server_without_tls_is_told(nursery: trio.Nursery) -> None:
     nursery.start_soon(trio.serve_listeners, refuses, [listener])
     port = listener.socket.getsockname()[1]
     with trio.fail_after(30), pytest.raises(Unreachable, match=r"does not speak TLS: .* http://$"):
-        await Client.open(nursery, f"wss://127.0.0.1:{port}/ws")
+        await Connection.open(nursery, f"wss://127.0.0.1:{port}/ws")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,4 @@ async def test_what_is_no_server_is_told_at_once(nursery: trio.Nursery, server: 
     nursery.start_soon(trio.serve_listeners, server, [listener])
     port = listener.socket.getsockname()[1]
     with within(2), pytest.raises(Unreachable, match=said):
-        await Client.open(nursery, f"ws://127.0.0.1:{port}/ws")
+        await Connection.open(nursery, f"ws://127.0.0.1:{port}/ws")

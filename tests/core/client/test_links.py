@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evanesce.cli.links import BadLink, DeepLink, ServerLink, with_key
+from evanesce.client.links import BadLink, DeepLink, ServerLink, with_key
 from evanesce.room_encryption import KEY_BYTES, RoomKey
 
 ROOM = "00000000-0000-4000-8000-00000000000a"

@@ -1,11 +1,8 @@
-"""A client of protocol version 1 over WebSocket: send commands, and receive their replies and all events in order."""
+"""One connection of a client over WebSocket: send commands, and receive their replies and all events in order."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -16,10 +13,11 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
-from evanesce.errors import CloseCode, EvanesceError
+from evanesce.client.errors import Disconnected, Refused, Unreachable
+from evanesce.client.streams import CONNECT_SECONDS, Stream, WatchedStream, open_stream
+from evanesce.errors import CloseCode
 
 SUBPROTOCOL = "evanesce.v1"
-CONNECT_SECONDS = 10
 CLOSE_SECONDS = 2
 ANSWER_SECONDS = 15
 """How long the reply to a command may take. The deadlines of a server are much shorter."""
@@ -28,27 +26,8 @@ WAITING_EVENTS = 1024
 """How many events may wait to be read. With more, the client stops reading from the network."""
 
 Fields = dict[str, Any]
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 _frame: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
-
-
-class Unreachable(EvanesceError):
-    """No connection could be opened."""
-
-
-class Disconnected(EvanesceError):
-    """The connection was closed or does not answer, so it is unknown whether the command was carried out."""
-
-
-class Refused(EvanesceError):
-    """The server replied with `error`: `code` is that of the protocol, `retry_after` is in seconds."""
-
-    def __init__(self, error: Fields) -> None:
-        super().__init__(str(error.get("message", "")))
-        self.code = str(error.get("code", ""))
-        self.retry = error.get("retry") is True
-        self.retry_after: float | None = error.get("retryAfter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +49,7 @@ class _Call:
     reply: Fields | None = None
 
 
-class Client:
+class Connection:
     """A connection. `events` receives all replies and events in order, and ends with the connection.
 
     `close_reason` is None while the connection is open.
@@ -86,34 +65,34 @@ class Client:
         self.close_reason: CloseReason | None = None
 
     @classmethod
-    async def open(cls, nursery: trio.Nursery, url: str) -> Client:
+    async def open(cls, nursery: trio.Nursery, url: str) -> Connection:
         """Connect to `url`. Tasks in `nursery` run the connection, and raise nothing there. Raises `Unreachable`."""
-        client: Client = await nursery.start(cls._hold, url)
-        return client
+        connection: Connection = await nursery.start(cls._hold, url)
+        return connection
 
     @classmethod
-    async def _hold(cls, url: str, task_status: trio.TaskStatus[Client]) -> None:
-        client: Client | None = None
+    async def _hold(cls, url: str, task_status: trio.TaskStatus[Connection]) -> None:
+        connection: Connection | None = None
         failure = "no answer"
         # trio-websocket does not close the stream if the server has closed the connection.
-        async with await _connect(url) as stream:
+        async with await open_stream(url) as stream:
             try:
                 async with trio.open_nursery() as nursery:
                     parts = urlsplit(url)
                     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
                     opening = trio.move_on_after(CONNECT_SECONDS)
-                    watched = _EndReportingStream(stream, opening.cancel)
+                    watched = WatchedStream(stream, opening.cancel)
                     typed = cast("Stream", watched)  # any stream works: the annotation is too narrow
                     with opening:
                         socket = await wrap_client_stream(
                             nursery, typed, parts.netloc, resource, subprotocols=[SUBPROTOCOL]
                         )
-                        client = cls(socket, stream)
+                        connection = cls(socket, stream)
                     if watched.ended:
                         failure = "the connection is lost"
-                    if client is not None:
-                        task_status.started(client)
-                        await client._read()
+                    if connection is not None:
+                        task_status.started(connection)
+                        await connection._read()
                     # The socket's own task ends with the closing handshake.
                     nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS
             except* ConnectionRejected as rejected:
@@ -123,9 +102,9 @@ class Client:
             except* LocalProtocolError:
                 pass  # the answer to a ping during the closing handshake (python-trio/trio-websocket#184)
             finally:
-                if client is not None:
-                    client._end()
-        if client is None:
+                if connection is not None:
+                    connection._end()
+        if connection is None:
             raise Unreachable(failure)
 
     async def request(self, command: Fields) -> Fields:
@@ -201,84 +180,6 @@ class Client:
         self._incoming.close()
         for call in self._calls.values():
             call.done.set()
-
-
-class _EndReportingStream(trio.abc.Stream):
-    """A stream that calls `on_end` when it ends.
-
-    trio-websocket 0.12 waits for ever if the connection ends before or during the opening handshake.
-    """
-
-    def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
-        self._stream = stream
-        self._on_end = on_end
-        self.ended = False
-
-    def _end(self) -> None:
-        self.ended = True
-        self._on_end()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            await self._stream.send_all(data)
-        except trio.BrokenResourceError:
-            self._end()
-            raise
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            received = await self._stream.receive_some(max_bytes)
-        except trio.BrokenResourceError:
-            self._end()
-            raise
-        if not received:
-            self._end()
-        return received
-
-    async def aclose(self) -> None:
-        self._end()
-        await self._stream.aclose()
-
-
-async def _connect(url: str) -> Stream:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        with trio.fail_after(CONNECT_SECONDS):
-            if parts.scheme == "ws":
-                return await trio.open_tcp_stream(host, parts.port or 80)
-            secure = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, https_compatible=True)
-            try:
-                await secure.do_handshake()
-            except BaseException:  # also when cancelled: nothing else closes the socket yet
-                await trio.aclose_forcefully(secure)
-                raise
-            return secure
-    except trio.TooSlowError:
-        raise Unreachable("no answer") from None
-    except trio.BrokenResourceError as error:
-        cause = error.__cause__
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-            raise Unreachable("it does not speak TLS: maybe the link has to begin with http://") from error
-        raise Unreachable(str(cause or "the connection is lost")) from error
-    except OSError as error:
-        raise Unreachable(_reason(error)) from error
-
-
-def _reason(error: OSError) -> str:
-    """Return the system's text for the reason.
-
-    The error of Trio has that of the system as its cause: in a group if the host name has several addresses.
-    """
-    cause: BaseException | None = error.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return os.strerror(cause.errno)
-    return error.strerror or str(error)
 
 
 def _first(group: ExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
