@@ -7,11 +7,15 @@ import trio
 from evanesce.accounts.cache import AccountCache
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
+from evanesce.accounts.owned_rooms import OwnedRooms
 from evanesce.accounts.purge import Purge
+from evanesce.accounts.room_invites import InviteService
 from evanesce.accounts.room_rules import RuleService
+from evanesce.accounts.room_votes import VoteService
 from evanesce.accounts.service import AccountService
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Tokens
+from evanesce.accounts.vote_bans import VoteBans
 from evanesce.config.model import Config
 from evanesce.context import ServerContext
 from evanesce.limits.budgets import Budgets
@@ -59,11 +63,23 @@ class Application:
             erasure=erasure,
         )
         subjects = Subjects(_secret(context.config))
+        rooms = OwnedRooms(context, accounts)
+        vote_bans = VoteBans(context, self.hub.rule_sync)
         rules = RuleService(
             context,
             accounts=accounts,
+            rooms=rooms,
             cache=cache,
             rule_sync=self.hub.rule_sync,
+            vote_bans=vote_bans,
+            subjects=subjects,
+            clock=clock,
+        )
+        votes = VoteService(
+            context,
+            accounts=accounts,
+            rooms=rooms,
+            bans=vote_bans,
             subjects=subjects,
             providers=components.authenticators.keys(),
             clock=clock,
@@ -74,13 +90,15 @@ class Application:
             hub=self.hub,
             accounts=accounts,
             rules=rules,
+            invites=InviteService(context, rooms, clock),
+            votes=votes,
             budgets=Budgets(limits, shared, clock),
             activity=activity,
             reconciliation=reconciliation,
             subjects=subjects,
         )
         self.cleanup = Cleanup(context, erasure, guard, lambda: self.hub.room_ids_with_members)
-        self._jobs = (publisher, reconciliation, activity, purge, rules)
+        self._jobs = (publisher, reconciliation, activity, purge, vote_bans)
         pending = "Announcements to other servers that Redis has not accepted yet"
         context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
 

@@ -6,7 +6,9 @@ import logging
 
 import trio
 
+from evanesce.accounts.room_invites import InviteService
 from evanesce.accounts.room_rules import RuleService
+from evanesce.accounts.room_votes import VoteService
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.context import ServerContext
 from evanesce.errors import (
@@ -60,6 +62,8 @@ class Dispatcher:
         hub: Hub,
         accounts: AccountService,
         rules: RuleService,
+        invites: InviteService,
+        votes: VoteService,
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
@@ -71,6 +75,8 @@ class Dispatcher:
         self._hub = hub
         self._accounts = accounts
         self._rules = rules
+        self._invites = invites
+        self._votes = votes
         self._budgets = budgets
         self._activity = activity
         self._reconciliation = reconciliation
@@ -139,11 +145,11 @@ class Dispatcher:
             case commands.UpdateRoom():
                 return await self._rules.update_room(command, principal)
             case commands.CreateInvite():
-                return await self._rules.invite(command, principal)
+                return await self._invites.invite(command, principal)
             case commands.ListInvites():
-                return await self._rules.invites(command, principal)
+                return await self._invites.invites(command, principal)
             case commands.RevokeInvite():
-                return await self._rules.revoke_invite(command, principal)
+                return await self._invites.revoke_invite(command, principal)
             case commands.RemoveMember():
                 return await self._rules.remove_member(command, principal)
             case commands.ListBans():
@@ -153,7 +159,7 @@ class Dispatcher:
             case commands.Mute():
                 return await self._rules.mute(command, principal)
             case commands.VoteRemove():
-                return await self._rules.vote_remove(command, principal)
+                return await self._votes.vote_remove(command, principal)
             case _:
                 raise CommandError(ErrorCode.BAD_REQUEST, "This command needs a connection.", field="type")
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import trio
 
+from evanesce.accounts.room_invites import InviteService
 from evanesce.accounts.room_rules import RuleService
+from evanesce.accounts.room_votes import VoteService
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.addresses import parse_networks
 from evanesce.addresslimits import AddressLimits, HeldConnection
@@ -55,6 +57,8 @@ class Gateway:
         hub: Hub,
         accounts: AccountService,
         rules: RuleService,
+        invites: InviteService,
+        votes: VoteService,
         budgets: Budgets,
         activity: Activity,
         reconciliation: Reconciliation,
@@ -70,6 +74,8 @@ class Gateway:
             hub=hub,
             accounts=accounts,
             rules=rules,
+            invites=invites,
+            votes=votes,
             budgets=budgets,
             activity=activity,
             reconciliation=reconciliation,

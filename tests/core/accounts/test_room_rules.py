@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from evanesce.accounts import room_rules
+from evanesce.accounts import owned_rooms, room_invites, room_rules, room_votes, vote_bans
 from evanesce.config.model import LimitsTable, MessagesTable, RoomsTable
 from evanesce.errors import RateLimited
 from evanesce.hookspecs import hookimpl
@@ -306,7 +306,7 @@ async def test_an_invite_ends_by_time_by_use_and_when_it_is_revoked(autojump_clo
 async def test_a_room_has_a_hundred_live_invites_and_a_creator_may_replace_them(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
         people = await gather(server, "Ada")
-        ids = [(await people.ask("Ada", "invite"))["inviteId"] for _ in range(room_rules.MOST_INVITES)]
+        ids = [(await people.ask("Ada", "invite"))["inviteId"] for _ in range(room_invites.MOST_INVITES)]
         assert await people.refused("Ada", "invite") == ("rate_limited", None)
         await trio.sleep(60)
         assert await people.refused("Ada", "invite") == ("conflict", None)
@@ -404,7 +404,7 @@ class CrowdedRepository(MemoryRepository):
                 since=Timestamp("2026-01-01T00:00:00.000Z"),
                 until=Timestamp("9999-01-01T00:00:00.000Z"),
             )
-            for number in range(room_rules.MOST_BANS)
+            for number in range(owned_rooms.MOST_BANS)
         ]
 
 
@@ -540,7 +540,7 @@ async def test_the_ban_of_a_vote_is_written_when_the_database_is_back(autojump_c
         await trio.sleep(30)
         assert repository.room_bans == {}
         repository.deaf = False
-        await trio.sleep(room_rules.RETRY_SECONDS + 0.1)
+        await trio.sleep(vote_bans.RETRY_SECONDS + 0.1)
         [ban] = repository.room_bans.values()
         assert (ban.reason, ban.user_id) == ("vote", people.ids["Dan"])
 
@@ -698,7 +698,7 @@ async def test_a_person_votes_so_often(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
         people = await gather(server, "Ada", "Bob", "Cyd", "Dan")
         await people.ask("Ada", "leave")
-        for _ in range(room_rules.VOTES_A_MINUTE):
+        for _ in range(room_votes.VOTES_A_MINUTE):
             assert (await people.ask("Bob", "vote_remove", userId=people.ids["Dan"]))["votes"] == 1
         assert await people.refused("Bob", "vote_remove", userId=people.ids["Dan"]) == ("rate_limited", None)
         assert (await people.ask("Cyd", "vote_remove", userId=people.ids["Dan"]))["type"] == "vote"
