@@ -163,7 +163,7 @@ class Machine(RuleBasedStateMachine):
         elif got == "banned":
             self.rooms[room].learn_banned(client.user_id, True, self.now)
 
-    def depart(self, client: PromiseClient, room: str) -> None:
+    def leave_room(self, client: PromiseClient, room: str) -> None:
         """Let a client leave a room."""
         self.ask(client, "leave", {"left"} if room in client.rooms else {"not_member"}, roomId=room)
         if room in client.rooms:

@@ -151,7 +151,7 @@ class ProtocolMachine(RuleMachine):
     @precondition(lambda self: self.talking)
     @rule(number=which)
     def leave(self, number: int) -> None:
-        self.depart(*self.member(number))
+        self.leave_room(*self.member(number))
 
     @precondition(lambda self: self.talking and self.rooms)
     @rule(number=which, room=which)

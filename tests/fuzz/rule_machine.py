@@ -298,7 +298,7 @@ class RuleMachine(Machine):
         creator = self.rooms[room_id].creator
         for client in self.talking:
             if client.user_id == creator and room_id in client.rooms:
-                self.depart(client, room_id)
+                self.leave_room(client, room_id)
         for number, name in enumerate(USERS):
             known = [client for client in self.talking if client.credential["name"] == name]
             if not known and self.connected < MOST_CLIENTS:

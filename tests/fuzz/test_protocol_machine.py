@@ -15,6 +15,7 @@ import trio
 from evanesce.model import Timestamp
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.joining import Joining
+from evanesce.rooms.leaving import Leaving
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
 from evanesce.rooms.policy import RoomPolicy
@@ -76,7 +77,7 @@ def miscount_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep_who_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Joining, "_remove", lambda *_: None)
+    monkeypatch.setattr(Leaving, "_remove", lambda *_: None)
 
 
 def hide_new_rules(monkeypatch: pytest.MonkeyPatch) -> None:

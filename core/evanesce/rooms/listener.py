@@ -9,8 +9,9 @@ import trio
 
 from evanesce.metrics import Metrics
 from evanesce.protocol import events
+from evanesce.rooms.backlog import Backlog
 from evanesce.rooms.inbox import Inbox
-from evanesce.rooms.joining import Joining
+from evanesce.rooms.leaving import Leaving
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
 from evanesce.rooms.policy import RoomPolicy
@@ -49,7 +50,8 @@ class RoomListener:
         members: Membership,
         presence: RoomPresence,
         policy: RoomPolicy,
-        joining: Joining,
+        backlog: Backlog,
+        leaving: Leaving,
         messages: Messages,
         inbox: Inbox[RoomRequest],
         progress: trio.lowlevel.ParkingLot,
@@ -59,7 +61,8 @@ class RoomListener:
         self._members = members
         self._presence = presence
         self._policy = policy
-        self._joining = joining
+        self._backlog = backlog
+        self._leaving = leaving
         self._messages = messages
         self._inbox = inbox
         self._progress = progress
@@ -94,17 +97,17 @@ class RoomListener:
                 case PresenceChanged(presence):
                     self._presence.replace(presence)
                 case RulesChanged(rules):
-                    self._policy.changed(rules, self._joining.removed_by)
+                    self._policy.changed(rules, self._leaving.removed_by)
                 case RulesUncertain():
-                    self._policy.check(self._joining.removed_by)
+                    self._policy.check(self._leaving.removed_by)
                 case MemberRemoved(removal, at):
-                    self._joining.removed(removal, at)
+                    self._leaving.removed(removal, at)
                 case MemberMuted(user_id, until):
                     self._policy.muted(user_id, until)
                 case Voted(ballot):
                     self._policy.vote(ballot)
                 case Closed(reason):
-                    self._joining.close(reason)
+                    self._leaving.close(reason)
                     self._inbox.put_unless_closed(Wake())
                     return
                 case _:
@@ -120,7 +123,8 @@ class RoomListener:
         deliveries, fell_behind = self._members.deliver(entries)
         self._metrics.delivered.inc(deliveries)
         if fell_behind and not self._inbox.closed:
-            self._joining.catch_up_later(fell_behind)
+            for subscription in fell_behind:
+                self._backlog.note(subscription, caught_up=False)
             self._inbox.put_unbounded(Wake())  # the task that reads history for them may be waiting for a request
         self._messages.published(entries)
         if self._progress:

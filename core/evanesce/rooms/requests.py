@@ -64,7 +64,7 @@ class Subscriber(Protocol):
         """Write that one of its requests was refused."""
         ...
 
-    def dismissed(self, room_id: str, join: JoinRequest | None = None) -> None:
+    def left(self, room_id: str, join: JoinRequest | None = None) -> None:
         """Note that it is no member of a room any more, or, with `join`, that this request did not make it one."""
         ...
 
@@ -124,7 +124,7 @@ class MembersRequest(Request, frozen=True, eq=False):
     """Return the members."""
 
 
-class DepartRequest(msgspec.Struct, frozen=True, eq=False):
+class LeftRequest(msgspec.Struct, frozen=True, eq=False):
     """Tell the store that a user has left who was removed."""
 
     user_id: str
@@ -153,7 +153,7 @@ RoomRequest = (
     | UnsendRequest
     | TypingRequest
     | MembersRequest
-    | DepartRequest
+    | LeftRequest
     | RenameRequest
     | RecountRequest
     | Wake

@@ -19,18 +19,21 @@ from evanesce.context import ServerContext
 from evanesce.errors import INTERNAL_REASON, CloseCode, CommandError, StoreUnavailable
 from evanesce.model import ChatRoom
 from evanesce.rooms.admissions import Admissions
+from evanesce.rooms.backlog import Backlog
 from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.joining import Joining
+from evanesce.rooms.leaving import Leaving
 from evanesce.rooms.listener import RoomListener
+from evanesce.rooms.member_records import MemberRecords
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
 from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import (
-    DepartRequest,
     JoinRequest,
     LeaveRequest,
+    LeftRequest,
     MembersRequest,
     RecountRequest,
     RenameRequest,
@@ -72,13 +75,26 @@ class Room:
         self._pending_joins = PendingJoins(
             room_id, rule_sync=rule_sync, admissions=admissions, inbox=self.inbox, metrics=context.metrics
         )
+        self._backlog = Backlog(room_id, context)
+        records = MemberRecords(room_id, self._members, context)
+        self._leaving = Leaving(
+            room_id,
+            members=self._members,
+            backlog=self._backlog,
+            pending=self._pending_joins,
+            records=records,
+            inbox=self.inbox,
+            context=context,
+        )
         self._joining = Joining(
             room_id,
             members=self._members,
             presence=self._presence,
             policy=self._policy,
             pending=self._pending_joins,
-            inbox=self.inbox,
+            backlog=self._backlog,
+            leaving=self._leaving,
+            records=records,
             context=context,
         )
         self._messages = Messages(room_id, self._members, self._policy, self._progress, context)
@@ -87,7 +103,8 @@ class Room:
             members=self._members,
             presence=self._presence,
             policy=self._policy,
-            joining=self._joining,
+            backlog=self._backlog,
+            leaving=self._leaving,
             messages=self._messages,
             inbox=self.inbox,
             progress=self._progress,
@@ -111,7 +128,7 @@ class Room:
     def check_rules(self) -> None:
         """Ask the database for the rules, as changes may have been missed."""
         if not self.inbox.closed:
-            self._policy.check(self._joining.removed_by)
+            self._policy.check(self._leaving.removed_by)
 
     async def run(self) -> None:
         """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
@@ -121,7 +138,7 @@ class Room:
                 trio.open_nursery() as nursery,
             ):
                 self._presence.start(nursery)
-                self._policy.start(nursery, self._joining.removed_by)
+                self._policy.start(nursery, self._leaving.removed_by)
                 self._pending_joins.start(nursery)
                 self._listener.start(nursery)
                 nursery.start_soon(self._listener.run, feed, self._guarded)
@@ -171,7 +188,7 @@ class Room:
             return  # users who come back are here again; the others leave when this server's lease ends
 
     def abandon(self, error: CommandError | None) -> None:
-        """Dismiss all subscribers after `run` has raised: refuse their requests with `error`; without one, end them."""
+        """Remove all subscribers after `run` has raised: refuse their requests with `error`; without one, end them."""
         subscribers = {subscription.subscriber: None for subscription in self._members.subscriptions}
         direct, self._messages.direct = self._messages.direct, None
         waiting = [
@@ -186,9 +203,9 @@ class Room:
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
-        self._joining.clear()
+        self._leaving.all_left()
         for subscriber in subscribers:
-            subscriber.dismissed(self.room_id)
+            subscriber.left(self.room_id)
             if error is None:
                 subscriber.end(CloseCode.INTERNAL, INTERNAL_REASON)
 
@@ -208,7 +225,7 @@ class Room:
                     await self._handle(same[start : start + GROUP])
             self._handling = ()
             self._progress.unpark_all()
-            await self._joining.read_on()
+            await self._backlog.read_on()
             if not (self._members or self.inbox or self._pending_joins.undecided):
                 self.inbox.close()
                 self._progress.unpark_all()
@@ -216,7 +233,7 @@ class Room:
 
     async def _requests(self) -> list[RoomRequest]:
         """Wait for the next requests, but no longer than until a subscriber that is behind can read on."""
-        pause = self._joining.pause
+        pause = self._backlog.pause
         if pause == math.inf:
             return await self._gathered(await self.inbox.drain())
         if pause == 0:
@@ -257,11 +274,11 @@ class Room:
             case JoinRequest():
                 await self._joining.join(requests)
             case LeaveRequest():
-                await self._joining.leave(requests)
+                await self._leaving.leave(requests)
             case MembersRequest():
                 self._presence.answer_members(requests)
-            case DepartRequest():
-                await self._joining.depart(requests)
+            case LeftRequest():
+                await self._leaving.leave_removed(requests)
             case RenameRequest():
                 await self._presence.rename(requests)
             case RecountRequest():

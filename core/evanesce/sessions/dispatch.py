@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 BEFORE_SIGN_IN = (commands.Hello, commands.Challenge, commands.Ping)
 """The commands that a client may send before it has signed in."""
 
-DEPART_SECONDS = 10.0
+SIGN_OUT_SECONDS = 10.0
 """How long signing out, or erasing an account with its rooms, may take."""
 
 
@@ -114,7 +114,7 @@ class Dispatcher:
                 address, local = connection.address, connection.local
                 connection.reply(await self._accounts.challenge(command, session.principal, address, local=local))
             case commands.SignOut() | commands.ForgetMe():
-                await self._depart(command, session)
+                await self._sign_out(command, session)
             case _:
                 reply = await self.execute(command, session.require_principal())
                 if isinstance(command, commands.UpdateProfile) and isinstance(reply, events.ProfileReply):
@@ -203,11 +203,11 @@ class Dispatcher:
         if greet:
             connection.reply(self._accounts.welcome(principal, token=token, ref=command.ref))
 
-    async def _depart(self, command: commands.SignOut | commands.ForgetMe, session: Session) -> None:
+    async def _sign_out(self, command: commands.SignOut | commands.ForgetMe, session: Session) -> None:
         # The notice of this command ends the connection as well, so the reply has to be written before.
-        with trio.CancelScope(deadline=trio.current_time() + DEPART_SECONDS, shield=True) as departing:
+        with trio.CancelScope(deadline=trio.current_time() + SIGN_OUT_SECONDS, shield=True) as signing_out:
             session.connection.reply(await self.execute(command, session.require_principal()))
-        if departing.cancelled_caught:
+        if signing_out.cancelled_caught:
             raise StoreUnavailable
         session.end(CloseCode.SIGN_IN_AGAIN, "Signed out.")
 

@@ -181,7 +181,7 @@ class Session:
         self._metrics.refused.labels(error.code.value).inc()
         self.connection.write(Frame([Outgoing(msgspec.structs.replace(codec.error_reply(error), ref=ref))]))
 
-    def dismissed(self, room_id: str, join: JoinRequest | None = None) -> None:
+    def left(self, room_id: str, join: JoinRequest | None = None) -> None:
         """Note that it is no member of a room any more, or, with `join`, that this request did not make it one."""
         if join is None or self._joins.get(room_id) is join:
             self.forget(room_id)

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.errors import CloseCode
 from evanesce.model import Draft
-from evanesce.rooms import joining
+from evanesce.rooms import backlog
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.server import TestServer, memory_server
@@ -231,7 +231,7 @@ async def test_order_and_once_whatever_the_connections_take(
 ) -> None:
     """Groups, unsent messages, gaps and joins, while connections take what they are given at random."""
     dice = random.Random(seed)
-    monkeypatch.setattr(joining, "PAGE_MESSAGES", dice.choice([3, 40, 100]))
+    monkeypatch.setattr(backlog, "PAGE_MESSAGES", dice.choice([3, 40, 100]))
     memory = MemoryServer()
     async with memory_server(memory=memory, messages=MessagesTable(ttl=3_600), limits=QUICK) as server:
         room, clients = await join_room(server, "Ada", "Bob", "Cyd", "Dan")

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.model import Draft
-from evanesce.rooms import joining, subscription
+from evanesce.rooms import backlog, subscription
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.server import memory_server
 from tests.core.rooms.clients import QUICK, contents, join_room
@@ -79,7 +79,7 @@ async def test_a_cursor_that_is_not_of_this_room(autojump_clock: MockClock, sinc
 async def test_a_long_history_follows_in_pages_before_anything_newer(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "PAGE_MESSAGES", 7)
+    monkeypatch.setattr(backlog, "PAGE_MESSAGES", 7)
     async with memory_server(messages=MessagesTable(history=10), limits=QUICK) as server:
         room, [ada] = await join_room(server, "Ada")
         for number in range(50):
@@ -167,7 +167,7 @@ async def test_a_large_history_comes_in_parts_that_a_slow_network_has_taken_befo
 
 
 async def test_an_unsent_message_is_named_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "PAGE_MESSAGES", 3)
+    monkeypatch.setattr(backlog, "PAGE_MESSAGES", 3)
     async with memory_server(messages=MessagesTable(history=5), limits=QUICK) as server:
         room, [ada, bob] = await join_room(server, "Ada", "Bob")
         first = await ada.ask("send", roomId=room, content="first")
