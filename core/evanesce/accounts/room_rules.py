@@ -8,7 +8,7 @@ installs the copy later in any case.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -75,15 +75,17 @@ class RuleService:
             self._accounts.check_message_ttl(command.message_ttl)
         await take(self._changes, room.room_id)
         # Who is in the room stays admitted. Those who are here now must be able to come back as soon as the change is
-        # made; those who join until the store has it are only known afterwards.
+        # made; those who join until the store has it are only known afterwards. Each server admits its members too:
+        # the store may have forgotten them.
         admits_members = command.access is Access.INVITE
+        admitted = {room.created_by}  # may always join
         if admits_members:
             present = await self._store.presence.snapshot(room.room_id, MOST_ADMITTED)
-            await self._admit(room, [member.user_id for member in present.members or ()])
+            await self._admit(room.room_id, [member.user_id for member in present.members or ()], admitted)
         room = await self._change(room.room_id, command)
         synced = await self._sync(room.room_id)
         if admits_members:
-            await self._admit(room, synced.user_ids)
+            await self._admit(room.room_id, synced.user_ids, admitted)
         return self._accounts.room_reply(room, len(synced.user_ids), command.ref)
 
     async def _change(self, room_id: str, command: commands.UpdateRoom) -> ChatRoom:
@@ -105,11 +107,13 @@ class RuleService:
                 return changed
         raise PersistenceUnavailable("The rules of this room are being changed. Try again in a moment.")
 
-    async def _admit(self, room: ChatRoom, user_ids: Iterable[str]) -> None:
-        others = [user_id for user_id in user_ids if user_id != room.created_by]
+    async def _admit(self, room_id: str, user_ids: Sequence[str], admitted: set[str]) -> None:
+        """Admit users to a room who are not in `admitted`, and add them to it."""
+        others = [user_id for user_id in user_ids if user_id not in admitted]
         if others:
             now = timestamp(self._store.clock.now())
-            await self._repository.admit_members(room.room_id, others, now, MOST_ADMITTED)
+            await self._repository.admit_members(room_id, others, now, MOST_ADMITTED)
+            admitted.update(others)
 
     # --- removals and bans ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -246,6 +247,43 @@ async def test_who_is_in_a_room_that_begins_to_admit_by_invite_stays_admitted(au
             again = await server.sign_in(name)
             assert (await again.ask("join", roomId=people.room_id))["type"] == "joined"
         assert (await dan.ask("join", roomId=people.room_id))["code"] == "invite_required"
+
+
+class AdmittingRepository(MemoryRepository):
+    """Notes who is admitted as a member, and lets somebody come in while the room is being changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[set[str]] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def update_room(self, room: ChatRoom) -> ChatRoom | None:
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return await super().update_room(room)
+
+    async def admit_members(self, room_id: str, user_ids: Sequence[str], now: Timestamp, most: int) -> None:
+        self.calls.append(set(user_ids))
+        await super().admit_members(room_id, user_ids, now, most)
+
+
+@pytest.mark.parametrize("comes", [False, True])
+async def test_the_members_of_a_room_are_admitted_once_before_and_once_by_their_server(
+    comes: bool, autojump_clock: MockClock
+) -> None:
+    """And those who come while the room is changed, before the creator gets the answer."""
+    repository = AdmittingRepository()
+    async with memory_server(limits=QUICK, repository=repository) as server:
+        people = await gather(server, "Ada", "Bob", "Cyd")
+        bob, cyd = people.ids["Bob"], people.ids["Cyd"]
+        dan = await server.sign_in("Dan")
+        dans = (await dan.ask("profile"))["userId"]
+        if comes:
+            repository.meanwhile = partial(dan.ask, "join", roomId=people.room_id)
+        assert (await people.ask("Ada", "update_room", access="invite"))["type"] == "room"
+        await wait_all_tasks_blocked()
+        came = [{dans}] if comes else []
+        assert sorted(repository.calls, key=len) == [*came, {bob, cyd}, {bob, cyd, *([dans] if comes else ())}]
 
 
 # --- invites ------------------------------------------------------------------------------------------------------
