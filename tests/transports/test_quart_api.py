@@ -283,6 +283,10 @@ async def test_a_wrong_credential_names_the_field_of_the_body(server: Listening,
         ("POST", "/api/v1/rooms", b'{"messageTtl":"long"}', "bad_request", "messageTtl"),
         ("POST", "/api/v1/rooms", b'{"access":"everyone"}', "bad_request", "access"),
         ("PATCH", OWN, b"", "bad_frame", None),
+        *(
+            ("POST", "/api/v1/rooms", b'{"%s":null}' % name.encode(), "bad_request", name)
+            for name in ("messageTtl", "access", "encrypted")
+        ),
         ("PATCH", OWN, b'{"locked":null}', "bad_request", "locked"),
         ("PATCH", "/api/v1/rooms/nonsense", b"{}", "bad_request", "roomId"),
         ("POST", f"{OWN}/invites", b'{"people":0}', "bad_request", "people"),

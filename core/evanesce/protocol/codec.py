@@ -39,9 +39,17 @@ _STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")  # +1 and -1 as signed 
 _FIELD = re.compile(r"`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 
+_NULL = msgspec.Raw(b"null")
+
 _commands: dict[str, msgspec.json.Decoder[Any]] = {
     str(kind.__struct_config__.tag): msgspec.json.Decoder(kind) for kind in get_args(AnyCommand)
 }
+_never_null: dict[type[Command], tuple[str, ...]] = {
+    kind: tuple(field.encode_name for field in msgspec.structs.fields(kind) if field.default is None)
+    for kind in get_args(AnyCommand)
+}
+"""The fields in which `None` says that the client has left them out: msgspec reads null as the same."""
+
 _any_command: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _challenge: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -84,6 +92,8 @@ def decode(frame: str | bytes) -> AnyCommand:
         raise _explain(frame) from None
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Undecodable(ErrorCode.BAD_FRAME, "A frame must be one JSON object.") from None
+    if "null" in frame:  # also within texts
+        _refuse_null(command, frame)
     return _with_request(command, frame) if isinstance(command, Challenge) else command
 
 
@@ -98,6 +108,15 @@ def _refuse_many_values(frame: str) -> None:
         raise Undecodable(
             ErrorCode.BAD_REQUEST, f"At most {MAX_VALUES} values are allowed here.", field=field, ref=head.ref
         )
+
+
+def _refuse_null(command: Command, frame: str) -> None:
+    """Raise `Undecodable` for a command with null in a field that is left out where it has no value."""
+    fields = _object.decode(frame)
+    for name in _never_null[type(command)]:
+        if fields.get(name) == _NULL:
+            message = "Expected a value, got null: leave out what has none."
+            raise Undecodable(ErrorCode.BAD_REQUEST, message, field=name, ref=command.ref)
 
 
 def _with_request(command: Challenge, frame: str) -> Challenge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import pytest
@@ -73,7 +73,7 @@ LAWFUL: list[tuple[dict[str, Any], commands.Command]] = [
     ({"type": "room", "roomId": ROOM}, commands.GetRoom(room_id=ROOM)),
     ({"type": "rooms", "after": "a"}, commands.ListRooms(after="a")),
     ({"type": "join", "roomId": ROOM, "since": "c"}, commands.Join(room_id=ROOM, since="c")),
-    ({"type": "join", "roomId": ROOM, "since": None}, commands.Join(room_id=ROOM)),
+    ({"type": "join", "roomId": ROOM, "unknown": None}, commands.Join(room_id=ROOM)),
     ({"type": "join", "roomId": ROOM, "invite": "s"}, commands.Join(room_id=ROOM, invite="s")),
     ({"type": "leave", "roomId": ROOM}, commands.Leave(room_id=ROOM)),
     ({"type": "send", "roomId": ROOM, "content": ""}, commands.Send(room_id=ROOM, content="")),
@@ -174,6 +174,42 @@ def test_the_fields_of_rules_have_types_and_ranges(frame: dict[str, Any], name: 
     with pytest.raises(codec.Undecodable) as raised:
         codec.decode(json.dumps({**frame, name: value}))
     assert (raised.value.code, raised.value.field) == (ErrorCode.BAD_REQUEST, name)
+
+
+MAY_BE_NULL = {("update_profile", "email")}
+"""The fields that PROTOCOL.md names as null: it clears the address."""
+
+OPTIONAL: list[tuple[dict[str, Any], str]] = [
+    (frame, field.encode_name)
+    for frame, command in {frame["type"]: (frame, command) for frame, command in LAWFUL}.values()
+    for field in msgspec.structs.fields(type(command))
+    if not field.required and field.encode_name
+]
+"""A lawful frame of every command, and each field that its type says may be left out."""
+
+
+def test_every_command_has_a_lawful_frame() -> None:
+    assert {type(command) for _, command in LAWFUL} == set(get_args(commands.AnyCommand))
+
+
+@pytest.mark.parametrize(("frame", "name"), OPTIONAL)
+def test_null_stands_for_no_value_only_where_the_protocol_names_it(frame: dict[str, Any], name: str) -> None:
+    text = json.dumps({**frame, "ref": "r", name: None})
+    if (frame["type"], name) in MAY_BE_NULL:
+        codec.decode(text)
+        return
+    with pytest.raises(codec.Undecodable) as raised:
+        codec.decode(text)
+    expected = (ErrorCode.BAD_REQUEST, name, None if name == "ref" else "r")
+    assert (raised.value.code, raised.value.field, raised.value.ref) == expected
+
+
+def test_null_is_allowed_in_what_is_the_providers() -> None:
+    credential = {"provider": "p", "extra": None}
+    hello = codec.decode(json.dumps({"type": "hello", "credential": credential}))
+    assert hello == commands.Hello(credential=credential)
+    challenge = codec.decode(json.dumps({"type": "challenge", **credential}))
+    assert challenge == commands.Challenge(provider="p", request={"extra": None})
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1" + "0" * 400])
