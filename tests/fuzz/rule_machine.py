@@ -197,8 +197,9 @@ class RuleMachine(Machine):
         got, done = self.tell(client, "remove_member", room_id, due, userId=user_id, banSeconds=seconds)
         if not done:
             return
-        model, until = self.rooms[room_id], self.now + seconds if seconds else NEVER
-        model.ban(user_id, until, certain=got == "ok")
+        model = self.rooms[room_id]
+        if seconds:  # a removal alone ends no ban
+            model.ban(user_id, self.now + seconds, certain=got == "ok")
         if got != "ok":
             model.unsure.add(user_id)
             return

@@ -45,11 +45,11 @@ class OwnedRooms:
             return room_not_found()
         return CommandError(ErrorCode.CONFLICT, message)
 
-    def observe_removal(self, ban: Ban) -> None:
-        """Tell the plugins of a removal, and of the ban if there is one."""
+    def observe_removal(self, ban: Ban, *, banned: bool) -> None:
+        """Tell the plugins of a removal, and of the ban if it has brought one."""
         about = {"room_id": ban.room_id, "user_id": ban.user_id, "reason": ban.reason}
         self._plugins.observe("evanesce_member_removed", **about)
-        if ban.until > ban.since:
+        if banned:
             self._plugins.observe("evanesce_member_banned", **about, until=ban.until)
 
 

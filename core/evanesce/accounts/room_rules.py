@@ -118,17 +118,22 @@ class RuleService:
     # --- removals and bans ----------------------------------------------------------------------------------------
 
     async def remove_member(self, command: commands.RemoveMember, principal: Principal) -> events.Reply:
-        """Remove a person, and ban them where `ban_seconds` is above 0: in place of the ban that they have."""
+        """Remove a person, and ban them where `ban_seconds` is above 0: in place of the ban that they have.
+
+        A removal without a ban ends none: only another ban does, which may be shorter, and `unban`.
+        """
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         if command.user_id == principal.user.user_id:
             raise BadRequest("userId", "The creator of a room cannot be removed from it.")
         user = await self._rooms.known_user(command.user_id)
         await take(self._changes, room_id)
         now = self._store.clock.now()
-        until = now + round(command.ban_seconds * 1000)
+        subject = self._subjects.of(user.world_id)
+        known = None if command.ban_seconds else await self._ban_of(room_id, subject)
+        until = now + round(command.ban_seconds * 1000) if known is None else max(now, milliseconds(known.until))
         ban = Ban(
             room_id=room_id,
-            subject=self._subjects.of(user.world_id),
+            subject=subject,
             user_id=user.user_id,
             display_name=user.display_name,
             reason=CREATOR,
@@ -137,10 +142,21 @@ class RuleService:
         )
         if await self._repository.ban(ban, MOST_BANS) is None:
             raise await self._rooms.full(room_id, f"This room has {MOST_BANS} bans. End one of them.")
-        self._vote_bans.forget(room_id, ban.subject)
+        self._vote_bans.forget(room_id, subject)
         await self._sync(room_id, Removal(user.user_id, CREATOR, until if until > now else 0))
-        self._rooms.observe_removal(ban)
+        self._rooms.observe_removal(ban, banned=command.ban_seconds > 0)
         return events.Ok(ref=command.ref)
+
+    async def _ban_of(self, room_id: str, subject: str) -> Ban | None:
+        """Return the ban of a person that this server, or the database, knows; None where there is none.
+
+        The store may have the ban of a vote that neither of them knows yet.
+        """
+        now = timestamp(self._store.clock.now())
+        bans = [ban for ban in await self._repository.bans(room_id, now) if ban.subject == subject]
+        if (unstored := self._vote_bans.unstored(room_id, subject)) is not None:
+            bans.append(unstored)
+        return max(bans, key=lambda ban: ban.until, default=None)
 
     async def bans(self, command: commands.ListBans, principal: Principal) -> events.Reply:
         """List the bans of a room, the newest first, as many as fit into one frame."""

@@ -92,7 +92,7 @@ class VoteService:
             self._observed[room_id, subject] = until
             if len(self._observed) > MOST_OBSERVED:
                 self._observed.popitem(last=False)
-            self._rooms.observe_removal(ban)
+            self._rooms.observe_removal(ban, banned=True)
 
 
 def _vote_refused(refused: VoteRefused) -> CommandError:

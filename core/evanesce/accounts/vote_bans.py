@@ -12,7 +12,7 @@ from evanesce.context import ServerContext
 from evanesce.errors import Unavailable
 from evanesce.jobs import report_repository_fault
 from evanesce.model import Ban, Timestamp, milliseconds, timestamp
-from evanesce.rooms.rule_sync import RuleSync
+from evanesce.rooms.rule_sync import RuleSync, is_removal_alone
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,10 @@ class VoteBans:
         if len(self._unstored) > MOST_UNSTORED_BANS:
             self._unstored.popitem(last=False)
         self._work.set()
+
+    def unstored(self, room_id: str, subject: str) -> Ban | None:
+        """Return the ban of a person that waits for the database."""
+        return self._unstored.get((room_id, subject))
 
     def forget(self, room_id: str, subject: str) -> None:
         """Forget the ban of a person, as the room's creator has decided something else."""
@@ -83,5 +87,8 @@ def _is_superseded(ban: Ban, row: Ban, now: Timestamp) -> bool:
 
     `row` has not ended before the vote: where it has ended, the creator has ended it, also for the ban of the vote.
     Another server may have told the database, while this one had no answer from it, or a voter may have asked again.
+    A removal without a ban decides nothing about bans.
     """
+    if is_removal_alone(row):
+        return False
     return row.subject == ban.subject and (row.since >= ban.since or row.until >= ban.until or row.until <= now)

@@ -41,6 +41,14 @@ class SyncedRules:
     user_ids: Sequence[str]
 
 
+def is_removal_alone(ban: Ban) -> bool:
+    """Return whether a row only says that a person was removed: it neither bans, nor ends the ban of a vote.
+
+    That an earlier vote bans nobody any more, a row without an account says, or one with a ban that has ended.
+    """
+    return ban.user_id is not None and ban.until <= ban.since
+
+
 class RuleSync:
     """Installs the rules of rooms in the store, as the database has them. `run` must run beside it."""
 
@@ -85,7 +93,7 @@ class RuleSync:
             return None
         bans = await self._repository.bans(room_id, timestamp(now - REMOVALS_SECONDS * 1000))
         # Those that have ended too: the store may have the ban of a vote in their place.
-        ends = {ban.subject: milliseconds(ban.until) for ban in bans}
+        ends = {ban.subject: milliseconds(ban.until) for ban in bans if not is_removal_alone(ban)}
         rules = self.rules_of(room)
         present = await self._store.rules.install(room_id, rules, ends, removal)
         if isinstance(present, RoomClosed):
