@@ -20,7 +20,7 @@ from evanesce.accounts.vote_bans import VoteBans
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, PersistenceUnavailable
 from evanesce.limits.distributed import DistributedRateLimit
-from evanesce.model import Access, Ban, ChatRoom, timestamp
+from evanesce.model import Access, Ban, ChatRoom, milliseconds, timestamp
 from evanesce.protocol import commands, events
 from evanesce.protocol.codec import FRAME_BYTES
 from evanesce.rooms.admissions import MOST_ADMITTED

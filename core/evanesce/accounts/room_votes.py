@@ -15,7 +15,7 @@ from evanesce.model import Ban, User, timestamp
 from evanesce.protocol import commands, events
 from evanesce.rooms.requests import not_member, room_not_found
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.rules import VOTE_BAN_SECONDS, Ballot, VoteRefused
+from evanesce.store.rules import VOTE_BAN_SECONDS, Ballot, Person, VoteRefused
 from evanesce.subjects import Subjects
 
 VOTES_A_MINUTE = 20
@@ -63,7 +63,12 @@ class VoteService:
         user = await self._rooms.known_user(command.user_id)
         await take(self._limit, f"{room.room_id}:{voter.user_id}")
         subject = self._subjects.of(user.world_id)
-        ballot = await self._store.rules.vote(room.room_id, voter.user_id, user.user_id, subject, room.created_by)
+        ballot = await self._store.rules.vote(
+            room.room_id,
+            Person(voter.user_id, self._subjects.of(voter.world_id)),
+            Person(user.user_id, subject),
+            room.created_by,
+        )
         if isinstance(ballot, RoomClosed):
             raise room_not_found()
         if isinstance(ballot, VoteRefused):

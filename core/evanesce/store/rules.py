@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evanesce.model import Access
 from evanesce.store.message_log import RoomClosed
@@ -32,6 +32,13 @@ class RoomRules:
     access: Access = Access.LINK
     locked: bool = False
     encrypted: bool = False
+
+
+class Person(NamedTuple):
+    """An account in a room, and the subject of its person, which stays the same with another account."""
+
+    user_id: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +114,16 @@ class Rules(Protocol):
         ...
 
     async def vote(
-        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+        self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:
-        """Count one vote for the removal of `user_id`, whose subject is `subject`. Followers are told.
+        """Count one vote for the removal of `person`. Followers are told.
 
-        A vote lasts for `VOTE_SECONDS` from its first voter. Votes of those who have left do not count. It needs more
-        than half of those who are in the room, without the person in question, and at least two. When it has them, the
-        person is removed and banned for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that
-        are installed, until an installed one of the same subject replaces it (see `install`).
+        A vote lasts for `VOTE_SECONDS` from its first voter, also where the person in question leaves meanwhile, or
+        comes back with another account. A voter with another account has the same vote. Votes of those who have left do
+        not count. It needs three people in the room, and the votes of more than half of those who are there when one is
+        cast, without the person in question, and of at least two. When it has them, the person is removed and banned
+        for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that are installed, until an
+        installed one of the same subject replaces it (see `install`).
         """
         ...
 

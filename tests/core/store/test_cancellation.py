@@ -16,7 +16,7 @@ from evanesce.store.control_bus import TokenRevoked
 from evanesce.store.memory import memory_store
 from evanesce.store.presence import Member
 from evanesce.store.redis import homes, open_redis_store
-from evanesce.store.rules import Removal
+from evanesce.store.rules import Person, Removal
 from tests.core.store.backends import (
     RULES,
     ClusterBackend,
@@ -97,7 +97,7 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "rules.install": lambda: store.rules.install(room_id, RULES, {"subject": 1}, Removal("ada", "creator", 0)),
         "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
         "rules.mutes": lambda: store.rules.mutes(room_id),
-        "rules.vote": lambda: store.rules.vote(room_id, "ada", "bob", "subject", "creator"),
+        "rules.vote": lambda: store.rules.vote(room_id, Person("ada", "a"), Person("bob", "b"), "creator"),
         "rate_limits.take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
         "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again
         "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),

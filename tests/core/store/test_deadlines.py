@@ -28,7 +28,7 @@ from evanesce.store.redis.rate_limits import RedisRateLimits
 from evanesce.store.redis.register import Register
 from evanesce.store.redis.rules import RedisRules
 from evanesce.store.redis.subscriber import Subscriber
-from evanesce.store.rules import Removal
+from evanesce.store.rules import Person, Removal
 from tests.core.store.backends import RULES, RedisBackend, draft, joiners
 from tests.core.store.gate import Gate, gated
 from tests.patience import PATIENCE, Stopwatch, within
@@ -94,7 +94,7 @@ def callers(client: NodeClient, room_id: str) -> dict[str, Callable[[], Awaitabl
         "the lease that is waited for": lease.known,
         "presence": lambda: presence.join(room_id, members, 10, 10, RULES),
         "a removal": lambda: rules.install(room_id, RULES, {}, Removal("ada", "creator", 0)),
-        "a vote": lambda: rules.vote(room_id, "ada", "bob", "subject", "creator"),
+        "a vote": lambda: rules.vote(room_id, Person("ada", "a"), Person("bob", "b"), "creator"),
         "presence after an outage": restore,
         "connections of a user": lambda: usage.connect("ada", 1, 5),
         "tokens": lambda: usage.take_tokens("ada", 1, 1.0, 5),

@@ -38,7 +38,7 @@ from evanesce.store.redis import (
     walk,
 )
 from evanesce.store.redis.homes import HOMES
-from evanesce.store.rules import Ballot
+from evanesce.store.rules import Ballot, Person
 from tests.core.store.backends import (
     RULES,
     SMALLEST_ACCESS,
@@ -216,7 +216,9 @@ async def exercise(store: Store, rooms: Sequence[str]) -> None:
         await store.rules.install(room_id, locked, {"dan": store.clock.now() + 3_200})
         await store.rules.mute(room_id, "bob", 3.4)
         for voter, user_id in (("ada", "cyd"), ("bob", "cyd"), ("ada", "bob")):
-            assert isinstance(await store.rules.vote(room_id, voter, user_id, user_id, "creator"), Ballot)
+            assert isinstance(
+                await store.rules.vote(room_id, Person(voter, voter), Person(user_id, user_id), "creator"), Ballot
+            )
         await store.presence.leave(room_id, ["ada", "bob", "cyd"], lost=["ada", "bob"])
 
 

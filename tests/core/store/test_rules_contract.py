@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -37,6 +38,7 @@ from evanesce.store.rules import (
     VOTE_BAN_SECONDS,
     VOTE_SECONDS,
     Ballot,
+    Person,
     Removal,
     RoomRules,
     VoteRefused,
@@ -68,6 +70,10 @@ def subject(person: Member) -> str:
     return joiners(person)[0].subject
 
 
+def of(person: Member) -> Person:
+    return Person(person.user_id, subject(person))
+
+
 async def barred(store: Store, room_id: str, person: Member, rules: RoomRules = LOCKED, **more: Any) -> Barred | None:
     """Let one user join; return what keeps the user from that."""
     outcome = await store.presence.join(room_id, joiners(person, **more), 100, 10, rules)
@@ -76,7 +82,7 @@ async def barred(store: Store, room_id: str, person: Member, rules: RoomRules = 
 
 
 async def vote(store: Store, room_id: str, voter: Member, person: Member) -> Ballot | VoteRefused:
-    outcome = await store.rules.vote(room_id, voter.user_id, person.user_id, subject(person), CREATOR.user_id)
+    outcome = await store.rules.vote(room_id, of(voter), of(person), CREATOR.user_id)
     assert not isinstance(outcome, RoomClosed)
     return outcome
 
@@ -350,12 +356,12 @@ async def test_a_closed_room_has_no_rules(backend: Backend) -> None:
     assert await store.presence.join(room_id, joiners(ADA), 10, 10, OPEN) == RoomClosed()
     assert await store.rules.install(room_id, OPEN, {}, Removal("ada", "creator", 0)) == RoomClosed()
     assert await store.rules.mute(room_id, "ada", 60) == RoomClosed()
-    assert await store.rules.vote(room_id, "ada", "bob", "subject", "creator") == RoomClosed()
+    assert await store.rules.vote(room_id, of(ADA), of(BOB), "creator") == RoomClosed()
     assert await store.rules.mutes(room_id) == {}
     await store.presence.leave(room_id, ["ada"], lost=["ada"])
     if isinstance(backend, RedisBackend):
         kinds = {key.decode().rpartition("}:")[2] for key in backend.client.scan_iter(f"*{room_id}*")}
-        assert kinds <= {"state", "vote:bob"}, "a vote ends by itself"
+        assert kinds <= {"state", f"vote:{subject(BOB)}"}, "a vote ends by itself"
 
 
 # Removals
@@ -495,6 +501,82 @@ async def test_how_many_votes_are_needed(backend: Backend) -> None:
         assert await barred(two, room_id, ADA) == Barred(Bar.BANNED, ends), "also while still in the room"
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["person is there", "person has left"])
+@pytest.mark.parametrize("creator", [False, True], ids=["creator has left", "creator is there"])
+@pytest.mark.parametrize("others", range(1, 5))
+async def test_a_vote_counts_who_is_present(backend: Backend, others: int, there: bool, creator: bool) -> None:
+    """Also where the person in question, or the creator, has left or come since the vote began."""
+    store = await backend.open()
+    voters = [Member(f"voter {number}", "V") for number in range(others)]
+    more = [Member(f"gone {number}", "G") for number in range(2)]
+    room_id = await installed(store, OPEN, ADA, *voters, *more)
+    assert isinstance(await vote(store, room_id, voters[0], ADA), Ballot)
+    await store.presence.leave(room_id, [one.user_id for one in more] + ([] if there else ["ada"]))
+    if creator:
+        await join(store, room_id, [CREATOR], rules=OPEN)
+    outcome = await vote(store, room_id, voters[0], ADA)
+    if creator:
+        assert outcome == VoteRefused.CREATOR
+    elif others + there < 3:
+        assert outcome == VoteRefused.TOO_FEW
+    else:
+        assert isinstance(outcome, Ballot)
+        assert (outcome.votes, outcome.needed) == (1, max(2, others // 2 + 1))
+
+
+async def test_only_a_vote_decides_a_vote_and_by_who_is_there_then(backend: Backend, room_id: str) -> None:
+    """Who leaves, or loses the connection, has not voted."""
+    store = await backend.open()
+    people = [*PEOPLE, Member("fay", "Fay"), Member("gus", "Gus")]
+    await join(store, room_id, people)
+    async with store.events.follow(room_id, 10) as feed:
+        first = await vote(store, room_id, BOB, ADA)
+        second = await vote(store, room_id, CYD, ADA)
+        assert isinstance(first, Ballot)
+        assert second == replace(first, votes=2, needed=4)
+        await store.presence.leave(room_id, ["dan", "eve", "fay"], lost=["dan", "eve", "fay"])
+        await store.events.typing(room_id, "end")
+        kinds = [type(event) for event in await events(feed, 6)]
+        assert kinds == [Voted, Voted, Left, Left, Left, Typing], "two of three are enough, but nobody has voted"
+        ended = await vote(store, room_id, CYD, ADA)
+        assert isinstance(ended, Ballot)
+        assert (ended.votes, ended.needed, ended.removed) == (2, 2, True)
+        assert await events(feed, 2) == [Voted(ended), MemberRemoved(Removal("ada", "vote", ended.until), ANY)]
+
+
+async def test_a_voter_with_another_account_has_one_vote(backend: Backend, room_id: str) -> None:
+    """Also as long as the server that has the connection of the erased account does not know that it ends."""
+    store = await backend.open()
+    await join(store, room_id, PEOPLE)
+    first = await vote(store, room_id, BOB, ADA)
+    assert isinstance(first, Ballot)
+    await join(store, room_id, [Member("bob again", "Bob")])
+    anew = await store.rules.vote(room_id, Person("bob again", subject(BOB)), of(ADA), CREATOR.user_id)
+    assert anew == replace(first, votes=1, needed=3)
+    await store.presence.leave(room_id, ["bob"])
+    anew = await store.rules.vote(room_id, Person("bob again", subject(BOB)), of(ADA), CREATOR.user_id)
+    assert anew == first
+
+
+async def test_the_person_in_question_does_not_escape_by_another_account(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await join(store, room_id, [ADA, BOB, CYD, DAN])
+    first = await vote(store, room_id, BOB, ADA)
+    assert isinstance(first, Ballot)
+    await store.presence.leave(room_id, ["ada"])
+    again = Person("ada again", subject(ADA))
+    await join(store, room_id, [Member("ada again", "Ada")])
+    outcome = await store.rules.vote(room_id, again, again, CREATOR.user_id)
+    assert outcome == replace(first, user_id="ada again"), "the person in question has no vote"
+    ended = await store.rules.vote(room_id, of(CYD), again, CREATOR.user_id)
+    assert isinstance(ended, Ballot)
+    assert (ended.user_id, ended.votes, ended.expires_at) == ("ada again", 2, first.expires_at)
+    assert ended.removed
+    why = await barred(store, room_id, ADA, RULES)
+    assert why is not None
+    assert why.bar is Bar.BANNED
+
+
 async def test_which_votes_are_refused(backend: Backend) -> None:
     store = await backend.open()
     three = [ADA, BOB, CYD]
@@ -539,7 +621,7 @@ async def test_a_person_has_one_vote_for_as_long_as_they_are_there(backend: Back
 
 async def test_leaving_does_not_end_a_vote(backend: Backend) -> None:
     store = await backend.open()
-    room_id = await installed(store, LOCKED, ADA, BOB, CYD)
+    room_id = await installed(store, LOCKED, ADA, BOB, CYD, DAN)
     await vote(store, room_id, BOB, ADA)
     await store.presence.leave(room_id, ["ada"], lost=["ada"])
     ballot = await vote(store, room_id, CYD, ADA)

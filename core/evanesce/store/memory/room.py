@@ -40,14 +40,16 @@ class UnsentEntry:
 
 @dataclass
 class Vote:
-    """A vote on the removal of a user; `result` is the last ballot, when the user is removed.
+    """A vote on the removal of a person; `result` is the last ballot, when the person is removed.
+
+    `voters` are the accounts of those who have voted, by their subjects.
 
     Times are in milliseconds of the store's clock, as in `Room`.
     """
 
     expires_at: int
     kept_until: int
-    voters: set[str] = field(default_factory=set[str])
+    voters: dict[str, str] = field(default_factory=dict[str, str])
     result: Ballot | None = None
 
 
@@ -56,7 +58,7 @@ class Room:
     """The messages, the members (`names`, and on which `servers` each is), the rules and the feeds of a room.
 
     `bans` and `voted` have the end of each ban by its subject, `mutes` until when users may not write, and `away` until
-    when those who have lost the connection may come back. `votes` are by the user in question.
+    when those who have lost the connection may come back. `votes` are by the subject of the person in question.
     """
 
     epoch: str

@@ -9,7 +9,7 @@ from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesCh
 from evanesce.store.memory.room import Room, Vote
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
+from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Person, Removal, RoomRules, VoteRefused
 
 
 class MemoryRules:
@@ -65,7 +65,7 @@ class MemoryRules:
         return await self._server.ask(lambda: self._server.room(room_id).mutes_at(self._server.stamp()))
 
     async def vote(
-        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+        self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:
         """See `Rules.vote`."""
 
@@ -73,41 +73,43 @@ class MemoryRules:
             room = self._server.room(room_id)
             if room.closed is not None:
                 return RoomClosed()
-            return self._vote(room, voter, user_id, subject, created_by)
+            return self._vote(room, voter, person, created_by)
 
         return await self._server.ask(act)
 
-    def _vote(self, room: Room, voter: str, user_id: str, subject: str, created_by: str) -> Ballot | VoteRefused:
-        now = self._server.stamp()
-        if voter not in room.names:
+    def _vote(self, room: Room, voter: Person, person: Person, created_by: str) -> Ballot | VoteRefused:
+        now, user_id = self._server.stamp(), person.user_id
+        if voter.user_id not in room.names:
             return VoteRefused.NOT_MEMBER
         if user_id == created_by:
             return VoteRefused.CREATOR
-        vote = room.votes.get(user_id)
+        vote = room.votes.get(person.subject)
         if vote is not None and vote.kept_until <= now:
             vote = None
-        if room.banned_until(subject, now):
-            return vote.result if vote is not None and vote.result and voter in vote.voters else VoteRefused.ABSENT
+        if room.banned_until(person.subject, now):
+            return (
+                vote.result if vote is not None and vote.result and voter.subject in vote.voters else VoteRefused.ABSENT
+            )
         if vote is not None and vote.result:
             vote = None  # it has ended, and so has its ban
         if user_id not in room.names and vote is None:
             return VoteRefused.ABSENT
         if created_by in room.names:
             return VoteRefused.CREATOR
-        others = len(room.names) - (user_id in room.names)
-        if others + 1 < 3:
+        if len(room.names) < 3:
             return VoteRefused.TOO_FEW
         if vote is None:
             expires_at = now + VOTE_SECONDS * 1000
-            vote = room.votes[user_id] = Vote(expires_at, expires_at)
-        again = voter in vote.voters
-        vote.voters.add(voter)
-        votes, needed = len((vote.voters & room.names.keys()) - {user_id}), max(2, others // 2 + 1)
+            vote = room.votes[person.subject] = Vote(expires_at, expires_at)
+        again = voter.subject in vote.voters
+        vote.voters[voter.subject] = voter.user_id
+        votes = sum(one in room.names for subject, one in vote.voters.items() if subject != person.subject)
+        needed = max(2, (len(room.names) - (user_id in room.names)) // 2 + 1)
         until = now + VOTE_BAN_SECONDS * 1000 if votes >= needed else 0
         ballot = Ballot(user_id, votes, needed, vote.expires_at, until)
         if ballot.removed:
             vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
-            room.voted[subject] = until
+            room.voted[person.subject] = until
             room.away.pop(user_id, None)
             room.publish([Voted(ballot), MemberRemoved(Removal(user_id, "vote", until), now)])
         elif not again:

@@ -86,9 +86,9 @@ class Keys:
         """Return a sorted set: who has lost the connection, by the time until which they may come back."""
         return f"{self._prefix}:{{{room_id}}}:away"
 
-    def vote(self, room_id: str, user_id: str) -> str:
-        """Return a hash: who has voted for the removal of a user, and when the vote ends."""
-        return f"{self._prefix}:{{{room_id}}}:vote:{user_id}"
+    def vote(self, room_id: str, subject: str) -> str:
+        """Return a hash: who has voted for the removal of a person, and when the vote ends."""
+        return f"{self._prefix}:{{{room_id}}}:vote:{subject}"
 
     def events(self, room_id: str) -> str:
         """Return a channel: the events of the room."""

@@ -19,7 +19,7 @@ from evanesce.store.redis.client import Client
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
-from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Removal, RoomRules, VoteRefused
+from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Person, Removal, RoomRules, VoteRefused
 
 MOST = 2**53
 """The largest number of a line: Lua has no larger ones that are exact."""
@@ -70,23 +70,21 @@ class RedisRules:
         return {user_id: until for user_id, until in ends(flat).items() if until > now}
 
     async def vote(
-        self, room_id: str, voter: str, user_id: str, subject: str, created_by: str
+        self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:
         """See `Rules.vote`."""
         keys = [
             *self._three(room_id),
             *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away)),
-            self._keys.vote(room_id, user_id),
+            self._keys.vote(room_id, person.subject),
         ]
         times = (VOTE_SECONDS * 1000, VOTE_BAN_SECONDS * 1000)
-        [answer] = await self._client.run(
-            VOTE.call(keys, new_epoch(), KEEP, voter, user_id, subject, created_by, *times)
-        )
+        [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *voter, *person, created_by, *times))
         if answer is None:
             return RoomClosed()
         if isinstance(answer, bytes):
             return VoteRefused(answer.decode())
-        return Ballot(user_id, *map(int, answer))
+        return Ballot(person.user_id, *map(int, answer))
 
     def _three(self, room_id: str) -> list[str]:
         return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
