@@ -47,26 +47,36 @@ class CoreFiles:
                 " kernel.core_pattern for what that program keeps of other processes"
             )
         elif os.path.dirname(pattern):
-            folders = [folder / os.path.dirname(pattern) for folder in folders] or [Path(os.path.dirname(pattern))]
+            below = os.path.dirname(pattern)
+            if os.path.isabs(below):
+                folders = [process.path(below) for process in self._processes] or [Path(below)]
+            else:
+                folders = [folder / below for folder in folders]
         for folder in dict.fromkeys(folders):
-            for path in _entries(folder):
-                if _is_core(path):
+            for path in _entries(folder, reading):
+                if _is_core(path, reading):
                     reading.read(path)
         return reading.result()
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: Path, reading: FileReading) -> list[Path]:
     try:
         return [Path(entry.path) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
     except OSError:
+        reading.refused_folders += 1
         return []
 
 
-def _is_core(path: Path) -> bool:
-    """Return whether a file is a core file in the format ELF."""
+def _is_core(path: Path, reading: FileReading) -> bool:
+    """Return whether a file is a core file in the format ELF. One that cannot be read may be one, and is told."""
     try:
         with open(path, "rb") as file:
             head = file.read(18)
+    except FileNotFoundError:
+        return False
     except OSError:
+        reading.refused += 1
         return False
     return head.startswith(b"\x7fELF") and head[_TYPE] in _ET_CORE

@@ -16,8 +16,8 @@ from evanesce.audit.places import CouldNotLook, Look, Phase, Place
 from evanesce.audit.process_files import Logs, OpenFiles, log_files
 from evanesce.audit.processes import Process
 from evanesce.audit.redis_keys import ExpiredKeys, KeySpace
-from evanesce.audit.redis_nodes import RedisNode, redis_nodes
-from evanesce.audit.redis_records import ClientList, CommandLogs, RedisFiles
+from evanesce.audit.redis_nodes import RedisNode, lost_replicas, redis_nodes
+from evanesce.audit.redis_records import ELSEWHERE, ClientList, CommandLogs, RedisFiles
 from evanesce.audit.traces import Traces
 from evanesce.config.model import Config
 from evanesce.store.redis.keys import Keys
@@ -56,6 +56,11 @@ def find(config: Config, ports: Sequence[int]) -> Deployment:
         found.nodes = redis_nodes(config.redis, embedded and (embedded[0], str(embedded[1])))
     except CouldNotLook as error:
         found.unseen.append(Unseen("Redis", str(error)))
+        return found
+    try:
+        found.nodes = [*found.nodes, *lost_replicas(config.redis, found.nodes)]
+    except CouldNotLook as error:
+        found.unseen.append(Unseen("replicas that are not connected to Redis", str(error)))
     return found
 
 
@@ -95,10 +100,11 @@ def places(
         *(OpenFiles(canaries, process, (*files, *logs), since) for process in everything),
         CoreFiles(canaries, everything, since),
         *(ProcessMemory(canaries, process, unreadable=encrypted and process.role == "Redis") for process in everything),
-        *(_unread_memory(node) for node in found.nodes if node.process is None),
+        *(place for node in found.nodes if node.process is None for place in _elsewhere(node)),
         # Last, because they take longest.
         Folders(canaries, "working folders", outside, (*files, *logs), since),
         Folders(canaries, "temporary folders", temporary, (*files, *logs), since),
+        *(_hidden(process) for process in everything if process.working_folder() is None),
         *found.unseen,
         *([_whole_system()] if _ROOT in working else []),
     ]
@@ -114,10 +120,16 @@ def _database(canaries: Canaries, file: Path | None) -> Place:
     )
 
 
-def _unread_memory(node: RedisNode) -> Place:
+def _elsewhere(node: RedisNode) -> Sequence[Place]:
+    """Return the places of a Redis that can be looked at only where it runs."""
+    return [Unseen(f"{kind} of {node.label}", ELSEWHERE) for kind in ("log", "open files", "core files", "memory")]
+
+
+def _hidden(process: Process) -> Place:
     return Unseen(
-        f"memory of {node.label}",
-        "it runs on another machine, in another container or as another user. Run the audit there, as root",
+        f"folders of {process.label}",
+        "this user may not see its working folder, and whether it has a temporary folder of its own. Run the audit as"
+        " root",
     )
 
 

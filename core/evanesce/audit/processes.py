@@ -37,10 +37,23 @@ class Process:
         """Its folder in /proc."""
         return PROC / str(self.pid)
 
+    def path(self, inside: str) -> Path:
+        """Return where a file that the process knows as `inside` is seen from here.
+
+        In a container it is another one than here, and is reached by the root folder of the process.
+        """
+        reached = self.folder / "root" / inside.lstrip("/")
+        try:
+            return Path(inside) if os.path.samefile(reached, inside) else reached
+        except FileNotFoundError:  # of this name there is none here
+            return reached
+        except OSError:  # this user may not see the folders of the process
+            return Path(inside)
+
     def working_folder(self) -> Path | None:
         """Return its working folder; None if it cannot be read."""
         try:
-            return Path(os.readlink(self.folder / "cwd"))
+            return self.path(os.readlink(self.folder / "cwd"))
         except OSError:
             return None
 

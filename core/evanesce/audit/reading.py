@@ -27,6 +27,7 @@ class FileReading:
     found: list[tuple[Path, Counter[Kind]]] = field(default_factory=list[tuple[Path, "Counter[Kind]"]])
     unseen: list[str] = field(default_factory=list[str])
     refused: int = 0
+    refused_folders: int = 0
     files: int = 0
     size: int = 0
 
@@ -67,7 +68,8 @@ class FileReading:
 
     def result(self) -> Look:
         """Return what was read, where no canary may be."""
-        if self.refused:
-            self.unseen.append(f"{self.refused} files that this user may not read")
+        for count, what in ((self.refused, "files"), (self.refused_folders, "folders")):
+            if count:
+                self.unseen.append(f"{count} {what} that this user may not read")
         findings = [one for path, found in self.found for one in leaks(found, self.canaries.masked(str(path)))]
         return Look(findings, self.unseen, f"{self.files} changed files, {self.size / 1e6:.1f} MB")

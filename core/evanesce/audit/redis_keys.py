@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from evanesce.audit.canaries import Canaries, Kind
 from evanesce.audit.places import CouldNotLook, Finding, Look, Phase, Verdict
@@ -55,26 +56,31 @@ class ExpiredKeys:
         """See `Place.look`."""
         traces = self._traces
         names = [self._keys.message(traces.room_id, one) for one in (*traces.sent, *traces.unsent)]
-        before, types, after, importing = self._node.asked(lambda redis: self._count(redis, names))
+        unseen: list[str] = []
+        before, types, after, importing = self._node.asked(lambda redis: self._count(redis, names, unseen))
         alive = sum(one != b"none" for one in types)
         note = f"{before} keys by DBSIZE, {alive} messages of the audit"
         if phase is Phase.BEFORE:
             there = [Finding(str(Kind.SENT), "messages in their own keys", alive, Verdict.EXPECTED)] if alive else []
-            return Look(there, note=note)
+            return Look(there, unseen, note)
         kept = before - after
         findings = [
             Finding(str(Kind.SENT), "keys that have expired and were not erased", kept, Verdict.LEAK),
             Finding(str(Kind.SENT), "messages that live longer than their end", alive, Verdict.LEAK),
             Finding("import-mode", "with this setting Redis erases no expired keys", int(importing), Verdict.LEAK),
         ]
-        return Look([one for one in findings if one.count], note=note)
+        return Look([one for one in findings if one.count], unseen, note)
 
     @staticmethod
-    def _count(redis: Asker, names: Sequence[str]) -> tuple[int, Sequence[bytes], int, bool]:
+    def _count(redis: Asker, names: Sequence[str], unseen: list[str]) -> tuple[int, Sequence[bytes], int, bool]:
         commands = [("DBSIZE",), *(("TYPE", name) for name in names), ("DBSIZE",)]
         *_, answers = redis.all(("MULTI",), *commands, ("EXEC",))
         before, *types, after = answers
-        mode = redis.known("CONFIG", "GET", "import-mode")  # of Valkey from 8.1 on
+        mode: Any = None
+        try:
+            mode = redis.known("CONFIG", "GET", "import-mode")  # of Valkey from 8.1 on
+        except CouldNotLook as error:
+            unseen.append(f"the setting import-mode: {error}")
         return before, types, after, mode is not None and mode[1:] == [b"yes"]
 
 
@@ -103,9 +109,9 @@ class KeySpace:
         return Look(findings, unseen, f"{count} keys")
 
     def _walk(self, redis: Asker, phase: Phase) -> tuple[list[Finding], list[str], int]:
-        redis.known("CLIENT", "NO-TOUCH", "on")  # an old Redis does not know it: then keys seem to be in use
+        redis.prepare("CLIENT", "NO-TOUCH", "on")  # without it keys seem to be in use
         if self._node.primary is not None:
-            redis.known("READONLY")  # in a cluster, a replica answers only then
+            redis.prepare("READONLY")  # in a cluster, a replica answers only then
         findings: list[Finding] = []
         unseen: Counter[str] = Counter()
         cursor, count = "0", 0

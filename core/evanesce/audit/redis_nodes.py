@@ -20,6 +20,12 @@ from evanesce.store.redis.topology import Node, slot_of_key
 
 T = TypeVar("T")
 
+_CONTAINERS = ("ACL", "CLIENT", "CLUSTER", "COMMANDLOG", "CONFIG", "SLOWLOG")
+"""The commands whose rights belong to their second word."""
+
+MOST_REPLICAS = 100
+"""How many replicas of a primary, and of its replicas, are looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class RedisNode:
@@ -85,9 +91,18 @@ class Asker:
         return [None if isinstance(answer, RedisError) else answer for answer in answers]
 
     def known(self, *command: str | int) -> Any | None:
-        """Return the answer to a command; None if this Redis refuses it, for example because it does not know it."""
+        """Return the answer to a command; None if this Redis does not know it, as only newer versions have it.
+
+        Raises `CouldNotLook` where the user may not run it.
+        """
         [answer] = self._connection.exchange([command])
+        if isinstance(answer, NoPermissionError):
+            raise _refused(command)
         return None if isinstance(answer, RedisError) else answer
+
+    def prepare(self, *command: str | int) -> None:
+        """Send a command that makes the look better, if this Redis knows it and permits it."""
+        self._connection.exchange([command])
 
     def info(self, *sections: str) -> dict[str, str]:
         """Return the fields of sections of `INFO`."""
@@ -101,7 +116,7 @@ class Asker:
 
 
 def _refused(command: Command) -> CouldNotLook:
-    name = str(command[0])
+    name = " ".join(str(word) for word in (command[:2] if command[0] in _CONTAINERS else command[:1]))
     return CouldNotLook(
         f"the user of redis.url may not run {name}. Give the audit a user that may, with --set redis.url"
     )
@@ -142,40 +157,85 @@ def redis_nodes(redis: RedisTable, embedded: tuple[Process, str] | None) -> list
     parts = split_url(redis.url)
     endpoint = unquote(parts.path) if parts.scheme == "unix" else address.endpoint
     primary = RedisNode("Redis", address, None if endpoint is None else redis_at(endpoint))
-    return [primary, *_replicas(primary)]
+    return [primary, *_replicas(primary).values()]
 
 
-def _replicas(primary: RedisNode) -> Iterator[RedisNode]:
+def lost_replicas(redis: RedisTable, known: Sequence[RedisNode]) -> list[RedisNode]:
+    """Return the replicas of which the sentinels know, and which are not connected to a Redis of `known`.
+
+    Blocks for some seconds if a sentinel does not answer. Raises `CouldNotLook` where none tells of them.
+    """
+    if "+sentinel:" not in redis.url:
+        return []
+    address = SentinelAddress(redis.url)
+    watched = address.replicas()
+    if watched is None:
+        raise CouldNotLook("no sentinel tells which there are. Let the user of the sentinels run SENTINEL REPLICAS")
+    connected = {node.address.endpoint for node in known}
+    return [_node(address, node, known[0], None) for node in watched if node not in connected]
+
+
+def _replicas(primary: RedisNode) -> dict[Node, RedisNode]:
+    """Return the replicas that are connected to a primary, and those of the replicas, if they answer.
+
+    Raises `CouldNotLook` where the primary does not answer.
+    """
+    found = dict(_connected(primary))
+    waiting = list(found.values())
+    while waiting and len(found) < MOST_REPLICAS:
+        try:
+            further = {node: replica for node, replica in _connected(waiting.pop()) if node not in found}
+        except CouldNotLook:  # each of its places says so
+            continue
+        waiting += further.values()
+        found |= further
+    return found
+
+
+def _connected(primary: RedisNode) -> Iterator[tuple[Node, RedisNode]]:
     info: Mapping[str, str] = primary.asked(lambda redis: redis.info("replication"))
     for key, value in info.items():
         if key.startswith("slave") and key[5:].isdecimal():
             fields = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
-            yield _node(primary.address, Node(fields.get("ip", ""), int(fields.get("port", 0))), primary, None)
+            node = Node(fields.get("ip", ""), int(fields.get("port", 0)))
+            yield node, _node(primary.address, node, primary, None)
 
 
 def _cluster(address: Address, nodes: Sequence[Node]) -> list[RedisNode]:
     problem = CouldNotLook("no node of the cluster answers")
     for node in nodes:
         try:
-            return _shards(
-                address, node, _node(address, node, None, ()).asked(lambda redis: redis.ask("CLUSTER", "SLOTS"))
-            )
+            # CLUSTER SLOTS leaves out those that are down, and what they have on disk.
+            shards = _node(address, node, None, ()).asked(lambda redis: redis.ask("CLUSTER", "SHARDS"))
+            return [one for shard in shards for one in _shard(address, node, _fields(shard))]
         except CouldNotLook as error:
             problem = error
     raise problem
 
 
-def _shards(address: Address, asked: Node, told: Sequence[Any]) -> list[RedisNode]:
-    """Return the nodes in the answer of `CLUSTER SLOTS`. A node without a host is the one that was asked."""
-    slots: dict[Node, list[tuple[int, int]]] = {}
-    primaries: dict[Node, Node] = {}
-    for first, last, primary, *replicas in told:
-        node = Node(text(primary[0] or b"") or asked.host, int(primary[1]))
-        slots.setdefault(node, []).append((first, last))
-        primaries |= {Node(text(one[0] or b"") or asked.host, int(one[1])): node for one in replicas}
-    found = {node: _node(address, node, None, ranges) for node, ranges in slots.items()}
-    replicas = [_node(address, node, found[of], found[of].slots) for node, of in primaries.items()]
-    return [*found.values(), *replicas]
+def _shard(address: Address, asked: Node, shard: Mapping[str, Any]) -> list[RedisNode]:
+    """Return the nodes of a shard, primaries first. A node without a host is the one that was asked."""
+    slots = list(zip(shard["slots"][::2], shard["slots"][1::2], strict=True))
+    members = [_fields(node) for node in shard["nodes"]]
+    # One that has failed is told as a primary until it comes back as a replica of another.
+    members.sort(key=lambda one: (one["role"] != b"master", one["health"] != b"online"))
+    found: list[RedisNode] = []
+    for one in members:
+        host = text(one.get("endpoint") or b"?")
+        node = Node(asked.host if host in ("", "?") else host, _port(one, tls=address.tls))
+        is_replica = bool(found) and one["role"] != b"master"
+        found.append(_node(address, node, found[0] if is_replica else None, slots))
+    return found
+
+
+def _port(member: Mapping[str, Any], *, tls: bool) -> int:
+    own, other = ("tls-port", "port") if tls else ("port", "tls-port")
+    return int(member.get(own) or member[other])
+
+
+def _fields(answer: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of an answer that lists names and values in turn."""
+    return {text(name): value for name, value in zip(answer[::2], answer[1::2], strict=True)}
 
 
 def _node(

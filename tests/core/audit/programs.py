@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,10 @@ sys.stdin.read()
 """
 
 
+NOBODY = 65_534
+"""The user that owns nothing."""
+
+
 @contextmanager
 def program(
     code: str, *arguments: str, folder: Path | None = None, errors: IO[bytes] | int | None = None, told: str = ""
@@ -42,6 +47,17 @@ def program(
         assert running.stdout.readline() == b"ready\n"
         yield Process(running.pid, "server")
         running.stdin.close()
+
+
+@contextmanager
+def unprivileged() -> Generator[None]:
+    """Let this process have no more rights to files than their modes give it."""
+    user = os.geteuid()
+    os.seteuid(NOBODY if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from evanesce.audit import folders as folders_module
+from evanesce.audit import processes
 from evanesce.audit.canaries import Canaries, Kind
 from evanesce.audit.core_files import CoreFiles
 from evanesce.audit.database import DatabaseFile
@@ -19,7 +21,7 @@ from evanesce.audit.folders import Folders, temporary_folders
 from evanesce.audit.places import CouldNotLook, Finding, Phase, Verdict
 from evanesce.audit.process_files import Logs, OpenFiles, log_files
 from evanesce.audit.processes import Process
-from tests.core.audit.programs import HOLDS, program
+from tests.core.audit.programs import HOLDS, program, unprivileged
 from tests.plugins.conftest import sqlite_repository
 from tests.plugins.rows import a_user, at
 
@@ -96,6 +98,40 @@ def test_a_folder_without_end_is_told(canaries: Canaries, tmp_path: Path, monkey
     assert unseen == f"{tmp_path}: it has more than 3 entries"
 
 
+def test_a_folder_and_a_file_that_are_refused_are_told(canaries: Canaries) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        (top / "closed").mkdir()
+        (top / "closed" / "dump.rdb").write_text(canaries.text(Kind.SENT))
+        (top / "file").write_text(canaries.text(Kind.SENT))
+        for path in ("closed", "file"):
+            (top / path).chmod(0)
+        with unprivileged():
+            look = folder(canaries, top).look(NOW)
+            below = folder(canaries, top / "closed" / "deeper").look(NOW)
+        (top / "closed").chmod(0o700)
+    assert look.findings == []
+    assert look.unseen == ["1 files that this user may not read", "1 folders that this user may not read"]
+    assert below.unseen == ["1 folders that this user may not read"]
+
+
+def test_the_files_of_a_container_are_found_by_its_root(
+    canaries: Canaries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / "container"
+    (inside / "data").mkdir(parents=True)
+    (inside / "data" / "dump.rdb").write_text(canaries.text(Kind.SENT))
+    (inside / "tmp").symlink_to("/tmp")  # a folder that both have
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "root").symlink_to(inside)
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    process = Process(7, "Redis")
+    [finding] = folder(canaries, process.path("/data")).look(NOW).findings
+    assert finding.where == str(tmp_path / "7" / "root" / "data" / "dump.rdb")
+    assert process.path("/tmp") == Path("/tmp")
+
+
 def test_a_name_with_a_canary_is_masked(canaries: Canaries, tmp_path: Path) -> None:
     text = canaries.text(Kind.SENT)
     (tmp_path / f"{text}.txt").write_text(text)
@@ -164,6 +200,17 @@ def test_a_core_file_in_another_folder_is_found(canaries: Canaries, tmp_path: Pa
         write_core_file(process, tmp_path / "cores" / "python.1")
         look = CoreFiles(canaries, [process], 0.0, tmp_path / "pattern").look(NOW)
     assert [finding.where for finding in look.findings] == [str(tmp_path / "cores" / "python.1")]
+
+
+def test_a_file_that_may_be_a_core_file_is_told(canaries: Canaries) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        cores = Path(name)
+        cores.chmod(0o755)
+        (cores / "core.1").touch(mode=0)
+        (cores / "pattern").write_text(f"{cores}/%e\n")
+        with unprivileged():
+            look = CoreFiles(canaries, [], 0.0, cores / "pattern").look(NOW)
+    assert look.unseen == ["1 files that this user may not read"]
 
 
 def test_core_files_that_a_program_receives_are_told(canaries: Canaries, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,12 +18,10 @@ from evanesce.audit.redis_nodes import RedisNode, redis_nodes
 from evanesce.audit.redis_records import ClientList, CommandLogs, RedisFiles
 from evanesce.audit.traces import Traces
 from evanesce.config.model import RedisTable
-from evanesce.store.embedded import valkey_binary
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.rights import RIGHTS
 from tests.core.audit.programs import wait_until
 from tests.e2e.valkey import Valkey
-from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.valkey_cluster import ValkeyCluster
 
@@ -84,7 +80,7 @@ def test_a_redis_of_another_machine_has_no_process_here() -> None:
 
 
 def test_the_primaries_and_replicas_of_a_cluster_are_found(canaries: Canaries, traces: Traces) -> None:
-    cluster = ValkeyCluster()
+    cluster = ValkeyCluster(node_timeout=2_000)
     cluster.start()
     try:
         table = RedisTable(url=cluster.url, cluster=True)
@@ -100,6 +96,13 @@ def test_the_primaries_and_replicas_of_a_cluster_are_found(canaries: Canaries, t
         holding = [node for node in nodes if KeySpace(canaries, node, KEYS, traces).look(NOW).findings]
         assert holding[0] is home
         assert [node.primary for node in holding[1:]] == [home], "its replica has the key as well"
+
+        down = next(one for one in cluster.nodes if holding[1].label.endswith(f":{one.port}"))
+        down.process.kill()
+        wait_until(lambda: b"slave,fail " in client.execute_command("CLUSTER", "NODES", encoded=True))
+        assert {node.label for node in redis_nodes(table, None)} == {node.label for node in nodes}
+        with pytest.raises(CouldNotLook, match=f"{holding[1].label} does not answer"):
+            RedisFiles(canaries, holding[1], 0.0).look(NOW)
     finally:
         cluster.stop()
 
@@ -241,6 +244,21 @@ def test_a_user_without_the_rights_cannot_look(valkey: Valkey, canaries: Canarie
             place.look(NOW)
 
 
+def test_what_a_user_may_not_ask_is_named(valkey: Valkey, canaries: Canaries, traces: Traces) -> None:
+    commands = ["+info", "+dbsize", "+multi", "+exec", "+type", "+slowlog|get"]
+    valkey.client.acl_setuser("narrow", enabled=True, passwords=["+secret"], keys=["*"], commands=commands)
+    path = valkey.url.removeprefix("unix://")
+    [node] = redis_nodes(RedisTable(url=f"unix://narrow:secret@{path}"), None)
+    look = CommandLogs(canaries, node).look(NOW)
+    assert look.note == "SLOWLOG"
+    assert [told.partition(":")[0] for told in look.unseen] == [
+        *("COMMANDLOG slow", "COMMANDLOG large-request", "COMMANDLOG large-reply", "ACL LOG")
+    ]
+    assert "may not run COMMANDLOG GET" in look.unseen[0]
+    [unseen] = ExpiredKeys(node, KEYS, traces).look(NOW).unseen
+    assert unseen.startswith("the setting import-mode: the user of redis.url may not run CONFIG GET")
+
+
 def test_the_rights_that_the_documentation_names_are_enough(valkey: Valkey, canaries: Canaries, traces: Traces) -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "audit.md").read_text("utf-8")
     [named] = re.findall(r"`(\+multi [^`]+)`", page)
@@ -311,71 +329,24 @@ def test_an_append_only_file_is_found_and_the_setting_named(
     assert {finding.what for finding in look.findings} == {"appendonly", "sent"}
 
 
-def test_files_on_another_machine_cannot_be_looked_at(node: RedisNode, canaries: Canaries) -> None:
+def test_the_log_of_redis_is_found_wherever_it_is(canaries: Canaries, tmp_path: Path) -> None:
+    log = tmp_path / "redis.log"
+    with Valkey(options={"logfile": str(log)}) as valkey:
+        [node] = redis_nodes(RedisTable(url=valkey.url), None)
+        place = RedisFiles(canaries, node, 0.0)
+        assert place.look(NOW).findings == []
+        with log.open("a") as file:  # as with crash-log-enabled, when a command crashes it
+            file.write(canaries.text(Kind.SENT))
+        assert [finding.where for finding in place.look(NOW).findings] == [str(log)]
+
+
+def test_files_on_another_machine_cannot_be_looked_at_and_are_named(
+    valkey: Valkey, node: RedisNode, canaries: Canaries
+) -> None:
     away = RedisNode(node.label, node.address, None)
-    with pytest.raises(CouldNotLook, match="it runs on another machine"):
+    with pytest.raises(CouldNotLook, match=r"dump\.rdb, appendonly\.aof.* in /.*: it runs on another machine"):
         RedisFiles(canaries, away, 0.0).look(NOW)
-
-
-# A replica
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[redis.Redis, redis.Redis, int]]:
-    """A primary and its replica, as clients, and the port of the primary."""
-    ports = [free_port(), free_port()]
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--save", "", "--dir", folder, "--repl-diskless-sync-delay", "0"]
-        running = [
-            subprocess.Popen(
-                [str(valkey_binary()), "--port", str(port), *options, *more],
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            for port, more in zip(ports, ([], ["--replicaof", f"127.0.0.1 {ports[0]}"]), strict=True)
-        ]
-        clients = [redis.Redis(port=port, socket_timeout=PATIENCE) for port in ports]
-        try:
-            wait_until(lambda: _link(clients[1]) == "up")
-            yield clients[0], clients[1], ports[0]
-        finally:
-            for client in clients:
-                client.close()
-            for process in running:
-                process.kill()
-                process.wait()
-
-
-def _link(replica: redis.Redis) -> str | None:
-    try:
-        link: str | None = replica.info("replication").get("master_link_status")
-    except redis.RedisError:
-        return None
-    return link
-
-
-def test_a_replica_is_a_place_of_its_own(
-    pair: tuple[redis.Redis, redis.Redis, int], canaries: Canaries, traces: Traces
-) -> None:
-    primary, _, port = pair
-    nodes = redis_nodes(RedisTable(url=f"redis://127.0.0.1:{port}"), None)
-    assert [node.primary is None for node in nodes] == [True, False]
-    assert all(node.process is not None for node in nodes)
-    primary.set("k", canaries.text(Kind.SENT))
-    look = KeySpace(canaries, nodes[1], KEYS, traces).look(NOW)
-    assert look.findings == [Finding("sent", "k", 1, Verdict.LEAK)]
-
-
-def test_a_replica_that_lags_cannot_be_looked_at(
-    pair: tuple[redis.Redis, redis.Redis, int],
-    canaries: Canaries,
-    traces: Traces,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    primary, replica, port = pair
-    monkeypatch.setattr(redis_keys, "REPLICA_SECONDS", 0.2)
-    nodes = redis_nodes(RedisTable(url=f"redis://127.0.0.1:{port}"), None)
-    replica.replicaof("127.0.0.1", str(free_port()))  # it follows nobody from now on
-    primary.set("k", "")
-    with pytest.raises(CouldNotLook, match="behind its primary"):
-        KeySpace(canaries, nodes[1], KEYS, traces).look(NOW)
+    valkey.client.config_set("save", "3600 1")
+    look = RedisFiles(canaries, away, 0.0).look(NOW)
+    assert [finding.what for finding in look.findings] == ["save"]
+    assert "dump.rdb" in look.unseen[0]

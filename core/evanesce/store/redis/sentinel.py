@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlunsplit
 
 from redis.exceptions import ConnectionError
@@ -54,7 +56,7 @@ class SentinelAddress(Address):
         """
         named = Counter[Node]()
         for sentinel in self._sentinels:
-            if (primary := self._ask(sentinel)) is not None:
+            if (primary := self._primary(sentinel)) is not None:
                 named[primary] += 1
                 if 2 * named[primary] > len(self._sentinels):
                     break
@@ -72,16 +74,26 @@ class SentinelAddress(Address):
         """Return the address of one Redis, without asking the sentinels."""
         return self._redis.at(host, port)
 
-    def _ask(self, sentinel: Node) -> Node | None:
+    def replicas(self) -> list[Node] | None:
+        """Return all replicas that any of the sentinels knows, those that are down included; None if none tells."""
+        told = [answer for sentinel in self._sentinels if (answer := self._ask(sentinel, "REPLICAS")) is not None]
+        known: dict[Node, None] = {}
+        for fields in (dict(zip(one[::2], one[1::2], strict=True)) for answer in told for one in answer):
+            known[Node(bytes(fields[b"ip"]).decode(), int(fields[b"port"]))] = None
+        return list(known) if told else None
+
+    def _primary(self, sentinel: Node) -> Node | None:
+        answer = self._ask(sentinel, "GET-MASTER-ADDR-BY-NAME")
+        return None if answer is None else Node(bytes(answer[0]).decode(), int(answer[1]))
+
+    def _ask(self, sentinel: Node, question: str) -> Sequence[Any] | None:
+        """Return what a sentinel says of the service; None if it does not answer, or does not know."""
         connection = self._sentinel.at(*sentinel).connection()
         try:
             connection.connect()
-            [answer] = connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)])
+            [answer] = connection.exchange([("SENTINEL", question, self._service)])
         except BROKEN:
             return None
         finally:
             connection.close()
-        if answer is None or refused([answer]) is not None:
-            return None
-        host, port = answer
-        return Node(bytes(host).decode(), int(port))
+        return None if refused([answer]) is not None else answer

@@ -18,9 +18,11 @@ from evanesce.store.redis.topology import Node
 PERSISTENCE, SETTINGS = "redis persistence", "redis settings"
 """The parts of the report that are examined here."""
 
-_ON_DISK = ("save", "appendonly", "repl-diskless-sync", "repl-diskless-load")
+ON_DISK = ("save", "appendonly", "repl-diskless-sync", "repl-diskless-load")
+"""The settings by which Redis writes content to disk."""
+
 _SETTINGS = (
-    *_ON_DISK,
+    *ON_DISK,
     "maxmemory",
     "maxmemory-policy",
     "slowlog-log-slower-than",
@@ -76,7 +78,7 @@ class Server:
     async def persistence(self) -> list[CheckResult]:
         """Return what keeps content on disk, on this Redis and on those of its replicas that can be asked."""
         replicated = self.is_replica or self._info.get("connected_slaves", "0") != "0"
-        found = [_problem(*problem) for problem in _kept(self._settings, self._info, replicated=replicated)]
+        found = [_problem(*problem) for problem in kept_on_disk(self._settings, self._info, replicated=replicated)]
         async with trio.open_nursery() as nursery:
             for key, value in self._info.items():
                 if key.startswith("slave") and key[5:].isdecimal():
@@ -150,8 +152,10 @@ def unseen(error: StoreUnavailable, client: NodeClient) -> CheckResult:
     return _problem(f"it is not known what is kept on disk: {error.message}", _GRANT if client.up else error.advice)
 
 
-def _kept(settings: Mapping[str, str] | None, info: Mapping[str, str], *, replicated: bool) -> list[tuple[str, str]]:
-    """Return what one Redis keeps on disk, and what to do about it.
+def kept_on_disk(
+    settings: Mapping[str, str] | None, info: Mapping[str, str], *, replicated: bool
+) -> list[tuple[str, str]]:
+    """Return what one Redis keeps on disk, which begins with the name of the setting, and what to do about it.
 
     `replicated` says whether it has a replica, or is one. After a failover the primary is a replica too, so that the
     same is required of both.
@@ -216,11 +220,11 @@ def _ask_replica(address: Address) -> list[tuple[str, str]]:
     connection = address.connection()
     try:
         connection.connect()
-        info, *settings = connection.exchange([("INFO", "persistence"), *(("CONFIG", "GET", one) for one in _ON_DISK)])
+        info, *settings = connection.exchange([("INFO", "persistence"), *(("CONFIG", "GET", one) for one in ON_DISK)])
     finally:
         connection.close()
     known = None if refused(settings) else _pairs(settings)
-    return _kept(known, {} if refused([info]) else _info(info), replicated=True)
+    return kept_on_disk(known, {} if refused([info]) else _info(info), replicated=True)
 
 
 def _problem(text: str, advice: str) -> CheckResult:
