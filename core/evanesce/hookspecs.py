@@ -3,6 +3,13 @@
 A plugin is a module or an object with functions marked by `@hookimpl`. The server finds it by its entry point in the
 group `evanesce.plugins`; the configuration enables it by the name of the entry point. An implementation may omit any
 argument of its hook. docs/reference/hooks.md is generated from the docstrings.
+
+A plugin may declare two things, as attributes of the module or object beside its hooks:
+
+- `evanesce_api = "1.0"`: the version of the plugin API that it is made for. The server refuses a plugin that is made
+  for another major version, or for a newer minor one. Without this attribute a plugin is made for `FIRST_API`.
+- `evanesce_sees_content = True`: it has hooks that are handed the content of messages, those of `CONTENT_HOOKS`. The
+  server refuses a plugin that has such a hook without this attribute. `evanesce plugins` shows who sees content.
 """
 
 from __future__ import annotations
@@ -24,6 +31,18 @@ from evanesce.interfaces import (
     Transport,
 )
 from evanesce.model import ChatRoom, Draft, Timestamp
+
+API = "1.0"
+"""The version of the plugin API, `major.minor`.
+
+The major number grows when plugins have to be changed, the minor one when something is added that plugins may use.
+"""
+
+FIRST_API = "1.0"
+"""The version of the plugin API that a plugin without `evanesce_api` is made for."""
+
+CONTENT_HOOKS = frozenset({"evanesce_transport", "evanesce_filter_message"})
+"""The hooks that are handed the content of messages."""
 
 hookspec = pluggy.HookspecMarker("evanesce")
 hookimpl = pluggy.HookimplMarker("evanesce")

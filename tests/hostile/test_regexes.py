@@ -53,6 +53,7 @@ ROWS: dict[str, Row] = {
     "evanesce.plugins.contracts._HEADER_VALUE": Row("fullmatch", ["a", "\t", "\n"]),
     "evanesce.plugins.contracts._COMMAND": Row("fullmatch", ["a", "-", "a-", "A"]),
     "evanesce.plugins.components._PROVIDER": Row("fullmatch", ["a", ".", " "]),
+    "evanesce.plugins.declarations._VERSION": Row("fullmatch", ["1", "0", ".", "1.", "x"]),
     "evanesce.plugins.contracts._ROUTE_PATH": Row("fullmatch", ["/", "a", "/a", "//", "%"], ["", "/"]),
     "evanesce.plugins.contracts._MODULE_PATH": Row("fullmatch", ["/", "a", "/a", "%"], ["", "/"]),
     "evanesce_plugins.worldid.rp_signature._KEY": HEXADECIMAL,

@@ -30,6 +30,8 @@ _PLUGIN = """
 import logging
 from evanesce.hookspecs import hookimpl
 
+evanesce_sees_content = True
+
 @hookimpl
 async def evanesce_filter_message(draft):
     logging.getLogger(__name__).warning("a message: %s", draft.content)

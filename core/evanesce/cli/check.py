@@ -19,6 +19,7 @@ from evanesce.config.load import Source
 from evanesce.config.model import Config
 from evanesce.config.shared import DATABASE, SECRET, shared_settings
 from evanesce.errors import EvanesceError
+from evanesce.hookspecs import API
 from evanesce.interfaces import Finding, Inspection, Repository
 from evanesce.lifecycle.startup_checks import check_environment, findings, refuse_exposed_guests
 from evanesce.maintenance.agreement import ADVICE, described, disagreements
@@ -52,8 +53,11 @@ def run(source: Source, config: Config, plugins: Plugins, report: Report) -> int
     )
     _check_secret(report, config.server.secret, Path.cwd())
     idle = [name for name in source.plugin_tables if name in discovery.names() and name not in plugins.names]
+    seeing = [name for name in plugins.names if plugins.declarations(name).sees_content]
     report.ok(
-        "plugins", ", ".join(plugins.names) + (f"; configured, but not enabled: {', '.join(idle)}" if idle else "")
+        "plugins",
+        f"{', '.join(plugins.names)}; content is seen by {', '.join(seeing)}; version {API} of the plugin API"
+        + (f"; configured, but not enabled: {', '.join(idle)}" if idle else ""),
     )
     _report_findings(report, [("plugins", finding) for finding in discovery.unknown(source.plugin_tables)])
     _report_findings(report, findings(config, plugins, components, Path.cwd()))

@@ -10,29 +10,43 @@ from evanesce import logs
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.interfaces import CliCommand
 from evanesce.plugins import Plugins, discovery
+from evanesce.plugins.declarations import Declarations
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPlugin:
-    """A plugin that is installed or enabled: its distribution, its hooks, and the problem if it cannot be loaded."""
+    """A plugin that is installed or enabled: its distribution, its hooks, and the problem if it cannot be loaded.
+
+    `declared` is what it declares of itself; None where it cannot be loaded.
+    """
 
     name: str
     enabled: bool
     origin: str
     hooks: Sequence[str]
+    declared: Declarations | None
     problem: str | None
 
 
 def run(enabled: Sequence[str]) -> int:
-    """Print a line for each plugin, and one with its hooks or with the reason why it cannot be loaded."""
+    """Print a line for each plugin, and one with its hooks or with the reason why it cannot be loaded.
+
+    The line says whether the plugin sees the content of messages, and for which version of the plugin API it is made.
+    """
     for plugin in listing(enabled):
         state = "enabled" if plugin.enabled else "not enabled"
         detail = f"cannot be used: {plugin.problem}" if plugin.problem else ", ".join(plugin.hooks)
-        print(logs.escaped(f"{plugin.name:<16} {state:<12} {plugin.origin}"))
+        print(logs.escaped(f"{plugin.name:<16} {state:<12} {plugin.origin}{_declared(plugin.declared)}"))
         print(logs.escaped(f"    {detail}"))
     return 0
+
+
+def _declared(declared: Declarations | None) -> str:
+    if declared is None:
+        return ""
+    return f", API {declared.api}, {'sees' if declared.sees_content else 'does not see'} content"
 
 
 def listing(enabled: Sequence[str]) -> list[ListedPlugin]:
@@ -45,10 +59,10 @@ def _listed(name: str, enabled: bool) -> ListedPlugin:
     origin = "not installed"
     try:
         origin = discovery.origin(discovery.find(name))
-        hooks = Plugins.load([name]).hooks(name)
+        loaded = Plugins.load([name])
     except (PluginError, ConfigurationError) as error:
-        return ListedPlugin(name, enabled, origin, (), str(error))
-    return ListedPlugin(name, enabled, origin, hooks, None)
+        return ListedPlugin(name, enabled, origin, (), None, str(error))
+    return ListedPlugin(name, enabled, origin, loaded.hooks(name), loaded.declarations(name), None)
 
 
 def added_commands(taken: Collection[str]) -> list[tuple[str, CliCommand]]:

@@ -14,6 +14,7 @@ from evanesce.errors import ConfigurationError, PluginError
 from evanesce.hookspecs import Hooks, hookspec
 from evanesce.interfaces import Finding
 from evanesce.plugins.contracts import hook_problem
+from evanesce.plugins.declarations import Declarations, WrongDeclaration, read_declarations, undeclared
 from evanesce.plugins.faults import call_sync, import_advice, place
 
 GROUP = "evanesce.plugins"
@@ -102,22 +103,27 @@ def _suggestion(name: str, known: Sequence[str], form: str) -> str:
 class PluginRegistry:
     """The enabled plugins, by name and in order. Each is called separately, before the event loop runs.
 
-    Raises `PluginError` for a plugin whose hook implementations do not fit the hooks.
+    Raises `PluginError` for a plugin whose hook implementations do not fit the hooks, or that is made for another
+    version of the plugin API.
     """
 
     def __init__(self, plugins: Mapping[str, object]) -> None:
         self._manager = pluggy.PluginManager(_PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._plugins = dict(plugins)
-        for name, plugin in self._plugins.items():
-            problem = call_sync(name, "cannot be registered", functools.partial(_register, self._manager, name, plugin))
-            if problem is not None:
-                raise PluginError(name, problem)
+        self._declared = {
+            name: call_sync(name, "cannot be registered", functools.partial(_register, self._manager, name, plugin))
+            for name, plugin in self._plugins.items()
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
         """The plugins' names, in order."""
         return tuple(self._plugins)
+
+    def declarations(self, name: str) -> Declarations:
+        """Return what a plugin declares of itself."""
+        return self._declared[name]
 
     def hooks(self, name: str) -> tuple[str, ...]:
         """Return the names of the hooks that a plugin implements."""
@@ -163,10 +169,17 @@ class PluginRegistry:
         return objects
 
 
-def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> str | None:
-    """Register a plugin, and return what is wrong with it; None: nothing."""
+def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> Declarations:
+    """Register a plugin, and return what it declares. Raises `PluginError` where something is wrong with it."""
     try:
+        declared = read_declarations(plugin)  # first: the hooks of another version of the API may be others
         manager.register(plugin, name)
+    except WrongDeclaration as error:
+        raise PluginError(name, str(error)) from None
     except pluggy.PluginValidationError as error:
-        return " ".join(str(error).split())
-    return hook_problem(plugin, manager.get_hookcallers(plugin) or [])
+        raise PluginError(name, " ".join(str(error).split())) from None
+    callers = manager.get_hookcallers(plugin) or []
+    problem = hook_problem(plugin, callers) or undeclared(declared, [caller.name for caller in callers])
+    if problem is not None:
+        raise PluginError(name, problem)
+    return declared

@@ -23,6 +23,7 @@ from evanesce.plugins import components, discovery
 from evanesce.plugins.calls import CallNursery, PluginCalls
 from evanesce.plugins.components import Components
 from evanesce.plugins.contracts import check_filtered, check_join_allowed, command_problem, is_async_hook
+from evanesce.plugins.declarations import Declarations
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
 
@@ -150,6 +151,10 @@ class Plugins:
     def hooks(self, name: str) -> tuple[str, ...]:
         """Return the names of the hooks that a plugin implements."""
         return self._registry.hooks(name)
+
+    def declarations(self, name: str) -> Declarations:
+        """Return what a plugin declares of itself."""
+        return self._registry.declarations(name)
 
     # Before the server starts
 

@@ -11,10 +11,12 @@ import msgspec
 
 from evanesce.confidential import Confidential
 from evanesce.files import file_route
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute, Settings, Setup, SignInPage
 from evanesce.model import Identity
 from evanesce.protocol.fields import display_name
+
+evanesce_api = API
 
 PROVIDER = "guest"
 

@@ -8,11 +8,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Repository, Settings, Setup
 from evanesce_plugins.sql.files import name_of
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sqlite.driver import connect
+
+evanesce_api = API
 
 
 class SqliteSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from evanesce.errors import PluginError
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Repository, Settings, Setup
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.turso.settings import Address, TursoSettings
+
+evanesce_api = API
 
 
 @hookimpl

@@ -12,10 +12,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from evanesce.errors import ConfigurationError, PluginError
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Authenticator, CliCommand, Finding, HttpRoute, Settings, Setup, SignInPage
 from evanesce_plugins.worldid.settings import WorldIdSettings, check, findings
 from evanesce_plugins.worldid.simulator.command import command
+
+evanesce_api = API
 
 
 @contextmanager

@@ -248,7 +248,9 @@ def test_plugins_lists_what_is_installed_and_enabled(tmp_path: Path, plugin: Map
     ]
     assert entries["nobody"] == ("enabled not installed", entries["nobody"][1])
     assert entries["nobody"][1].startswith("cannot be used: plugins.enabled: no plugin 'nobody' is installed")
-    assert entries["greeting"] == ("not enabled greeting 2.0", "evanesce_cli_commands")
+    told = "not enabled greeting 2.0, API 1.0, does not see content"
+    assert entries["greeting"] == (told, "evanesce_cli_commands")
+    assert entries["quart"][0].endswith(", API 1.0, sees content")
     assert "No module named 'nothing_of_this_name'" in entries["unimportable"][1]
 
 

@@ -18,18 +18,21 @@ from evanesce.config.model import (
     RoomsTable,
     ServerTable,
 )
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import CONTENT_HOOKS, hookimpl
 from evanesce.interfaces import Finding
 from evanesce.model import ChatRoom, Draft, timestamp
 from evanesce.plugins import Components, Plugins
+from evanesce.plugins.declarations import CONTENT_ATTRIBUTE
 
 DRAFT = Draft(message_id="m", room_id="r", sender_id="s", sender_name="n", content="hello")
 ROOM = ChatRoom(room_id="r", created_by="s", created_at=timestamp(0), deep_link="http://h/r/r")
 
 
 def plugin(**hooks: Callable[..., Any]) -> object:
-    """Return a plugin: a module whose hook implementations are `hooks`."""
+    """Return a plugin: a module whose hook implementations are `hooks`. It sees content where a hook needs it."""
     module = ModuleType("plugin")
+    if CONTENT_HOOKS & hooks.keys():
+        setattr(module, CONTENT_ATTRIBUTE, True)
     for name, hook in hooks.items():
         hook.__name__ = name
         setattr(module, name, hookimpl(hook))

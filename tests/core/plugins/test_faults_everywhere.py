@@ -40,6 +40,7 @@ Answer = dict[str, Any]
 class Faulty:
     """All that a plugin may be at once; `fault` is what the place named `at` does."""
 
+    evanesce_sees_content = True
     provider = "faulty"
     loopback_only = False
 

@@ -64,6 +64,8 @@ def test_what_cannot_be_imported_is_named(
             f"""
             from evanesce.hookspecs import hookimpl
 
+            evanesce_sees_content = True
+
             @hookimpl
             def {where}():
                 {code}

@@ -9,6 +9,8 @@ import pytest
 
 from evanesce.cli.plugins import ListedPlugin, added_commands, listing
 from evanesce.errors import PluginError
+from evanesce.hookspecs import FIRST_API
+from evanesce.plugins.declarations import Declarations
 from tests.core.plugins.fixtures import Model, loaded, plugin
 
 
@@ -71,7 +73,9 @@ def test_the_list_shows_all_that_are_installed_and_what_is_wrong_with_them(insta
     plugins = listing(["silent", "nobody", "guest"])
     assert [one.name for one in plugins][:3] == ["silent", "nobody", "guest"]
     listed = {one.name: one for one in plugins}
-    assert listed["silent"] == ListedPlugin("silent", True, "plugin_silent 1.0", (), None)
+    assert listed["silent"] == ListedPlugin(
+        "silent", True, "plugin_silent 1.0", (), Declarations(FIRST_API, sees_content=False), None
+    )
     assert listed["guest"].origin.startswith("evanesce ")
     assert "evanesce_authenticator" in listed["guest"].hooks
     assert listed["nobody"].origin == "not installed"

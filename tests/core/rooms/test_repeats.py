@@ -23,6 +23,8 @@ from tests.core.rooms.clients import NOWHERE, QUICK, contents, join_room
 class Once:
     """Counts what it sees, changes it, and refuses whatever it has seen before."""
 
+    evanesce_sees_content = True
+
     def __init__(self) -> None:
         self.seen: list[str] = []
 

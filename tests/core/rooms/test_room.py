@@ -307,6 +307,8 @@ async def test_closing_a_room_ends_it_for_everyone(autojump_clock: MockClock) ->
 class Watcher:
     """Notes what it sees, and refuses or changes messages."""
 
+    evanesce_sees_content = True
+
     def __init__(self) -> None:
         self.seen: list[tuple[str, ...]] = []
 

@@ -523,6 +523,8 @@ async def test_a_fault_of_a_locked_room_locks_nobody_out(autojump_clock: MockClo
 class Shouting:
     """A filter that knows nothing of encryption."""
 
+    evanesce_sees_content = True
+
     @hookimpl
     async def evanesce_filter_message(self, draft: Draft) -> Draft:
         return msgspec.structs.replace(draft, content=f"{draft.content}!")

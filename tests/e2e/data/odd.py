@@ -83,6 +83,9 @@ class Odd:
         await trio.sleep_forever()
 
 
+evanesce_sees_content = True
+
+
 @hookimpl
 def evanesce_authenticator():
     return Odd()

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Finding, Setup, Transport
 from evanesce.interfaces import Settings as Model
 from evanesce_transports.quart.transport import QuartTransport, Settings
 from evanesce_transports.settings import find_problems
+
+evanesce_api = API
+evanesce_sees_content = True
 
 
 @hookimpl

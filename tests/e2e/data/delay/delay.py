@@ -44,6 +44,9 @@ async def show(request: HttpRequest) -> HttpResponse:
 SHARES = {"p50": 0.5, "p99": 0.99, "max": 0.999999}
 
 
+evanesce_sees_content = True
+
+
 @hookimpl
 def evanesce_transport(setup: Setup) -> Transport:
     return Clock()

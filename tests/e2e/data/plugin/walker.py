@@ -35,6 +35,9 @@ class Walker:
         return "always the same"
 
 
+evanesce_sees_content = True
+
+
 @hookimpl
 def evanesce_authenticator(setup: Setup) -> Authenticator:
     return Walker()
