@@ -26,6 +26,7 @@ from evanesce.maintenance.cleanup import Cleanup
 from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.plugins import Components
 from evanesce.rooms.hub import Hub
+from evanesce.services import Services
 from evanesce.sessions.gateway import Gateway
 from evanesce.subjects import Subjects
 
@@ -84,6 +85,9 @@ class Application:
             providers=components.authenticators.keys(),
             clock=clock,
         )
+        budgets = Budgets(limits, shared, clock)
+        self._plugins = context.plugins
+        self._services = Services(context, hub=self.hub, accounts=accounts, rules=rules, budgets=budgets, clock=clock)
         self.gateway = Gateway(
             context,
             components,
@@ -92,7 +96,7 @@ class Application:
             rules=rules,
             invites=InviteService(context, rooms, clock),
             votes=votes,
-            budgets=Budgets(limits, shared, clock),
+            budgets=budgets,
             activity=activity,
             reconciliation=reconciliation,
             subjects=subjects,
@@ -103,12 +107,13 @@ class Application:
         context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the Hub, the gateway and the jobs, until cancelled."""
+        """Run the Hub, the gateway, the jobs and the tasks of the plugins, until cancelled."""
         async with trio.open_nursery() as nursery:
             for job in self._jobs:
                 nursery.start_soon(job.run)
             await nursery.start(self.hub.run)
             nursery.start_soon(self.gateway.watch)
+            await nursery.start(self._plugins.run_tasks, self._services.of)
             task_status.started()
 
 

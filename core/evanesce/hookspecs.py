@@ -25,6 +25,7 @@ from evanesce.interfaces import (
     Finding,
     HttpRoute,
     Repository,
+    Server,
     Settings,
     Setup,
     SignInPage,
@@ -140,8 +141,23 @@ class Hooks(Protocol):
         """
         ...
 
-    # --- while the server runs: on the Trio thread, so never blocking. Each call is awaited for at most 2 s. --------
+    # --- while the server runs: on the Trio thread, so never blocking. But for the task of a plugin, each call is
+    # awaited for at most 2 s.
     # An exception, even SystemExit, affects nothing else: it is logged with its place and counted.
+
+    @hookspec
+    async def evanesce_run(self, server: Server) -> None:
+        """Run a task of the plugin beside the server, such as a timer or a connection to another service.
+
+        `server` may be kept, and used by the plugin's other hooks. Return when there is nothing left to do. If the task
+        raises anything, that is logged and counted, and the task is started again after 1 s; each time that it fails
+        within a minute, the pause is twice as long, up to 60 s.
+
+        Called when the server is ready, before clients can connect: its code up to the first wait has run by then. It
+        is cancelled when the server stops, after the last client has left, and then has 5 s to end. It has no other
+        deadline, but must not block. With workers, each of them runs the task.
+        """
+        ...
 
     @hookspec
     async def evanesce_may_join(self, room_id: str, user_id: str, display_name: str) -> None:

@@ -122,15 +122,20 @@ class RuleService:
 
         A removal without a ban ends none: only another ban does, which may be shorter, and `unban`.
         """
-        room_id = (await self._rooms.owned(command.room_id, principal)).room_id
-        if command.user_id == principal.user.user_id:
+        await self.remove(await self._rooms.owned(command.room_id, principal), command.user_id, command.ban_seconds)
+        return events.Ok(ref=command.ref)
+
+    async def remove(self, room: ChatRoom, user_id: str, ban_seconds: float) -> None:
+        """Remove and ban a person in the place of the room's creator."""
+        room_id = room.room_id
+        if user_id == room.created_by:
             raise BadRequest("userId", "The creator of a room cannot be removed from it.")
-        user = await self._rooms.known_user(command.user_id)
+        user = await self._rooms.known_user(user_id)
         await take(self._changes, room_id)
         now = self._store.clock.now()
         subject = self._subjects.of(user.world_id)
-        known = None if command.ban_seconds else await self._ban_of(room_id, subject)
-        until = now + round(command.ban_seconds * 1000) if known is None else max(now, milliseconds(known.until))
+        known = None if ban_seconds else await self._ban_of(room_id, subject)
+        until = now + round(ban_seconds * 1000) if known is None else max(now, milliseconds(known.until))
         ban = Ban(
             room_id=room_id,
             subject=subject,
@@ -144,8 +149,7 @@ class RuleService:
             raise await self._rooms.full(room_id, f"This room has {MOST_BANS} bans. End one of them.")
         self._vote_bans.forget(room_id, subject)
         await self._sync(room_id, Removal(user.user_id, CREATOR, until if until > now else 0))
-        self._rooms.observe_removal(ban, banned=command.ban_seconds > 0)
-        return events.Ok(ref=command.ref)
+        self._rooms.observe_removal(ban, banned=ban_seconds > 0)
 
     async def _ban_of(self, room_id: str, subject: str) -> Ban | None:
         """Return the ban of a person that this server, or the database, knows; None where there is none.

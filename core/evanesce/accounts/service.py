@@ -296,13 +296,17 @@ class AccountService:
         room = await self.room(room_id)
         if room.created_by != principal.user.user_id:
             raise CommandError(ErrorCode.FORBIDDEN, "Only the creator of a room can close it.")
+        await self.close(room_id)
+        return events.Ok(ref=command.ref)
+
+    async def close(self, room_id: str) -> None:
+        """Close a room, whoever asks for it."""
         # The store is first. If the database then fails, closing the room again does the rest. In the other order the
         # room's messages and members would stay, and no user would be left who may close it.
         await self._store.messages.close_room(room_id, CLOSED)
         self._cache.drop_room(room_id)
         await self._repository.close_room(room_id, timestamp(self._store.clock.now()))
         self._plugins.observe("evanesce_room_closed", room_id=room_id)
-        return events.Ok(ref=command.ref)
 
     # --- the profile ----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from evanesce.interfaces.persistence import (
     TableCopy,
     Value,
 )
+from evanesce.interfaces.running import Server, SharedLimits
 from evanesce.interfaces.setup import CliCommand, Finding, Settings, Setup
 from evanesce.interfaces.transport import Connection, Gateway, Readiness, SignIn, Transport
 
@@ -41,8 +42,10 @@ __all__ = [
     "RedisBinding",
     "Repository",
     "Rows",
+    "Server",
     "Settings",
     "Setup",
+    "SharedLimits",
     "SignIn",
     "SignInPage",
     "TableCopy",

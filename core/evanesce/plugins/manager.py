@@ -17,7 +17,7 @@ from outcome import acapture
 
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
-from evanesce.interfaces import CliCommand, Finding, Handover, Repository, Settings
+from evanesce.interfaces import CliCommand, Finding, Handover, Repository, Server, Settings
 from evanesce.model import Draft
 from evanesce.plugins import components, discovery
 from evanesce.plugins.calls import CallNursery, PluginCalls
@@ -26,6 +26,7 @@ from evanesce.plugins.contracts import check_filtered, check_join_allowed, comma
 from evanesce.plugins.declarations import Declarations
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
+from evanesce.plugins.tasks import PluginTask
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ HookCaller = Callable[..., list[Awaitable[Any]]]
 
 _FILTER = "evanesce_filter_message"
 _MAY_JOIN = "evanesce_may_join"
+_RUN = "evanesce_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,23 @@ class RunTimeHooks:
         passing: tuple[type[Exception], ...] = (),
     ) -> T:
         """Call `hook`, and return what `accept` returns for its result; see `PluginCalls.call`."""
+        name, called = self._called(hook, arguments)
+        return await self._calls.call(name, called, accept, seconds=HOOK_SECONDS, passing=passing)
+
+    def task(self, hook: str, arguments: Mapping[str, Any]) -> PluginTask:
+        """Return the task that calls `hook`."""
+        name, called = self._called(hook, arguments)
+        return PluginTask(self._calls, name, called)
+
+    def _called(self, hook: str, arguments: Mapping[str, Any]) -> tuple[str, Callable[[], Awaitable[Any]]]:
+        """Return the name of `hook` in the log, and what calls it."""
         name, caller = self._hooks[hook]
 
         async def called() -> Any:
             [awaitable] = caller(**arguments)
             return await awaitable
 
-        return await self._calls.call(name, called, accept, seconds=HOOK_SECONDS, passing=passing)
+        return name, called
 
     def enqueue(self, hook: str, arguments: Mapping[str, Any]) -> None:
         """Queue an event for `run`; drop it where the queue is full or closed."""
@@ -249,6 +261,19 @@ class Plugins:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._nursery.run)
             nursery.start_soon(self._deliver_events)
+            task_status.started()
+
+    async def run_tasks(
+        self, server_of: Callable[[str], Server], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run the tasks of all plugins that have one, until they have returned. `server_of` makes each one's server.
+
+        `task_status.started` is called when all of them have run up to their first wait.
+        """
+        async with trio.open_nursery() as nursery:
+            for name, hooks in self._hooks.items():
+                if hooks.has(_RUN):
+                    await nursery.start(hooks.task(_RUN, {"server": server_of(name)}).run)
             task_status.started()
 
     async def around(self, work: Callable[[], Awaitable[T]], leave: Callable[[Callable[[], T]], NoReturn]) -> T:

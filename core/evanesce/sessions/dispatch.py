@@ -26,7 +26,7 @@ from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.metrics import Metrics
 from evanesce.model import Draft, new_id, timestamp
 from evanesce.protocol import commands, events
-from evanesce.protocol.ciphertext import is_ciphertext
+from evanesce.rooms.content import content_flaw, fits
 from evanesce.rooms.hub import Hub
 from evanesce.rooms.inbox import InboxClosed
 from evanesce.rooms.requests import (
@@ -39,7 +39,6 @@ from evanesce.rooms.requests import (
     UnsendRequest,
     not_member,
 )
-from evanesce.rooms.room import Room
 from evanesce.sessions.session import Session
 from evanesce.subjects import Subjects
 
@@ -269,7 +268,7 @@ class Dispatcher:
         )
         if filtered:
             draft = await self._plugins.filter_message(draft)
-            if (room := session.room(command.room_id)) is not None and not _fits(draft.content, room):
+            if (room := session.room(command.room_id)) is not None and not fits(draft.content, room.rules):
                 # What a filter has put in its place would be stored and told as if the sender had encrypted it.
                 raise Rejected("A filter of this server does not know encrypted messages.")
         request = SendRequest(session, command.ref, draft)
@@ -281,24 +280,7 @@ class Dispatcher:
         room = session.room(command.room_id)
         if room is None:
             return not_member()
-        if not command.content.strip():
-            return CommandError(ErrorCode.CONTENT_EMPTY, "The message is empty.")
-        most = self._config.messages.content_bytes
-        if len(command.content.encode()) > most:
-            return CommandError(ErrorCode.CONTENT_TOO_LONG, f"A message has at most {most} bytes of UTF-8.")
-        rules = room.rules
-        if command.ttl is not None:
-            shortest, longest = self._config.messages.shortest_ttl, rules.message_ttl / 1000
-            if not shortest <= command.ttl <= longest:
-                return BadRequest("ttl", f"A message in this room lives for {shortest:g} to {longest:g} seconds.")
-        if not _fits(command.content, room):
-            return BadRequest("content", "This room is encrypted: the content has to be encrypted by the client.")
-        return None
-
-
-def _fits(content: str, room: Room) -> bool:
-    """Return whether content has the form that a room's messages have to have."""
-    return not room.rules.encrypted or is_ciphertext(content)
+        return content_flaw(command.content, command.ttl, room.rules, self._config.messages)
 
 
 def internal_error(command: commands.Command, error: Exception, metrics: Metrics) -> CommandError:

@@ -1,0 +1,212 @@
+"""The server as the tasks of plugins see it: what a plugin may do is bounded, and takes a limited time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import msgspec
+import trio
+
+from evanesce.accounts.room_rules import RuleService
+from evanesce.accounts.service import AccountService
+from evanesce.context import ServerContext
+from evanesce.errors import BadRequest, CommandError, ErrorCode, EvanesceError, StoreUnavailable
+from evanesce.limits.budgets import Budgets
+from evanesce.limits.distributed import DistributedRateLimit
+from evanesce.model import Draft, new_id
+from evanesce.plugins.faults import PluginFailed
+from evanesce.protocol import commands
+from evanesce.protocol.fields import NAME_CHARACTERS, display_name
+from evanesce.rooms.content import content_flaw, fits
+from evanesce.rooms.hub import Hub
+from evanesce.rooms.requests import room_not_found
+from evanesce.store.message_log import RoomClosed, Stored
+from evanesce.store.rate_limits import RateLimits
+from evanesce.store.rules import RoomRules
+
+CALL_SECONDS = 10.0
+"""How long a call may take, including its wait for earlier calls of the same plugin."""
+
+MOST_CALLS = 10
+"""How many calls of one plugin run at the same time."""
+
+KEY_CHARACTERS = 256
+"""The longest key of a plugin's rate limit."""
+
+MOST_RATE = MOST_BURST = 10_000
+"""The highest rate (tokens a second) and burst of a plugin's rate limit."""
+
+MOST_LIMITS = 8
+"""For how many pairs of rate and burst a plugin's tokens are taken in advance."""
+
+MOST_KEYS = 10_000
+"""For how many keys of each of them."""
+
+SENDER_PREFIX = "service:"
+"""The beginning of the `senderId` of a service. No account has such an id: those are UUIDs."""
+
+NAME_SUFFIX = " (service)"
+"""The end of the `senderName` of a service, so that no client shows it as a person."""
+
+T = TypeVar("T")
+
+_Command = TypeVar("_Command", commands.Send, commands.CloseRoom, commands.RemoveMember)
+
+
+class Services:
+    """Makes the object by which each plugin acts. `clock` returns seconds that never go back."""
+
+    def __init__(
+        self,
+        context: ServerContext,
+        *,
+        hub: Hub,
+        accounts: AccountService,
+        rules: RuleService,
+        budgets: Budgets,
+        clock: Callable[[], float],
+    ) -> None:
+        self.context = context
+        self.hub = hub
+        self.accounts = accounts
+        self.rules = rules
+        self.budgets = budgets
+        self.clock = clock
+
+    def of(self, plugin: str) -> PluginServer:
+        """Return the server for one plugin."""
+        return PluginServer(plugin, self)
+
+
+class PluginServer:
+    """The server for one plugin: an `evanesce.interfaces.Server`."""
+
+    def __init__(self, plugin: str, services: Services) -> None:
+        self.shared = PluginLimits(plugin, services.context.store.rate_limits, services.clock)
+        self._services = services
+        self._context = services.context
+        self._sender_id = f"{SENDER_PREFIX}{plugin}"
+        self._budget = services.budgets.of_user(self._sender_id)
+        self._calls = trio.CapacityLimiter(MOST_CALLS)
+
+    async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:
+        """See `Server.say`."""
+        command = _checked(commands.Send(room_id=room_id, content=text, ttl=ttl))
+        if not isinstance(cast(object, name), str):
+            raise BadRequest("name", "The name of a service must be text.")
+        sender_name = display_name(name, "name") + NAME_SUFFIX
+        if len(sender_name) > NAME_CHARACTERS:
+            most = NAME_CHARACTERS - len(NAME_SUFFIX)
+            raise BadRequest("name", f"The name of a service must have 1 to {most} characters.")
+        return await self._bounded(lambda: self._say(command, sender_name))
+
+    async def _say(self, command: commands.Send, sender_name: str) -> str:
+        rules = await self._rules_of(command.room_id)
+        if (flaw := content_flaw(command.content, command.ttl, rules, self._context.config.messages)) is not None:
+            raise flaw
+        await self._budget.take(command)
+        draft = Draft(
+            message_id=new_id(),
+            room_id=command.room_id,
+            sender_id=self._sender_id,
+            sender_name=sender_name,
+            content=command.content,
+            ttl=command.ttl,
+        )
+        draft = await self._context.plugins.filter_message(draft)
+        if not fits(draft.content, rules):
+            raise CommandError(ErrorCode.REJECTED, "A filter of this server does not know encrypted messages.")
+        stored = await self._context.store.messages.append(draft.room_id, [draft], rules.message_ttl, rules.version)
+        if isinstance(stored, RoomClosed):
+            raise room_not_found()
+        [outcome] = stored
+        if not isinstance(outcome, Stored):
+            raise CommandError(ErrorCode.CONFLICT, "The store has not taken the message.")
+        self._context.metrics.accepted.inc()
+        return draft.message_id
+
+    async def _rules_of(self, room_id: str) -> RoomRules:
+        """Return the rules of an open room, as they are known here. Raises `room_not_found`."""
+        running = self._services.hub.running(room_id)
+        if running is not None:
+            return running.rules
+        return self._services.hub.rule_sync.rules_of(await self._services.accounts.room(room_id))
+
+    async def close_room(self, room_id: str) -> None:
+        """See `Server.close_room`."""
+        command = _checked(commands.CloseRoom(room_id=room_id))
+
+        async def close() -> None:
+            await self._services.accounts.room(command.room_id)
+            await self._services.accounts.close(command.room_id)
+
+        await self._bounded(close)
+
+    async def remove_member(self, room_id: str, user_id: str, *, ban_seconds: float = 0) -> None:
+        """See `Server.remove_member`."""
+        command = _checked(commands.RemoveMember(room_id=room_id, user_id=user_id, ban_seconds=ban_seconds))
+
+        async def remove() -> None:
+            room = await self._services.accounts.room(command.room_id)
+            await self._services.rules.remove(room, command.user_id, command.ban_seconds)
+
+        await self._bounded(remove)
+
+    async def _bounded(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Call `work`, with at most `MOST_CALLS` at the same time. Raises `CommandError`."""
+        with trio.move_on_after(CALL_SECONDS):
+            async with self._calls:
+                try:
+                    return await work()
+                except EvanesceError:
+                    raise
+                except PluginFailed:  # the repository's plugin: it has been logged
+                    message = "A fault in the server. Try again in a moment."
+                    raise CommandError(ErrorCode.INTERNAL, message) from None
+        raise StoreUnavailable
+
+
+class PluginLimits:
+    """The token buckets of one plugin: an `evanesce.interfaces.SharedLimits`."""
+
+    def __init__(self, plugin: str, shared: RateLimits, clock: Callable[[], float]) -> None:
+        self._name = f"plugin:{plugin}"
+        self._shared = shared
+        self._clock = clock
+        self._limits: OrderedDict[tuple[float, int], DistributedRateLimit] = OrderedDict()
+
+    async def take(self, key: str, rate: float, burst: int) -> float:
+        """See `SharedLimits.take`."""
+        if not isinstance(cast(object, key), str) or not 1 <= len(key) <= KEY_CHARACTERS:
+            raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
+        if not 0 < rate <= MOST_RATE:  # NaN is not either
+            raise ValueError(f"a rate is above 0 and at most {MOST_RATE} a second")
+        if not isinstance(cast(object, burst), int) or not 1 <= burst <= MOST_BURST:
+            raise ValueError(f"a burst is a whole number from 1 to {MOST_BURST}")
+        # A key may be what a user wrote: it must not be readable in Redis.
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return await self._limit(float(rate), burst).take(digest)
+
+    def _limit(self, rate: float, burst: int) -> DistributedRateLimit:
+        limit = self._limits.get((rate, burst))
+        if limit is None:
+            limit = DistributedRateLimit(self._name, rate, burst, self._shared, self._clock, most_keys=MOST_KEYS)
+            self._limits[rate, burst] = limit
+            if len(self._limits) > MOST_LIMITS:
+                self._limits.popitem(last=False)
+        self._limits.move_to_end((rate, burst))
+        return limit
+
+
+def _checked(command: _Command) -> _Command:
+    """Return a command whose fields are what those of a client may be. Raises `BadRequest`, without their values."""
+    try:
+        checked = msgspec.json.decode(msgspec.json.encode(command), type=type(command))
+    except (msgspec.ValidationError, TypeError, UnicodeEncodeError):
+        checked = None
+    if checked != command:  # also where a number is none in JSON
+        raise BadRequest("command", "An argument is not what this method takes.")
+    return command
