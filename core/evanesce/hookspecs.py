@@ -182,7 +182,27 @@ class Hooks(Protocol):
         or takes too long refuses the message as `internal`, so that a broken filter lets nothing through.
 
         Called once for each `send`, in the order of `plugins.enabled`; each filter receives the result of the previous
-        one. Not called for a `send` that repeats the `messageId` of a stored message, whichever server stored it.
+        one. Not called for a `send` that repeats the `messageId` of a stored message, whichever server stored it. A
+        message that this plugin let through, but that was not stored, has `Draft.retry` when it is sent again: a filter
+        that counts messages must not count it twice.
+        """
+        ...
+
+    @hookspec
+    async def evanesce_message_sent(
+        self,
+        room_id: str,
+        sender_id: str,
+        message_id: str,
+        size: int,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> None:
+        """Observe that a message was stored that was sent on this server. Its content is not passed to observers.
+
+        `size` is the size of the content in bytes of UTF-8. `sender_id` is the id of a user, or begins with `service:`.
+
+        Called afterwards, once for each message.
         """
         ...
 

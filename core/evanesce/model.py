@@ -147,6 +147,10 @@ class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="cam
 
     `reply_to` is the id of the message that it answers. `ttl` is how long its sender wants it to live, in seconds;
     None, and anything longer than the room's: as long as the room's messages live.
+
+    `retry`: this plugin has let the same message through before, on this server, and it was not stored then, because
+    another filter, the room or the store refused it. A filter that counts messages has counted it already. It is False
+    after the plugin's own refusal, and for a client that has come back on another server.
     """
 
     message_id: str
@@ -156,6 +160,7 @@ class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="cam
     content: str
     reply_to: str | None = None
     ttl: float | None = None
+    retry: bool = False
 
 
 class Registration(Confidential, msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,7 @@ class PluginServer:
         if not isinstance(outcome, Stored):
             raise CommandError(ErrorCode.CONFLICT, "The store has not taken the message.")
         self._context.metrics.accepted.inc()
+        self._context.plugins.message_stored(draft, outcome.created_at, outcome.expires_at, duplicate=False)
         return draft.message_id
 
     async def _rules_of(self, room_id: str) -> RoomRules:

@@ -18,7 +18,7 @@ from outcome import acapture
 from evanesce.config.model import Config
 from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
 from evanesce.interfaces import CliCommand, Finding, Handover, Repository, Server, Settings
-from evanesce.model import Draft
+from evanesce.model import Draft, Timestamp
 from evanesce.plugins import components, discovery
 from evanesce.plugins.calls import CallNursery, PluginCalls
 from evanesce.plugins.components import Components
@@ -26,6 +26,7 @@ from evanesce.plugins.contracts import check_filtered, check_join_allowed, comma
 from evanesce.plugins.declarations import Declarations
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
+from evanesce.plugins.repeats import LetThrough
 from evanesce.plugins.tasks import PluginTask
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ HookCaller = Callable[..., list[Awaitable[Any]]]
 _FILTER = "evanesce_filter_message"
 _MAY_JOIN = "evanesce_may_join"
 _RUN = "evanesce_run"
+_MESSAGE_SENT = "evanesce_message_sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class Plugins:
         self._calls = {name: PluginCalls(name, self._nursery) for name in self._registry.names}
         self._hooks = {name: RunTimeHooks(self._calls[name], self._callers(name)) for name in self._registry.names}
         self._delivered = trio.Event()
-        self._filters = [hooks for hooks in self._hooks.values() if hooks.has(_FILTER)]
+        self._filters = {name: hooks for name, hooks in self._hooks.items() if hooks.has(_FILTER)}
+        self._let_through = LetThrough()
         self._join_checks = [hooks for hooks in self._hooks.values() if hooks.has(_MAY_JOIN)]
 
     @classmethod
@@ -216,21 +219,44 @@ class Plugins:
         """Whether any plugin filters messages."""
         return bool(self._filters)
 
-    async def filter_message(self, draft: Draft) -> Draft:
+    @property
+    def follows_messages(self) -> bool:
+        """Whether any plugin filters or observes messages, so that `message_stored` has to be called."""
+        return self.has_filters or any(hooks.has(_MESSAGE_SENT) for hooks in self._hooks.values())
+
+    def message_stored(self, draft: Draft, created_at: Timestamp, expires_at: Timestamp, *, duplicate: bool) -> None:
+        """Tell the observers of messages that one was stored. `duplicate`: it had been before."""
+        self._let_through.stored(draft)
+        if not duplicate:
+            self.observe(
+                _MESSAGE_SENT,
+                room_id=draft.room_id,
+                sender_id=draft.sender_id,
+                message_id=draft.message_id,
+                size=len(draft.content.encode()),
+                created_at=created_at,
+                expires_at=expires_at,
+            )
+
+    async def filter_message(self, draft: Draft, *, repeatable: bool = False) -> Draft:
         """Call every filter for a message, in order, and return it with the content that they leave.
 
-        Raises `Rejected` where a plugin refuses it, and `CommandError` `internal` where one fails.
+        `repeatable`: its sender has chosen its id, and may send it again. Raises `Rejected` where a plugin refuses it,
+        and `CommandError` `internal` where one fails.
         """
         accept = functools.partial(check_filtered, most_bytes=self._content_bytes)
-        for hooks in self._filters:
+        passed = self._let_through.plugins(draft) if repeatable and self._filters else set[str]()
+        for name, hooks in self._filters.items():
+            given = msgspec.structs.replace(draft, retry=True) if name in passed else draft
             try:
-                changed = await hooks.call(_FILTER, {"draft": draft}, accept=accept, passing=(Rejected,))
+                changed = await hooks.call(_FILTER, {"draft": given}, accept=accept, passing=(Rejected,))
             except PluginFailed:
                 raise CommandError(
                     ErrorCode.INTERNAL, "A plugin could not check the message. Try again in a moment."
                 ) from None
             if changed is not None:
                 draft = msgspec.structs.replace(draft, content=changed)
+            passed.add(name)
         return draft
 
     async def may_join(self, room_id: str, user_id: str, display_name: str) -> None:

@@ -51,6 +51,7 @@ class Messages:
         self._policy = policy
         self._store = context.store
         self._metrics = context.metrics
+        self._plugins = context.plugins if context.plugins.follows_messages else None
         self._typing_times = TypingTimes()
         self._progress = progress
         self.direct: SendRequest | None = None
@@ -134,6 +135,10 @@ class Messages:
             self.unpublished.discard(request.draft.message_id)
         else:
             self._metrics.accepted.inc()
+        if self._plugins is not None:
+            self._plugins.message_stored(
+                request.draft, outcome.created_at, outcome.expires_at, duplicate=outcome.duplicate
+            )
         return Outgoing(self._sent(request.ref, request.draft.message_id, outcome))
 
     def _refusal(self, outcome: Conflict | Muted) -> CommandError:

@@ -267,7 +267,7 @@ class Dispatcher:
             ttl=command.ttl,
         )
         if filtered:
-            draft = await self._plugins.filter_message(draft)
+            draft = await self._plugins.filter_message(draft, repeatable=command.message_id is not None)
             if (room := session.room(command.room_id)) is not None and not fits(draft.content, room.rules):
                 # What a filter has put in its place would be stored and told as if the sender had encrypted it.
                 raise Rejected("A filter of this server does not know encrypted messages.")

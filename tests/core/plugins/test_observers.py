@@ -12,7 +12,7 @@ from evanesce.hookspecs import hookimpl
 from evanesce.model import ChatRoom, Timestamp
 from evanesce.plugins import Plugins
 from evanesce.plugins.manager import HOOK_SECONDS, MOST_WAITING
-from tests.core.plugins.fixtures import ROOM, loaded, plugin
+from tests.core.plugins.fixtures import DRAFT, ROOM, loaded, plugin
 
 
 class Watcher:
@@ -39,6 +39,12 @@ class Watcher:
         await self._note("left", room_id, user_id)
 
     @hookimpl
+    async def evanesce_message_sent(
+        self, room_id: str, sender_id: str, message_id: str, size: int, created_at: Timestamp, expires_at: Timestamp
+    ) -> None:
+        await self._note("sent", room_id, sender_id, message_id, str(size), created_at, expires_at)
+
+    @hookimpl
     async def evanesce_room_opened(self, room: ChatRoom) -> None:
         await self._note("opened", room.room_id)
 
@@ -62,6 +68,8 @@ class Watcher:
 def tell_all(plugins: Plugins) -> None:
     plugins.observe("evanesce_room_opened", room=ROOM)
     plugins.observe("evanesce_member_joined", room_id="r", user_id="u", display_name="n")
+    plugins.message_stored(DRAFT, NOON, NOON, duplicate=False)
+    plugins.message_stored(DRAFT, NOON, NOON, duplicate=True)
     plugins.observe("evanesce_member_left", room_id="r", user_id="u")
     plugins.observe("evanesce_invite_created", room_id="r", invite_id="i", people=3, expires_at=NOON)
     plugins.observe("evanesce_member_removed", room_id="r", user_id="u", reason="vote")
@@ -73,6 +81,7 @@ NOON = Timestamp("2026-11-22T12:00:00.000Z")
 ALL = [
     ("opened", "r"),
     ("joined", "r", "u", "n"),
+    ("sent", "r", "s", "m", "5", NOON, NOON),
     ("left", "r", "u"),
     ("invited", "r", "i", "3", NOON),
     ("removed", "r", "u", "vote"),

@@ -13,6 +13,7 @@ from evanesce.config.model import MessagesTable
 from evanesce.errors import Rejected
 from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft
+from evanesce.plugins.repeats import LetThrough
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -222,3 +223,92 @@ async def test_what_was_sent_again_after_each_loss_reaches_who_joined_between_th
         await wait_all_tasks_blocked()
         assert contents(bob.waiting()) == ["first", "second"]
         assert contents(cyd.waiting()) == ["second", "first"]
+
+
+class Counting:
+    """A filter that counts the messages that it lets through, as a slow mode does."""
+
+    evanesce_sees_content = True
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+        self.retried: list[str] = []
+
+    @hookimpl
+    async def evanesce_filter_message(self, draft: Draft) -> Draft | None:
+        (self.retried if draft.retry else self.counted).append(draft.content)
+        return msgspec.structs.replace(draft, content=f"{draft.content}!")
+
+
+class Refusing:
+    """A filter that refuses as long as it is closed."""
+
+    evanesce_sees_content = True
+
+    def __init__(self) -> None:
+        self.closed = True
+        self.retries: list[bool] = []
+
+    @hookimpl
+    async def evanesce_filter_message(self, draft: Draft) -> None:
+        self.retries.append(draft.retry)
+        if self.closed:
+            raise Rejected("Not now.", retry_after=1)
+
+
+async def test_a_message_that_another_filter_refused_is_no_new_one_for_those_that_let_it_through(
+    autojump_clock: MockClock,
+) -> None:
+    counting, refusing = Counting(), Refusing()
+    async with memory_server(plugins={"counting": counting, "refusing": refusing}, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        mine = {"roomId": room, "messageId": new_id(), "content": "hello"}
+        for _ in range(2):
+            refused = await ada.ask("send", **mine)
+            assert (refused["code"], refused["retryAfter"]) == ("rejected", 1)
+        refusing.closed = False
+        assert (await ada.ask("send", **mine))["type"] == "sent"
+        assert (await bob.until("message"))["content"] == "hello!"
+        assert (counting.counted, counting.retried) == (["hello"], ["hello", "hello"])
+        assert refusing.retries == [False, False, False]  # it has let nothing through before
+
+
+async def test_nor_is_one_that_the_store_refused(autojump_clock: MockClock) -> None:
+    counting = Counting()
+    async with memory_server(plugins={"counting": counting}, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        await ada.ask("mute", roomId=room, userId=(await bob.ask("profile"))["userId"], seconds=5)
+        mine = {"roomId": room, "messageId": new_id(), "content": "hello"}
+        assert (await bob.ask("send", **mine))["code"] == "muted"
+        await trio.sleep(6)
+        assert (await bob.ask("send", **mine))["type"] == "sent"
+        assert (counting.counted, counting.retried) == (["hello"], ["hello"])
+
+
+async def test_other_content_another_sender_and_what_was_stored_are_new(autojump_clock: MockClock) -> None:
+    """Otherwise an id that is used again and again would be counted once only."""
+    counting, refusing = Counting(), Refusing()
+    plugins = {"counting": counting, "refusing": refusing}
+    async with memory_server(plugins=plugins, limits=QUICK, messages=MessagesTable(ttl=2.0)) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        mine = {"roomId": room, "messageId": new_id()}
+        assert (await ada.ask("send", **mine, content="hello"))["code"] == "rejected"
+        assert (await ada.ask("send", **mine, content="other"))["code"] == "rejected"
+        assert (await bob.ask("send", **mine, content="other"))["code"] == "rejected"
+        refusing.closed = False
+        for _ in range(3):
+            assert (await ada.ask("send", **mine, content="other"))["duplicate"] is False
+            await trio.sleep(3)
+        assert counting.counted == ["hello", "other", "other", "other", "other"]
+        assert counting.retried == ["other"]
+
+
+async def test_the_messages_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evanesce.plugins.repeats.MOST_REMEMBERED", 2)
+    let_through = LetThrough()
+    drafts = [
+        Draft(message_id=str(number), room_id="r", sender_id="s", sender_name="n", content="c") for number in range(3)
+    ]
+    for draft in drafts:
+        let_through.plugins(draft).add("slow")
+    assert [let_through.plugins(draft) for draft in (drafts[1], drafts[2], drafts[0])] == [{"slow"}, {"slow"}, set()]
