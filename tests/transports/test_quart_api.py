@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evanesce.errors import BadRequest, CommandError, ErrorCode, StoreUnavailable
+from evanesce.errors import BadRequest, CommandError, ErrorCode, Rejected, StoreUnavailable
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness, SignInPage
 from evanesce.model import Access
 from evanesce.protocol.commands import (
@@ -422,6 +422,36 @@ async def test_plugin_routes(gateway: FakeGateway, faults: list[str]) -> None:
         assert (await ask(server, "GET", "/plugin")).status == 405
         faults.append("a request failed")
         assert (await ask(server, "POST", "/plugin?fail=1", b"")).json["code"] == "internal"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address"), [((), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.9")], ids=["no proxy", "proxy"]
+)
+async def test_a_plugins_route_is_told_the_address_of_the_client(
+    gateway: FakeGateway, trusted: tuple[str, ...], address: str
+) -> None:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.address.encode())
+
+    gateway.routes = [HttpRoute("GET", "/plugin", handle)]
+    async with listening(gateway, trusted_proxies=trusted) as server:
+        forwarded = {"X-Forwarded-For": "198.51.100.7, 203.0.113.9"}
+        assert (await ask(server, "GET", "/plugin", **forwarded)).body == address.encode()
+
+
+async def test_a_plugins_route_may_say_when_to_try_again(gateway: FakeGateway) -> None:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        raise Rejected("Closed for today.", retry_after=7)
+
+    gateway.routes = [HttpRoute("GET", "/plugin", handle)]
+    async with listening(gateway) as server:
+        answer = await ask(server, "GET", "/plugin")
+    assert (answer.status, answer.headers["retry-after"]) == (ErrorCode.REJECTED.http_status, "7")
+    assert (answer.json["code"], answer.json["message"], answer.json["retryAfter"]) == (
+        "rejected",
+        "Closed for today.",
+        7,
+    )
 
 
 @pytest.mark.parametrize("path", ["/", f"/r/{ROOM}"])

@@ -13,7 +13,9 @@ from evanesce.model import User
 class HttpRequest(Confidential):
     """A request to a plugin's route. `user` is the user of its bearer token.
 
-    Bytes above 0x7F in `headers` are decoded as ISO-8859-1.
+    Bytes above 0x7F in `headers` are decoded as ISO-8859-1. `address` is the address of the client, without a port, as
+    trusted proxies report it; do not read headers for it, which a client may forge. It is empty where the transport
+    does not know the address.
     """
 
     method: str
@@ -22,6 +24,7 @@ class HttpRequest(Confidential):
     headers: Mapping[str, str]
     body: bytes
     user: User | None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

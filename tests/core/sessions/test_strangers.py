@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from evanesce.config.model import LimitsTable
-from evanesce.errors import CommandError
+from evanesce.errors import CommandError, Rejected
 from evanesce.interfaces import Caller
 from evanesce.protocol import commands
 from evanesce.sessions import gateway as gateway_module
@@ -121,6 +121,21 @@ async def test_an_authenticator_is_told_whether_its_caller_is_local(autojump_clo
         for local in (True, False):
             await server.sign_in("Ada", local=local)
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize("method", ["challenge", "authenticate"])
+async def test_an_authenticator_may_say_when_to_try_again(method: str, autojump_clock: MockClock) -> None:
+    class Busy(NameAuthenticator):
+        pass
+
+    async def refuse(self: object, *arguments: object) -> None:
+        raise Rejected("Come back later.", retry_after=7)
+
+    setattr(Busy, method, refuse)
+    asked = {"provider": "name"} if method == "challenge" else {"credential": CREDENTIAL}
+    async with memory_server(authenticators={"name": Busy()}) as server:
+        refused = await server.connect().ask("challenge" if method == "challenge" else "hello", **asked)
+        assert (refused["code"], refused["message"], refused["retryAfter"]) == ("rejected", "Come back later.", 7)
 
 
 async def test_the_time_for_hello_counts_from_the_connection(autojump_clock: MockClock) -> None:

@@ -115,6 +115,7 @@ async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
             headers=dict(request.headers),
             body=body,
             user=await gateway.identify(bearer(request.headers.get("Authorization"))),
+            address=request.scope["state"][CLIENT].address,
         )
     )
     return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)
