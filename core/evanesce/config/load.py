@@ -64,8 +64,21 @@ def read(
     """
     if file is None and FILE.exists():
         file = FILE
+    tree = {} if file is None else _parse(file)
+    return from_tree(tree, options, environ=environ, default_plugins=default_plugins, file=file)
+
+
+def from_tree(
+    tree: Mapping[str, Any],
+    options: Sequence[str] = (),
+    *,
+    environ: Mapping[str, str],
+    default_plugins: Sequence[str],
+    file: Path | None = None,
+) -> Source:
+    """Return the configuration of which `tree` is what `file` contains. The rest is as for `read`."""
     raw = _Raw(
-        tree={} if file is None else _parse(file),
+        tree=tree,
         overrides=(*sources.from_environment(environ), *sources.from_options(options)),
         references=References(environ),
     )

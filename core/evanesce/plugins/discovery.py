@@ -73,7 +73,12 @@ def find(name: str) -> EntryPoint:
 
 def load(name: str) -> object:
     """Import a plugin. Raises as `find` does, and `PluginError` where it cannot be imported."""
-    point = find(name)
+    return load_point(find(name))
+
+
+def load_point(point: EntryPoint) -> object:
+    """Import the plugin of an entry point. Raises `PluginError` where it cannot be imported."""
+    name = point.name
     what = f"{point.value} of {origin(point)} cannot be imported"
 
     def load() -> object:

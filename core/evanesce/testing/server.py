@@ -19,11 +19,8 @@ from evanesce.config.model import (
     RoomsTable,
     ServerTable,
 )
-from evanesce.context import ServerContext
 from evanesce.errors import AuthFailed
 from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute
-from evanesce.maintenance.binding import RedisGuard
-from evanesce.metrics import Metrics
 from evanesce.model import Identity
 from evanesce.plugins import Components, Plugins
 from evanesce.plugins.calls import CallNursery, PluginCalls
@@ -32,7 +29,7 @@ from evanesce.plugins.containment import ContainedAuthenticator, contained_repos
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.writebehind import WriteBehind
+from evanesce.testing.running import running_application
 
 
 class NameAuthenticator:
@@ -163,21 +160,9 @@ async def memory_server(
     loaded = Plugins(plugins or {})
     repository = repository or MemoryRepository()
     store = store or memory_store(ttl=config.messages.ttl, server=memory)
-    metrics = Metrics()
     owner = CallNursery()
     components = _contained(owner, repository, authenticators or {"name": NameAuthenticator()}, routes)
-    records = WriteBehind(components.repository, metrics)
-    guard = RedisGuard(components.repository, store, metrics, embedded=False, alone=False)
-    context = ServerContext(config, store, components.repository, records, loaded, metrics)
-    application = Application(context, components, guard)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(owner.run)
-        await nursery.start(loaded.run)
-        nursery.start_soon(records.run)
-        await nursery.start(application.run)
-        async with trio.open_nursery() as connections:
-            yield TestServer(application, store, repository, connections)
-            connections.cancel_scope.cancel()
-        await application.hub.drain()
-        await records.flush()
-        nursery.cancel_scope.cancel()
+    running = running_application(config, loaded, components, store, owner=owner)
+    async with running as application, trio.open_nursery() as connections:
+        yield TestServer(application, store, repository, connections)
+        connections.cancel_scope.cancel()
