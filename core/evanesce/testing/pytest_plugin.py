@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from evanesce.testing.plugins import PluginServer
 
+__all__ = ["ServerFactory", "plugin_server"]
+
 T = TypeVar("T")
 
 ServerFactory = Callable[..., "AbstractAsyncContextManager[PluginServer]"]
