@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CHECKS = ROOT / "tests/javascript"
 PAGE = ROOT / "transports/evanesce_transports/quart/static"
 WORLD_ID = ROOT / "plugins/evanesce_plugins/worldid/static"
-PROTOCOL = (CHECKS / "types/protocol.d.ts").read_text()
+PROTOCOL = (PAGE / "client/protocol.d.ts").read_text()
 
 # Struct or interface -> {field on the wire: whether it may be left out}.
 Fields = dict[str, dict[str, bool]]

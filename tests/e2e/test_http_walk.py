@@ -176,7 +176,8 @@ def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:
         status, body = shared_server.ask("GET", path)
         assert status == 200, path
         if path.endswith(".js"):
-            loaded |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', body.decode())}
+            folder = path.rpartition("/")[0]
+            loaded |= {f"{folder}/{name}" for name in re.findall(r'from "\./([^"]+)"', body.decode())}
 
 
 def test_the_page_has_nothing_inline(shared_server: Server) -> None:

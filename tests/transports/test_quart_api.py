@@ -498,7 +498,18 @@ async def test_static_files_and_no_others(server: Listening) -> None:
     answer = await ask(server, "GET", "/static/chat.js")
     assert answer.status == 200
     assert "javascript" in answer.headers["content-type"]
-    for path in ("/static/", "/static/..%2f__init__.py", "/static/../app.py", "/static/nothing.js"):
+    client = await ask(server, "GET", "/static/client/index.js")
+    assert client.status == 200
+    for name in ("content-type", "cache-control", "content-security-policy"):
+        assert client.headers[name] == answer.headers[name]
+    nothing = ("/static/nothing.js", "/static/client", "/static/client/", "/static/client/package.json")
+    outside = (
+        "/static/..%2f__init__.py",
+        "/static/../app.py",
+        "/static/client/../../app.py",
+        "/static/client/..%2fchat.js",
+    )
+    for path in ("/static/", *nothing, *outside):
         assert (await ask(server, "GET", path)).status == 404
 
 

@@ -16,6 +16,9 @@ from evanesce_transports.quart.responses import policy
 
 INDEX = "index.html"
 
+CLIENT = "client"
+"""The folder of the client that the page uses."""
+
 SIGN_IN = "sign-in.json"
 """The name of the list of ways to sign in, which is served with the files."""
 
@@ -35,6 +38,9 @@ def load_pages(public_path: str) -> Mapping[str, Page]:
     """
     folder = resources.files("evanesce_transports.quart") / "static"
     files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    # The client is also a package for Node. A browser needs its modules alone.
+    client = [file for file in (folder / CLIENT).iterdir() if file.name.endswith(".js")]
+    files |= {f"{CLIENT}/{file.name}": file.read_bytes() for file in client}
     files[INDEX] = files[INDEX].replace(b'="/', b'="' + public_path.encode("ascii") + b"/")
     return {name: Page(body, content_type(name)) for name, body in files.items()}
 
@@ -62,7 +68,7 @@ def pages_blueprint(pages: Mapping[str, Page], sign_in_pages: Sequence[SignInPag
         location = f"../{canonical}" if written.endswith(b"/") else canonical
         return Response(b"", status=301, headers={"Location": location, "Cache-Control": "no-store"})
 
-    @blueprint.get("/static/<name>")
+    @blueprint.get("/static/<path:name>")
     async def static(name: str) -> Response:
         return serve(name)
 

@@ -1,5 +1,6 @@
 // The errors of a request, and their descriptions for the user.
 
+import { KeyMissing } from "./client/index.js";
 import { duration } from "./format.js";
 
 /** The server refused the request: `code`, `retry` and `retryAfter` (seconds) are those of the protocol's `error`. */
@@ -50,7 +51,7 @@ const DESCRIPTIONS = Object.freeze({
  */
 export function describeError(error) {
   if (error instanceof Refused) return DESCRIPTIONS[error.code] ?? describeWait(error) ?? error.message;
-  if (error instanceof Disconnected || error instanceof Problem) return error.message;
+  if (error instanceof Disconnected || error instanceof Problem || error instanceof KeyMissing) return error.message;
   throw error;
 }
 

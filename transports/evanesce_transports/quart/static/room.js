@@ -1,10 +1,10 @@
 // A room as this page is a member of it: joining and joining again, its events, its members, and the commands to it.
 
+import { longestText, RoomCipher } from "./client/index.js";
 import { Connection } from "./connection.js";
 import { describeError, Disconnected, Problem, Refused } from "./errors.js";
 import { counted, duration, isolate } from "./format.js";
 import { OutgoingMessages, retryDelay } from "./outgoing.js";
-import { longestText, RoomCipher } from "./room-cipher.js";
 
 const NO_KEY = "This room is encrypted, and its link has no key (#k=). Ask for the whole link.";
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s

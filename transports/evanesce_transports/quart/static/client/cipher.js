@@ -1,6 +1,6 @@
-// The end-to-end encryption of a room, as the protocol describes it. The key never leaves the page.
+// The end-to-end encryption of a room, as the protocol describes it. The key never leaves the program.
 
-import { Problem } from "./errors.js";
+import { KeyMissing } from "./errors.js";
 
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
@@ -24,7 +24,7 @@ export class RoomCipher {
   }
 
   /**
-   * Return the content for a message with this text. Throws `Problem` where the key cannot be used.
+   * Return the content for a message with this text. Throws `KeyMissing` where the key cannot be used.
    *
    * @param {string} text
    * @param {string} senderId
@@ -85,8 +85,8 @@ export function longestText(contentBytes) {
  */
 async function deriveKey(keyText, roomId) {
   const raw = decode(keyText);
-  if (raw?.length !== KEY_BYTES) throw new Problem("The key in this link is not whole. Copy all of the link.");
-  if (!crypto.subtle) throw new Problem("Browsers encrypt only on pages from HTTPS.");
+  if (raw?.length !== KEY_BYTES) throw new KeyMissing("The key in this link is not whole. Copy all of the link.");
+  if (!crypto.subtle) throw new KeyMissing("Browsers encrypt only on pages from HTTPS.");
   const encoder = new TextEncoder();
   const derivation = { name: "HKDF", hash: "SHA-256", salt: encoder.encode(roomId), info: encoder.encode(INFO) };
   const key = await crypto.subtle.importKey("raw", raw, "HKDF", false, ["deriveKey"]);

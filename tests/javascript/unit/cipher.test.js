@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { VECTORS } from "#data/room-encryption.js";
-import { Problem } from "#page/errors.js";
-import { longestText, RoomCipher } from "#page/room-cipher.js";
+import { KeyMissing, longestText, RoomCipher } from "#page/client/index.js";
 
 const [FIRST] = VECTORS;
 const OTHER = "00000000-0000-4000-8000-00000000000f";
@@ -69,7 +68,7 @@ test("half a key is told", async () => {
     const cipher = new RoomCipher(key, FIRST.roomId);
     assert.equal(await cipher.open(FIRST.content, FIRST.senderId, FIRST.messageId), null);
     const problem = await cipher.seal("a", FIRST.senderId, FIRST.messageId).catch((error) => error);
-    assert.ok(problem instanceof Problem);
+    assert.ok(problem instanceof KeyMissing);
   }
 });
 
