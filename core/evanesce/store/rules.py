@@ -13,8 +13,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from evanesce.confidential import Confidential
 from evanesce.model import Access
 from evanesce.store.message_log import RoomClosed
 
@@ -34,7 +35,8 @@ class RoomRules:
     encrypted: bool = False
 
 
-class Person(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Person(Confidential):
     """An account in a room, and the subject of its person, which stays the same with another account."""
 
     user_id: str

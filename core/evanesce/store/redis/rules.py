@@ -78,8 +78,9 @@ class RedisRules:
             *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away)),
             self._keys.vote(room_id, person.subject),
         ]
+        persons = (voter.user_id, voter.subject, person.user_id, person.subject)
         times = (VOTE_SECONDS * 1000, VOTE_BAN_SECONDS * 1000)
-        [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *voter, *person, created_by, *times))
+        [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times))
         if answer is None:
             return RoomClosed()
         if isinstance(answer, bytes):
