@@ -29,4 +29,6 @@ def test_the_tests_of_the_page_pass(tmp_path: Path, name: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"\b{FILES[name].count('async def test_')} passed", done.stdout), done.stdout
+    [passed] = re.findall(r"^(\d+) passed", done.stdout, re.MULTILINE)
+    written = FILES[name].count("async def test_")
+    assert int(passed) == written if written else int(passed) > 10  # those of a contract

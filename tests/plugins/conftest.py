@@ -1,19 +1,14 @@
-"""The repositories of this installation, each opened on nothing."""
+"""The repositories of this installation."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from evanesce.interfaces import Repository, Setup
-from evanesce.testing.memory_repository import MemoryRepository
 from evanesce_plugins import sqlite, turso
 from evanesce_plugins.sqlite import SqliteSettings
 from evanesce_plugins.turso import TursoSettings
-from tests.sqld import Sqld
 
 
 def a_setup(name: str, settings: Any, folder: Path) -> Setup:
@@ -44,33 +39,3 @@ def turso_repository(url: str, token: str | None = None, folder: Path = Path(), 
 def files(folder: Path) -> list[str]:
     """Return the names of all that is in `folder`."""
     return [file.name for file in folder.iterdir()]
-
-
-def repository_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Repository:
-    if kind == "memory":
-        return MemoryRepository()
-    if kind == "sqlite":
-        return sqlite_repository(folder)
-    if kind == "turso file":
-        return turso_repository("file:evanesce.db", folder=folder)
-    server: Sqld = request.getfixturevalue("sqld")
-    return turso_repository(server.url(kind.removeprefix("turso ")), server.token())
-
-
-KINDS = ["memory", "sqlite", "turso file", "turso http", "turso ws"]
-
-
-@pytest.fixture(params=KINDS)
-async def repository(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Repository]:
-    opened = repository_of(request.param, request, tmp_path)
-    async with opened:
-        yield opened
-
-
-@pytest.fixture(params=KINDS)
-async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Repository, Repository]]:
-    """Two servers' repositories on one database."""
-    one = repository_of(request.param, request, tmp_path)
-    two = one if request.param == "memory" else repository_of(request.param, request, tmp_path)
-    async with one, two:
-        yield one, two

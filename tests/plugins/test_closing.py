@@ -13,11 +13,11 @@ import trio
 from evanesce.errors import EvanesceError
 from evanesce.interfaces import Repository
 from evanesce.model import Timestamp, User
+from evanesce.testing.leaks import cancelled_at_each_await, nothing_left_open
 from evanesce_plugins.sql.driver import Statement
 from evanesce_plugins.turso.driver import TursoDriver, connect
 from evanesce_plugins.turso.settings import Address
 from evanesce_plugins.worldid.portal import Portal
-from tests.leaks import cancelled_at_each_await, nothing_left_open
 from tests.patience import PATIENCE, Stopwatch, within
 from tests.plugins.conftest import sqlite_repository, turso_repository
 from tests.plugins.worldid.scripted import scripted_portal

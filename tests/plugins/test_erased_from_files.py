@@ -13,9 +13,9 @@ import pytest
 from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Repository
 from evanesce.model import User
+from evanesce.testing.contracts.rows import a_user, at
 from tests.patience import within
 from tests.plugins.conftest import sqlite_repository, turso_repository
-from tests.plugins.rows import a_user, at
 
 NAME, ADDRESS, SUBJECT = "Canary Name 7312", "canary-7312@example.org", "guest:canary-subject-7312"
 

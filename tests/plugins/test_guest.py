@@ -14,9 +14,9 @@ from evanesce.errors import BadRequest
 from evanesce.hookspecs import Hooks
 from evanesce.interfaces import Authenticator, Challenge, HttpRequest, Setup
 from evanesce.testing.caller import caller
+from evanesce.testing.contracts.rows import a_user
 from evanesce_plugins import guest
 from evanesce_plugins.guest import GuestSettings
-from tests.plugins.rows import a_user
 
 CALLER = caller("guest")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.leaks import cancelled_at_each_await
+from evanesce.testing.leaks import cancelled_at_each_await
 from tests.patience import PATIENCE
 from tests.transports.serving import TRANSPORTS, FakeGateway, listening
 

@@ -62,6 +62,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     kind: Any = getattr(item, "cls", None)
     page = getattr(kind, "documented", None)
     if report.when == "call" and report.failed and isinstance(page, str):
-        wanted = inspect.getdoc(getattr(item, "obj", None)) or item.name
-        report.sections.append(("what the contract wants", f"{wanted}\nSee {page} of the documentation."))
+        wanted = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
+        told = f"{wanted[:1].upper()}{wanted[1:]}.\nSee docs/{page}."
+        report.sections.append(("what the contract wants", told))
     return report

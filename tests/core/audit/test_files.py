@@ -21,9 +21,9 @@ from evanesce.audit.folders import Folders, temporary_folders
 from evanesce.audit.places import CouldNotLook, Finding, Phase, Verdict
 from evanesce.audit.process_files import Logs, OpenFiles, log_files
 from evanesce.audit.processes import Process
+from evanesce.testing.contracts.rows import a_user, at
 from tests.core.audit.programs import HOLDS, program, unprivileged
 from tests.plugins.conftest import sqlite_repository
-from tests.plugins.rows import a_user, at
 
 NOW = Phase.TEN_SECONDS
 

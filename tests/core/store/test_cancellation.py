@@ -17,6 +17,7 @@ from evanesce.store.memory import memory_store
 from evanesce.store.presence import Member
 from evanesce.store.redis import homes, open_redis_store
 from evanesce.store.rules import Person, Removal
+from evanesce.testing.leaks import cancelled_at_each_await
 from tests.core.store.backends import (
     RULES,
     ClusterBackend,
@@ -27,7 +28,6 @@ from tests.core.store.backends import (
     join,
     send,
 )
-from tests.leaks import cancelled_at_each_await
 from tests.patience import PATIENCE
 from tests.valkey_cluster import ValkeyCluster
 

@@ -12,11 +12,11 @@ import pytest
 
 from evanesce.interfaces import Repository
 from evanesce.model import Access, Record, RoomActivity, UserSeen
+from evanesce.testing.contracts.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
 from evanesce_plugins.sql.driver import Driver, Row, Statement
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sqlite.driver import connect
 from tests.plugins.conftest import files, sqlite_repository
-from tests.plugins.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
 
 SETTING = "plugins.sqlite.path"
 

@@ -14,13 +14,13 @@ import trio
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.hookspecs import Hooks
 from evanesce.interfaces import Setup
+from evanesce.testing.contracts.rows import a_room, a_user
 from evanesce_plugins import sqlite
 from evanesce_plugins.sql.schema import MIGRATIONS
 from evanesce_plugins.sqlite import SqliteSettings
 from evanesce_plugins.sqlite import driver as driver_module
 from tests.patience import PATIENCE
 from tests.plugins.conftest import files, sqlite_repository
-from tests.plugins.rows import a_room, a_user
 
 
 def test_its_hooks_are_those_of_a_repository() -> None:

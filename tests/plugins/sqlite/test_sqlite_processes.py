@@ -12,9 +12,9 @@ from pathlib import Path
 
 import trio
 
+from evanesce.testing.contracts.rows import a_room, a_user
 from tests.patience import PATIENCE
 from tests.plugins.conftest import sqlite_repository
-from tests.plugins.rows import a_room, a_user
 
 PREAMBLE = """
 import sys, uuid

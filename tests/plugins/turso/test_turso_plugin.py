@@ -13,12 +13,12 @@ import pytest
 
 from evanesce.errors import ConfigurationError, PluginError
 from evanesce.hookspecs import Hooks
+from evanesce.testing.contracts.rows import a_room, a_user
 from evanesce_plugins import turso
 from evanesce_plugins.sql.schema import MIGRATIONS
 from evanesce_plugins.turso import TursoSettings
 from evanesce_plugins.turso.settings import Address
 from tests.plugins.conftest import a_setup, files, turso_repository
-from tests.plugins.rows import a_room, a_user
 
 SETTING = "plugins.turso.url"
 

@@ -15,11 +15,11 @@ from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Repository
 from evanesce.metrics import Metrics
 from evanesce.model import ChatRoom, Record, SessionStarted, User
+from evanesce.testing.contracts.rows import a_room, a_session, a_user
 from evanesce.writebehind import WriteBehind
 from evanesce_plugins.sql.driver import PATIENCE
 from tests.patience import Stopwatch
 from tests.plugins.conftest import turso_repository
-from tests.plugins.rows import a_room, a_session, a_user
 from tests.sqld import Sqld
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ RACE = """
 import sys, trio
 from evanesce.errors import PersistenceUnavailable
 from tests.plugins.conftest import turso_repository
-from tests.plugins.rows import a_room, a_session, a_user
+from evanesce.testing.contracts.rows import a_room, a_session, a_user
 
 async def surely(write, *arguments):
     # As people and the write-behind queue do: sqld lets a writer wait for seconds now and then.

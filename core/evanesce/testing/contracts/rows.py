@@ -17,6 +17,7 @@ def at(milliseconds: int) -> Timestamp:
 def a_user(
     world_id: str | None = None, *, now: Timestamp | None = None, email: str | None = None, guest: bool = False
 ) -> User:
+    """Return a user whom no repository knows."""
     now = now or at(0)
     return User(
         user_id=str(uuid.uuid4()),
@@ -38,6 +39,7 @@ def a_room(
     locked: bool = False,
     encrypted: bool = False,
 ) -> ChatRoom:
+    """Return a room that is not stored."""
     room_id = str(uuid.uuid4())
     return ChatRoom(
         room_id=room_id,
@@ -52,6 +54,7 @@ def a_room(
 
 
 def an_invite(room: ChatRoom, people: int = 1, *, created: int = 0, expires: int = 1_000) -> Invite:
+    """Return an invite for some people, with times in milliseconds after the beginning."""
     invite_id = str(uuid.uuid4())
     return Invite(
         invite_id=invite_id,
@@ -77,10 +80,12 @@ def a_ban(room: ChatRoom, user: User, *, since: int = 0, until: int = 1_000, rea
 
 
 def a_session(user: User, room: ChatRoom, *, now: Timestamp | None = None, server: str = "one") -> SessionStarted:
+    """Return the record that a user is in a room on a server."""
     return SessionStarted(
         session_id=str(uuid.uuid4()), user_id=user.user_id, room_id=room.room_id, join_time=now or at(0), server=server
     )
 
 
 def its_end(session: SessionStarted, now: Timestamp) -> SessionEnded:
+    """Return the record that a session ended."""
     return SessionEnded(session_id=session.session_id, leave_time=now)
