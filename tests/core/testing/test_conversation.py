@@ -28,6 +28,8 @@ SCRIPT = """
 class Nothing:
     """A plugin that does nothing."""
 
+    evanesce_sees_content = True
+
     @hookimpl
     async def evanesce_filter_message(self, draft: Draft) -> Draft | None:
         return None

@@ -35,6 +35,8 @@ class SlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Slow:
     """Lets each person send a message once in so many seconds."""
 
+    evanesce_sees_content = True
+
     def __init__(self) -> None:
         self.seconds = 0.0
         self.sent: dict[str, float] = {}
