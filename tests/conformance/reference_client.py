@@ -1,7 +1,7 @@
 """A small client that follows the protocol, to test the transcripts with: `reference_client.py [--fault NAME] URL`.
 
-It is written apart from the libraries, so that they do not share a misunderstanding. It opens no encrypted rooms. With
-`--fault` it makes one mistake, and `test_seeded_faults.py` says which transcript notices it.
+It is written apart from the libraries, so that they do not share a misunderstanding. With `--fault` it makes one
+mistake, and `test_seeded_faults.py` says which transcript notices it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+
+from evanesce.room_encryption import CannotOpen, RoomCipher, RoomKey
 
 Fields = dict[str, Any]
 FINAL = {1002, 1007, 1009, 4400, 4403}
@@ -45,6 +47,8 @@ class Sending:
 class Room:
     id: str
     invite: str | None
+    cipher: RoomCipher | None = None
+    encrypted: bool = False
     ttl: float = 60
     cursor: str | None = None
     joined: bool = False
@@ -84,6 +88,7 @@ class Client:
         self.goodbye: Fields = {}
         self.stopped: Fields | None = None
         self.online = False
+        self.user_id = ""
         self.heard = trio.current_time()
         self.heartbeat = 25.0
         self.again = False
@@ -98,7 +103,8 @@ class Client:
             hinted = next(iter(self.rooms), None) if attempt % 3 != 2 or "keeps_hint" in self.faults else None
             try:
                 address = self.url + (f"?roomId={hinted}" if hinted else "")
-                async with open_websocket_url(address, subprotocols=["evanesce.v1"], disconnect_timeout=1) as socket:
+                options: Fields = {"subprotocols": ["evanesce.v1"], "connect_timeout": 3, "disconnect_timeout": 1}
+                async with open_websocket_url(address, **options) as socket:
                     since = trio.current_time()
                     await self.talk(socket)
                     code, reason = (socket.closed.code, socket.closed.reason or "") if socket.closed else (1006, "")
@@ -204,11 +210,25 @@ class Client:
         self.clock.set(seconds(reply["serverTime"]))
         self.heartbeat = reply["heartbeat"]
         if "token" in reply:
-            self.sign_in = {"token": reply["token"]}
+            self.keep_token(reply)
+        self.user_id = reply["userId"]
+        if self.online:
+            return
         self.online, self.again = True, False
         write("state", state="online")
         for room in list(self.rooms.values()):
             await self.join_room(room)
+
+    def keep_token(self, reply: Fields) -> None:
+        if "guest_again" not in self.faults:
+            self.sign_in = {"token": reply["token"]}
+        life = seconds(reply["tokenExpiresAt"]) - self.clock.now()
+        if "never_refreshes" not in self.faults:
+            self.nursery.start_soon(self.later, 0.8 * life, self.request, "refresh", self.refreshed)
+
+    async def refreshed(self, reply: Fields) -> None:
+        self.keep_token(reply)
+        await self.request("hello", self.welcome, **self.sign_in)
 
     async def pong(self, reply: Fields) -> None:
         self.clock.set(seconds(reply["serverTime"]))
@@ -238,6 +258,7 @@ class Client:
         told = {key: reply[key] for key in ("roomId", "members", "memberCount", "room") if key in reply}
         write("joined", **told, resumed=room.resumed)
         room.admitted, room.resumed, room.ttl = True, True, reply["room"]["messageTtl"]
+        room.encrypted = reply["room"]["encrypted"]
         missed = 0 if reply["missed"] is None and "null_is_zero" in self.faults else reply["missed"]
         if missed != 0:
             write("missed", roomId=room.id, count=missed, reason="resume")
@@ -261,9 +282,21 @@ class Client:
             return True
         room.given.add(message_id)
         room.live[message_id] = ends
-        write("message", **{key: value for key, value in event.items() if key not in ("type", "ref")})
+        write("message", **self.opened(room, event))
         self.nursery.start_soon(self.expire, room, message_id, ends)
         return False
+
+    def opened(self, room: Room, event: Fields) -> Fields:
+        fields = {key: value for key, value in event.items() if key not in ("type", "ref")}
+        if not room.encrypted or "shows_ciphertext" in self.faults:
+            return fields
+        try:
+            if room.cipher is None:
+                raise CannotOpen
+            content = room.cipher.open(event["content"], event["senderId"], event["messageId"])
+        except CannotOpen:
+            return fields | {"content": None, "unreadable": True}
+        return fields | {"content": content, "encrypted": True}
 
     async def expire(self, room: Room, message_id: str, ends: float) -> None:
         while (left := ends - self.clock.now()) > 0:  # noqa: ASYNC110  # the clock may be set meanwhile
@@ -361,7 +394,8 @@ class Client:
             self.sign_in = line
             self.nursery.start_soon(self.run)
         elif kind == "join":
-            room = self.rooms[line["roomId"]] = Room(line["roomId"], line.get("invite"))
+            cipher = RoomCipher(RoomKey.parse(line["key"]), line["roomId"]) if "key" in line else None
+            room = self.rooms[line["roomId"]] = Room(line["roomId"], line.get("invite"), cipher)
             if self.online:
                 await self.join_room(room)
         elif kind == "leave":
@@ -369,6 +403,11 @@ class Client:
         elif kind == "send":
             room = self.rooms[line["roomId"]]
             fields = {"messageId": str(uuid.uuid4())} | {key: line[key] for key in line if key != "id"}
+            if room.cipher is not None:
+                fields["content"] = room.cipher.seal(fields["content"], self.user_id, fields["messageId"])
+            elif room.encrypted and "sends_in_the_clear" not in self.faults:
+                write("failed", id=line["id"], error="refused", code="key_missing")
+                return
             sending = Sending(line["id"], fields, line.get("ttl"))
             room.queue.append(sending)
             self.nursery.start_soon(self.give_up, room, sending, "not_sent")

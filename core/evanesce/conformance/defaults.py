@@ -29,7 +29,6 @@ _DEFAULTS: dict[str, dict[str, Json]] = {
     "joined": {
         "roomId": "$room",
         "sessionId": "$session",
-        "members": [{"userId": "$me", "displayName": "Ana"}],
         "memberCount": 1,
         "messages": [],
         "more": False,

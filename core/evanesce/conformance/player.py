@@ -72,6 +72,7 @@ class _Player:
         self._connection: Connection | None = None
         self._ended_at: float | None = None
         self._expects_ping = False
+        self._hints: list[str | None] = []
 
     async def play(self) -> Failure | None:
         """Do all steps, and return the first that failed."""
@@ -170,9 +171,12 @@ class _Player:
         if self._ended_at is not None and arrived - self._ended_at < options.not_before - TIMER_SECONDS:
             waited = f"after {arrived - self._ended_at:.3f} s"
             raise Mismatch(f"a connection not earlier than {options.not_before} s after the last one ended", waited)
-        if options.room_in_address is not None and options.room_in_address != (connection.room is not None):
-            wanted = "with the room in its address" if options.room_in_address else "without a room in its address"
-            raise Mismatch(f"a connection {wanted}", f"roomId={connection.room}" if connection.room else "no roomId")
+        self._hints.append(connection.room)
+        last = options.unhinted_in_last
+        if last is not None and all(self._hints[-last:]):
+            raise Mismatch(
+                f"one of {last} connections without a room in its address", f"all had roomId={connection.room}"
+            )
 
     async def _next_connection(self, options: AcceptOptions) -> tuple[trio.SocketStream, float]:
         default = FIRST_CONNECTION_SECONDS if self._ended_at is None else CONNECTION_SECONDS

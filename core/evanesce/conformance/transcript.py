@@ -29,12 +29,12 @@ class _Step(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
 
 class AcceptOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """When the connection has to come, in seconds since the last one ended, and whether it may name a room."""
+    """When the connection has to come, in seconds since the last one ended, and what its address must be."""
 
     not_before: Seconds = 0
     within: Seconds | None = None
-    room_in_address: bool | None = None
-    """False: the address must not name a room. True: it must."""
+    unhinted_in_last: Annotated[int, Meta(ge=1, le=10)] | None = None
+    """In the addresses of so many connections, up to this one, at least one has to name no room."""
 
 
 class Accept(_Step, kw_only=True, frozen=True):
