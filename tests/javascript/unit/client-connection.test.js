@@ -239,6 +239,16 @@ test("a command waits for a connection, and says what became of it", async () =>
   assert.ok((await late) instanceof NotSent);
 });
 
+test("a connection that was never there may say no more than that there was an error", async () => {
+  const stage = new Stage();
+  stage.client.connect({ token: "a token" });
+  stage.socket.onerror?.({});
+  assert.equal(stage.client.state.state, "offline");
+  stage.socket.onerror?.({});
+  await stage.comeBack();
+  assert.equal(stage.sockets.length, 2);
+});
+
 test("what is no frame ends the connection, and unknown events are ignored", async () => {
   for (const data of ["", "{}", "[1]", "[null]", new ArrayBuffer(2)]) {
     const stage = new Stage();

@@ -20,6 +20,7 @@ class ScriptedSocket {
   onmessage = null;
   /** @type {((event: { code: number, reason: string }) => unknown) | null} */
   onclose = null;
+  /** @type {((event: object) => unknown) | null} */
   onerror = null;
   /** @type {number | undefined} */
   closedWith;

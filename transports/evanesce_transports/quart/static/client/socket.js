@@ -72,11 +72,13 @@ export class Socket {
     this.#socket = new environment.WebSocket(address, SUBPROTOCOL);
     this.#socket.onopen = () => {
       this.#opening.clear();
+      this.#socket.onerror = ignore; // `close` follows
       listener.opened();
     };
     this.#socket.onmessage = ({ data }) => this.#receive(data);
     this.#socket.onclose = ({ code, reason }) => this.#lost(code, reason);
-    this.#socket.onerror = () => {}; // `close` follows
+    // Some implementations say no more than this of a connection that was never there.
+    this.#socket.onerror = () => this.#lost(ABNORMAL, "");
   }
 
   /**
@@ -168,6 +170,7 @@ export class Socket {
     this.#silence.clear();
     this.#opening.clear();
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.onerror = ignore; // without a listener, an error would end a program of Node
     const commands = [...this.#pending.keys()].map((ref) => this.#take(ref));
     for (const command of commands) command?.reject(new OutcomeUnknown());
   }
@@ -183,6 +186,8 @@ export class Socket {
     this.#listener.closed(code, reason);
   }
 }
+
+function ignore() {}
 
 /**
  * Return the events of a frame; null where it is none.
