@@ -245,6 +245,7 @@ test("a connection that was never there may say no more than that there was an e
   stage.socket.onerror?.({});
   assert.equal(stage.client.state.state, "offline");
   stage.socket.onerror?.({});
+  await settle();
   await stage.comeBack();
   assert.equal(stage.sockets.length, 2);
 });
