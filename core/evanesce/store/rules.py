@@ -99,8 +99,8 @@ class Rules(Protocol):
 
         `bans` has the end of each ban, in milliseconds of the store's clock, by subject, also of those that have ended
         in the last hour: each one takes the place of the ban of a vote on the same subject, unless the vote was after
-        it ended. Followers are told the rules where they differ, and `removal` in any case, in the same step. Returns
-        the ids of all users who are in the room at that moment.
+        it ended. Followers are told the rules where they differ, and `removal` in any case, in the same step, which
+        takes the user out of the room on all servers. Returns the ids of all users who are in the room after it.
         """
         ...
 
@@ -123,9 +123,9 @@ class Rules(Protocol):
         A vote lasts for `VOTE_SECONDS` from its first voter, also where the person in question leaves meanwhile, or
         comes back with another account. A voter with another account has the same vote. Votes of those who have left do
         not count. It needs three people in the room, and the votes of more than half of those who are there when one is
-        cast, without the person in question, and of at least two. When it has them, the person is removed and banned
-        for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that are installed, until an
-        installed one of the same subject replaces it (see `install`).
+        cast, without the person in question, and of at least two. When it has them, the person is taken out of the room
+        and banned for `VOTE_BAN_SECONDS` in the same step; the store keeps this ban beside those that are installed,
+        until an installed one of the same subject replaces it (see `install`).
         """
         ...
 

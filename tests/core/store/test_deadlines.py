@@ -73,7 +73,7 @@ def callers(client: NodeClient, room_id: str) -> dict[str, Callable[[], Awaitabl
         other.lease._known.set()  # people come in: the server has its lease
     presence = RedisPresence(client, keys, held, nothing_left, replicated=False)
     log = RedisMessageLog(client, keys, clock, 60_000)
-    rules = RedisRules(client, keys, clock)
+    rules = RedisRules(client, keys, clock, homes)
     usage = RedisRateLimits(client, keys, clock, homes)
     members = joiners(Member("ada", "Ada"))
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from evanesce.errors import StoreUnavailable
 from evanesce.model import Access
-from evanesce.store.events import Joined, Left, Renamed
+from evanesce.store.events import Joined, Renamed
 from evanesce.store.memory.room import Room
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
@@ -105,10 +105,8 @@ class MemoryPresence:
             if self._server_id in servers:
                 servers.remove(self._server_id)
                 if not servers:
-                    del room.servers[user_id], room.names[user_id]
                     room.away[user_id] = self._server.stamp() + COME_BACK_SECONDS * 1000
-                    room.version += 1
-                    room.publish([Left(user_id, len(room.names), room.version)])
+                    room.publish(room.remove(user_id))
         for user_id in left:
             room.away.pop(user_id, None)
         return len(room.names)

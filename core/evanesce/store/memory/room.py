@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from evanesce.store.cursor import Cursor, parse
-from evanesce.store.events import HistoryLost, RoomEvent
+from evanesce.store.events import HistoryLost, Left, RoomEvent
 from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member, PresenceSnapshot
 from evanesce.store.rules import Ballot, RoomRules
@@ -95,6 +95,14 @@ class Room:
     def mutes_at(self, now: int) -> dict[str, int]:
         """Return who may not write at `now`, and until when."""
         return {user_id: until for user_id, until in self.mutes.items() if until > now}
+
+    def remove(self, user_id: str) -> list[RoomEvent]:
+        """Take a user out of the room on all servers; return the event of that."""
+        if self.servers.pop(user_id, None) is None:
+            return []
+        del self.names[user_id]
+        self.version += 1
+        return [Left(user_id, len(self.names), self.version)]
 
     def forget_rules(self) -> None:
         """Delete the rules and all that belongs to them."""

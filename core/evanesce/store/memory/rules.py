@@ -37,7 +37,7 @@ class MemoryRules:
                 told.append(RulesChanged(rules))
             if removal is not None:
                 room.away.pop(removal.user_id, None)
-                told.append(MemberRemoved(removal, self._server.stamp()))
+                told += [MemberRemoved(removal, self._server.stamp()), *room.remove(removal.user_id)]
             room.publish(told)
             return list(room.names)
 
@@ -111,7 +111,8 @@ class MemoryRules:
             vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
             room.voted[person.subject] = until
             room.away.pop(user_id, None)
-            room.publish([Voted(ballot), MemberRemoved(Removal(user_id, "vote", until), now)])
+            removed = MemberRemoved(Removal(user_id, "vote", until), now)
+            room.publish([Voted(ballot), removed, *room.remove(user_id)])
         elif not again:
             room.publish([Voted(ballot)])
         return ballot

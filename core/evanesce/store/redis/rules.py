@@ -15,8 +15,9 @@ import msgspec
 from evanesce.model import Access
 from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesChanged, Voted
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.redis.client import Client
+from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
+from evanesce.store.redis.homes import Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
 from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Person, Removal, RoomRules, VoteRefused
@@ -34,16 +35,25 @@ _text = msgspec.json.Decoder(str)
 class RedisRules:
     """The `Rules` of all rooms."""
 
-    def __init__(self, client: Client, keys: Keys, clock: Clock) -> None:
+    def __init__(self, client: Client, keys: Keys, clock: Clock, homes: Homes) -> None:
         self._client = client
         self._keys = keys
         self._clock = clock
+        self._homes = homes
 
     async def install(
         self, room_id: str, rules: RoomRules, bans: Mapping[str, int], removal: Removal | None = None
     ) -> Sequence[str] | RoomClosed:
         """See `Rules.install`."""
+        with Deadline():
+            return await self._install(room_id, rules, bans, removal)
+
+    async def _install(
+        self, room_id: str, rules: RoomRules, bans: Mapping[str, int], removal: Removal | None
+    ) -> Sequence[str] | RoomClosed:
         keys = [*self._three(room_id), self._keys.bans(room_id), self._keys.voted(room_id), self._keys.away(room_id)]
+        if removal is not None:
+            keys += await self._all_at(room_id)
         options = (rules.version, rules.message_ttl, rules.access, int(rules.locked), int(rules.encrypted))
         removed = ("", "", 0) if removal is None else (removal.user_id, _encoder.encode(removal.reason), removal.until)
         fixed = (*options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000)
@@ -80,12 +90,19 @@ class RedisRules:
         ]
         persons = (voter.user_id, voter.subject, person.user_id, person.subject)
         times = (VOTE_SECONDS * 1000, VOTE_BAN_SECONDS * 1000)
-        [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times))
+        with Deadline():
+            keys += await self._all_at(room_id)
+            [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times))
         if answer is None:
             return RoomClosed()
         if isinstance(answer, bytes):
             return VoteRefused(answer.decode())
         return Ballot(person.user_id, *map(int, answer))
+
+    async def _all_at(self, room_id: str) -> list[str]:
+        """Return the keys of who is in a room on each server that has a lease, also one that is gone."""
+        [holders] = await self._client.run(("ZRANGE", self._homes.of(self._keys.members(room_id)).keys.leases, 0, -1))
+        return [self._keys.at(room_id, holder.decode()) for holder in holders]
 
     def _three(self, room_id: str) -> list[str]:
         return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]

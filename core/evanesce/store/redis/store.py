@@ -104,7 +104,7 @@ async def open_redis_store(
             messages=messages,
             events=events,
             presence=presence,
-            rules=RedisRules(tracked, keys, clock),
+            rules=RedisRules(tracked, keys, clock, homes),
             rate_limits=rate_limits,
             servers=servers,
             control=RedisControlBus(tracked, homes, subscriber),

@@ -1,5 +1,5 @@
 -- Replace the rules and the bans of a room, unless it has newer ones, and tell of a removal.
--- KEYS: state, members, channel, bans, voted, away. ARGV: epoch, keep, version, ttl, access, locked (1 or 0), encrypted
+-- KEYS: state, members, channel, bans, voted, away, and with a removal `at` for each server. ARGV: epoch, keep, version, ttl, access, locked (1 or 0), encrypted
 -- (1 or 0), the room's creator, the user who is removed (or ''), the reason as JSON, until when the user is banned
 -- (or 0), how long the ban of a vote lasts, in milliseconds, 1 if the bans follow, then for each ban the subject and its
 -- end, also of those that have ended in the meantime.
@@ -40,6 +40,7 @@ end
 if ARGV[9] ~= '' then
   forget(KEYS[6], { ARGV[9] })
   lines[#lines + 1] = string.format('k %.0f %s %s %s', state.t, ARGV[11], ARGV[9], ARGV[10])
+  remove_all(7, ARGV[9])
 end
 publish()
 return redis.call('HKEYS', KEYS[2])

@@ -41,6 +41,14 @@ local function remove(at, user)
   return count == 1
 end
 
+-- Remove a user on all servers whose `at` are the keys from `first` on. A server that is not among them does it itself,
+-- when it hears of the removal.
+local function remove_all(first, user)
+  for i = first, #KEYS do
+    remove(KEYS[i], user)
+  end
+end
+
 local function rename(user, name)
   local count, known = servers(user)
   if count > 0 and known ~= name then

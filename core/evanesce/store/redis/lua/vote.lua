@@ -1,4 +1,5 @@
--- Count a vote for the removal of a user. KEYS: state, members, channel, bans, voted, away, the vote.
+-- Count a vote for the removal of a user. KEYS: state, members, channel, bans, voted, away, the vote,
+-- and `at` for each server.
 -- ARGV: epoch, keep, the voter, the subject of the voter, the user, the subject of the user, the room's creator, how
 -- long a vote lasts and how long its ban, in milliseconds.
 -- Returns nil if the room is closed; why the vote is not counted; or the votes, how many are needed, when the vote
@@ -65,6 +66,7 @@ if votes >= needed then
   forget(KEYS[6], { user })
   lines[#lines + 1] = string.format('b %d %d %s %s %s', votes, needed, expires, banned_until, user)
   lines[#lines + 1] = string.format('k %.0f %s %s "vote"', state.t, banned_until, user)
+  remove_all(8, user)
 elseif not known[4] then
   lines[#lines + 1] = string.format('b %d %d %s 0 %s', votes, needed, expires, user)
 end
