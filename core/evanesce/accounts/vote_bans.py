@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-
-import trio
 
 from evanesce.accounts.owned_rooms import MOST_BANS
 from evanesce.context import ServerContext
 from evanesce.errors import Unavailable
 from evanesce.jobs import report_repository_fault
 from evanesce.model import Ban, Timestamp, milliseconds, timestamp
+from evanesce.rooms.room_queue import RoomQueue
 from evanesce.rooms.rule_sync import RuleSync, is_removal_alone
 
 logger = logging.getLogger(__name__)
 
 MOST_UNSTORED_BANS = 10_000
 """How many bans by votes may wait for the database; further ones are in the store alone, which holds them too."""
-
-RETRY_SECONDS = 1.0
-"""The delay before the database is asked again to store the bans of votes."""
 
 
 class VoteBans:
@@ -31,35 +26,54 @@ class VoteBans:
         self._store = context.store
         self._metrics = context.metrics
         self._rule_sync = rule_sync
-        self._unstored: OrderedDict[tuple[str, str], Ban] = OrderedDict()  # by room and subject
-        self._work = trio.Event()
+        self._unstored: dict[str, dict[str, Ban]] = {}  # by room and subject
+        self._count = 0
+        self._queue = RoomQueue(self._try, MOST_UNSTORED_BANS)
 
     def store_soon(self, ban: Ban) -> None:
         """Queue the ban of a vote, in place of an earlier one of the same person."""
-        self._unstored[ban.room_id, ban.subject] = ban
-        if len(self._unstored) > MOST_UNSTORED_BANS:
-            self._unstored.popitem(last=False)
-        self._work.set()
+        self._add(ban)
+        self._queue.put(ban.room_id)
 
     def unstored(self, room_id: str, subject: str) -> Ban | None:
         """Return the ban of a person that waits for the database."""
-        return self._unstored.get((room_id, subject))
+        return self._unstored.get(room_id, {}).get(subject)
 
     def forget(self, room_id: str, subject: str) -> None:
         """Forget the ban of a person, as the room's creator has decided something else."""
-        self._unstored.pop((room_id, subject), None)
+        self._pop(room_id, subject)
 
     async def run(self) -> None:
         """Store the bans of votes in the database, each until it has answered or the ban has ended, until cancelled."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            while self._unstored:
-                key, ban = self._unstored.popitem(last=False)
-                if not await self._is_stored(ban):
-                    if key not in self._unstored:
-                        self.store_soon(ban)
-                    await trio.sleep(RETRY_SECONDS)
+        await self._queue.run()
+
+    def _add(self, ban: Ban) -> None:
+        self._pop(ban.room_id, ban.subject)
+        if self._count == MOST_UNSTORED_BANS:
+            room_id = next(iter(self._unstored))
+            self._pop(room_id, next(iter(self._unstored[room_id])))
+        self._unstored.setdefault(ban.room_id, {})[ban.subject] = ban
+        self._count += 1
+
+    def _pop(self, room_id: str, subject: str) -> Ban | None:
+        bans = self._unstored.get(room_id, {})
+        ban = bans.pop(subject, None)
+        if ban is not None:
+            self._count -= 1
+            if not bans:
+                del self._unstored[room_id]
+        return ban
+
+    async def _try(self, room_id: str) -> bool:
+        """Store the bans of a room, the first one first. Returns False where one of them has to be tried again."""
+        stored = True
+        for subject in list(self._unstored.get(room_id, ())):
+            ban = self._pop(room_id, subject)
+            if ban is not None and not await self._is_stored(ban):
+                stored = False
+                if subject not in self._unstored.get(room_id, ()):
+                    self._add(ban)
+        return stored
 
     async def _is_stored(self, ban: Ban) -> bool:
         """Store the ban of a vote. Returns False where it has to be tried again."""

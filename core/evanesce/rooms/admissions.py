@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from evanesce.context import ServerContext
 from evanesce.errors import CommandError, ErrorCode
+from evanesce.gate import Gate
 from evanesce.interfaces import MOST_CHECKED
 from evanesce.lookups import Lookups
 from evanesce.model import timestamp
@@ -18,6 +19,13 @@ MOST_ADMITTED = 10_000
 
 MOST_KNOWN = 100_000
 """How many admissions this server remembers; those that were not used for the longest time go first."""
+
+
+REDEMPTIONS = 16
+"""How many people are admitted by invites at the same time: each of them takes the database two calls."""
+
+MOST_REDEMPTIONS_WAITING = 1_000
+"""How many further ones wait for that; others are refused."""
 
 
 def secret_hash(secret: str) -> str:
@@ -32,6 +40,7 @@ class Admissions:
         self._repository = context.repository
         self._clock = context.store.clock
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._gate = Gate(REDEMPTIONS, MOST_REDEMPTIONS_WAITING, "Too many people are being admitted. Try again.")
         # After a restart, all members of all such rooms come back at once.
         self._lookups: Lookups[tuple[str, str], bool] = Lookups(self._repository.admitted, MOST_CHECKED)
 
@@ -46,12 +55,14 @@ class Admissions:
     async def admit(self, room_id: str, user_id: str, secret: str | None) -> None:
         """Return if a user was admitted to a room before, or is admitted now by an invite.
 
-        Raises `CommandError`: `invite_required`, `invite_spent`, `conflict`, or that the database does not answer.
+        Raises `CommandError`: `invite_required`, `invite_spent`, `conflict`, `rate_limited` where too many are being
+        admitted at the moment, or that the database does not answer.
         """
         if not await self._lookups.get((room_id, user_id)):
             if secret is None:
                 raise CommandError(ErrorCode.INVITE_REQUIRED, "This room admits only those who were invited.")
-            await self._redeem(room_id, user_id, secret)
+            async with self._gate:
+                await self._redeem(room_id, user_id, secret)
         self._known[room_id, user_id] = None
         if len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,12 @@ import trio
 
 from evanesce.context import ServerContext
 from evanesce.errors import Unavailable
+from evanesce.gate import Gate
 from evanesce.interfaces import MOST_CHECKED
 from evanesce.jobs import report_repository_fault
 from evanesce.lookups import Lookups
 from evanesce.model import Ban, ChatRoom, milliseconds, timestamp
+from evanesce.rooms.room_queue import RoomQueue
 from evanesce.store.message_log import RoomClosed
 from evanesce.store.rules import Removal, RoomRules
 
@@ -29,7 +30,11 @@ CHECKS = 8
 MOST_WAITING = 10_000
 """How many rooms may wait for a repeated try; the one that has waited longest goes first."""
 
-RETRY_SECONDS = 1.0
+SYNCS = 32
+"""How many commands and joins install rules at the same time."""
+
+MOST_SYNCS_WAITING = 1_000
+"""How many further ones wait for that; others are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,10 @@ class RuleSync:
         self._store = context.store
         self._metrics = context.metrics
         self._messages = context.config.messages
-        self._waiting: OrderedDict[str, None] = OrderedDict()
-        self._work = trio.Event()
+        self._queue = RoomQueue(self._tried, MOST_WAITING)
         self._versions: Lookups[str, int] = Lookups(self._find_versions, MOST_CHECKED)
         self._checks = trio.CapacityLimiter(CHECKS)
+        self._gate = Gate(SYNCS, MOST_SYNCS_WAITING, "The rules of many rooms are being read. Try again in a moment.")
 
     def rules_of(self, room: ChatRoom) -> RoomRules:
         """Return the rules of a room that the database has returned, by the configuration of now."""
@@ -75,12 +80,14 @@ class RuleSync:
         )
 
     async def sync(self, room_id: str, removal: Removal | None = None) -> SyncedRules | None:
-        """Install the rules and the bans of a room; None where the room is closed. Raises `Unavailable`.
+        """Install the rules and the bans of a room; None where the room is closed.
 
-        Followers are told of `removal` in the same step. Where this fails, it is tried again later, without it.
+        Followers are told of `removal` in the same step. Where this fails, it is tried again later, without it. Raises
+        `Unavailable`, and `RateLimited` where too many wait for this.
         """
         try:
-            return await self._sync(room_id, removal)
+            async with self._gate:
+                return await self._sync(room_id, removal)
         except BaseException:
             self.sync_soon(room_id)
             raise
@@ -101,15 +108,15 @@ class RuleSync:
         return SyncedRules(rules, bans, present)
 
     async def check(self, room_id: str, known: RoomRules) -> SyncedRules | None:
-        """Do what `sync` does, for a room whose changes may have been missed. Raises `Unavailable`.
+        """Do what `sync` does, for a room whose changes may have been missed; the caller repeats it.
 
         None also for a room that has no rules, neither as `known` here nor in the database: most rooms have none, and
-        after an outage of the store all of them are checked.
+        after an outage of the store all of them are checked. Raises `Unavailable`.
         """
         if known.version == 0 and not await self._versions.get(room_id):
             return None
         async with self._checks:
-            return await self.sync(room_id)
+            return await self._sync(room_id, None)
 
     async def _find_versions(self, room_ids: Sequence[str]) -> Sequence[int]:
         versions = await self._repository.open_rooms(room_ids)
@@ -117,21 +124,11 @@ class RuleSync:
 
     def sync_soon(self, room_id: str) -> None:
         """Queue a room whose copy in the store may be old."""
-        self._waiting[room_id] = None
-        if len(self._waiting) > MOST_WAITING:
-            self._waiting.popitem(last=False)
-        self._work.set()
+        self._queue.put(room_id)
 
     async def run(self) -> None:
         """Install what is queued until the database and the store have answered, until cancelled."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            while self._waiting:
-                room_id, _ = self._waiting.popitem(last=False)
-                if not await self._tried(room_id):
-                    self.sync_soon(room_id)
-                    await trio.sleep(RETRY_SECONDS)
+        await self._queue.run()
 
     async def _tried(self, room_id: str) -> bool:
         try:

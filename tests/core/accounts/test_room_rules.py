@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from evanesce.accounts import owned_rooms, room_invites, room_rules, room_votes, vote_bans
+from evanesce.accounts import owned_rooms, room_invites, room_rules, room_votes
 from evanesce.config.model import LimitsTable, MessagesTable, RoomsTable
 from evanesce.errors import RateLimited
 from evanesce.hookspecs import hookimpl
@@ -20,6 +20,7 @@ from evanesce.interfaces import Answered, Caller
 from evanesce.model import Ban, ChatRoom, Identity, Timestamp
 from evanesce.protocol import commands
 from evanesce.protocol.codec import FRAME_BYTES
+from evanesce.rooms import room_queue
 from evanesce.rooms.admissions import secret_hash
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
@@ -578,7 +579,7 @@ async def test_the_ban_of_a_vote_is_written_when_the_database_is_back(autojump_c
         await trio.sleep(30)
         assert repository.room_bans == {}
         repository.deaf = False
-        await trio.sleep(vote_bans.RETRY_SECONDS + 0.1)
+        await trio.sleep(room_queue.RETRY_SECONDS + 0.1)
         [ban] = repository.room_bans.values()
         assert (ban.reason, ban.user_id) == ("vote", people.ids["Dan"])
 

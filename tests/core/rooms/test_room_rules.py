@@ -14,6 +14,7 @@ from evanesce.config.model import MessagesTable
 from evanesce.errors import PersistenceUnavailable, StoreUnavailable
 from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft, milliseconds
+from evanesce.rooms.admissions import REDEMPTIONS
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -280,6 +281,33 @@ async def test_no_message_waits_for_the_database_with_a_join(autojump_clock: Moc
         assert joined["memberCount"] == 3
         await wait_all_tasks_blocked()
         assert (await ada.ask("members", roomId=room))["memberCount"] == 3
+
+
+class CountingRepository(MemoryRepository):
+    """Counts how many people it admits at the same time: the calls wait until all that may come are there."""
+
+    admitting = most = 0
+
+    async def admit(self, *arguments: Any) -> bool | None:
+        self.admitting += 1
+        self.most = max(self.most, self.admitting)
+        await wait_all_tasks_blocked()
+        self.admitting -= 1
+        return await super().admit(*arguments)
+
+
+async def test_the_database_admits_so_many_people_at_once(autojump_clock: MockClock) -> None:
+    repository = CountingRepository()
+    async with memory_server(limits=QUICK, repository=repository) as server:
+        room, [ada] = await join_room(server, "Ada")
+        await ada.ask("update_room", roomId=room, access="invite")
+        secret = (await ada.ask("invite", roomId=room, people=1_000))["link"].partition("#invite=")[2]
+        clients = [await server.sign_in(f"Guest {n}", address=f"10.0.0.{n}") for n in range(3 * REDEMPTIONS)]
+        for client in clients:
+            client.say("join", roomId=room, invite=secret, ref="in")
+        for client in clients:
+            await client.until("joined", ref="in")
+        assert repository.most == REDEMPTIONS
 
 
 @pytest.mark.parametrize("last", [False, True])
