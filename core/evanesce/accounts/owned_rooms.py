@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, CommandError, ErrorCode, RateLimited
@@ -9,9 +11,16 @@ from evanesce.limits.budgets import TOO_FAST
 from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Ban, ChatRoom, User
 from evanesce.rooms.requests import room_not_found
+from evanesce.store.rate_limits import RateLimits
 
 CREATOR, VOTE = "creator", "vote"
 """The reasons of a removal."""
+
+ROOMS_AT_ONCE = 3
+"""In how many rooms at once a person may do as much as is allowed in one of them.
+
+Each command writes to the database, or tells all members, and a person may have many rooms.
+"""
 
 MOST_BANS = 10_000
 """How many bans a room has that have not ended."""
@@ -53,8 +62,21 @@ class OwnedRooms:
             self._plugins.observe("evanesce_member_banned", **about, until=ban.until)
 
 
-async def take(limit: DistributedRateLimit, key: str) -> None:
-    """Count a command. Raises `RateLimited`."""
-    wait = await limit.take(key)
-    if wait:
-        raise RateLimited(TOO_FAST, wait)
+class RoomLimit:
+    """A rate limit of the commands of one person about one room, and about all rooms together, over all servers.
+
+    It allows `a_minute` commands in a minute for a room, as many at once, and `ROOMS_AT_ONCE` times that for a person.
+    """
+
+    def __init__(self, name: str, a_minute: int, shared: RateLimits, clock: Callable[[], float]) -> None:
+        def limit(name: str, most: int) -> DistributedRateLimit:
+            return DistributedRateLimit(name, most / 60, most, shared, clock)
+
+        self._of_person = limit(f"{name}_of_person", ROOMS_AT_ONCE * a_minute)
+        self._of_room = limit(name, a_minute)
+
+    async def take(self, room_id: str, user_id: str) -> None:
+        """Count a command. Raises `RateLimited`."""
+        wait = await self._of_person.take(user_id) or await self._of_room.take(f"{room_id}:{user_id}")
+        if wait:
+            raise RateLimited(TOO_FAST, wait)

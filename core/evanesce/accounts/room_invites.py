@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from evanesce.accounts.owned_rooms import OwnedRooms, take
+from evanesce.accounts.owned_rooms import OwnedRooms, RoomLimit
 from evanesce.accounts.service import Principal
 from evanesce.config.public import deep_link_base
 from evanesce.context import ServerContext
-from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Invite, new_id, timestamp
 from evanesce.protocol import commands, events
 from evanesce.rooms.admissions import secret_hash
@@ -31,13 +30,12 @@ class InviteService:
         self._rooms = rooms
         self._link_base = deep_link_base(context.config)
         # Invites change nothing that members see, but each is a row: a creator may replace all of them in a minute.
-        shared = context.store.rate_limits
-        self._limit = DistributedRateLimit("invites", MOST_INVITES / 60, MOST_INVITES, shared, clock)
+        self._limit = RoomLimit("invites", MOST_INVITES, context.store.rate_limits, clock)
 
     async def invite(self, command: commands.CreateInvite, principal: Principal) -> events.Reply:
         """Create an invite. Its secret is only in the reply."""
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
-        await take(self._limit, room_id)
+        await self._limit.take(room_id, principal.user.user_id)
         secret = secrets.token_urlsafe(SECRET_BYTES)
         now = self._store.clock.now()
         invite = Invite(
@@ -89,6 +87,6 @@ class InviteService:
     async def revoke_invite(self, command: commands.RevokeInvite, principal: Principal) -> events.Reply:
         """Revoke an invite. One that is not live, and one that never was, changes nothing."""
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
-        await take(self._limit, room_id)
+        await self._limit.take(room_id, principal.user.user_id)
         await self._repository.revoke_invite(room_id, command.invite_id, timestamp(self._store.clock.now()))
         return events.Ok(ref=command.ref)

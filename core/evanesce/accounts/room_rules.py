@@ -14,12 +14,11 @@ import msgspec
 from msgspec import UNSET
 
 from evanesce.accounts.cache import AccountCache
-from evanesce.accounts.owned_rooms import CREATOR, MOST_BANS, OwnedRooms, take
+from evanesce.accounts.owned_rooms import CREATOR, MOST_BANS, OwnedRooms, RoomLimit
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.accounts.vote_bans import VoteBans
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, PersistenceUnavailable
-from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Access, Ban, ChatRoom, milliseconds, timestamp
 from evanesce.protocol import commands, events
 from evanesce.protocol.codec import FRAME_BYTES
@@ -63,8 +62,7 @@ class RuleService:
         self._rule_sync = rule_sync
         self._vote_bans = vote_bans
         self._subjects = subjects
-        shared = context.store.rate_limits
-        self._changes = DistributedRateLimit("rule_changes", CHANGES_A_MINUTE / 60, CHANGES_A_MINUTE, shared, clock)
+        self._changes = RoomLimit("rule_changes", CHANGES_A_MINUTE, context.store.rate_limits, clock)
 
     # --- options --------------------------------------------------------------------------------------------------
 
@@ -73,7 +71,7 @@ class RuleService:
         room = await self._rooms.owned(command.room_id, principal)
         if command.message_ttl is not UNSET:
             self._accounts.check_message_ttl(command.message_ttl)
-        await take(self._changes, room.room_id)
+        await self._changes.take(room.room_id, principal.user.user_id)
         # Who is in the room stays admitted. Those who are here now must be able to come back as soon as the change is
         # made; those who join until the store has it are only known afterwards. Each server admits its members too:
         # the store may have forgotten them.
@@ -131,7 +129,7 @@ class RuleService:
         if user_id == room.created_by:
             raise BadRequest("userId", "The creator of a room cannot be removed from it.")
         user = await self._rooms.known_user(user_id)
-        await take(self._changes, room_id)
+        await self._changes.take(room_id, room.created_by)
         now = self._store.clock.now()
         subject = self._subjects.of(user.world_id)
         known = None if ban_seconds else await self._ban_of(room_id, subject)
@@ -174,7 +172,7 @@ class RuleService:
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         user = await self._repository.user(command.user_id)
         subject = _listed_subject(command.user_id) if user is None else self._subjects.of(user.world_id)
-        await take(self._changes, room_id)
+        await self._changes.take(room_id, principal.user.user_id)
         self._vote_bans.forget(room_id, subject)
         # Also where the database has no ban: the store may have that of a vote, which this server knows nothing about.
         await self._repository.unban(room_id, subject, timestamp(self._store.clock.now()))
@@ -188,7 +186,7 @@ class RuleService:
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         if command.user_id == principal.user.user_id:
             raise BadRequest("userId", "The creator of a room cannot be muted in it.")
-        await take(self._changes, room_id)
+        await self._changes.take(room_id, principal.user.user_id)
         if isinstance(await self._store.rules.mute(room_id, command.user_id, command.seconds), RoomClosed):
             raise room_not_found()
         return events.Ok(ref=command.ref)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from evanesce.accounts.owned_rooms import VOTE, OwnedRooms, take
+from evanesce.accounts.owned_rooms import VOTE, OwnedRooms, RoomLimit
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.accounts.vote_bans import VoteBans
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, CommandError, ErrorCode
-from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Ban, User, timestamp
 from evanesce.protocol import commands, events
 from evanesce.rooms.requests import not_member, room_not_found
@@ -48,8 +47,7 @@ class VoteService:
         self._bans = bans
         self._subjects = subjects
         self._guests_vote = context.config.rooms.guests_vote or set(providers) == {"guest"}
-        shared = context.store.rate_limits
-        self._limit = DistributedRateLimit("votes", VOTES_A_MINUTE / 60, VOTES_A_MINUTE, shared, clock)
+        self._limit = RoomLimit("votes", VOTES_A_MINUTE, context.store.rate_limits, clock)
         self._observed: OrderedDict[tuple[str, str], int] = OrderedDict()  # the ends of bans, by room and subject
 
     async def vote_remove(self, command: commands.VoteRemove, principal: Principal) -> events.Reply:
@@ -61,7 +59,7 @@ class VoteService:
         if command.user_id == voter.user_id:
             raise BadRequest("userId", "Leave the room, rather than vote for your own removal.")
         user = await self._rooms.known_user(command.user_id)
-        await take(self._limit, f"{room.room_id}:{voter.user_id}")
+        await self._limit.take(room.room_id, voter.user_id)
         subject = self._subjects.of(user.world_id)
         ballot = await self._store.rules.vote(
             room.room_id,

@@ -779,6 +779,37 @@ async def test_the_rules_of_a_room_change_so_often_over_all_servers(autojump_clo
         assert (await again.ask("update_room", roomId=other, locked=True))["locked"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "a_minute"),
+    [("invite", room_invites.MOST_INVITES), ("unban", room_rules.CHANGES_A_MINUTE)],
+)
+async def test_a_person_with_many_rooms_writes_no_more_than_with_a_few(
+    kind: str, a_minute: int, autojump_clock: MockClock
+) -> None:
+    """On two servers."""
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(limits=QUICK, memory=memory, repository=repository) as one,
+        memory_server(limits=QUICK, memory=memory, repository=repository) as two,
+    ):
+        people = await gather(one, "Ada", "Bob")
+        devices = people.clients["Ada"], await two.sign_in("Ada")
+        rooms = [await one.open_room(devices[0]) for _ in range(owned_rooms.ROOMS_AT_ONCE + 3)]
+        fields = BY_CREATOR[kind]
+        start = trio.current_time()
+        done = 0
+        for number in range(a_minute):
+            for room_id in rooms:
+                reply = await devices[number % 2].ask(kind, **fields, roomId=room_id)
+                done += reply["type"] != "error"
+                assert reply["type"] != "error" or reply["code"] == "rate_limited"
+        assert trio.current_time() == start
+        most = owned_rooms.ROOMS_AT_ONCE * a_minute
+        assert 0.75 * most <= done <= most
+        bobs = await one.open_room(people.clients["Bob"])
+        assert (await people.clients["Bob"].ask(kind, **fields, roomId=bobs))["type"] != "error", "others may"
+
+
 async def test_a_person_votes_so_often(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK) as server:
         people = await gather(server, "Ada", "Bob", "Cyd", "Dan")
