@@ -248,9 +248,8 @@ class RuleMachine(Machine):
     def mute(self, number: int, room: int, person: int, seconds: int) -> None:
         client, room_id = self.owner(number, room)
         user_id = self.person(room_id, person)
-        due = self.due_to_owner(
-            client, room_id, self.from_store("ok") if user_id != client.user_id else {"bad_request"}
-        )
+        lawful = user_id != client.user_id and self.is_known(user_id)
+        due = self.due_to_owner(client, room_id, self.from_store("ok") if lawful else {"bad_request"})
         got, done = self.tell(client, "mute", room_id, due, userId=user_id, seconds=seconds)
         if done:
             until = self.now + seconds if seconds else NEVER

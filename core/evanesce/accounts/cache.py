@@ -129,6 +129,11 @@ class AccountCache:
         user = self._valid_value(self._users.get(sign_in_id))
         return user if user is not None and user.user_id == user_id else None
 
+    def any_user(self, user_id: str) -> User | None:
+        """Return a user of whom any sign-in is cached; None where no valid entry has the user."""
+        entries = (self._users[sign_in_id] for sign_in_id in self._sign_ins.get(user_id, ()))
+        return next((user for entry in entries if (user := self._valid_value(entry)) is not None), None)
+
     def _drop(self, sign_in_id: str) -> None:
         entry = self._users.pop(sign_in_id, None)
         if entry is None:

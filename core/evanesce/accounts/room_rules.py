@@ -18,7 +18,7 @@ from evanesce.accounts.owned_rooms import CREATOR, MOST_BANS, OwnedRooms, RoomLi
 from evanesce.accounts.service import AccountService, Principal
 from evanesce.accounts.vote_bans import VoteBans
 from evanesce.context import ServerContext
-from evanesce.errors import BadRequest, PersistenceUnavailable
+from evanesce.errors import BadRequest, CommandError, ErrorCode, PersistenceUnavailable, Unavailable
 from evanesce.model import Access, Ban, ChatRoom, milliseconds, timestamp
 from evanesce.protocol import commands, events
 from evanesce.protocol.codec import FRAME_BYTES
@@ -26,7 +26,7 @@ from evanesce.rooms.admissions import MOST_ADMITTED
 from evanesce.rooms.requests import room_not_found
 from evanesce.rooms.rule_sync import RuleSync, SyncedRules
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.rules import Removal
+from evanesce.store.rules import MOST_MUTES, Removal
 from evanesce.subjects import Subjects
 
 CHANGES_A_MINUTE = 20
@@ -182,14 +182,31 @@ class RuleService:
     # --- mutes ----------------------------------------------------------------------------------------------------
 
     async def mute(self, command: commands.Mute, principal: Principal) -> events.Reply:
-        """Forbid a person to write for some time. Only the store has mutes: it needs no database."""
+        """Forbid a person to write for some time. Only the store has mutes: it needs no database.
+
+        Without one, the mute of a person whom this server does not know is that of the account until it joins again.
+        """
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         if command.user_id == principal.user.user_id:
             raise BadRequest("userId", "The creator of a room cannot be muted in it.")
+        subject = await self._subject_of(command.user_id)
         await self._changes.take(room_id, principal.user.user_id)
-        if isinstance(await self._store.rules.mute(room_id, command.user_id, command.seconds), RoomClosed):
+        until = await self._store.rules.mute(room_id, command.user_id, command.seconds, subject)
+        if isinstance(until, RoomClosed):
             raise room_not_found()
+        if until is None:
+            raise CommandError(ErrorCode.CONFLICT, f"{MOST_MUTES} people are muted in this room. Unmute one of them.")
         return events.Ok(ref=command.ref)
+
+    async def _subject_of(self, user_id: str) -> str | None:
+        """Return the subject of a user; None where it is not known, because the database does not answer."""
+        user = self._cache.any_user(user_id)
+        if user is None:
+            try:
+                user = await self._rooms.known_user(user_id)
+            except Unavailable:
+                return None
+        return self._subjects.of(user.world_id)
 
     # --- what the commands have in common -------------------------------------------------------------------------
 

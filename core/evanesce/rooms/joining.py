@@ -175,14 +175,19 @@ class Joining:
         """
         rooms, followed = self._config.rooms, self._members.roster.followed
         roster_size = 0 if followed else rooms.roster_size
-        outcome = await self._store.presence.join(self._room_id, users, rooms.capacity, roster_size, self._policy.rules)
+        told = self._policy.mutes_told
+        outcome = await self._store.presence.join(
+            self._room_id, users, rooms.capacity, roster_size, self._policy.rules, follows=followed
+        )
         if not isinstance(outcome, JoinOutcome):
             return outcome
         if outcome.rules is not None:
             self._policy.replace(outcome.rules)
-        if outcome.mutes or not followed:
-            self._policy.replace_mutes(outcome.mutes)
         if not followed:
+            if told == self._policy.mutes_told:
+                self._policy.replace_mutes(outcome.mutes)
+            else:  # the outcome may be older than what was told meanwhile
+                self._policy.check(self.removed_by)
             self._presence.replace(outcome.presence)
         elif not await self._members.roster.reaches(outcome.presence.version, ROSTER_SECONDS):
             with suppress(StoreUnavailable):  # then the feed brings it when the store is back

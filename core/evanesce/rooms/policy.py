@@ -16,7 +16,7 @@ from evanesce.protocol import events
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.rule_sync import RuleSync
-from evanesce.store.rules import Ballot, RoomRules
+from evanesce.store.rules import MOST_MUTES, Ballot, RoomRules
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class RoomPolicy:
         self._store = context.store
         self._metrics = context.metrics
         self._mutes: dict[str, int] = {}
-        self._mutes_told = 0  # how often the store has told of one
+        self.mutes_told = 0
+        """How often the store has told of a mute."""
         self._votes: dict[str, Ballot] = {}  # by the person in question
         self._checking = False
         self._check_due = False
@@ -125,7 +126,7 @@ class RoomPolicy:
     async def _check_until_done(self, removed: Removed) -> None:
         while self._check_due:
             self._check_due = False
-            told = self._mutes_told
+            told = self.mutes_told
             try:
                 synced = await self._sync.check(self._room_id, self.rules)
                 mutes = await self._store.rules.mutes(self._room_id)
@@ -140,7 +141,7 @@ class RoomPolicy:
             if synced is not None:
                 self.replace(synced.rules, confirmed=True)
                 removed(synced.removals)
-            if told == self._mutes_told:
+            if told == self.mutes_told:
                 self.replace_mutes(mutes)
             else:  # the answer may be older than what was told meanwhile
                 self._check_due = True
@@ -157,7 +158,7 @@ class RoomPolicy:
 
     def muted(self, user_id: str, until: int) -> None:
         """Take what the store tells of one user."""
-        self._mutes_told += 1
+        self.mutes_told += 1
         self.mute(user_id, until)
 
     def mute(self, user_id: str, until: int) -> None:
@@ -166,6 +167,8 @@ class RoomPolicy:
         known = self._mutes.get(user_id, 0)
         if until > now:
             self._mutes[user_id] = until
+            if len(self._mutes) > MOST_MUTES:
+                self._drop_mutes(now)
         else:
             self._mutes.pop(user_id, None)
             until = 0
@@ -173,6 +176,15 @@ class RoomPolicy:
             return
         muted = events.MemberMuted(room_id=self._room_id, user_id=user_id, until=timestamp(until) if until else UNSET)
         self._members.announce([muted])
+
+    def _drop_mutes(self, now: int) -> None:
+        """Forget the mutes that have ended, and, where there are still too many, the one that ends first.
+
+        The store refuses messages in any case; there may be more than `MOST_MUTES` accounts of those who are muted.
+        """
+        self._mutes = {user_id: until for user_id, until in self._mutes.items() if until > now}
+        if len(self._mutes) > MOST_MUTES:
+            del self._mutes[min(self._mutes, key=self._mutes.__getitem__)]
 
     def refusal_of(self, user_id: str) -> CommandError | None:
         """Return the refusal of a user who may not write; None where the user may."""

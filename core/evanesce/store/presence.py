@@ -66,7 +66,7 @@ class JoinOutcome:
 
     `at` is in milliseconds of the store's clock: a removal after it concerns the users who joined, an earlier one does
     not. `rules` are the store's where they are newer than those of the caller, otherwise None. `mutes` has who may not
-    write, and until when, in milliseconds of the store's clock.
+    write, and until when, in milliseconds of the store's clock; none where the caller follows the room.
     """
 
     presence: PresenceSnapshot
@@ -85,15 +85,23 @@ class Presence(Protocol):
     """The members of all rooms."""
 
     async def join(
-        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+        self,
+        room_id: str,
+        members: Sequence[Joiner],
+        capacity: int,
+        roster: int,
+        rules: RoomRules,
+        *,
+        follows: bool = False,
     ) -> JoinOutcome | RulesMissing | RoomClosed:
         """Record that users are in a room on this server, those who may join it by its rules and its bans.
 
         `rules` are those that the caller knows: the store decides by its own, which must not be older. The room's
         creator may always join, and a user who is in the room already changes nothing; a ban holds for that user all
         the same. Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`.
-        The record holds until `leave`, even if the store loses its data. `capacity` limits the users of the room over
-        all servers.
+        Who is muted stays muted with another account, which followers are told. The record holds until `leave`, even if
+        the store loses its data. `capacity` limits the users of the room over all servers. `follows`: the caller has
+        been told of all mutes since an earlier outcome.
         """
         ...
 

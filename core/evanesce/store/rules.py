@@ -104,10 +104,14 @@ class Rules(Protocol):
         """
         ...
 
-    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+    async def mute(
+        self, room_id: str, user_id: str, seconds: float, subject: str | None = None
+    ) -> int | RoomClosed | None:
         """Forbid a user to write for some seconds; 0 allows it again. Followers are told.
 
-        Returns the end, in milliseconds of the store's clock; 0 where there is none.
+        It concerns the person with `subject`, also with another account; where that is None, it is not known, and
+        becomes known when the user joins. Returns the end, in milliseconds of the store's clock; 0 where there is none.
+        None: nothing was done, as `MOST_MUTES` other people are muted.
         """
         ...
 
@@ -129,6 +133,9 @@ class Rules(Protocol):
         """
         ...
 
+
+MOST_MUTES = 1_000
+"""How many people are muted in a room at the same time: a server that begins to follow the room reads all of them."""
 
 VOTE_SECONDS = 60
 """How long a vote lasts."""

@@ -14,6 +14,7 @@ from evanesce.config.model import MessagesTable
 from evanesce.errors import PersistenceUnavailable, StoreUnavailable
 from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft, milliseconds
+from evanesce.rooms import policy
 from evanesce.rooms.admissions import REDEMPTIONS
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
@@ -192,6 +193,30 @@ async def test_a_muted_person_neither_writes_nor_types(autojump_clock: MockClock
         await trio.sleep(20)
         assert (await bob.ask("send", roomId=room, content="later"))["type"] == "sent"
         assert (await bob.ask("typing", roomId=room))["type"] == "ok"
+
+
+async def test_a_room_remembers_so_many_mutes(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a server holds no more, however many were muted; the store refuses their messages all the same."""
+    monkeypatch.setattr(policy, "MOST_MUTES", 3)
+    names = ["Bob", "Cyd", "Dan", "Eve", "Fay"]
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, *others] = await join_room(server, "Ada", *names)
+        running = server.hub.running(room)
+        assert running is not None
+        for number, client in enumerate(others):
+            seconds = 1 if number < 3 else 100 + number
+            await ada.ask("mute", roomId=room, userId=await user_id(client), seconds=seconds)
+        await wait_all_tasks_blocked()
+        known = running._policy._mutes
+        assert len(known) == 3
+        assert {await user_id(client) for client in others[3:]} <= known.keys(), "the first to end go"
+        for client in others:
+            assert (await refusal(client, "send", roomId=room, content="hello"))[0] == "muted"
+        await trio.sleep(2)
+        for seconds in (200, 300):
+            await ada.ask("mute", roomId=room, userId=await user_id(others[0]), seconds=seconds)
+        await wait_all_tasks_blocked()
+        assert {await user_id(client) for client in (others[0], *others[3:])} == running._policy._mutes.keys()
 
 
 async def test_a_vote_ends_after_a_minute_or_with_the_removal(autojump_clock: MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import ANY
@@ -29,12 +30,13 @@ from evanesce.store.events import (
     Voted,
 )
 from evanesce.store.memory import memory_store
-from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Bar, Barred, JoinOutcome, Member, RulesMissing
+from evanesce.store.message_log import Muted, Outcome, RoomClosed
+from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, RulesMissing
 from evanesce.store.redis import lease
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.rules import (
     COME_BACK_SECONDS,
+    MOST_MUTES,
     VOTE_BAN_SECONDS,
     VOTE_SECONDS,
     Ballot,
@@ -511,6 +513,102 @@ async def test_a_mute_is_told_and_ends(backend: Backend, room_id: str) -> None:
     assert heard == [MemberMuted("ada", ends), MemberMuted("bob", soon), MemberMuted("ada", 0), MemberMuted("ada", 0)]
 
 
+async def is_muted(store: Store, room_id: str, user_id: str) -> bool:
+    [outcome] = await appended(store, room_id, user_id)
+    return isinstance(outcome, Muted)
+
+
+async def appended(store: Store, room_id: str, user_id: str) -> Sequence[Outcome]:
+    outcomes = await store.messages.append(room_id, [draft(room_id, sender=user_id)])
+    assert not isinstance(outcomes, RoomClosed)
+    return outcomes
+
+
+AGAIN = Joiner("ada-again", "Ada", subject(ADA))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["subject known", "subject known from a join"])
+@pytest.mark.parametrize("present", [True, False], ids=["present", "absent"])
+async def test_a_mute_holds_for_the_person_with_another_account(
+    backend: Backend, room_id: str, known: bool, present: bool
+) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    if present:
+        await join(one, room_id, [ADA])
+    ends = await one.rules.mute(room_id, "ada", 3_600, subject(ADA) if known else None)
+    if not known:
+        await join(two, room_id, [ADA])
+    await one.rules.mute(room_id, "bob", 3_600, subject(BOB))
+    async with one.events.follow(room_id, 10) as feed:
+        outcome = await two.presence.join(room_id, [AGAIN, *joiners(CYD)], 10, 10, RULES)
+        assert isinstance(outcome, JoinOutcome)
+        assert outcome.mutes["ada-again"] == ends
+        assert outcome.mutes.keys() <= {"ada", "ada-again", "bob"}
+        assert await one.rules.mutes(room_id) == outcome.mutes
+        heard = await events(feed, 3)
+        assert of_kind(heard, MemberMuted) == [MemberMuted("ada-again", ends)]
+    assert [await is_muted(two, room_id, user) for user in ("ada", "ada-again", "cyd")] == [True, True, False]
+    await one.rules.mute(room_id, "ada-again", 0, subject(ADA) if known else None)
+    assert (await one.rules.mutes(room_id)).keys() == {"bob"}
+    await two.presence.leave(room_id, ["ada-again"])
+    outcome = await two.presence.join(room_id, [AGAIN, Joiner("another-ada", "Ada", subject(ADA))], 10, 10, RULES)
+    assert isinstance(outcome, JoinOutcome)
+    assert outcome.mutes.keys() == {"bob"}
+    assert not await is_muted(one, room_id, "another-ada")
+
+
+async def test_a_later_mute_is_that_of_all_accounts(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await store.rules.mute(room_id, "ada", 3_600, subject(ADA))
+    await store.presence.join(room_id, [AGAIN], 10, 10, RULES)
+    sooner = await store.rules.mute(room_id, "ada-again", 1_800, subject(ADA))
+    assert await store.rules.mutes(room_id) == {"ada-again": sooner}
+    outcome = await store.presence.join(room_id, joiners(ADA), 10, 10, RULES)
+    assert isinstance(outcome, JoinOutcome)
+    assert outcome.mutes == {"ada": sooner, "ada-again": sooner}
+
+
+async def test_mutes_at_the_same_time_are_of_different_people(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(store.rules.mute, room_id, f"user-{number}", 3_600, f"subject {number}")
+    await store.rules.mute(room_id, "user-7", 0, "subject 7")
+    assert (await store.rules.mutes(room_id)).keys() == {f"user-{number}" for number in range(50) if number != 7}
+
+
+async def test_so_many_people_are_muted_in_a_room(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    async with trio.open_nursery() as nursery:
+        for number in range(MOST_MUTES - 1):
+            nursery.start_soon(store.rules.mute, room_id, f"user-{number}", 3_600, f"subject {number}")
+    ends = await store.rules.mute(room_id, "soon", 0.3, "subject of soon")
+    assert isinstance(ends, int)
+    assert await store.rules.mute(room_id, "user-3", 7_200, "subject 3") is not None, "muted already"
+    assert await store.rules.mute(room_id, "one-more", 0, "subject of another") == 0
+
+    async def ended() -> bool:
+        return await store.rules.mute(room_id, "one-more", 3_600, "subject of another") is not None
+
+    async with store.events.follow(room_id, 10) as feed:
+        await eventually(ended)
+        assert store.clock.now() >= ends - 100  # it is an estimate
+        assert await store.rules.mute(room_id, "too-many", 3_600, "subject of too many") is None
+        await store.events.typing(room_id, "end")
+        assert [type(event) for event in await events(feed, 2)] == [MemberMuted, Typing], "nobody hears of a refusal"
+    assert not await is_muted(store, room_id, "too-many")
+    assert len(await store.rules.mutes(room_id)) == MOST_MUTES
+
+
+async def test_who_follows_a_room_is_not_told_its_mutes_with_every_join(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await store.rules.mute(room_id, "ada", 3_600)
+    for follows in (False, True):
+        outcome = await store.presence.join(room_id, joiners(BOB), 10, 10, RULES, follows=follows)
+        assert isinstance(outcome, JoinOutcome)
+        assert outcome.mutes.keys() == (set() if follows else {"ada"})
+
+
 # Votes
 
 
@@ -591,11 +689,11 @@ async def test_a_voter_with_another_account_has_one_vote(backend: Backend, room_
     await join(store, room_id, PEOPLE)
     first = await vote(store, room_id, BOB, ADA)
     assert isinstance(first, Ballot)
-    await join(store, room_id, [Member("bob again", "Bob")])
-    anew = await store.rules.vote(room_id, Person("bob again", subject(BOB)), of(ADA), CREATOR.user_id)
+    await join(store, room_id, [Member("bob-again", "Bob")])
+    anew = await store.rules.vote(room_id, Person("bob-again", subject(BOB)), of(ADA), CREATOR.user_id)
     assert anew == replace(first, votes=1, needed=3)
     await store.presence.leave(room_id, ["bob"])
-    anew = await store.rules.vote(room_id, Person("bob again", subject(BOB)), of(ADA), CREATOR.user_id)
+    anew = await store.rules.vote(room_id, Person("bob-again", subject(BOB)), of(ADA), CREATOR.user_id)
     assert anew == first
 
 
@@ -605,13 +703,13 @@ async def test_the_person_in_question_does_not_escape_by_another_account(backend
     first = await vote(store, room_id, BOB, ADA)
     assert isinstance(first, Ballot)
     await store.presence.leave(room_id, ["ada"])
-    again = Person("ada again", subject(ADA))
-    await join(store, room_id, [Member("ada again", "Ada")])
+    again = Person("ada-again", subject(ADA))
+    await join(store, room_id, [Member("ada-again", "Ada")])
     outcome = await store.rules.vote(room_id, again, again, CREATOR.user_id)
-    assert outcome == replace(first, user_id="ada again"), "the person in question has no vote"
+    assert outcome == replace(first, user_id="ada-again"), "the person in question has no vote"
     ended = await store.rules.vote(room_id, of(CYD), again, CREATOR.user_id)
     assert isinstance(ended, Ballot)
-    assert (ended.user_id, ended.votes, ended.expires_at) == ("ada again", 2, first.expires_at)
+    assert (ended.user_id, ended.votes, ended.expires_at) == ("ada-again", 2, first.expires_at)
     assert ended.removed
     why = await barred(store, room_id, ADA, RULES)
     assert why is not None

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from evanesce.errors import StoreUnavailable
 from evanesce.model import Access
-from evanesce.store.events import Joined, Renamed
+from evanesce.store.events import Joined, MemberMuted, Renamed
 from evanesce.store.memory.room import Room
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
@@ -29,7 +29,14 @@ class MemoryPresence:
         """Those who wanted to leave each room, until the memory has that."""
 
     async def join(
-        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+        self,
+        room_id: str,
+        members: Sequence[Joiner],
+        capacity: int,
+        roster: int,
+        rules: RoomRules,
+        *,
+        follows: bool = False,
     ) -> JoinOutcome | RulesMissing | RoomClosed:
         """See `Presence.join`."""
 
@@ -46,9 +53,10 @@ class MemoryPresence:
                     barred[person.user_id] = bar
                 else:
                     self._add(room, person)
+                    self._take_over_mute(room, person)
             now = self._server.stamp()
             newer = room.rules if version > rules.version else None
-            return JoinOutcome(room.presence(roster), barred, now, newer, room.mutes_at(now))
+            return JoinOutcome(room.presence(roster), barred, now, newer, {} if follows else room.mutes_at(now))
 
         outcome = await self._ask_or_reconcile(room_id, act)
         if isinstance(outcome, JoinOutcome):
@@ -70,6 +78,16 @@ class MemoryPresence:
             if room.rules.access is Access.INVITE and not person.admitted:
                 return Barred(Bar.UNINVITED)
         return Barred(Bar.FULL) if len(room.names) >= capacity else None
+
+    def _take_over_mute(self, room: Room, person: Joiner) -> None:
+        """Let the mute of a person hold for this account too, and the mute of an account for its person."""
+        now, user_id = self._server.stamp(), person.user_id
+        of_user = room.mutes.get(user_id, 0)
+        until = max(of_user, room.muted.get(person.subject, 0))
+        if until > now:
+            room.mutes[user_id] = room.muted[person.subject] = until
+            if until != of_user:
+                room.publish([MemberMuted(user_id, until)])
 
     def _add(self, room: Room, person: Joiner) -> None:
         if person.user_id in room.servers:

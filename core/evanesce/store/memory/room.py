@@ -57,7 +57,8 @@ class Vote:
 class Room:
     """The messages, the members (`names`, and on which `servers` each is), the rules and the feeds of a room.
 
-    `bans` and `voted` have the end of each ban by its subject, `mutes` until when users may not write, and `away` until
+    `bans` and `voted` have the end of each ban by its subject, `mutes` until when users may not write, `muted` the
+    same by subject (all that belong to one person have the same end, and nobody else), and `away` until
     when those who have lost the connection may come back. `votes` are by the subject of the person in question.
     """
 
@@ -74,6 +75,7 @@ class Room:
     bans: dict[str, int] = field(default_factory=dict[str, int])
     voted: dict[str, int] = field(default_factory=dict[str, int])
     mutes: dict[str, int] = field(default_factory=dict[str, int])
+    muted: dict[str, int] = field(default_factory=dict[str, int])
     away: dict[str, int] = field(default_factory=dict[str, int])
     votes: dict[str, Vote] = field(default_factory=dict[str, Vote])
     feeds: list[MemoryFeed] = field(default_factory=list["MemoryFeed"])
@@ -107,7 +109,7 @@ class Room:
     def forget_rules(self) -> None:
         """Delete the rules and all that belongs to them."""
         self.rules = None
-        for data in (self.bans, self.voted, self.mutes, self.away, self.votes):
+        for data in (self.bans, self.voted, self.mutes, self.muted, self.away, self.votes):
             data.clear()
 
     def publish(self, events: Sequence[RoomEvent]) -> None:

@@ -9,7 +9,16 @@ from evanesce.store.events import MemberMuted, MemberRemoved, RoomEvent, RulesCh
 from evanesce.store.memory.room import Room, Vote
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Person, Removal, RoomRules, VoteRefused
+from evanesce.store.rules import (
+    MOST_MUTES,
+    VOTE_BAN_SECONDS,
+    VOTE_SECONDS,
+    Ballot,
+    Person,
+    Removal,
+    RoomRules,
+    VoteRefused,
+)
 
 
 class MemoryRules:
@@ -43,18 +52,27 @@ class MemoryRules:
 
         return await self._server.ask(act)
 
-    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+    async def mute(
+        self, room_id: str, user_id: str, seconds: float, subject: str | None = None
+    ) -> int | RoomClosed | None:
         """See `Rules.mute`."""
 
-        def act() -> int | RoomClosed:
+        def act() -> int | RoomClosed | None:
             room = self._server.room(room_id)
             if room.closed is not None:
                 return RoomClosed()
-            until = 0
+            person, now, until = subject or user_id, self._server.stamp(), 0
+            known = {room.mutes.get(user_id), room.muted.get(person), room.muted.get(user_id)}
+            for mutes in (room.mutes, room.muted):
+                for key in [key for key, end in mutes.items() if end in known or end <= now]:
+                    del mutes[key]
             if seconds:
-                room.mutes[user_id] = until = self._server.stamp() + round(seconds * 1000)
-            else:
-                room.mutes.pop(user_id, None)
+                if len(room.muted) >= MOST_MUTES:
+                    return None
+                until = now + round(seconds * 1000)
+                while until in room.muted.values():
+                    until += 1
+                room.mutes[user_id] = room.muted[person] = until
             room.publish([MemberMuted(user_id, until)])
             return until
 

@@ -79,7 +79,7 @@ class Keys:
         return f"{self._prefix}:{{{room_id}}}:voted"
 
     def mutes(self, room_id: str) -> str:
-        """Return a sorted set: who may not write, by the time until which."""
+        """Return a sorted set: who may not write, accounts and persons, by the time until which."""
         return f"{self._prefix}:{{{room_id}}}:mutes"
 
     def away(self, room_id: str) -> str:

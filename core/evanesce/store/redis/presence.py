@@ -23,7 +23,7 @@ from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.lease import retry_until_available
-from evanesce.store.redis.rules import ends
+from evanesce.store.redis.rules import mutes
 from evanesce.store.redis.scripts import (
     JOIN,
     KEEP,
@@ -125,19 +125,26 @@ class RedisPresence:
     # For rooms
 
     async def join(
-        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+        self,
+        room_id: str,
+        members: Sequence[Joiner],
+        capacity: int,
+        roster: int,
+        rules: RoomRules,
+        *,
+        follows: bool = False,
     ) -> JoinOutcome | RulesMissing | RoomClosed:
         """See `Presence.join`."""
         lease = self._home(room_id).lease
         if lease.is_known or not self._client.up:  # if it is not up, the call is refused at once
-            return await self._join(room_id, members, capacity, roster, rules)
+            return await self._join(room_id, members, capacity, roster, rules, follows)
         with Deadline():
             # Nobody would remove those who are recorded under a name that has no lease.
             await lease.known()
-            return await self._join(room_id, members, capacity, roster, rules)
+            return await self._join(room_id, members, capacity, roster, rules, follows)
 
     async def _join(
-        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+        self, room_id: str, members: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules, follows: bool
     ) -> JoinOutcome | RulesMissing | RoomClosed:
         local = self._local(room_id)
         keys = [
@@ -145,7 +152,7 @@ class RedisPresence:
             self._keys.at(room_id, local.home.lease.holder),
             *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away, self._keys.mutes)),
         ]
-        known = (rules.version, rules.created_by)
+        known = (rules.version, rules.created_by, int(follows))
         with _Pending(self, local):
             _, answer = await self._client.run(
                 _note(local.home, room_id),
@@ -384,7 +391,7 @@ def _joiners(members: Iterable[Joiner]) -> list[Argument]:
 
 def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
     """Return what a join has come to, for a caller who knows `rules`."""
-    at, count, version, flat, barred, newer, mutes = answer
+    at, count, version, flat, barred, newer, muted = answer
     if newer is not None:
         number, ttl, access, locked = newer
         rules = replace(
@@ -395,7 +402,7 @@ def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
         barred={user.decode(): Barred(Bar(bar.decode()), int(until)) for user, bar, until in barred},
         at=int(at),
         rules=None if newer is None else rules,
-        mutes={} if mutes is None else ends(mutes),
+        mutes={} if muted is None else mutes(muted),
     )
 
 

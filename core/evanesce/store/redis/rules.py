@@ -20,7 +20,16 @@ from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.homes import Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
-from evanesce.store.rules import VOTE_BAN_SECONDS, VOTE_SECONDS, Ballot, Person, Removal, RoomRules, VoteRefused
+from evanesce.store.rules import (
+    MOST_MUTES,
+    VOTE_BAN_SECONDS,
+    VOTE_SECONDS,
+    Ballot,
+    Person,
+    Removal,
+    RoomRules,
+    VoteRefused,
+)
 
 MOST = 2**53
 """The largest number of a line: Lua has no larger ones that are exact."""
@@ -67,17 +76,22 @@ class RedisRules:
             users = await ask(1, *(part for ban in bans.items() for part in ban))
         return RoomClosed() if users is None else [user.decode() for user in users]
 
-    async def mute(self, room_id: str, user_id: str, seconds: float) -> int | RoomClosed:
+    async def mute(
+        self, room_id: str, user_id: str, seconds: float, subject: str | None = None
+    ) -> int | RoomClosed | None:
         """See `Rules.mute`."""
         keys = [self._keys.state(room_id), self._keys.events(room_id), self._keys.mutes(room_id)]
-        [until] = await self._client.run(MUTE.call(keys, new_epoch(), KEEP, user_id, round(seconds * 1000)))
-        return RoomClosed() if until is None else int(until)
+        what = (user_id, subject or "", round(seconds * 1000), MOST_MUTES)
+        [until] = await self._client.run(MUTE.call(keys, new_epoch(), KEEP, *what))
+        if until is None:
+            return RoomClosed()
+        return None if until == b"full" else int(until)
 
     async def mutes(self, room_id: str) -> Mapping[str, int]:
         """See `Rules.mutes`."""
         [flat] = await self._client.run(("ZRANGE", self._keys.mutes(room_id), 0, -1, "WITHSCORES"))
         now = self._clock.now()
-        return {user_id: until for user_id, until in ends(flat).items() if until > now}
+        return {user_id: until for user_id, until in mutes(flat).items() if until > now}
 
     async def vote(
         self, room_id: str, voter: Person, person: Person, created_by: str
@@ -108,9 +122,13 @@ class RedisRules:
         return [self._keys.state(room_id), self._keys.members(room_id), self._keys.events(room_id)]
 
 
-def ends(flat: Sequence[bytes]) -> dict[str, int]:
-    """Return the ends that a sorted set has, by its members."""
-    return {member.decode(): int(float(until)) for member, until in zip(flat[::2], flat[1::2], strict=True)}
+def mutes(flat: Sequence[bytes]) -> dict[str, int]:
+    """Return until when users may not write, of all that the set has; see `lua/mutes.lua`."""
+    return {
+        member.decode(): int(float(until))
+        for member, until in zip(flat[::2], flat[1::2], strict=True)
+        if not member.startswith(b":")
+    }
 
 
 def _rules_changed(line: str) -> RulesChanged:

@@ -1,9 +1,10 @@
 -- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes.
--- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, then for
--- each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
+-- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, 1 if the caller
+-- knows who may not write, then for each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
 -- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the room's time,
 -- count, version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the
 -- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil).
+-- After mutes.lua.
 
 if state.closed then return false end
 if state.rv < tonumber(ARGV[5]) then return 0 end
@@ -33,13 +34,16 @@ local function bar_of(user, subject, admitted)
 end
 
 local barred = {}
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
   local bar, ends = bar_of(ARGV[i], ARGV[i + 2], ARGV[i + 3])
   if not bar and not add(KEYS[4], ARGV[i], ARGV[i + 1], tonumber(ARGV[3])) then
     bar, ends = 'full', 0
   end
   if bar then
     barred[#barred + 1] = { ARGV[i], bar, ends }
+  elseif state.mu > now then
+    local muted_until = take_over(KEYS[8], ARGV[i], ARGV[i + 2])
+    if muted_until then lines[#lines + 1] = string.format('q %.0f %s', muted_until, ARGV[i]) end
   end
 end
 publish()
@@ -47,5 +51,6 @@ local count, version, members = present(ARGV[4])
 local newer = state.rv > tonumber(ARGV[5])
 return {
   state.t, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
-  state.mu > now and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
+  ARGV[7] == '0' and state.mu > now
+    and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
 }
