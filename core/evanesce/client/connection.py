@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -13,8 +14,8 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
-from evanesce.client.errors import Disconnected, Refused, Unreachable
-from evanesce.client.streams import CONNECT_SECONDS, Stream, WatchedStream, open_stream
+from evanesce.client.errors import Disconnected, Refused, Unreachable, number
+from evanesce.client.streams import CONNECT_SECONDS, OpenStream, WatchedStream, open_stream
 from evanesce.errors import CloseCode
 
 SUBPROTOCOL = "evanesce.v1"
@@ -26,6 +27,10 @@ WAITING_EVENTS = 1024
 """How many events may wait to be read. With more, the client stops reading from the network."""
 
 Fields = dict[str, Any]
+Sink = Callable[[list[Fields]], Awaitable[None]]
+"""Takes the replies and events of a frame. While it waits, nothing is read from the network."""
+
+NOT_THE_PROTOCOL = "the server sent what is not the protocol"
 
 _frame: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
 
@@ -52,26 +57,35 @@ class _Call:
 class Connection:
     """A connection. `events` receives all replies and events in order, and ends with the connection.
 
-    `close_reason` is None while the connection is open.
+    With a `sink` these get each frame whole in place of `events`. `close_reason` is None while the connection is
+    open, and `closed` is set when it is not.
     """
 
-    def __init__(self, socket: WebSocketConnection, stream: Stream) -> None:
+    def __init__(self, socket: WebSocketConnection, stream: WatchedStream, sink: Sink | None) -> None:
         self._socket = socket
         self._stream = stream
         self._refs = itertools.count(1)
         self._calls: dict[int, _Call] = {}
         self._goodbye: Fields | None = None
         self._incoming, self.events = trio.open_memory_channel[Fields](WAITING_EVENTS)
+        self._sink = sink or self._keep
+        self._fault: str | None = None
+        self.delivering = False
         self.close_reason: CloseReason | None = None
+        self.closed = trio.Event()
 
     @classmethod
-    async def open(cls, nursery: trio.Nursery, url: str) -> Connection:
+    async def open(
+        cls, nursery: trio.Nursery, url: str, sink: Sink | None = None, open_stream: OpenStream = open_stream
+    ) -> Connection:
         """Connect to `url`. Tasks in `nursery` run the connection, and raise nothing there. Raises `Unreachable`."""
-        connection: Connection = await nursery.start(cls._hold, url)
+        connection: Connection = await nursery.start(cls._hold, url, sink, open_stream)
         return connection
 
     @classmethod
-    async def _hold(cls, url: str, task_status: trio.TaskStatus[Connection]) -> None:
+    async def _hold(
+        cls, url: str, sink: Sink | None, open_stream: OpenStream, task_status: trio.TaskStatus[Connection]
+    ) -> None:
         connection: Connection | None = None
         failure = "no answer"
         # trio-websocket does not close the stream if the server has closed the connection.
@@ -82,12 +96,12 @@ class Connection:
                     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
                     opening = trio.move_on_after(CONNECT_SECONDS)
                     watched = WatchedStream(stream, opening.cancel)
-                    typed = cast("Stream", watched)  # any stream works: the annotation is too narrow
+                    typed = cast("trio.SocketStream", watched)  # any stream works: the annotation is too narrow
                     with opening:
                         socket = await wrap_client_stream(
                             nursery, typed, parts.netloc, resource, subprotocols=[SUBPROTOCOL]
                         )
-                        connection = cls(socket, stream)
+                        connection = cls(socket, watched, sink)
                     if watched.ended:
                         failure = "the connection is lost"
                     if connection is not None:
@@ -106,6 +120,14 @@ class Connection:
                     connection._end()
         if connection is None:
             raise Unreachable(failure)
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how many seconds nothing was heard from the server. 0 while `sink` or `events` is full.
+
+        Nothing is read then, so that silence says nothing about the server.
+        """
+        return 0.0 if self.delivering else trio.current_time() - self._stream.heard_at
 
     async def request(self, command: Fields) -> Fields:
         """Send `command`, and return its reply. Raises `Refused` and `Disconnected`.
@@ -136,11 +158,19 @@ class Connection:
         await self.send_text(msgspec.json.encode(command).decode())
 
     async def send_text(self, text: str) -> None:
-        """Send a frame that need not be a command. Raises `Disconnected`."""
+        """Send a frame that need not be a command. Raises `Disconnected`.
+
+        To be cancelled while a part of the frame is written ends the connection: what follows would be no frame.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._socket.send_message(text)
         except ConnectionClosed:
             raise Disconnected("the connection is lost") from None
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self.abort()
+            raise
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -157,27 +187,53 @@ class Connection:
                 frame = await self._socket.get_message()
             except ConnectionClosed:
                 return
-            for event in _frame.decode(frame):
-                if event["type"] == "goodbye":
-                    self._goodbye = event
-                call = self._calls.get(event.get("ref", 0))
-                if call is not None:
-                    call.reply = event
-                    call.done.set()
-                await self._incoming.send(event)
+            try:
+                self._note(events := _frame.decode(frame))
+                self.delivering = True
+                await self._sink(events)
+            except (ValueError, KeyError, TypeError):  # also msgspec.ValidationError; their text may have content
+                await self._break_off(CloseCode.PROTOCOL_VIOLATION, NOT_THE_PROTOCOL)
+                return
+            finally:
+                self.delivering = False
+
+    def _note(self, events: list[Fields]) -> None:
+        """Take a `goodbye`, and hand over the replies that are waited for."""
+        for event in events:
+            if event["type"] == "goodbye":
+                self._goodbye = event
+            call = self._calls.get(event.get("ref", 0))
+            if call is not None:
+                call.reply = event
+                call.done.set()
+
+    async def _keep(self, events: list[Fields]) -> None:
+        for event in events:
+            await self._incoming.send(event)
+
+    async def _break_off(self, code: int, reason: str) -> None:
+        self._fault = reason
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self._socket.aclose(code, reason)
 
     def _end(self) -> None:
         closed = self._socket.closed
         code, reason = (1006, "") if closed is None else (closed.code, closed.reason or "")
-        if self._goodbye is None:
+        if self._fault is not None:
+            self.close_reason = CloseReason(code, self._fault)
+        elif self._goodbye is None:
             reconnect = code == 1006 or (code in list(CloseCode) and CloseCode(code).reconnect)
             self.close_reason = CloseReason(code, reason, reconnect)
         else:
             goodbye = self._goodbye
             self.close_reason = CloseReason(
-                code, goodbye["reason"], goodbye["reconnect"], goodbye.get("reconnectAfter")
+                code,
+                str(goodbye.get("reason", reason)),
+                goodbye.get("reconnect") is True,
+                number(goodbye.get("reconnectAfter")),
             )
         self._incoming.close()
+        self.closed.set()
         for call in self._calls.values():
             call.done.set()
 

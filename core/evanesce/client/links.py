@@ -84,6 +84,11 @@ class DeepLink(Confidential):
         return cls(server.url, server.host, room.lower(), key, unquote(secrets.get("invite", "")) or None)
 
 
+def is_room_id(text: str) -> bool:
+    """Return whether a text is the id of a room, in lower or upper case."""
+    return _ROOM.fullmatch(text) is not None
+
+
 def with_key(link: str, key: RoomKey | None) -> str:
     """Return a link that the server has made with the room's key in its fragment, before what is there."""
     if key is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -14,19 +14,21 @@ from evanesce.client.errors import Unreachable
 
 CONNECT_SECONDS = 10
 
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+OpenStream = Callable[[str], Awaitable[trio.abc.Stream]]
+"""How the stream of a WebSocket address is opened. Raises `Unreachable`."""
 
 
 class WatchedStream(trio.abc.Stream):
-    """A stream that calls `on_end` when it ends.
+    """A stream that calls `on_end` when it ends, and knows when it last received something, `heard_at`.
 
     trio-websocket 0.12 waits for ever if the connection ends before or during the opening handshake.
     """
 
-    def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
+    def __init__(self, stream: trio.abc.Stream, on_end: Callable[[], None]) -> None:
         self._stream = stream
         self._on_end = on_end
         self.ended = False
+        self.heard_at = trio.current_time()
 
     def _end(self) -> None:
         self.ended = True
@@ -51,6 +53,7 @@ class WatchedStream(trio.abc.Stream):
         except trio.BrokenResourceError:
             self._end()
             raise
+        self.heard_at = trio.current_time()
         if not received:
             self._end()
         return received
@@ -61,7 +64,7 @@ class WatchedStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-async def open_stream(url: str) -> Stream:
+async def open_stream(url: str) -> trio.abc.Stream:
     """Connect to the host of `url` by TCP, or, for `wss`, by TLS. Raises `Unreachable`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
