@@ -187,7 +187,7 @@ class Joining:
             if told == self._policy.mutes_told:
                 self._policy.replace_mutes(outcome.mutes)
             else:  # the outcome may be older than what was told meanwhile
-                self._policy.check(self.removed_by)
+                self._policy.check(self._leaving.removed_by)
             self._presence.replace(outcome.presence)
         elif not await self._members.roster.reaches(outcome.presence.version, ROSTER_SECONDS):
             with suppress(StoreUnavailable):  # then the feed brings it when the store is back

@@ -59,6 +59,8 @@ class SilentTransport:
 class TransportPlugin:
     """A plugin with a transport that no client can reach."""
 
+    evanesce_sees_content = True
+
     @hookimpl
     def evanesce_transport(self) -> SilentTransport:
         """Return the transport."""
