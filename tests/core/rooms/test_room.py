@@ -270,10 +270,10 @@ async def test_names_are_asked_for_once_and_not_at_every_join(
         join = server.store.presence.join
 
         async def noted(
-            room_id: str, users: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules
+            room_id: str, users: Sequence[Joiner], capacity: int, roster: int, rules: RoomRules, *, follows: bool
         ) -> JoinOutcome | RulesMissing | RoomClosed:
             asked.append(roster)
-            return await join(room_id, users, capacity, roster, rules)
+            return await join(room_id, users, capacity, roster, rules, follows=follows)
 
         monkeypatch.setattr(server.store.presence, "join", noted)
         room, [ada, *_] = await join_room(server, *(f"user {number}" for number in range(5)))

@@ -680,7 +680,8 @@ async def test_only_a_vote_decides_a_vote_and_by_who_is_there_then(backend: Back
         ended = await vote(store, room_id, CYD, ADA)
         assert isinstance(ended, Ballot)
         assert (ended.votes, ended.needed, ended.removed) == (2, 2, True)
-        assert await events(feed, 2) == [Voted(ended), MemberRemoved(Removal("ada", "vote", ended.until), ANY)]
+        removed = MemberRemoved(Removal("ada", "vote", ended.until), ANY)
+        assert await events(feed, 3) == [Voted(ended), removed, Left("ada", 3, ANY)]
 
 
 async def test_a_voter_with_another_account_has_one_vote(backend: Backend, room_id: str) -> None:
