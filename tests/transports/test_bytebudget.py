@@ -143,7 +143,7 @@ async def test_large_heads_are_bounded_in_sum(
     gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evanesce_transports.listener.REQUEST_BYTES", 0)  # there is always room for two bodies
-    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 4.0)
+    monkeypatch.setattr("evanesce.listening.listener.HEAD_SECONDS", 4.0)
     most = 2 * (HEAD_BYTES + FRAME_BYTES) // HEAD_BYTES
     half = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Large: " + b"a" * 8_000
     async with listening(gateway, transport) as server:

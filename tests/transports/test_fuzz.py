@@ -145,7 +145,7 @@ async def test_handshakes(server: Listening, transport: str, record_property: Ca
 async def test_nothing_is_left(gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(gateway, transport) as server:
         await server.check_alive()
-        monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.2)
+        monkeypatch.setattr("evanesce.listening.listener.HEAD_SECONDS", 0.2)
         before = trio.lowlevel.current_statistics().tasks_living
 
         async def client(seed: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from evanesce_transports.limits import SLOT_SECONDS, SLOTS, DescriptorShortage, WorkSlots
+from evanesce.listening.work import SLOT_SECONDS, SLOTS, DescriptorShortage, WorkSlots
 
 
 async def test_a_shortage_is_logged_once_a_minute(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -134,7 +134,7 @@ async def test_no_tls_to_a_tls_port(
     gateway: FakeGateway, transport: str, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with listening(gateway, transport, tmp_path, tls=tls, certfile="server.pem") as server:
-        monkeypatch.setattr("evanesce_transports.listener.TLS_SECONDS", 0.2)
+        monkeypatch.setattr("evanesce.listening.listener.TLS_SECONDS", 0.2)
         for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             async with await server.raw() as stream:
                 with trio.fail_after(PATIENCE):

@@ -87,7 +87,7 @@ async def test_a_head_in_single_bytes(server: Listening) -> None:
 async def test_a_head_that_never_ends_is_ended(
     server: Listening, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.listener.HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("evanesce.listening.listener.HEAD_SECONDS", 0.1)
     with trio.fail_after(PATIENCE):
         assert await server.exchange(start) == b""
 
@@ -112,7 +112,7 @@ async def test_partial_refused_and_dropped_clients_leave_no_task_behind(gateway:
 async def test_who_reads_no_refusal_is_let_go(
     gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evanesce_transports.client.LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("evanesce.listening.stream.LINGER_SECONDS", 0.1)
     async with listening(gateway, transport) as server, await server.raw() as stream:
         await stream.send_all(b"GET / HTTP/2.0\r\n\r\n")
         with trio.fail_after(PATIENCE):

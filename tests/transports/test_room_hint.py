@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from evanesce.addresslimits import AddressLimits
+from evanesce.listening.listener import HEAD_SECONDS
 from evanesce.workers.handover import HandoverSockets, RoomHandover
-from evanesce_transports.listener import HEAD_SECONDS
 from evanesce_transports.request import PublicPath
 from evanesce_transports.room_hint import PEEK_BYTES, named_room
 from tests.core.workers.handovers import handovers, room_of

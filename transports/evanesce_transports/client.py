@@ -1,27 +1,14 @@
-"""A connected client: its stream, and its address, which trusted proxies report in headers."""
+"""The address of a client, which trusted proxies report in headers."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import socket as stdlib_socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import trio
 
 from evanesce.addresses import IPAddress, Network, parse_address, within
-from evanesce.addresslimits import HeldConnection
-from evanesce.errors import RateLimited
+from evanesce.listening import Client
 from evanesce.webaddress import split_host_port
-from evanesce_transports.limits import Share
 from evanesce_transports.request import Request
-
-LINGER_SECONDS = 1.0
-"""How long input is read and discarded from a client that goes on sending."""
-
-_READ_BYTES = 16 * 1024
 
 _PROXY_HEADERS = frozenset(
     {
@@ -50,77 +37,6 @@ _CUT = "?"
 
 _NODE_LENGTH = 128  # an address with a scope, brackets, quotes and a port is shorter
 _PORT_DIGITS = 5
-
-
-@dataclass(slots=True)
-class ClientStream:
-    """The connection of a client, from `accept` on. `stream` is the socket's own, or the TLS on top of it.
-
-    `peer` is the address of the socket's other end, `connected_at` the time of the connection (seconds of Trio's
-    clock). `refusal` is the reason why this address is refused, which `Listener.admit` raises. `held` counts the
-    connection, and `share` is the memory of its request; the listener releases both at the end.
-    """
-
-    stream: trio.abc.Stream
-    socket: trio.socket.SocketType
-    peer: str
-    connected_at: float
-    share: Share
-    refusal: RateLimited | None = None
-    held: HeldConnection | None = None
-
-    @property
-    def tls(self) -> trio.abc.Stream | None:
-        """The TLS stream, where there is one: then nothing may be written to the socket directly."""
-        return None if isinstance(self.stream, trio.SocketStream) else self.stream
-
-    async def receive(self, most: int) -> bytes:
-        """Wait for data, and return at most `most` bytes; none where the client has left."""
-        try:
-            if not isinstance(self.stream, trio.SocketStream):
-                return bytes(await self.stream.receive_some(most))
-            while self.socket.fileno() >= 0:  # it is closed where a frame that was sent in part has expired
-                # Trio's stream tries to read before it waits, and does a dozen things more for each message.
-                await trio.lowlevel.wait_readable(self.socket)
-                try:
-                    return os.read(self.socket.fileno(), most)
-                except BlockingIOError:
-                    continue
-            return b""
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
-
-    def receive_waiting(self, most: int) -> bytes:
-        """Return the data that has arrived already, at most `most` bytes; none where there is TLS on top."""
-        if self.tls is None:
-            with contextlib.suppress(OSError):  # nothing has arrived, or the client has left
-                return os.read(self.socket.fileno(), most)
-        return b""
-
-    async def linger(self) -> None:
-        """Send the end of the stream, and discard input until the client leaves, for `LINGER_SECONDS` at most.
-
-        The kernel sends a reset for a socket that is closed with unread input, and the reset may overtake the last
-        response (RFC 9112, section 9.6).
-        """
-        with (
-            trio.move_on_after(LINGER_SECONDS),
-            contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError),  # the client left
-        ):
-            self.socket.shutdown(stdlib_socket.SHUT_WR)
-            while await self.stream.receive_some(_READ_BYTES):
-                pass
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The address of a client, and whether it is on this machine.
-
-    `local` is False for a client behind a proxy that is not trusted, because its address is unknown.
-    """
-
-    address: str
-    local: bool
 
 
 def find_client(peer: str, request: Request, trusted: Sequence[Network]) -> Client:

@@ -10,11 +10,11 @@ from quart import Blueprint, Response, request
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway
+from evanesce.listening import Client
 from evanesce.protocol import codec
 from evanesce.protocol.commands import Challenge, Command
 from evanesce.protocol.events import Reply
 from evanesce_transports.admission import bearer
-from evanesce_transports.client import Client
 from evanesce_transports.quart.asgi import CLIENT
 from evanesce_transports.quart.responses import API_PREFIX, json_reply
 

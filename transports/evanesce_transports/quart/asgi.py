@@ -30,8 +30,8 @@ from hypercorn.typing import (
 )
 from quart.asgi import ASGIWebsocketConnection
 
+from evanesce.listening import Client
 from evanesce_transports.admission import check_handshake, encode_acceptance
-from evanesce_transports.client import Client
 from evanesce_transports.request import Request
 from evanesce_transports.response import encode_response
 

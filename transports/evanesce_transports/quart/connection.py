@@ -13,7 +13,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CloseCode
-from evanesce_transports.client import Client, ClientStream
+from evanesce.listening import Client, ClientStream
 from evanesce_transports.limits import Pace, most_fragments
 from evanesce_transports.websocket import WebSocketConnection
 
@@ -187,7 +187,7 @@ class WsprotoConnection(WebSocketConnection):
 
     async def receive(self) -> str | bytes | None:
         """Wait for the next message; None when the client closed or left, or its data is invalid or too large."""
-        if not (self._library_has or self._closing or self._ended):
+        if not (self._library_has or self.closing or self.ended):
             if self._in_turn == _MESSAGES_AT_ONCE:
                 self._in_turn = 0
                 await trio.lowlevel.checkpoint()  # before a message is taken, which a cancellation would lose
@@ -213,7 +213,7 @@ class WsprotoConnection(WebSocketConnection):
             if self._too_fast:
                 wait, self._too_fast = self._too_fast, 0.0
                 await trio.sleep(wait)
-            if self._closing or self._ended:
+            if self.closing or self.ended:
                 return None
             event = None
             if self._library_has or self._pass_on(self._plain.take_for_wsproto()):
@@ -222,7 +222,7 @@ class WsprotoConnection(WebSocketConnection):
             else:
                 await self._feed()
             if event is None:
-                if not (self._closing or self._library_has) and (message := self._plain.message()) is not None:
+                if not (self.closing or self._library_has) and (message := self._plain.message()) is not None:
                     self._in_turn += 1
                     return message
                 continue
@@ -239,11 +239,11 @@ class WsprotoConnection(WebSocketConnection):
             elif isinstance(event, Ping | Pong):
                 self._too_fast = self._pace.count()
                 if isinstance(event, Ping):
-                    self._outbox.write_control(self._protocol.send(event.response()))
+                    self.outbox.write_control(self._protocol.send(event.response()))
             elif isinstance(event, CloseConnection):
                 if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-                    self._outbox.finish(self._protocol.send(event.response()))
-                    self._ended = True
+                    self.outbox.finish(self._protocol.send(event.response()))
+                    self.ended = True
                 else:  # wsproto could not parse the data
                     await self._discard_and_fail(CloseCode(event.code))
         raise AssertionError("unreachable")
@@ -256,17 +256,17 @@ class WsprotoConnection(WebSocketConnection):
         """Discard input until the client sends a close frame or leaves. A flood is read slowly."""
         async with self._reading:
             self._pass_on(self._plain.disable())
-            while not self._ended:
+            while not self.ended:
                 event = next(self._protocol.events(), None)
                 if event is None:
                     await self._feed()
                 elif isinstance(event, CloseConnection):
-                    self._ended = True
+                    self.ended = True
                 else:
                     await trio.sleep(self._pace.count())
 
     async def _feed(self) -> None:
-        data = await self._client_stream.receive(_READ_BYTES)
+        data = await self.client_stream.receive(_READ_BYTES)
         self._in_turn = 0
         if data:
             self._heard_at = self._clock.current_time()
@@ -275,7 +275,7 @@ class WsprotoConnection(WebSocketConnection):
             else:
                 self._plain.receive(data)
         else:
-            self._ended = True
+            self.ended = True
 
     def _pass_on(self, data: bytes) -> bool:
         """Pass `data` to wsproto, and return whether it has any."""

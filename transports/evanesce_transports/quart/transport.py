@@ -11,9 +11,10 @@ from quart_trio import QuartTrio
 from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
+from evanesce.listening import Client, ClientStream, serve_connection
 from evanesce_transports.admission import PATH, asks_for_websocket, bearer_of, upgrade_required
-from evanesce_transports.client import Client, ClientStream
-from evanesce_transports.listener import Listener
+from evanesce_transports.limits import Share
+from evanesce_transports.listener import HttpListener
 from evanesce_transports.quart.app import build
 from evanesce_transports.quart.asgi import Accepted, request_http, request_websocket
 from evanesce_transports.quart.connection import WsprotoConnection
@@ -21,8 +22,8 @@ from evanesce_transports.quart.pages import load_pages
 from evanesce_transports.quart.responses import refusal_response
 from evanesce_transports.request import FREE_BYTES, Refused, Request, read_body, read_head
 from evanesce_transports.response import encode_server_options
-from evanesce_transports.settings import ListenSettings
-from evanesce_transports.websocket import WEBSOCKET, serve_connection
+from evanesce_transports.settings import HttpListenSettings
+from evanesce_transports.websocket import WEBSOCKET
 
 QUEUE_SECONDS = 5.0
 """How long a request that was read waits for a slot."""
@@ -34,7 +35,7 @@ METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 """The methods in the response to `OPTIONS *`."""
 
 
-class Settings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(HttpListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[plugins.quart]`: the transport with WebSocket, HTTP and the page."""
 
     bind: str = "127.0.0.1:8000"
@@ -47,7 +48,7 @@ class QuartTransport:
 
     def __init__(self, setup: Setup) -> None:
         self._settings = setup.settings if isinstance(setup.settings, Settings) else Settings()
-        self._listener = Listener(setup, self._settings)
+        self._listener = HttpListener(setup, self._settings)
         self._pages = load_pages(self._listener.public_path.text)
         self._frame_bytes = setup.frame_bytes
         self._outbox_bytes = setup.outbox_bytes
@@ -78,7 +79,7 @@ class ClientHandler:
     """Serves the clients that `listener` accepts, by `gateway` and the ASGI application."""
 
     def __init__(
-        self, listener: Listener, gateway: Gateway, application: QuartTrio, *, frame_bytes: int, outbox_bytes: int
+        self, listener: HttpListener, gateway: Gateway, application: QuartTrio, *, frame_bytes: int, outbox_bytes: int
     ) -> None:
         self._listener = listener
         self._gateway = gateway
@@ -89,11 +90,12 @@ class ClientHandler:
     async def serve(self, client_stream: ClientStream) -> bytes:
         """Serve the first request of a client to its end, and return the response that is still to be sent."""
         head = bytearray(client_stream.receive_waiting(FREE_BYTES))
+        share = self._listener.share()
         try:
             request = await read_head(
                 client_stream.stream,
                 head,
-                client_stream.share.reserve,
+                share.reserve,
                 deadline=self._listener.deadline(client_stream),
             )
             if request is None:
@@ -102,7 +104,7 @@ class ClientHandler:
             if request.path == b"*":
                 return encode_server_options(METHODS)
             if not asks_for_websocket(request):
-                return await self._serve_http(client_stream, request, client)
+                return await self._serve_http(client_stream, request, client, share)
             outcome = await self._listener.slots.run(
                 functools.partial(request_websocket, self._application, request, client),
                 deadline=self._listener.deadline(client_stream),
@@ -110,7 +112,7 @@ class ClientHandler:
         except Refused as refused:
             return refusal_response(refused, bytes(head), self._gateway, self._listener.public_path)
         finally:
-            client_stream.share.release()
+            share.release()
         if not isinstance(outcome, Accepted):
             return outcome or b""
         token = bearer_of(request)
@@ -132,10 +134,10 @@ class ClientHandler:
             nursery.cancel_scope.cancel()
         return b""
 
-    async def _serve_http(self, client_stream: ClientStream, request: Request, client: Client) -> bytes:
+    async def _serve_http(self, client_stream: ClientStream, request: Request, client: Client, share: Share) -> bytes:
         if request.path == PATH.encode():
             raise upgrade_required(request)
-        body = await read_body(request, client_stream.stream, self._frame_bytes, client_stream.share.reserve)
+        body = await read_body(request, client_stream.stream, self._frame_bytes, share.reserve)
         work = functools.partial(request_http, self._application, request, body, client_stream.socket, client)
         with trio.move_on_after(REQUEST_SECONDS):
             response = await self._listener.slots.run(work, deadline=trio.current_time() + QUEUE_SECONDS)

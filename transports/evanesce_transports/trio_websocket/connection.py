@@ -13,7 +13,7 @@ import trio_websocket
 
 from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CloseCode
-from evanesce_transports.client import Client, ClientStream
+from evanesce.listening import Client, ClientStream
 from evanesce_transports.limits import Pace, most_fragments
 from evanesce_transports.websocket import WebSocketConnection
 
@@ -61,7 +61,7 @@ class LibraryConnection(WebSocketConnection):
 
     async def receive(self) -> str | bytes | None:
         """Wait for the next message; None when the client closed or left, or its data is invalid or too large."""
-        if self._closing or self._ended:
+        if self.closing or self.ended:
             await trio.lowlevel.checkpoint()
             return None
         try:
@@ -69,12 +69,12 @@ class LibraryConnection(WebSocketConnection):
         except trio_websocket.ConnectionClosed as closed:
             await self._report_failure(closed)
             return None
-        return None if self._closing else message
+        return None if self.closing else message
 
     async def _report_failure(self, closed: trio_websocket.ConnectionClosed) -> None:
         """Send the client a close code for the reason why the library stopped reading, unless the client knows it."""
-        if self._closing or self._library_stream.answered:
-            self._ended = True
+        if self.closing or self._library_stream.answered:
+            self.ended = True
         elif self._library_stream.too_large:
             await self._fail(CloseCode.TOO_LARGE)
         elif closed.reason is None:
@@ -82,21 +82,21 @@ class LibraryConnection(WebSocketConnection):
         elif closed.reason.code in _VIOLATIONS:
             # The library found invalid data, and would close the socket without a close frame (RFC 6455, 7.1.7).
             await self._fail(CloseCode(closed.reason.code))
-        self._ended = True
+        self.ended = True
 
     async def _wait_for_end(self) -> None:
         """Discard input until the client sends a close frame or leaves. A flood is read slowly."""
         pace = Pace()
         with contextlib.suppress(trio_websocket.ConnectionClosed):
-            while not self._ended:
+            while not self.ended:
                 await self._library.get_message()
                 await trio.sleep(pace.count())
-        if not (self._ended or self._library_stream.answered):
+        if not (self.ended or self._library_stream.answered):
             # The library has stopped reading, and the client may go on sending: unread input would cause a reset, which
             # may overtake the close code.
             with contextlib.suppress(trio.BusyResourceError):  # `receive` is reading in another task
-                await self._client_stream.linger()
-        self._ended = True
+                await self.client_stream.linger()
+        self.ended = True
 
 
 class LibraryStream(trio.abc.Stream):

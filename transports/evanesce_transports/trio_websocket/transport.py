@@ -14,6 +14,7 @@ from trio_websocket import wrap_server_stream
 from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
+from evanesce.listening import Client, ClientStream, serve_connection
 from evanesce_transports.admission import (
     PATH,
     admit,
@@ -22,13 +23,13 @@ from evanesce_transports.admission import (
     check_handshake,
     upgrade_required,
 )
-from evanesce_transports.client import Client, ClientStream
-from evanesce_transports.listener import Listener
+from evanesce_transports.limits import Share
+from evanesce_transports.listener import HttpListener
 from evanesce_transports.request import FREE_BYTES, Refused, Request, read_head
 from evanesce_transports.response import encode_refusal, encode_server_options, parse_partial
-from evanesce_transports.settings import ListenSettings
+from evanesce_transports.settings import HttpListenSettings
 from evanesce_transports.trio_websocket.connection import LibraryConnection, LibraryStream
-from evanesce_transports.websocket import WEBSOCKET, serve_connection
+from evanesce_transports.websocket import WEBSOCKET
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ RECEIVE_BYTES = 2048
 _HEADERS = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
 
 
-class Settings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(HttpListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[plugins.trio_websocket]`: the transport with WebSocket alone."""
 
     bind: str = "127.0.0.1:8001"
@@ -66,7 +67,7 @@ class TrioWebSocketTransport:
 
     def __init__(self, setup: Setup) -> None:
         settings = setup.settings if isinstance(setup.settings, Settings) else Settings()
-        self._listener = Listener(setup, settings)
+        self._listener = HttpListener(setup, settings)
         self._frame_bytes = setup.frame_bytes
         self._outbox_bytes = setup.outbox_bytes
 
@@ -86,7 +87,7 @@ class TrioWebSocketTransport:
 class ClientHandler:
     """Serves the clients that `listener` accepts, by `gateway`."""
 
-    def __init__(self, listener: Listener, gateway: Gateway, *, frame_bytes: int, outbox_bytes: int) -> None:
+    def __init__(self, listener: HttpListener, gateway: Gateway, *, frame_bytes: int, outbox_bytes: int) -> None:
         self._listener = listener
         self._gateway = gateway
         self._frame_bytes = frame_bytes
@@ -95,12 +96,13 @@ class ClientHandler:
     async def serve(self, client_stream: ClientStream) -> bytes:
         """Accept a client and serve its connection to the end; return the response to one that is not accepted."""
         head = bytearray(client_stream.receive_waiting(FREE_BYTES))
+        share = self._listener.share()
         try:
-            accepted = await self._read_handshake(client_stream, head)
+            accepted = await self._read_handshake(client_stream, head, share)
         except Refused as refused:
             return encode_refusal(refused, _HEADERS, parse_partial(head))
         finally:
-            client_stream.share.release()
+            share.release()
         if isinstance(accepted, bytes):
             return accepted
         del head  # otherwise kept for the whole life of the connection
@@ -121,13 +123,15 @@ class ClientHandler:
             nursery.cancel_scope.cancel()
         return b""
 
-    async def _read_handshake(self, client_stream: ClientStream, head: bytearray) -> AcceptedClient | bytes:
+    async def _read_handshake(
+        self, client_stream: ClientStream, head: bytearray, share: Share
+    ) -> AcceptedClient | bytes:
         """Read a client's handshake into `head`, and check it; return the response to any other valid request.
 
         The response is empty where the client left or took too long. Raises `Refused`.
         """
         deadline = self._listener.deadline(client_stream)
-        request = await read_head(client_stream.stream, head, client_stream.share.reserve, deadline=deadline)
+        request = await read_head(client_stream.stream, head, share.reserve, deadline=deadline)
         if request is None:
             return b""
         client = self._listener.admit(self._gateway, client_stream, request)
