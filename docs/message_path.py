@@ -54,14 +54,14 @@ def read(source: str) -> Way:
     for label, body in _SUBGRAPH.findall(source):
         columns[label] = []
         for module, text in _NODE.findall(body):
-            attributes = _attributes(text)
-            uses = tuple(attributes.get("uses", "").split())
-            columns[label].append(Node(module, attributes["label"], uses))
-    edges = [Edge(tail, head, _attributes(text).get("via")) for tail, head, text in _EDGE.findall(source)]
+            found = attributes(text)
+            columns[label].append(Node(module, found["label"], tuple(found.get("uses", "").split())))
+    edges = [Edge(tail, head, attributes(text).get("via")) for tail, head, text in _EDGE.findall(source)]
     return Way(columns, edges)
 
 
-def _attributes(text: str) -> dict[str, str]:
+def attributes(text: str) -> dict[str, str]:
+    """Return the attributes of a node or an edge."""
     return {name: quoted or plain for name, quoted, plain in _ATTRIBUTE.findall(text)}
 
 
@@ -95,12 +95,12 @@ def draw(way: Way) -> str:
     parts.append(_bend(_MARGIN + centre, last + _BOX, (_WIDTH - _WIDE) // 2, redis + 22))
     parts.append(_bend((_WIDTH + _WIDE) // 2, redis + 22, right + centre, places[up[0].module][1] + _BOX + 3))
     parts.append(_arrow(right + centre, places[up[-1].module][1], places[up[-1].module][1] - 17))
-    head = _HEAD.format(width=_WIDTH, height=redis + 52)
+    head = HEAD.format(title="The modules that a message passes through", width=_WIDTH, height=redis + 52)
     return head + "\n".join(parts) + "\n</svg>\n"
 
 
-_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
-<title>The modules that a message passes through</title>
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
+<title>{title}</title>
 <style>
 text {{ font: 13px sans-serif; fill: #1f2328; }}
 .heading {{ font-weight: bold; font-size: 15px; text-anchor: middle; }}

@@ -413,7 +413,7 @@ class Client:
             self.nursery.start_soon(self.give_up, room, sending, "not_sent")
             await self.pump(room)
         elif kind == "unsend":
-            await self.request("unsend", self.ignore, roomId=line["roomId"], messageId=line["messageId"])
+            await self.unsend(**line)
         else:
             self.stopped = {"code": 1000, "reason": ""}
             if self.socket is not None:
@@ -428,8 +428,14 @@ class Client:
         else:
             await reply({})
 
-    async def ignore(self, reply: Fields) -> None:
-        pass
+    async def unsend(self, id: str, **fields: str) -> None:
+        async def reply(answer: Fields) -> None:
+            if answer["type"] == "error":
+                write("failed", id=id, error="refused", code=answer["code"])
+            else:
+                write("ok", id=id)
+
+        await self.request("unsend", reply, **fields)
 
 
 KNOWN = {

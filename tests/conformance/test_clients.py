@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evanesce.conformance.outcome import Outcome, lines
-from evanesce.conformance.run import play_all
+from evanesce.conformance.player import play_all
 from evanesce.conformance.transcript import shipped
 
 pytestmark = pytest.mark.slow

@@ -41,7 +41,8 @@ LONG = ("benchmarks.md", "scaling.md", "data-lifetime.md", "encryption-at-rest.m
 BENCHMARKS = [command for page, command in COMMANDS if page in LONG]
 PROOF = "evanesce audit --faults"  # takes minutes: tests/e2e/test_audit.py runs it
 AUDIT = [command for _, command in COMMANDS if command.startswith("evanesce audit") and command != PROOF]
-REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS, *AUDIT, PROOF)]
+CLIENT = [command for _, command in COMMANDS if command.startswith("evanesce client-conformance --command")]
+REST = [command for _, command in COMMANDS if command not in (*SERVE, *SIMULATE, *BENCHMARKS, *AUDIT, *CLIENT, PROOF)]
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_there_are_commands_to_run() -> None:
     assert SERVE
     assert SIMULATE
     assert AUDIT
+    assert CLIENT
     assert REST
 
 
@@ -95,6 +97,24 @@ def test_an_audit_of_the_documentation(folder: Path, command: str) -> None:
     finally:
         server.terminate()
         server.communicate(timeout=SECONDS)
+
+
+@pytest.mark.parametrize("command", sorted(set(CLIENT)))
+def test_a_client_that_the_documentation_shows(folder: Path, command: str) -> None:
+    page = (ROOT / "docs" / "how-to" / "test-a-client.md").read_text()
+    (folder / "my_client.py").write_text("".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)))
+    environment = os.environ | {"PATH": os.pathsep.join([str(EVANESCE.parent), os.environ["PATH"]])}
+    done = subprocess.run(
+        [EVANESCE, *shlex.split(command)[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.startswith("ok      first_chat")
 
 
 def listens_and_ends(folder: Path, address: str, *arguments: str) -> None:

@@ -24,7 +24,7 @@ SOURCES = [
 MODULES = sorted(
     {name for text in TEXTS.values() for name in re.findall(r"`(\w[\w/-]*\.(?:py|js|lua|html|css|svg))`", text)}
 )
-EXAMPLES = {"accounts.js", "benchmark.svg", "evanesce_tidy.py"}  # of a guide, of a benchmark, and of a tutorial
+EXAMPLES = {"accounts.js", "benchmark.svg", "evanesce_tidy.py", "my_client.py"}  # of guides, a benchmark and a tutorial
 
 
 def exists(name: str) -> bool:

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     # Imported here, because the other commands start faster without these modules.
     from evanesce.conformance import outcome
     from evanesce.conformance.driver import split
-    from evanesce.conformance.run import play_all
+    from evanesce.conformance.player import play_all
 
     chosen = _chosen(options.only)
     if options.list:

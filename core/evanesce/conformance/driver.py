@@ -53,10 +53,10 @@ class Driver:
         assert self._process.stdout is not None
         async for line in _lines(self._process.stdout):
             text = line.strip()
-            if text:
-                event = decoded(text)
-                is_state = not isinstance(event, str) and event.get("event") == "state"
-                (self.states if is_state else self.events).put(event)
+            event = decoded(text)
+            kind = event.get("event") if isinstance(event, dict) else None
+            if text and kind != "ok":
+                (self.states if kind == "state" else self.events).put(event)
         self.exit_code = await self._process.wait()
         self._news.tell()
 

@@ -1,8 +1,8 @@
-"""Plays one transcript with one client: does the steps of the server, and checks those of the client."""
+"""Plays transcripts with a client: does the steps of the server, and checks those of the client."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from signal import SIGCONT, SIGSTOP
 from typing import assert_never
 
@@ -53,6 +53,28 @@ async def play(transcript: Transcript, command: Sequence[str]) -> Outcome:
             failure = await _Player(transcript, server, driver, news, nursery).play()
         nursery.cancel_scope.cancel()
     return Outcome(transcript.name, transcript.about, trio.current_time() - start, failure)
+
+
+async def play_all(
+    transcripts: Sequence[Transcript], command: Sequence[str], jobs: int, tell: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Play `transcripts`, at most `jobs` at a time, and return the outcomes in their order.
+
+    `tell` is called with each as soon as it is there. Raises `ConfigurationError` if `command` cannot be started.
+    """
+    outcomes: dict[str, Outcome] = {}
+    limiter = trio.CapacityLimiter(jobs)
+
+    async def one(transcript: Transcript) -> None:
+        async with limiter:
+            outcome = await play(transcript, command)
+        outcomes[transcript.name] = outcome
+        tell(outcome)
+
+    async with trio.open_nursery() as nursery:
+        for transcript in transcripts:
+            nursery.start_soon(one, transcript)
+    return [outcomes[transcript.name] for transcript in transcripts]
 
 
 class _Player:

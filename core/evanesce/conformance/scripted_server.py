@@ -25,6 +25,7 @@ class GatedStream(trio.abc.Stream):
 
     def __init__(self, stream: trio.SocketStream) -> None:
         """Open the gate."""
+        self.closed = trio.Event()
         self._stream = stream
         self._open = trio.Event()
         self._open.set()
@@ -53,6 +54,7 @@ class GatedStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the stream."""
+        self.closed.set()
         self._open.set()
         await self._stream.aclose()
 
@@ -160,7 +162,20 @@ class ScriptedServer:
 
 
 async def _handshake(stream: GatedStream, nursery: trio.Nursery) -> WebSocketRequest | None:
+    """Wait for the request of a WebSocket; None, with the stream closed, if something else came, or nothing."""
+    request = None
     with trio.move_on_after(HANDSHAKE_SECONDS):
-        return await wrap_server_stream(nursery, stream)
-    await stream.aclose()
-    return None
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(
+                _cancel_when_closed, stream, waiting.cancel_scope
+            )  # by trio-websocket, which answers 400
+            request = await wrap_server_stream(nursery, stream)
+            waiting.cancel_scope.cancel()
+    if request is None:
+        await stream.aclose()
+    return request
+
+
+async def _cancel_when_closed(stream: GatedStream, scope: trio.CancelScope) -> None:
+    await stream.closed.wait()
+    scope.cancel()

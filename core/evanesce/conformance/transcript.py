@@ -130,7 +130,7 @@ class AnyOrder(_Step, kw_only=True, frozen=True):
 Expectation = ClientSends | Told | State
 Step = Accept | Refuse | Expectation | ServerSends | Close | Kill | Stall | Freeze | Do | Quiet | AnyOrder
 
-_KINDS: dict[str, type[Step]] = {
+KINDS: dict[str, type[Step]] = {
     "accept": Accept,
     "refuse": Refuse,
     "client": ClientSends,
@@ -199,12 +199,12 @@ def read(data: bytes, origin: str) -> Transcript:
 
 
 def _step(source: dict[str, Json], place: str) -> Step:
-    kinds = [key for key in source if key in _KINDS]
+    kinds = [key for key in source if key in KINDS]
     if len(kinds) != 1:
-        known = ", ".join(_KINDS)
+        known = ", ".join(KINDS)
         raise TranscriptError(f"{place}: a step has exactly one of the keys {known}; this one has {kinds or 'none'}")
     try:
-        step = msgspec.convert(source, _KINDS[kinds[0]])
+        step = msgspec.convert(source, KINDS[kinds[0]])
     except msgspec.ValidationError as error:
         raise TranscriptError(f"{place}: {error}") from None
     if isinstance(step, AnyOrder):
