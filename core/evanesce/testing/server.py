@@ -26,6 +26,7 @@ from evanesce.plugins import Components, Plugins
 from evanesce.plugins.calls import CallNursery, PluginCalls
 from evanesce.plugins.components import DEFAULT_TIMEOUT
 from evanesce.plugins.containment import ContainedAuthenticator, contained_repository, contained_route
+from evanesce.protocol.fields import display_name
 from evanesce.store.memory import MemoryServer, MemoryStore, memory_store
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -50,9 +51,9 @@ class NameAuthenticator:
         return Challenge({"asked": dict(request), "caller": None if caller.user is None else caller.user.user_id})
 
     async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
-        """Accept the name. Raises `AuthFailed` for the name `nobody`."""
+        """Accept the name. Raises `AuthFailed` for the name `nobody`, and `BadRequest` for what is no name."""
         await trio.lowlevel.checkpoint()
-        name = msgspec.convert(credential.get("name"), str)
+        name = display_name(msgspec.convert(credential.get("name"), str), "credential.displayName")
         if name == "nobody":
             raise AuthFailed("The name nobody is refused.")
         return Identity(subject=name, display_name=name)

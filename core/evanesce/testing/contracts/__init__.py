@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from evanesce.testing.contracts.authenticator import (
+    PEOPLE,
+    AuthenticatorContract,
+    ChallengeContract,
+    OutsideProviderContract,
+)
 from evanesce.testing.contracts.repository import RepositoryContract, RoomRulesContract
 
-__all__ = ["RepositoryContract", "RoomRulesContract"]
+__all__ = [
+    "PEOPLE",
+    "AuthenticatorContract",
+    "ChallengeContract",
+    "OutsideProviderContract",
+    "RepositoryContract",
+    "RoomRulesContract",
+]

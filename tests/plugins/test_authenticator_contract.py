@@ -1,0 +1,134 @@
+"""Every way to sign in that comes with Evanesce, or with its documentation, holds the contract of authenticators."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from evanesce.errors import AuthFailed
+from evanesce.interfaces import Answered, Authenticator, Caller, Challenge
+from evanesce.model import Identity
+from evanesce.testing.contracts import (
+    PEOPLE,
+    AuthenticatorContract,
+    ChallengeContract,
+    OutsideProviderContract,
+)
+from evanesce.testing.server import NameAuthenticator
+from evanesce_plugins.guest import GuestAuthenticator
+from evanesce_plugins.worldid.authenticator import WorldIdAuthenticator
+from evanesce_plugins.worldid.rp_signature import Signer
+from evanesce_plugins.worldid.simulator.portal import Fault
+from evanesce_plugins.worldid.simulator.server import Simulator
+from evanesce_plugins.worldid.simulator.world import RelyingParty, World
+from tests.plugins.worldid.deployment import PORTAL_SECONDS, Clock, Deployment
+from tests.plugins.worldid.results import KEY, settings
+
+pytestmark = pytest.mark.slow
+
+
+class TestNames(AuthenticatorContract):
+    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
+        return NameAuthenticator()
+
+    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"name": person}
+
+
+class TestGuests(AuthenticatorContract):
+    lasting = False
+
+    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
+        return GuestAuthenticator(allow_public=True)
+
+    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"displayName": person}
+
+
+class TestWorldId(ChallengeContract, OutsideProviderContract):
+    """Sign-ups: who proves that they are the same person again is the same user."""
+
+    proofs = ("result", "session")
+
+    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
+        clock = Clock()
+        self.simulator = Simulator(World(seed=secrets.token_bytes(16), clock=clock))
+        url = await nursery.start(self.simulator.serve)
+        configured = settings(api_url=url, timeout=PORTAL_SECONDS)
+        party = RelyingParty(rp_id=configured.rp_id, app_id=configured.app_id, signer=Signer(KEY).address)
+        self.simulator.world.register(party)
+        self.deployment = Deployment(self.simulator, clock, configured)
+        return WorldIdAuthenticator(configured, clock=clock)
+
+    async def request(self, person: str) -> Mapping[str, Any]:
+        return {"purpose": "sign_up"}
+
+    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"purpose": "sign_up", "displayName": person} | self.deployment.sign_up(person, challenge)
+
+    async def stop_provider(self) -> None:
+        self.simulator.faults.fault = Fault.DOWN
+
+    async def start_provider(self) -> None:
+        self.simulator.faults.fault = None
+
+
+class Kept(msgspec.Struct):
+    """What the server keeps of a challenge."""
+
+    word: str
+
+
+class PasswordAuthenticator:
+    """Signs in with a password and a word that the challenge names: the least that can answer a challenge."""
+
+    provider = "passwords"
+    loopback_only = False
+
+    def __init__(self, passwords: Mapping[str, str]) -> None:
+        self.passwords = passwords
+
+    async def __aenter__(self) -> PasswordAuthenticator:
+        return self
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    async def challenge(self, request: Mapping[str, Any], caller: Caller) -> Challenge:
+        word = secrets.token_hex(8)
+        return Challenge({"word": word}, kept=msgspec.json.encode(Kept(word)))
+
+    async def authenticate(self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None) -> Identity:
+        given = msgspec.convert(credential, Credential)
+        await trio.lowlevel.checkpoint()
+        if answered is None or msgspec.json.decode(answered.kept, type=Kept).word != given.word:
+            raise AuthFailed("Start again.")
+        if not secrets.compare_digest(self.passwords.get(given.name, "").encode(), given.password.encode()):
+            raise AuthFailed("The name or the password is wrong.")
+        return Identity(subject=given.name, display_name=given.name)
+
+    async def check(self) -> str:
+        return f"{len(self.passwords)} accounts"
+
+
+class Credential(msgspec.Struct):
+    """The fields of a credential."""
+
+    name: str
+    password: str
+    word: str
+
+
+class TestPasswords(ChallengeContract):
+    proofs = ("password", "word")
+
+    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
+        return PasswordAuthenticator({person: f"secret of {person}" for person in PEOPLE})
+
+    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"name": person, "password": f"secret of {person}", "word": challenge["word"]}
