@@ -202,6 +202,14 @@ OWN = f"/api/v1/rooms/{ROOM}"
             200,
             {"roomId": ROOM, "bans": [{"userId": ID, "displayName": "Eve", "until": NOW}]},
         ),
+        (
+            "GET",
+            f"{OWN}/bans?after=x&other=y",
+            None,
+            ListBans(room_id=ROOM, after="x"),
+            200,
+            {"roomId": ROOM, "bans": [{"userId": ID, "displayName": "Eve", "until": NOW}]},
+        ),
         ("DELETE", f"{OWN}/bans/{ID}", None, Unban(room_id=ROOM, user_id=ID), 204, None),
         ("PUT", f"{OWN}/mutes/{ID}", b'{"seconds":30}', Mute(room_id=ROOM, user_id=ID, seconds=30), 204, None),
         (

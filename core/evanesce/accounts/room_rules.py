@@ -161,11 +161,15 @@ class RuleService:
         return max(bans, key=lambda ban: ban.until, default=None)
 
     async def bans(self, command: commands.ListBans, principal: Principal) -> events.Reply:
-        """List the bans of a room, the newest first, as many as fit into one frame."""
+        """List the bans of a room, the newest first, a page as long as fits into one frame."""
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         now = timestamp(self._store.clock.now())
-        live = [ban for ban in await self._repository.bans(room_id, now) if ban.until > now]
-        return events.BansReply(ref=command.ref, room_id=room_id, bans=_fitting(live))
+        before = None if command.after is None else _place_after(command.after)
+        bans = await self._repository.bans(room_id, now)
+        live = [ban for ban in bans if ban.until > now and (before is None or (ban.since, ban.subject) < before)]
+        page = _fitting(live)
+        following = UNSET if len(page) == len(live) else _after(live[len(page) - 1])
+        return events.BansReply(ref=command.ref, room_id=room_id, bans=page, next=following)
 
     async def unban(self, command: commands.Unban, principal: Principal) -> events.Reply:
         """End the ban of a person. For somebody who is not banned it changes nothing."""
@@ -224,6 +228,19 @@ def _listed_id(subject: str) -> str:
 
 def _listed_subject(user_id: str) -> str:
     return uuid.UUID(user_id).hex
+
+
+def _after(ban: Ban) -> str:
+    """Return the value of `after` for the bans that follow one: older ones, and no others that are added meanwhile."""
+    return f"{ban.since} {ban.subject}"
+
+
+def _place_after(after: str) -> tuple[str, str]:
+    """Return the place in the list to which a value of `after` belongs. Raises `BadRequest`."""
+    since, separator, subject = after.partition(" ")
+    if not separator:
+        raise BadRequest("after", "This is no page of this list.")
+    return since, subject
 
 
 def _fitting(bans: Sequence[Ban]) -> list[events.BanInfo]:

@@ -43,6 +43,10 @@ class _Message(Confidential):
     first_sent_at: float | None = None
 
 
+MOST_PAGES = 100
+"""How many pages of bans are asked for: a room has 10,000 bans at most, and a page has more than 100 of them."""
+
+
 class Typist:
     """Carries out the lines that are typed, one after the other."""
 
@@ -92,9 +96,20 @@ class Typist:
 
     async def _request(self, fields: Fields) -> None:
         """Send a command to the room, and say what the server replies."""
-        reply = await self._ask(fields)
+        reply = await self._ask_all(fields)
         if reply is not None:
             await self._notify(*self._describe(reply))
+
+    async def _ask_all(self, fields: Fields) -> Fields | None:
+        """Do what `_ask` does, and return all pages of a list of bans as one reply."""
+        reply = await self._ask(fields)
+        bans: list[Fields] = [] if reply is None else reply.get("bans", [])
+        for _ in range(MOST_PAGES):
+            if reply is None or "next" not in reply:
+                break
+            reply = await self._ask(fields | {"after": reply["next"]})
+            bans = bans if reply is None else [*bans, *reply["bans"]]
+        return reply | {"bans": bans} if reply is not None and "bans" in reply else reply
 
     async def _ask(self, fields: Fields) -> Fields | None:
         """Send a command to the room, and return the reply; None, with a notice, where there is none."""
@@ -137,7 +152,7 @@ class Typist:
     async def _request_about(self, command: PersonCommand) -> None:
         people: Mapping[str, str] = self._room.people.others
         if command.banned:
-            bans = await self._ask({"type": "bans"})
+            bans = await self._ask_all({"type": "bans"})
             if bans is None:
                 return
             people = {ban["userId"]: ban["displayName"] for ban in bans["bans"]}

@@ -96,9 +96,10 @@ class RemoveMember(Command, tag="remove_member", kw_only=True, frozen=True):
 
 
 class ListBans(Command, tag="bans", kw_only=True, frozen=True):
-    """List the bans of a room that this user has created."""
+    """List the bans of a room that this user has created. `after` is the `next` of the previous page."""
 
     room_id: UUID
+    after: Opaque | None = None
 
 
 class Unban(Command, tag="unban", kw_only=True, frozen=True):

@@ -323,10 +323,11 @@ class BanInfo(Confidential, msgspec.Struct, kw_only=True, frozen=True, rename="c
 
 
 class BansReply(Reply, tag="bans", kw_only=True, frozen=True):
-    """The bans of a room."""
+    """A page of the bans of a room, the newest first. For the following page, send `next` as `after`."""
 
     room_id: str
     bans: list[BanInfo]
+    next: str | UnsetType = UNSET
 
 
 class VoteReply(Reply, tag="vote", kw_only=True, frozen=True):

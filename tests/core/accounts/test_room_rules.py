@@ -444,21 +444,30 @@ class CrowdedRepository(MemoryRepository):
                 since=Timestamp("2026-01-01T00:00:00.000Z"),
                 until=Timestamp("9999-01-01T00:00:00.000Z"),
             )
-            for number in range(owned_rooms.MOST_BANS)
+            for number in reversed(range(owned_rooms.MOST_BANS))
         ]
 
 
-async def test_a_list_of_bans_fits_into_a_frame(autojump_clock: MockClock) -> None:
+async def test_a_list_of_bans_comes_in_pages_that_fit_into_a_frame(autojump_clock: MockClock) -> None:
     async with memory_server(limits=QUICK, repository=CrowdedRepository()) as server:
         people = await gather(server, "Ada", join=False)
-        listed = (await people.ask("Ada", "bans"))["bans"]
-        assert len(people.clients["Ada"].frames[-1]) <= FRAME_BYTES
-        assert len(listed) > 1_000
-        assert listed[1] == {
-            "userId": "00000000-0000-0000-0000-000000000001",
-            "displayName": '"' * 64,
-            "until": "9999-01-01T00:00:00.000Z",
-        }
+        listed: list[str] = []
+        page = await people.ask("Ada", "bans")
+        while True:
+            assert len(people.clients["Ada"].frames[-1]) <= FRAME_BYTES
+            assert len(page["bans"]) > 500
+            listed += [ban["userId"] for ban in page["bans"]]
+            if "next" not in page:
+                assert page["bans"][-2] == {
+                    "userId": "00000000-0000-0000-0000-000000000001",
+                    "displayName": '"' * 64,
+                    "until": "9999-01-01T00:00:00.000Z",
+                }
+                break
+            page = await people.ask("Ada", "bans", after=page["next"])
+        assert len(listed) == len(set(listed)) == owned_rooms.MOST_BANS
+        assert await people.refused("Ada", "bans", after="nonsense") == ("bad_request", "after")
+        assert (await people.ask("Ada", "bans", after="0 0"))["bans"] == []
 
 
 # --- mutes --------------------------------------------------------------------------------------------------------

@@ -220,6 +220,22 @@ async def test_lists_and_what_is_taken_from_them() -> None:
         assert (await connection.answers("unban", {"type": "ok"}))["userId"] == OTHER_BEN
 
 
+async def test_a_long_list_of_bans_is_read_to_its_end() -> None:
+    async with stage() as here:
+        connection = await entered(here)
+        first = [{"userId": BEN, "displayName": "Ben", "until": IN_A_MINUTE}]
+        last = [{"userId": OTHER_BEN, "displayName": "Mallory", "until": IN_A_MINUTE}]
+        await here.type("/bans")
+        assert "after" not in await connection.answers("bans", {"type": "bans", "bans": first, "next": "page 2"})
+        assert (await connection.answers("bans", {"type": "bans", "bans": last}))["after"] == "page 2"
+        await here.prints("* Ben (")
+        await here.prints("* Mallory (")
+        await here.type("/unban Mallory")
+        await connection.answers("bans", {"type": "bans", "bans": first, "next": "page 2"})
+        await connection.answers("bans", {"type": "bans", "bans": last})
+        assert (await connection.answers("unban", {"type": "ok"}))["userId"] == OTHER_BEN
+
+
 async def test_answers_and_messages_that_live_shorter() -> None:
     async with stage() as here:
         connection = await entered(here)

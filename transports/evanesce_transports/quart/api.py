@@ -80,7 +80,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
     @blueprint.get("/rooms")
     async def rooms() -> Response:
-        return await answer(_command("rooms", {name: value for name, value in request.args.items() if name == "after"}))
+        return await answer(_command("rooms", _query_after()))
 
     @blueprint.get("/rooms/<room_id>")
     async def room(room_id: str) -> Response:
@@ -113,7 +113,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
     @blueprint.get("/rooms/<room_id>/bans")
     async def bans(room_id: str) -> Response:
-        return await answer(_command("bans", {"roomId": room_id}))
+        return await answer(_command("bans", {"roomId": room_id, **_query_after()}))
 
     @blueprint.delete("/rooms/<room_id>/bans/<user_id>")
     async def unban(room_id: str, user_id: str) -> Response:
@@ -128,6 +128,11 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
         return await answer(_command("vote_remove", {**await _body(), "roomId": room_id}))
 
     return blueprint
+
+
+def _query_after() -> dict[str, str]:
+    """Return the page that a request asks for, as the field of a command."""
+    return {name: value for name, value in request.args.items() if name == "after"}
 
 
 def _command(kind: str, fields: Mapping[str, Any] | None = None) -> Command:
