@@ -168,6 +168,7 @@ class RuleRecord:
         self._places: set[int] = set()  # of `options` in the ledger: several where they were the same before
         self._votes: int | None = 0  # how many of the ledger's have been told, or were before; None: not known
         self._open_votes: dict[str, Counted] = {}
+        self._running: dict[str, Counted] = {}
         self._mutes: dict[str, int] = {}
 
     def joined(self, event: Event, user_id: str, now: float, *, late: bool) -> None:
@@ -180,6 +181,8 @@ class RuleRecord:
         if not self._places:
             self._broken("joined names other rules than the room has")
         self._votes = None if late else len(self._ledger.votes)
+        # Who joins is told of those that run, unless this connection was in the room already.
+        self._running = {counted.ballot.user_id: counted for counted in self._ledger.votes}
 
     def updated(self, event: Event) -> None:
         """Take the notice of a change: the members are told each one, in the order of the store."""
@@ -219,8 +222,15 @@ class RuleRecord:
         if self._votes is None:
             return
         due = self._ledger.votes[self._votes : self._votes + 1]
+        is_due = [_as_told(counted.ballot) for counted in due] == [told]
+        before = self._running.pop(user_id, None)
+        if not is_due and before is not None and _as_told(before.ballot) == told and outcome is None:
+            if before.deadline < now - 0.002 and self._ledger.clock_set_at < before.at:
+                self._broken("somebody who joined was told of a vote that has ended")
+            self._open_votes[user_id] = before
+            return
         self._votes += 1
-        if [_as_told(counted.ballot) for counted in due] != [told]:
+        if not is_due:
             self._broken("a vote differs from what was counted")
             return
         self._open_votes.pop(user_id, None)

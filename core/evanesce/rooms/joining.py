@@ -188,6 +188,7 @@ class Joining:
                 self._policy.replace_mutes(outcome.mutes)
             else:  # the outcome may be older than what was told meanwhile
                 self._policy.check(self._leaving.removed_by)
+            self._policy.add_votes(outcome.votes)
             self._presence.replace(outcome.presence)
         elif not await self._members.roster.reaches(outcome.presence.version, ROSTER_SECONDS):
             with suppress(StoreUnavailable):  # then the feed brings it when the store is back
@@ -280,7 +281,10 @@ class Joining:
             last = messages[given - 1]
             cursor, number, more = last.cursor, last.number, True
             reply = Outgoing(msgspec.structs.replace(reply.event, cursor=cursor), reply.deadlines)
-        request.subscriber.answer([reply, *(self._unsent(message_id) for message_id in unsent[named:])])
+        answers = [reply, *(self._unsent(message_id) for message_id in unsent[named:])]
+        if not subscription.welcomed:
+            answers += map(Outgoing, self._policy.introduction(request.subscriber.user_id))
+        request.subscriber.answer(answers)
         if not subscription.welcomed:
             subscription.welcomed = True
             self._records.joined(subscription)

@@ -16,7 +16,7 @@ from evanesce.protocol import events
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.rule_sync import RuleSync
-from evanesce.store.rules import MOST_MUTES, Ballot, RoomRules
+from evanesce.store.rules import MOST_MUTES, MOST_TOLD, Ballot, RoomRules
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ RETRY_SECONDS = 1.0
 
 Removed = Callable[[Sequence[Ban]], None]
 """What handles removals. It is passed on and not kept: it belongs to a part that has this one."""
+
+MOST_VOTES = 1_000
+"""How many votes of a room have their end announced; each waits in a task of its own."""
 
 EXPIRED = "expired"
 REMOVED = "removed"
@@ -174,8 +177,10 @@ class RoomPolicy:
             until = 0
         if until == known or (not until and known <= now):
             return
-        muted = events.MemberMuted(room_id=self._room_id, user_id=user_id, until=timestamp(until) if until else UNSET)
-        self._members.announce([muted])
+        self._members.announce([self._muted(user_id, until)])
+
+    def _muted(self, user_id: str, until: int) -> events.MemberMuted:
+        return events.MemberMuted(room_id=self._room_id, user_id=user_id, until=timestamp(until) if until else UNSET)
 
     def _drop_mutes(self, now: int) -> None:
         """Forget the mutes that have ended, and, where there are still too many, the one that ends first.
@@ -200,24 +205,31 @@ class RoomPolicy:
     # --- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, ballot: Ballot) -> None:
-        """Announce a vote; when its time is up, announce that too."""
-        known = self._votes.pop(ballot.user_id, None)
-        self._announce(ballot, REMOVED if ballot.removed else None)
-        if ballot.removed:
+        """Announce a vote; when its time is up, announce that too, unless it has removed the person."""
+        known = self._votes.get(ballot.user_id)
+        self._members.announce([self._told(ballot, REMOVED if ballot.removed else None)])
+        if known is None and len(self._votes) >= MOST_VOTES:
             return
         self._votes[ballot.user_id] = ballot
         if self._nursery is not None and (known is None or known.expires_at != ballot.expires_at):
             self._nursery.start_soon(self._end_vote, ballot.user_id, ballot.expires_at)
+
+    def add_votes(self, ballots: Sequence[Ballot]) -> None:
+        """Take the votes that run in the store, as far as the events have not told of them."""
+        for ballot in ballots:
+            if ballot.user_id not in self._votes:
+                self.vote(ballot)
 
     async def _end_vote(self, user_id: str, expires_at: int) -> None:
         await trio.sleep(max(0.0, (expires_at - self._store.clock.now()) / 1000))
         ballot = self._votes.get(user_id)
         if ballot is not None and ballot.expires_at == expires_at:
             del self._votes[user_id]
-            self._announce(ballot, EXPIRED)
+            if not ballot.removed:
+                self._members.announce([self._told(ballot, EXPIRED)])
 
-    def _announce(self, ballot: Ballot, outcome: str | None) -> None:
-        vote = events.Vote(
+    def _told(self, ballot: Ballot, outcome: str | None = None) -> events.Vote:
+        return events.Vote(
             room_id=self._room_id,
             user_id=ballot.user_id,
             votes=ballot.votes,
@@ -225,7 +237,22 @@ class RoomPolicy:
             expires_at=timestamp(ballot.expires_at),
             outcome=UNSET if outcome is None else outcome,
         )
-        self._members.announce([vote])
+
+    # --- those who join -------------------------------------------------------------------------------------------
+
+    def introduction(self, user_id: str) -> list[events.Event]:
+        """Return what a user who joins is told after `joined`: the mutes and the votes that run, the latest first.
+
+        At most `MOST_TOLD` of each, and the user's own mute in any case.
+        """
+        now = self._store.clock.now()
+        others = (one for one in reversed(self._mutes) if self._mutes[one] > now and one != user_id)
+        muted = [user_id, *others] if self._mutes.get(user_id, 0) > now else [*others]
+        running = [one for one in reversed(self._votes.values()) if not one.removed and one.expires_at > now]
+        return [
+            *(self._muted(one, self._mutes[one]) for one in muted[:MOST_TOLD]),
+            *map(self._told, running[:MOST_TOLD]),
+        ]
 
 
 def mute_refusal(milliseconds: int) -> CommandError:

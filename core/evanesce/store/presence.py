@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from evanesce.confidential import Confidential
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.rules import RoomRules
+from evanesce.store.rules import Ballot, RoomRules
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,7 +66,8 @@ class JoinOutcome:
 
     `at` is in milliseconds of the store's clock: a removal after it concerns the users who joined, an earlier one does
     not. `rules` are the store's where they are newer than those of the caller, otherwise None. `mutes` has who may not
-    write, and until when, in milliseconds of the store's clock; none where the caller follows the room.
+    write, and until when, in milliseconds of the store's clock, and `votes` has the votes that run, `MOST_TOLD` at
+    most; both are empty where the caller follows the room.
     """
 
     presence: PresenceSnapshot
@@ -74,6 +75,7 @@ class JoinOutcome:
     at: int
     rules: RoomRules | None
     mutes: Mapping[str, int]
+    votes: Sequence[Ballot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Presence(Protocol):
         the same. Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`.
         Who is muted stays muted with another account, which followers are told. The record holds until `leave`, even if
         the store loses its data. `capacity` limits the users of the room over all servers. `follows`: the caller has
-        been told of all mutes since an earlier outcome.
+        been told of all mutes and votes since an earlier outcome.
         """
         ...
 

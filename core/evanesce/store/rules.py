@@ -137,6 +137,9 @@ class Rules(Protocol):
 MOST_MUTES = 1_000
 """How many people are muted in a room at the same time: a server that begins to follow the room reads all of them."""
 
+MOST_TOLD = 100
+"""How many of the votes that run, and how many mutes, somebody is told of who joins a room."""
+
 VOTE_SECONDS = 60
 """How long a vote lasts."""
 

@@ -195,6 +195,60 @@ async def test_a_muted_person_neither_writes_nor_types(autojump_clock: MockClock
         assert (await bob.ask("typing", roomId=room))["type"] == "ok"
 
 
+async def test_who_joins_hears_the_votes_and_mutes_that_run(autojump_clock: MockClock) -> None:
+    """On the server that has told of them, and on one that has just begun to follow the room."""
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(limits=QUICK, memory=memory, repository=repository) as one,
+        memory_server(limits=QUICK, memory=memory, repository=repository) as two,
+    ):
+        room, [ada, bob, cyd, dan, eve] = await join_room(one, "Ada", "Bob", "Cyd", "Dan", "Eve")
+        bobs, cyds, dans = [await user_id(client) for client in (bob, cyd, dan)]
+        for who, seconds in ((bobs, 100), (cyds, 200)):
+            await ada.ask("mute", roomId=room, userId=who, seconds=seconds)
+        await ada.ask("leave", roomId=room)
+        ballot = await bob.ask("vote_remove", roomId=room, userId=dans)
+        fields = ("roomId", "userId", "votes", "needed", "expiresAt")
+        for server, name, votes, outcome in ((one, "Fay", 2, None), (two, "Gus", 3, "removed")):
+            client = await server.sign_in(name)
+            assert (await client.ask("join", roomId=room))["type"] == "joined"
+            told = client.waiting()
+            [vote] = [event for event in told if event["type"] == "vote"]
+            assert {field: vote[field] for field in fields} == {field: ballot[field] for field in fields}
+            assert "outcome" not in vote
+            muted = {event["userId"]: event["until"] for event in told if event["type"] == "member_muted"}
+            assert muted.keys() == {bobs, cyds}
+            assert (await client.ask("join", roomId=room))["type"] == "joined"
+            assert client.waiting() == [], "who is in the room already has heard it"
+            bob.waiting()
+            ballot = await client.ask("vote_remove", roomId=room, userId=dans)
+            await wait_all_tasks_blocked()
+            assert (ballot["votes"], ballot["needed"]) == (votes, 3)
+            assert [event.get("outcome") for event in of_type(bob, "vote")] == [outcome]
+        hal = await come_in(two, "Hal", room)
+        assert [event["type"] for event in hal.waiting()] == ["member_muted", "member_muted"], "that vote has ended"
+        await eve.ask("vote_remove", roomId=room, userId=cyds)
+        ivy = await come_in(two, "Ivy", room)
+        await wait_all_tasks_blocked()
+        await trio.sleep(61)
+        assert [event.get("outcome") for event in of_type(ivy, "vote")] == [None, "expired"]
+
+
+async def test_who_joins_hears_of_the_own_mute_and_of_so_many_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "MOST_TOLD", 2)
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, *others] = await join_room(server, "Ada", "Bob", "Cyd", "Dan", "Eve")
+        ids = [await user_id(client) for client in others]
+        for one in ids:
+            await ada.ask("mute", roomId=room, userId=one, seconds=100)
+        await others[0].ask("leave", roomId=room)
+        others[0].waiting()
+        await others[0].ask("join", roomId=room)
+        assert [event["userId"] for event in of_type(others[0], "member_muted")] == [ids[0], ids[-1]]
+
+
 async def test_a_room_remembers_so_many_mutes(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a server holds no more, however many were muted; the store refuses their messages all the same."""
     monkeypatch.setattr(policy, "MOST_MUTES", 3)

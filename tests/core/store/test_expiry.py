@@ -73,6 +73,7 @@ KINDS: Mapping[str, str] = {
     "mutes": r"\{[^}]+\}:mutes",
     "who may come back": r"\{[^}]+\}:away",
     "vote": r"\{[^}]+\}:vote:.+",
+    "votes that run": r"\{[^}]+\}:votes",
     "tokens": r"\{[^}]+\}:tokens",
     "connections": r"\{[^}]+\}:connections",
     "what was put": r"kept:.+",

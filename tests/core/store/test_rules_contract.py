@@ -30,9 +30,12 @@ from evanesce.store.events import (
     Voted,
 )
 from evanesce.store.memory import memory_store
+from evanesce.store.memory import room as memory_room
+from evanesce.store.memory import rules as memory_rules
 from evanesce.store.message_log import Muted, Outcome, RoomClosed
 from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, RulesMissing
 from evanesce.store.redis import lease
+from evanesce.store.redis import rules as redis_rules
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.rules import (
     COME_BACK_SECONDS,
@@ -715,6 +718,57 @@ async def test_the_person_in_question_does_not_escape_by_another_account(backend
     why = await barred(store, room_id, ADA, RULES)
     assert why is not None
     assert why.bar is Bar.BANNED
+
+
+async def running(store: Store, room_id: str, *, follows: bool = False) -> Sequence[Ballot]:
+    """Return the votes that somebody is told of who joins."""
+    outcome = await store.presence.join(
+        room_id, [Joiner("new", "New", "subject of new")], 100, 10, RULES, follows=follows
+    )
+    assert isinstance(outcome, JoinOutcome)
+    await store.presence.leave(room_id, ["new"])
+    return outcome.votes
+
+
+async def test_who_joins_is_told_the_votes_that_run(backend: Backend, room_id: str) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    await join(one, room_id, PEOPLE)
+    assert await running(two, room_id) == []
+    first = await vote(one, room_id, BOB, ADA)
+    second = await vote(one, room_id, BOB, CYD)
+    assert sorted(await running(two, room_id), key=lambda ballot: ballot.user_id) == [first, second]
+    assert await running(two, room_id, follows=True) == []
+    first = await vote(one, room_id, DAN, ADA)
+    assert sorted(await running(two, room_id), key=lambda ballot: ballot.user_id) == [first, second]
+    last = await vote(one, room_id, EVE, ADA)
+    assert isinstance(last, Ballot)
+    assert last.removed
+    assert await running(two, room_id) == [second]
+    await one.messages.close_room(room_id, "closed")
+
+
+async def test_so_many_votes_are_told_to_who_joins(
+    backend: Backend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (memory_room, redis_rules):
+        monkeypatch.setattr(module, "MOST_TOLD", 2)
+    for module in (memory_rules, redis_rules):
+        monkeypatch.setattr(module, "VOTE_SECONDS", 1)
+    store = await backend.open()
+    await join(store, room_id, PEOPLE)
+    ballots = [await vote(store, room_id, BOB, person) for person in (ADA, CYD, DAN)]
+    told = sorted(await running(store, room_id), key=lambda ballot: ballot.user_id)
+    assert told == ballots[:2]
+    third = await vote(store, room_id, EVE, DAN)
+    assert isinstance(third, Ballot)
+    assert third.votes == 2, "it counts all the same"
+
+    async def ended() -> bool:
+        return await running(store, room_id) == []
+
+    await eventually(ended)
+    again = await vote(store, room_id, BOB, DAN)
+    assert await running(store, room_id) == [again]
 
 
 async def test_which_votes_are_refused(backend: Backend) -> None:

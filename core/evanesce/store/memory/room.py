@@ -13,7 +13,7 @@ from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import HistoryLost, Left, RoomEvent
 from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member, PresenceSnapshot
-from evanesce.store.rules import Ballot, RoomRules
+from evanesce.store.rules import MOST_TOLD, Ballot, RoomRules
 
 
 @dataclass
@@ -40,7 +40,7 @@ class UnsentEntry:
 
 @dataclass
 class Vote:
-    """A vote on the removal of a person; `result` is the last ballot, when the person is removed.
+    """A vote on the removal of a person; `last` is the last ballot, and `result` the one that removed the person.
 
     `voters` are the accounts of those who have voted, by their subjects.
 
@@ -50,6 +50,7 @@ class Vote:
     expires_at: int
     kept_until: int
     voters: dict[str, str] = field(default_factory=dict[str, str])
+    last: Ballot | None = None
     result: Ballot | None = None
 
 
@@ -105,6 +106,11 @@ class Room:
         del self.names[user_id]
         self.version += 1
         return [Left(user_id, len(self.names), self.version)]
+
+    def votes_at(self, now: int) -> list[Ballot]:
+        """Return the votes that run at `now`."""
+        running = [vote.last for vote in self.votes.values() if vote.expires_at > now and vote.result is None]
+        return [ballot for ballot in running if ballot is not None][:MOST_TOLD]
 
     def forget_rules(self) -> None:
         """Delete the rules and all that belongs to them."""

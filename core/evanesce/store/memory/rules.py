@@ -125,6 +125,7 @@ class MemoryRules:
         needed = max(2, (len(room.names) - (user_id in room.names)) // 2 + 1)
         until = now + VOTE_BAN_SECONDS * 1000 if votes >= needed else 0
         ballot = Ballot(user_id, votes, needed, vote.expires_at, until)
+        vote.last = ballot
         if ballot.removed:
             vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
             room.voted[person.subject] = until

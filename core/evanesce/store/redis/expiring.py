@@ -80,7 +80,7 @@ def _mute(command: Command) -> list[Expiring]:
 
 
 def _vote(command: Command) -> list[Expiring]:
-    return [*_state(command), *((str(command[_KEYS + place]), 0) for place in (4, 6))]
+    return [*_state(command), *((str(command[_KEYS + place]), 0) for place in (4, 6, 7))]
 
 
 def _tokens(command: Command) -> list[Expiring]:

@@ -90,6 +90,10 @@ class Keys:
         """Return a hash: who has voted for the removal of a person, and when the vote ends."""
         return f"{self._prefix}:{{{room_id}}}:vote:{subject}"
 
+    def votes(self, room_id: str) -> str:
+        """Return a hash: the votes that run, by the user in question."""
+        return f"{self._prefix}:{{{room_id}}}:votes"
+
     def events(self, room_id: str) -> str:
         """Return a channel: the events of the room."""
         return f"{self._prefix}:{{{room_id}}}:events"
@@ -134,7 +138,7 @@ class Keys:
             self.settings,
             self.identity,
         )
-        of_room = (self.state, self.index, self.members, self.bans, self.voted, self.mutes, self.away)
+        of_room = (self.state, self.index, self.members, self.bans, self.voted, self.mutes, self.away, self.votes)
         of_one = (*of_room, self.rooms, self.erase, self.tokens, self.connections)
         of_two = (self.message, self.unsent, self.at, self.vote)
         return (

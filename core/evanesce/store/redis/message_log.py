@@ -165,7 +165,7 @@ class RedisMessageLog:
             await self._close(room_id, reason)
 
     async def _close(self, room_id: str, reason: str) -> None:
-        of_rules = (self._keys.bans, self._keys.voted, self._keys.mutes, self._keys.away)
+        of_rules = (self._keys.bans, self._keys.voted, self._keys.mutes, self._keys.away, self._keys.votes)
         others = (self._keys.members, self._keys.events, *of_rules)
         keys = [self._keys.state(room_id), *(make(room_id) for make in others)]
         await self._client.run(CLOSE.call(keys, new_epoch(), self._keep, reason, _encoder.encode(reason)))

@@ -23,7 +23,7 @@ from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.lease import retry_until_available
-from evanesce.store.redis.rules import mutes
+from evanesce.store.redis.rules import ballots, mutes
 from evanesce.store.redis.scripts import (
     JOIN,
     KEEP,
@@ -150,7 +150,8 @@ class RedisPresence:
         keys = [
             *self._three(room_id),
             self._keys.at(room_id, local.home.lease.holder),
-            *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away, self._keys.mutes)),
+            *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away)),
+            *(make(room_id) for make in (self._keys.mutes, self._keys.votes)),
         ]
         known = (rules.version, rules.created_by, int(follows))
         with _Pending(self, local):
@@ -391,7 +392,7 @@ def _joiners(members: Iterable[Joiner]) -> list[Argument]:
 
 def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
     """Return what a join has come to, for a caller who knows `rules`."""
-    at, count, version, flat, barred, newer, muted = answer
+    at, count, version, flat, barred, newer, muted, running = answer
     if newer is not None:
         number, ttl, access, locked = newer
         rules = replace(
@@ -403,6 +404,7 @@ def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
         at=int(at),
         rules=None if newer is None else rules,
         mutes={} if muted is None else mutes(muted),
+        votes=[] if running is None else ballots(running, int(at)),
     )
 
 

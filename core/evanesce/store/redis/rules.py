@@ -22,6 +22,7 @@ from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
 from evanesce.store.rules import (
     MOST_MUTES,
+    MOST_TOLD,
     VOTE_BAN_SECONDS,
     VOTE_SECONDS,
     Ballot,
@@ -101,12 +102,15 @@ class RedisRules:
             *self._three(room_id),
             *(make(room_id) for make in (self._keys.bans, self._keys.voted, self._keys.away)),
             self._keys.vote(room_id, person.subject),
+            self._keys.votes(room_id),
         ]
         persons = (voter.user_id, voter.subject, person.user_id, person.subject)
         times = (VOTE_SECONDS * 1000, VOTE_BAN_SECONDS * 1000)
         with Deadline():
             keys += await self._all_at(room_id)
-            [answer] = await self._client.run(VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times))
+            [answer] = await self._client.run(
+                VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times, MOST_TOLD)
+            )
         if answer is None:
             return RoomClosed()
         if isinstance(answer, bytes):
@@ -129,6 +133,15 @@ def mutes(flat: Sequence[bytes]) -> dict[str, int]:
         for member, until in zip(flat[::2], flat[1::2], strict=True)
         if not member.startswith(b":")
     }
+
+
+def ballots(flat: Sequence[bytes], now: int) -> list[Ballot]:
+    """Return the votes that run at a time, of all that the hash has; see `lua/vote.lua`."""
+    told = [
+        Ballot(user_id.decode(), *map(int, ballot.split(b" ")))
+        for user_id, ballot in zip(flat[::2], flat[1::2], strict=True)
+    ]
+    return [ballot for ballot in told if ballot.expires_at > now]
 
 
 def _rules_changed(line: str) -> RulesChanged:

@@ -1,5 +1,5 @@
 -- Close a room: nothing is stored in it any more. The caller erases its content.
--- KEYS: state, members, channel, bans, voted, mutes, away. ARGV: epoch, keep, reason, the reason as JSON.
+-- KEYS: state, members, channel, bans, voted, mutes, away, votes. ARGV: epoch, keep, reason, the reason as JSON.
 
 local state = room()
 if not state.closed then

@@ -1,9 +1,11 @@
--- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes.
+-- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes, the votes
+-- that run.
 -- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, 1 if the caller
--- knows who may not write, then for each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
+-- knows who may not write and the votes, then for each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
 -- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the room's time,
 -- count, version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the
--- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil).
+-- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil),
+-- and the votes that run (or nil).
 -- After mutes.lua.
 
 if state.closed then return false end
@@ -52,5 +54,6 @@ local newer = state.rv > tonumber(ARGV[5])
 return {
   state.t, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
   ARGV[7] == '0' and state.mu > now
-    and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES')
+    and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES'),
+  ARGV[7] == '0' and redis.call('HGETALL', KEYS[9])
 }

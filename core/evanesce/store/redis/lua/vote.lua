@@ -1,11 +1,12 @@
--- Count a vote for the removal of a user. KEYS: state, members, channel, bans, voted, away, the vote,
--- and `at` for each server.
+-- Count a vote for the removal of a user. KEYS: state, members, channel, bans, voted, away, the vote, the votes that
+-- run, and `at` for each server.
 -- ARGV: epoch, keep, the voter, the subject of the voter, the user, the subject of the user, the room's creator, how
--- long a vote lasts and how long its ban, in milliseconds.
+-- long a vote lasts and how long its ban, in milliseconds, how many votes are noted as running.
 -- Returns nil if the room is closed; why the vote is not counted; or the votes, how many are needed, when the vote
 -- ends, and until when the user is banned if removed (otherwise 0), both as strings.
 -- The vote is a hash: the account of each voter by the subject, `:expires`, and once the user is removed `:votes`,
--- `:needed` and `:until`.
+-- `:needed` and `:until`. Of the votes that run there is a hash too: by the user, how many votes there are, how many are
+-- needed, and the end.
 
 if state.closed then return false end
 
@@ -32,6 +33,15 @@ if not (user_is_present or known[1]) then return 'absent' end
 if is_present(creator) then return 'creator' end
 local people = redis.call('HLEN', KEYS[2])
 if people < 3 then return 'too_few' end
+
+local function has_space()
+  if redis.call('HLEN', KEYS[8]) < tonumber(ARGV[10]) then return true end
+  local running = redis.call('HGETALL', KEYS[8])
+  for i = 1, #running, 2 do
+    if tonumber(string.match(running[i + 1], '%d+$')) <= now then redis.call('HDEL', KEYS[8], running[i]) end
+  end
+  return redis.call('HLEN', KEYS[8]) < tonumber(ARGV[10])
+end
 
 local expires = known[1]
 if not expires then
@@ -64,10 +74,15 @@ if votes >= needed then
   redis.call('PEXPIRE', KEYS[5], ARGV[9])
   redis.call('HSET', KEYS[1], 'vu', ends)
   forget(KEYS[6], { user })
+  redis.call('HDEL', KEYS[8], user)
   lines[#lines + 1] = string.format('b %d %d %s %s %s', votes, needed, expires, banned_until, user)
   lines[#lines + 1] = string.format('k %.0f %s %s "vote"', state.t, banned_until, user)
-  remove_all(8, user)
-elseif not known[4] then
+  remove_all(9, user)
+elseif redis.call('HEXISTS', KEYS[8], user) == 1 or has_space() then
+  redis.call('HSET', KEYS[8], user, string.format('%d %d %s', votes, needed, expires))
+  if not known[1] then redis.call('PEXPIRE', KEYS[8], ARGV[8]) end
+end
+if banned_until == '0' and not known[4] then
   lines[#lines + 1] = string.format('b %d %d %s 0 %s', votes, needed, expires, user)
 end
 publish()
