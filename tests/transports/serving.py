@@ -60,6 +60,12 @@ class FakeGateway:
         self.connected_at: list[float | None] = []
         self.address_limits = address_limits()
 
+    def forget(self) -> None:
+        """Drop what was recorded, so that the memory of this process is not that of the records."""
+        recorded = (self.connections, self.connected_at, self.bearers, self.received, self.executed, self.hosts)
+        for records in (*recorded, self.local):
+            records.clear()
+
     async def wait_draining(self) -> None:
         await self.going.wait()
 
