@@ -145,6 +145,13 @@ class Repository(Protocol):
         """
         ...
 
+    async def raise_rules_version(self, room_id: str, version: int) -> None:
+        """Set the `rules_version` of an open room to `version`, where it is lower.
+
+        Servers have seen higher versions of a room where an older state of the database was restored.
+        """
+        ...
+
     async def room(self, room_id: str) -> ChatRoom | None:
         """Return an open room; None for an unknown or closed one."""
         ...

@@ -176,7 +176,7 @@ class Reconciliation:
         self._cache.confirm_rooms(are_open, mark)
         for room_id in batch:
             running = self._hub.running(room_id)
-            if running is not None and running.rules.version < are_open.get(room_id, 0):
+            if running is not None and running.rules.version != are_open.get(room_id, running.rules.version):
                 running.check_rules()
             if room_id not in are_open:
                 self._cache.drop_room(room_id)

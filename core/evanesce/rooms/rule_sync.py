@@ -93,6 +93,20 @@ class RuleSync:
             raise
 
     async def _sync(self, room_id: str, removal: Removal | None) -> SyncedRules | None:
+        synced = await self._install(room_id, removal)
+        if synced is None:
+            return None
+        stored = await self._store.rules.version(room_id)
+        if stored <= synced.rules.version:
+            return synced
+        # Either another server has just made a change, or an older state of the database was restored. The database is
+        # always changed first: where it still has a lower version, it was restored, and it has to be obeyed.
+        room = await self._repository.room(room_id)
+        if room is not None and room.rules_version < stored:
+            await self._repository.raise_rules_version(room_id, stored + 1)
+        return await self._install(room_id, None)
+
+    async def _install(self, room_id: str, removal: Removal | None) -> SyncedRules | None:
         now = self._store.clock.now()
         # The bans are read after the room: they are at least as new as its version.
         room = await self._repository.room(room_id)

@@ -104,6 +104,10 @@ class Rules(Protocol):
         """
         ...
 
+    async def version(self, room_id: str) -> int:
+        """Return the version of the rules that the store has of a room; 0 where it has none."""
+        ...
+
     async def mute(
         self, room_id: str, user_id: str, seconds: float, subject: str | None = None
     ) -> int | RoomClosed | None:

@@ -202,6 +202,13 @@ class MemoryRepository(MemoryRoomRules):
             self.chat_rooms[room.room_id] = changed
         return changed if self.chat_rooms[room.room_id] == changed else None
 
+    async def raise_rules_version(self, room_id: str, version: int) -> None:
+        """See `Repository.raise_rules_version`."""
+        await self._answer()
+        room = self.chat_rooms.get(room_id)
+        if room is not None and room.rules_version < version:
+            self.chat_rooms[room_id] = msgspec.structs.replace(room, rules_version=version)
+
     async def room(self, room_id: str) -> ChatRoom | None:
         """See `Repository.room`."""
         await self._answer()

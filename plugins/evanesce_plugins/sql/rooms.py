@@ -33,6 +33,10 @@ _UPDATE_ROOM = """
 """
 
 # Not the rows that the statement above changes: the second of two executions changes none.
+_RAISE_RULES_VERSION = """
+    UPDATE "ChatRoom" SET rulesVersion = ? WHERE roomId = ? AND closedAt IS NULL AND rulesVersion < ?
+"""
+
 _UPDATED_ROOM = f"""
     SELECT {_ROOM} FROM "ChatRoom" WHERE messageTtl IS ? AND access = ? AND locked = ?
     AND roomId = ? AND rulesVersion = ? + 1 AND closedAt IS NULL
@@ -120,6 +124,10 @@ class RoomTables(SqlTables):
         values = (*_options(room), room.room_id, room.rules_version)
         _, rows = await self._driver.execute([Statement(_UPDATE_ROOM, values), Statement(_UPDATED_ROOM, values)])
         return _room(rows[0]) if rows else None
+
+    async def raise_rules_version(self, room_id: str, version: int) -> None:
+        """See `Repository.raise_rules_version`."""
+        await self._rows(_RAISE_RULES_VERSION, version, room_id, version)
 
     async def room(self, room_id: str) -> ChatRoom | None:
         """See `Repository.room`."""

@@ -432,6 +432,37 @@ async def test_who_comes_back_to_a_locked_room_may_be_asked_about_in_the_databas
         await come_in(server, "Bob", room)
 
 
+@pytest.mark.parametrize("changes", [False, True])
+async def test_a_database_that_was_restored_is_obeyed_though_its_versions_are_lower(
+    changes: bool, autojump_clock: MockClock
+) -> None:
+    """On all servers: at the next change, and without one within a minute."""
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(limits=QUICK, memory=memory, repository=repository) as one,
+        memory_server(limits=QUICK, memory=memory, repository=repository) as two,
+    ):
+        room, [ada] = await join_room(one, "Ada")
+        bob = await come_in(two, "Bob", room)
+        await ada.ask("update_room", roomId=room, messageTtl=30)
+        old = repository.chat_rooms[room]
+        for locked in (True, False, True):
+            await ada.ask("update_room", roomId=room, locked=locked, messageTtl=20)
+        repository.chat_rooms[room] = old
+        if changes:
+            assert (await ada.ask("update_room", roomId=room, messageTtl=40))["messageTtl"] == 40
+        else:
+            await trio.sleep(65)
+        expected = PLAIN | {"messageTtl": 40.0 if changes else 30.0}
+        await wait_all_tasks_blocked()
+        for client in (ada, bob):
+            assert (await client.ask("join", roomId=room))["room"] == expected
+        await come_in(two, "Cyd", room)
+        assert (await ada.ask("update_room", roomId=room, locked=True))["locked"] is True
+        eve = await two.sign_in("Eve")
+        assert (await refusal(eve, "join", roomId=room))[0] == "room_locked"
+
+
 class SlowHistory:
     """The next histories of a server wait until `answer` is set, and then fail if `fails`."""
 

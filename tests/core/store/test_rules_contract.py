@@ -313,7 +313,9 @@ async def test_a_caller_with_old_rules_gets_the_new_ones(backend: Backend, room_
     store = await backend.open()
     newest = RoomRules(CREATOR.user_id, 90_000, 7, Access.INVITE, locked=True, encrypted=True)
     known = replace(newest, version=3, message_ttl=60_000, access=Access.LINK, locked=False)
+    assert await store.rules.version(room_id) == 0
     await store.rules.install(room_id, newest, {})
+    assert await store.rules.version(room_id) == 7
     assert (await join(store, room_id, [CREATOR], rules=known)).rules == newest
     assert (await join(store, room_id, [CREATOR], rules=replace(known, version=0))).rules == newest
     assert (await join(store, room_id, [CREATOR], rules=newest)).rules is None

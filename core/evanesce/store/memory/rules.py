@@ -52,6 +52,15 @@ class MemoryRules:
 
         return await self._server.ask(act)
 
+    async def version(self, room_id: str) -> int:
+        """See `Rules.version`."""
+
+        def act() -> int:
+            rules = self._server.room(room_id).rules
+            return 0 if rules is None else rules.version
+
+        return await self._server.ask(act)
+
     async def mute(
         self, room_id: str, user_id: str, seconds: float, subject: str | None = None
     ) -> int | RoomClosed | None:

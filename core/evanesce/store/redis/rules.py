@@ -77,6 +77,11 @@ class RedisRules:
             users = await ask(1, *(part for ban in bans.items() for part in ban))
         return RoomClosed() if users is None else [user.decode() for user in users]
 
+    async def version(self, room_id: str) -> int:
+        """See `Rules.version`."""
+        [version] = await self._client.run(("HGET", self._keys.state(room_id), "rv"))
+        return 0 if version is None else int(version)
+
     async def mute(
         self, room_id: str, user_id: str, seconds: float, subject: str | None = None
     ) -> int | RoomClosed | None:

@@ -249,6 +249,7 @@ class Operations:
             "invites": lambda: repository.invites("none", at(1)),
             "revoke_invite": lambda: repository.revoke_invite("none", "none", at(1)),
             "admit": self.admit,
+            "raise_rules_version": lambda: repository.raise_rules_version("none", 2),
             "admit_members": lambda: repository.admit_members("none", ["nobody"], at(1), 10),
             "admitted": lambda: repository.admitted([("none", "nobody"), ("none", "another")]),
             "ban": self.ban,

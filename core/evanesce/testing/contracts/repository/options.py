@@ -105,3 +105,20 @@ class OptionRows(RepositoryParts):
             [changed] = [result for result in results if result is not None]
             assert await pair[1].room(room.room_id) == changed
             assert await version(pair[0], room) == number + 1
+
+    async def test_the_version_of_rules_is_raised_and_never_lowered(self, repository: Repository) -> None:
+        room, other = await opened(repository), await opened(repository)
+        for raised, expected in ((7, 7), (7, 7), (3, 7), (8, 8)):
+            await repository.raise_rules_version(room.room_id, raised)
+            assert await repository.open_rooms([room.room_id, other.room_id]) == {
+                room.room_id: expected,
+                other.room_id: other.rules_version,
+            }
+        current = await repository.room(room.room_id)
+        assert current is not None
+        changed = await repository.update_room(msgspec.structs.replace(current, locked=True))
+        assert changed == msgspec.structs.replace(current, locked=True, rules_version=9)
+        await repository.close_room(room.room_id, at(2))
+        await repository.raise_rules_version(room.room_id, 20)
+        await repository.raise_rules_version("nowhere", 20)
+        assert await repository.room(room.room_id) is None
