@@ -206,7 +206,7 @@ async def exercise(store: Store, rooms: Sequence[str]) -> None:
     assert await store.rate_limits.connect("bob", 1, 10)
     store.rate_limits.disconnect("bob", 0)
     for room_id in rooms:
-        await join(store, room_id, [Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")])
+        await join(store, room_id, [Member(name, name.title()) for name in ("ada", "bob", "cyd", "eve")])
         drafts = [draft(room_id) for _ in range(20)]
         assert not isinstance(await store.messages.append(room_id, drafts), RoomClosed)
         assert await store.messages.unsend(room_id, drafts[3].message_id, "ada") is True
@@ -220,7 +220,7 @@ async def exercise(store: Store, rooms: Sequence[str]) -> None:
             assert isinstance(
                 await store.rules.vote(room_id, Person(voter, voter), Person(user_id, user_id), "creator"), Ballot
             )
-        await store.presence.leave(room_id, ["ada", "bob", "cyd"], lost=["ada", "bob"])
+        await store.presence.leave(room_id, ["ada", "bob", "cyd", "eve"], lost=["ada", "bob"])
 
 
 async def size(client: redis.Redis) -> int:
