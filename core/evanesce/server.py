@@ -23,13 +23,19 @@ from evanesce.context import ServerContext
 from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Finding
 from evanesce.lifecycle.database import announce_migrations, locked
+from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import RestartCheck
 from evanesce.lifecycle.shutdown import Shutdown
-from evanesce.lifecycle.startup_checks import check_environment, findings, refuse_exposed_guests
+from evanesce.lifecycle.startup_checks import (
+    check_environment,
+    findings,
+    refuse_exposed_debugging,
+    refuse_exposed_guests,
+)
 from evanesce.maintenance.agreement import Agreement
 from evanesce.maintenance.binding import RedisGuard
 from evanesce.metrics import Metrics
-from evanesce.plugins import Components, Plugins
+from evanesce.plugins import Components, Plugins, discovery
 from evanesce.process import tune_gc
 from evanesce.sessions.gateway import Gateway
 from evanesce.store.disk_warning import warn_of_disk
@@ -60,6 +66,7 @@ def run(
     restart_check: RestartCheck | None = None,
     *,
     migrate: bool = True,
+    debug_plugins: bool = False,
 ) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP, and return the exit code. The server's secret and name are set.
 
@@ -68,6 +75,8 @@ def run(
     - `exit_now` ends the process with the exit code of the function that it is given. It is called where a plugin's
       code ignores its cancellation.
     - `migrate`: whether the database may be created or migrated.
+    - `debug_plugins`: refuse addresses that other machines can reach; without a supervisor, restart when a file of a
+      plugin changes.
 
     Raises `ConfigurationError` and `PluginError`, possibly wrapped in exception groups.
     """
@@ -75,6 +84,8 @@ def run(
     handover = _inherit_handover(channel)
     components = plugins.build(config, Path.cwd(), handover)
     refuse_exposed_guests(config, components)
+    if debug_plugins:
+        refuse_exposed_debugging(config, components)
     # Of several workers, the first one logs what is the same for all.
     is_first = channel is None or channel.assignment.number == 1
     server = _Server(
@@ -89,13 +100,17 @@ def run(
         ),  # here, because both of these block
         found=findings(config, plugins, components, Path.cwd()) if is_first else (),
         migrate=migrate,
+        watched=discovery.files(plugins.names) if debug_plugins and channel is None else (),
     )
     tune_gc()
     return trio.run(server.main, exit_now)
 
 
 class _Server:
-    """One server process. `shared` are the settings that servers on one Redis compare, `found` those to warn of."""
+    """One server process. `shared` are the settings that servers on one Redis compare, `found` those to warn of.
+
+    It restarts when one of the files `watched` changes.
+    """
 
     def __init__(
         self,
@@ -109,6 +124,7 @@ class _Server:
         shared: Mapping[str, str],
         found: Sequence[tuple[str, Finding]],
         migrate: bool,
+        watched: Sequence[Path],
     ) -> None:
         self._config = config
         self._plugins = plugins
@@ -119,6 +135,7 @@ class _Server:
         self._shared = shared
         self._found = found
         self._migrate = migrate
+        self._watched = watched
         self._flushing = trio.CancelScope(shield=True)
 
     async def main(self, exit_now: Callable[[Callable[[], int]], NoReturn]) -> int:
@@ -198,6 +215,8 @@ class _Server:
                 self._log_findings()
                 nursery.start_soon(transports.watch, self._shutdown)
                 nursery.start_soon(self._shutdown.restart_on_request, transports.urls)
+                if self._watched:
+                    await nursery.start(FileWatch(self._watched).run)
                 if self._handover is not None:
                     nursery.start_soon(self._handover.run)
                 await self._report(transports.urls)

@@ -15,7 +15,7 @@ import trio
 
 from evanesce.client.errors import Refused
 from tests.checks import failure
-from tests.e2e.clients import ChatClient
+from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
 from tests.patience import PATIENCE, Stopwatch, within
 from tests.ports import free_port
@@ -100,6 +100,56 @@ async def test_texts_are_shown_to_those_who_ask(site: Path) -> None:
         assert (await refused_in_a_room(server))[0] == "internal"
     assert "--debug-plugins: the log shows the texts of plugins' exceptions. They may hold messages" in server.errors
     assert f"SystemExit: {SECRET}" in server.errors
+
+
+WORKERS = ("--workers", "2", "--set", f"server.secret={'s' * 32}")
+
+
+@pytest.mark.parametrize("workers", [(), WORKERS], ids=["single", "workers"])
+async def test_a_change_of_a_plugin_restarts_a_server_that_debugs_plugins_unless_it_is_broken(
+    site: Path, workers: tuple[str, ...]
+) -> None:
+    with serving(site, "", "--debug-plugins", *workers) as server:
+        (site / "odd.py").write_text("this is no Python\n")
+        await until(lambda: "no restart: " in server.errors, 60)
+        assert "plugin 'odd': odd of odd 1.0 cannot be imported: SyntaxError" in server.errors
+        (site / "odd.py").write_text(f"{CODE}\nprint('the second version', file=sys.stderr, flush=True)\n")
+        await until(lambda: "the second version" in server.errors, 60)
+        processes = 3 if workers else 2  # the check, and then what was restarted
+        await until(lambda: server.errors.count("the second version") >= processes, 60)
+        if not workers:
+            assert (await trio.to_thread.run_sync(server._next_line)).startswith("listening on ")
+        else:
+            await until(lambda: "all workers were restarted" in server.errors, 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--set", "server.public_url=https://chat.example"), "https://chat.example"),
+        (("--set", "plugins.quart.bind=0.0.0.0:{port}"), "0.0.0.0:{port}"),
+        (("--set", "server.public_url=https://chat.example", *WORKERS), "https://chat.example"),
+    ],
+    ids=["public URL", "bind", "workers"],
+)
+def test_plugins_are_not_debugged_where_others_can_reach_the_server(
+    options: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    port = str(free_port())
+    command = [sys.executable, "-m", "evanesce", "serve", "--debug-plugins", "--set", "plugins.guest.allow_public=true"]
+    bind = ("--set", f"plugins.quart.bind=127.0.0.1:{port}")
+    done = subprocess.run(
+        [*command, *bind, *(option.replace("{port}", port) for option in options)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("evanesce: --debug-plugins: the log would contain messages and secrets, and other machines")
+    assert told.replace("{port}", port) in line
 
 
 async def test_a_filter_that_cannot_be_ended_does_not_keep_the_server(site: Path) -> None:

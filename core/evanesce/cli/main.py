@@ -24,7 +24,7 @@ from evanesce.errors import PluginError
 from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
 from evanesce.lifecycle.signals import RESTART, restart_program
 from evanesce.plugins import Plugins, discovery
-from evanesce.plugins.faults import call_sync, show_tracebacks
+from evanesce.plugins.faults import call_sync, debug
 from evanesce.process import fills_memory, forbid_core_files, raise_descriptor_limit, with_memory_filled
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def _parser() -> _Parser:
     command.add_argument(
         "--debug-plugins",
         action="store_true",
-        help="log the texts and tracebacks of plugins' exceptions, which may contain messages and secrets",
+        help="for developing plugins, on this machine only: log whole tracebacks, which may contain messages and"
+        " secrets, warn of calls that block, and restart when a file of a plugin changes",
     )
     command.add_argument(
         "--no-migrate",
@@ -176,7 +177,7 @@ def _prepare(source: load.Source) -> tuple[Config, Plugins]:
 def _serve(options: argparse.Namespace) -> int:
     raise_descriptor_limit()
     if options.debug_plugins:
-        show_tracebacks()
+        debug()
     source = _source(options)
     config, enabled = _prepare(source)
     if config.messages.encrypt_at_rest and not fills_memory():
@@ -207,7 +208,14 @@ def _serve(options: argparse.Namespace) -> int:
         )
     from evanesce import server
 
-    return server.run(config, enabled, exit_now, restart_check=restart_check, migrate=not options.no_migrate)
+    return server.run(
+        config,
+        enabled,
+        exit_now,
+        restart_check=restart_check,
+        migrate=not options.no_migrate,
+        debug_plugins=options.debug_plugins,
+    )
 
 
 def _restart_check(options: argparse.Namespace, config: Config) -> RestartCheck:

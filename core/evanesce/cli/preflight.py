@@ -21,10 +21,10 @@ from evanesce.errors import ConfigurationError, StoreUnavailable
 from evanesce.lifecycle.database import inspect
 from evanesce.lifecycle.restart_check import RestartCheckRequest
 from evanesce.lifecycle.signals import PYTHON
-from evanesce.lifecycle.startup_checks import check_environment, refuse_exposed_guests
+from evanesce.lifecycle.startup_checks import check_environment, refuse_exposed_debugging, refuse_exposed_guests
 from evanesce.maintenance.binding import HINT, PROBLEM, is_bound
 from evanesce.plugins import Components, Plugins, discovery
-from evanesce.plugins.faults import show_tracebacks
+from evanesce.plugins.faults import debug
 from evanesce.ports import refuse_taken
 from evanesce.process import forbid_core_files
 from evanesce.store.redis import open_redis_store
@@ -53,7 +53,7 @@ def _check() -> int:
             "evanesce.cli.preflight", "only a running server may start this program", "Use evanesce check"
         ) from None
     if request.debug_plugins:
-        show_tracebacks()
+        debug()
     file = None if request.file is None else Path(request.file)
     source = load.read(file, request.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
@@ -61,6 +61,8 @@ def _check() -> int:
     check_environment(config)
     components = enabled.build(config, Path.cwd())
     refuse_exposed_guests(config, components)
+    if request.debug_plugins:
+        refuse_exposed_debugging(config, components)
     trio.run(_check_outside, config, components, request)
     for key in _changed(config, request.kept):
         logger.warning("%s has changed, but a restart by SIGHUP does not change it: stop and start the server", key)

@@ -12,7 +12,7 @@ from evanesce.cli.exit_status import exit_code, exit_now
 from evanesce.config import load
 from evanesce.lifecycle.signals import PYTHON
 from evanesce.plugins import Plugins, discovery
-from evanesce.plugins.faults import show_tracebacks
+from evanesce.plugins.faults import debug
 from evanesce.process import fills_memory, forbid_core_files, raise_descriptor_limit, with_memory_filled
 from evanesce.workers.channel import SupervisorChannel
 
@@ -32,7 +32,7 @@ def _serve() -> int:
     channel = SupervisorChannel.open()
     assignment = channel.assignment
     if assignment.debug_plugins:
-        show_tracebacks()
+        debug()
     file = None if assignment.file is None else Path(assignment.file)
     source = load.read(file, assignment.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
@@ -48,7 +48,9 @@ def _serve() -> int:
         drain_seconds=assignment.drain_seconds,
     )
     config = msgspec.structs.replace(config, server=own, redis=assignment.redis)
-    return server.run(config, enabled, exit_now, channel, migrate=assignment.migrate)
+    return server.run(
+        config, enabled, exit_now, channel, migrate=assignment.migrate, debug_plugins=assignment.debug_plugins
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,16 @@ def refuse_exposed_guests(config: Config, components: Components) -> None:
         )
 
 
+def refuse_exposed_debugging(config: Config, components: Components) -> None:
+    """Raise `ConfigurationError` where others than this machine could reach a server whose plugins are debugged."""
+    if exposed := exposed_addresses(config, components):
+        raise ConfigurationError(
+            "--debug-plugins",
+            f"the log would contain messages and secrets, and other machines can reach {exposed[0]}",
+            "Use it only with a server that listens on 127.0.0.1 or [::1], and has such a server.public_url",
+        )
+
+
 def exposed_addresses(config: Config, components: Components) -> list[str]:
     """Return the addresses at which other machines may reach the server. Empty if there are none."""
     public = public_address(config)

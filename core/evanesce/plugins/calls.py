@@ -23,6 +23,7 @@ from evanesce.plugins.faults import (
     describe,
     is_a,
     is_cancellation,
+    is_debugging,
     is_own_cancellation,
 )
 
@@ -38,13 +39,17 @@ MOST_HANGING = 10
 BLOCKING_SECONDS = 0.2
 """The longest step between two waits that is not reported as blocking the event loop."""
 
+DEBUG_BLOCKING_SECONDS = 0.1
+"""The same, for the development of plugins."""
+
 T = TypeVar("T")
 
 
 class MeasuredAwaitable(Generic[T]):
     """Awaits `coroutine`, and measures each of its steps: the time from one wait to the next.
 
-    `blocked` is called with the seconds of every step that took more than `BLOCKING_SECONDS`.
+    `blocked` is called with the seconds of every step that took more than `BLOCKING_SECONDS`, or, where plugins are
+    debugged, `DEBUG_BLOCKING_SECONDS`.
     """
 
     __slots__ = ("_blocked", "_coroutine")
@@ -64,7 +69,7 @@ class MeasuredAwaitable(Generic[T]):
                 return result
             finally:
                 taken = perf_counter() - began
-                if taken > BLOCKING_SECONDS:
+                if taken > DEBUG_BLOCKING_SECONDS and (taken > BLOCKING_SECONDS or is_debugging()):
                     self._blocked(taken)
             try:
                 sent = yield trap

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pluggy
@@ -89,6 +91,17 @@ def load_point(point: EntryPoint) -> object:
             raise PluginError(name, f"{what}: {text}{import_advice(error)}") from error
 
     return call_sync(name, what, load)
+
+
+def files(plugins: Iterable[str]) -> list[Path]:
+    """Return where the code of these plugins is, which have been imported: files, and folders of packages."""
+    found: dict[Path, None] = {}
+    for name in plugins:
+        module = sys.modules.get(find(name).module.partition(".")[0])
+        folders: Iterable[str] = getattr(module, "__path__", ())
+        file: str | None = getattr(module, "__file__", None)
+        found |= {Path(folder): None for folder in folders} or ({} if file is None else {Path(file): None})
+    return list(found)
 
 
 def origin(point: EntryPoint) -> str:

@@ -52,10 +52,15 @@ class PluginFailed(Exception):
     """A call of a plugin's code failed, or its result broke the contract. It has been logged and counted."""
 
 
-def show_tracebacks() -> None:
-    """Log the text and the traceback of plugins' faults from now on, and warn that they may hold secrets."""
+def debug() -> None:
+    """Log every fault of plugins from now on, with text and traceback, and warn that they may hold secrets."""
     tracebacks.setLevel(logging.DEBUG)
     log.warning("--debug-plugins: the log shows the texts of plugins' exceptions. They may hold messages and secrets")
+
+
+def is_debugging() -> bool:
+    """Return whether `debug` was called."""
+    return tracebacks.isEnabledFor(logging.DEBUG)
 
 
 def is_logged(count: int) -> bool:
@@ -92,7 +97,7 @@ class Faults:
             self._reported.clear()
         self._reported[fault] += 1
         times = self._reported[fault]
-        if is_logged(times):
+        if is_logged(times) or is_debugging():
             again = f" ({times} times so far)" if times > 1 else ""
             log.warning("plugin %s: %s%s", self.plugin, fault, again)
 
@@ -122,7 +127,7 @@ class Faults:
     def blocked_event_loop(self, call: str, seconds: float) -> None:
         """Log and count a call that blocked the event loop."""
         self.blocked += 1
-        if is_logged(self.blocked):
+        if is_logged(self.blocked) or is_debugging():
             log.warning(
                 "plugin %s: %s blocked the whole server for %.2f s (%d times so far): "
                 "run blocking code with trio.to_thread.run_sync",
@@ -140,7 +145,7 @@ def describe(error: BaseException) -> str:
     """
     if is_a(error, ContractViolation):
         return str(error)
-    if tracebacks.isEnabledFor(logging.DEBUG):
+    if is_debugging():
         _log_traceback(error)
     try:
         return logs.folded(error)[:LONGEST]

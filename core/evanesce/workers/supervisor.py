@@ -13,9 +13,11 @@ import trio
 
 from evanesce.config.model import Config
 from evanesce.lifecycle.database import locked
+from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
 from evanesce.lifecycle.signals import SHUTDOWN_SIGNALS, unblock_signals
-from evanesce.plugins import Components, Plugins
+from evanesce.lifecycle.startup_checks import refuse_exposed_debugging
+from evanesce.plugins import Components, Plugins, discovery
 from evanesce.ports import refuse_taken
 from evanesce.store.embedded import embedded_valkey
 from evanesce.workers.channel import Assignment
@@ -43,8 +45,11 @@ def run(
     Raises `ConfigurationError` and `PluginError`.
     """
     components = plugins.build(config, Path.cwd())  # so that errors are reported before anything is started
+    if debug_plugins:
+        refuse_exposed_debugging(config, components)
+    watched = discovery.files(plugins.names) if debug_plugins else ()
     path = None if file is None else str(file)
-    return trio.run(_main, config, components, command, path, settings, restart_check, debug_plugins, migrate)
+    return trio.run(_main, config, components, command, path, settings, restart_check, debug_plugins, migrate, watched)
 
 
 async def _main(
@@ -56,6 +61,7 @@ async def _main(
     restart_check: RestartCheck,
     debug_plugins: bool,
     migrate: bool,
+    watched: Sequence[Path],
 ) -> int:
     server = config.server
     if server.node is None:
@@ -96,14 +102,18 @@ async def _main(
             workers.append(Worker(command, assignment, handover))
         with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:
             unblock_signals()
-            return await Supervisor(workers, restart_check).run(signals)
+            return await Supervisor(workers, restart_check, watched).run(signals)
 
 
 class Supervisor:
-    """Keep the workers running. They are restarted only with a configuration for which `restart_check` passes."""
+    """Keep the workers running. They are restarted only with a configuration for which `restart_check` passes.
 
-    def __init__(self, workers: Sequence[Worker], restart_check: RestartCheck) -> None:
+    They are also restarted when one of the files `watched` changes.
+    """
+
+    def __init__(self, workers: Sequence[Worker], restart_check: RestartCheck, watched: Sequence[Path] = ()) -> None:
         self._workers = workers
+        self._watched = watched
         self._restart_check = restart_check
         self._stopping = False
         self._restarting = trio.CancelScope()
@@ -114,6 +124,8 @@ class Supervisor:
         """Run the workers until one of `signals` stops them, and return the exit code."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._handle_signals, signals)
+            if self._watched:
+                nursery.start_soon(FileWatch(self._watched).run)
             code = await self._run_workers()
             nursery.cancel_scope.cancel()
         return code

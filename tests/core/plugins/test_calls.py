@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from types import TracebackType
@@ -14,8 +15,9 @@ from trio.testing import MockClock
 
 from evanesce.errors import ConfigurationError, PluginError, Rejected
 from evanesce.plugins import Plugins
+from evanesce.plugins import calls as calls_module
 from evanesce.plugins.calls import CallNursery, PluginCalls
-from evanesce.plugins.faults import PluginFailed
+from evanesce.plugins.faults import PluginFailed, tracebacks
 from tests.core.plugins.faulty import RAISING, SECRET, Fault, ShieldedHang, hangs, raises_a_refusal_that_raises, written
 from tests.core.plugins.fixtures import loaded, plugin
 
@@ -273,3 +275,20 @@ async def test_a_fault_that_comes_again_and_again_does_not_fill_the_log(
     assert lines[-1].endswith("(512 times so far)")
     calls.faults.report("another", ValueError(SECRET))
     assert "another failed: ValueError" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("debugging", [False, True])
+async def test_whoever_debugs_plugins_is_told_of_shorter_blocking_calls_each_time(
+    debugging: bool, calls: PluginCalls, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 0.15] * 3)
+    monkeypatch.setattr(calls_module, "perf_counter", lambda: next(seconds))
+
+    async def blocks() -> int:
+        return 1
+
+    with caplog.at_level(logging.DEBUG if debugging else logging.INFO, logger=tracebacks.name):
+        for _ in range(3):
+            await calls.call("the call", blocks, accept=int, seconds=5)
+    told = [record for record in caplog.records if "the call blocked the whole server for 0.15 s" in record.message]
+    assert (len(told), calls.faults.blocked) == ((3, 3) if debugging else (0, 0))
