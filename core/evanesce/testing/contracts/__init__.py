@@ -9,6 +9,7 @@ from evanesce.testing.contracts.authenticator import (
     OutsideProviderContract,
 )
 from evanesce.testing.contracts.repository import RepositoryContract, RoomRulesContract
+from evanesce.testing.contracts.transport import TransportClient, TransportContract
 
 __all__ = [
     "PEOPLE",
@@ -17,4 +18,6 @@ __all__ = [
     "OutsideProviderContract",
     "RepositoryContract",
     "RoomRulesContract",
+    "TransportClient",
+    "TransportContract",
 ]
