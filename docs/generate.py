@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from urllib.request import urlopen
@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from evanesce.config import kinds
 from evanesce.config.model import Config
 from evanesce.errors import CloseCode, ErrorCode
-from evanesce.hookspecs import Hooks
+from evanesce.hookspecs import CONTENT_HOOKS, HOOK_CONTRACTS, Hooks
 from evanesce.metrics import Metrics
 from evanesce.plugins import Plugins, discovery
 from tests.ports import free_port
@@ -270,17 +270,40 @@ def metrics(_: str, page: Path) -> str:
 # --- hooks and the Python API -------------------------------------------------------------------------------------
 
 
+def hook_facts(hook: str, users: Mapping[str, Sequence[str]]) -> str:
+    """Return what a call of a hook may do and see, and which plugins of Evanesce use it, as a list."""
+    contract = HOOK_CONTRACTS[hook]
+    raises = " or ".join(f"`{error.__name__}`" for error in contract.raises)
+    names = ", ".join(f"`{name}`" for name, used in users.items() if hook in used)
+    return "\n".join(
+        [
+            f"- Deadline: {'none' if contract.seconds is None else f'{contract.seconds:g} s'}",
+            f"- May raise: {raises or 'nothing'}",
+            f"- Is handed the content of messages: {'yes' if hook in CONTENT_HOOKS else 'no'}",
+            f"- Plugins of Evanesce that use it: {names or 'none'}",
+        ]
+    )
+
+
 def hooks(_: str, page: Path) -> str:
     """Return the hooks, in the order in which a server calls them."""
     examples = {
         hook: place for place, text in headings(DOCS / HOOK_EXAMPLES).items() for hook in re.findall(r"`(\w+)`", text)
     }
+    installed = Plugins.load(discovery.names())
+    users = {name: installed.hooks(name) for name in installed.names}
     parts: list[str] = []
     for node in class_body(Hooks):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             text = linked(ast.get_docstring(node) or "", page)
             example = os.path.relpath(DOCS / HOOK_EXAMPLES, page.parent) + "#" + examples[node.name]
-            parts += [f"## `{node.name}`", f"`{signature(node)}`", text, f"[Example]({example})"]
+            parts += [
+                f"## `{node.name}`",
+                f"`{signature(node)}`",
+                text,
+                hook_facts(node.name, users),
+                f"[Example]({example})",
+            ]
     return "\n\n".join(parts)
 
 

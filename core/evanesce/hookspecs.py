@@ -14,11 +14,13 @@ A plugin may declare two things, as attributes of the module or object beside it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import pluggy
 
+from evanesce.errors import ConfigurationError, Rejected
 from evanesce.interfaces import (
     Authenticator,
     CliCommand,
@@ -263,3 +265,48 @@ class Hooks(Protocol):
         `reason` is `creator` or `vote`. Called after `evanesce_member_removed`.
         """
         ...
+
+
+HOOK_SECONDS = 2.0
+"""How long a call of a hook may take while the server runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookContract:
+    """What a call of a hook may do.
+
+    `seconds` is its deadline; None: it has none. The exceptions `raises` say something to a client or a deployer; any
+    other one is a fault of the plugin.
+    """
+
+    seconds: float | None
+    raises: tuple[type[Exception], ...] = ()
+
+
+_BUILDS = HookContract(None, (ConfigurationError,))
+_DECIDES = HookContract(HOOK_SECONDS, (Rejected,))
+_OBSERVES = HookContract(HOOK_SECONDS)
+
+HOOK_CONTRACTS: Mapping[str, HookContract] = {
+    "evanesce_settings": HookContract(None),
+    "evanesce_cli_commands": HookContract(None),
+    "evanesce_configure": _BUILDS,
+    "evanesce_authenticator": _BUILDS,
+    "evanesce_repository": _BUILDS,
+    "evanesce_transport": _BUILDS,
+    "evanesce_http_routes": _BUILDS,
+    "evanesce_sign_in_page": _BUILDS,
+    "evanesce_findings": HookContract(None),
+    "evanesce_run": HookContract(None),
+    "evanesce_may_join": _DECIDES,
+    "evanesce_filter_message": _DECIDES,
+    "evanesce_message_sent": _OBSERVES,
+    "evanesce_member_joined": _OBSERVES,
+    "evanesce_member_left": _OBSERVES,
+    "evanesce_room_opened": _OBSERVES,
+    "evanesce_room_closed": _OBSERVES,
+    "evanesce_invite_created": _OBSERVES,
+    "evanesce_member_removed": _OBSERVES,
+    "evanesce_member_banned": _OBSERVES,
+}
+"""What a call of each hook may do. The server holds the plugins to it, and docs/reference/hooks.md shows it."""

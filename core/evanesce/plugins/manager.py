@@ -16,7 +16,8 @@ import trio
 from outcome import acapture
 
 from evanesce.config.model import Config
-from evanesce.errors import CommandError, ErrorCode, PluginError, Rejected
+from evanesce.errors import CommandError, ErrorCode, PluginError
+from evanesce.hookspecs import HOOK_CONTRACTS
 from evanesce.interfaces import CliCommand, Finding, Handover, Repository, Server, Settings
 from evanesce.model import Draft, Timestamp
 from evanesce.plugins import components, discovery
@@ -30,9 +31,6 @@ from evanesce.plugins.repeats import LetThrough
 from evanesce.plugins.tasks import PluginTask
 
 log = logging.getLogger(__name__)
-
-HOOK_SECONDS = 2.0
-"""How long a plugin may take for one message or event."""
 
 MOST_WAITING = 1_000
 """How many events may wait for one plugin; further ones are dropped and counted."""
@@ -85,16 +83,16 @@ class RunTimeHooks:
         """Return whether the plugin implements `hook`."""
         return hook in self._hooks
 
-    async def call(
-        self,
-        hook: str,
-        arguments: Mapping[str, Any],
-        accept: Callable[[Any], T],
-        passing: tuple[type[Exception], ...] = (),
-    ) -> T:
-        """Call `hook`, and return what `accept` returns for its result; see `PluginCalls.call`."""
+    async def call(self, hook: str, arguments: Mapping[str, Any], accept: Callable[[Any], T]) -> T:
+        """Call `hook`, and return what `accept` returns for its result; see `PluginCalls.call`.
+
+        It has the deadline of its contract, and raises what that allows.
+        """
         name, called = self._called(hook, arguments)
-        return await self._calls.call(name, called, accept, seconds=HOOK_SECONDS, passing=passing)
+        contract = HOOK_CONTRACTS[hook]
+        if contract.seconds is None:
+            raise AssertionError(f"{hook} has no deadline: it runs as a task")
+        return await self._calls.call(name, called, accept, seconds=contract.seconds, passing=contract.raises)
 
     def task(self, hook: str, arguments: Mapping[str, Any]) -> PluginTask:
         """Return the task that calls `hook`."""
@@ -249,7 +247,7 @@ class Plugins:
         for name, hooks in self._filters.items():
             given = msgspec.structs.replace(draft, retry=True) if name in passed else draft
             try:
-                changed = await hooks.call(_FILTER, {"draft": given}, accept=accept, passing=(Rejected,))
+                changed = await hooks.call(_FILTER, {"draft": given}, accept=accept)
             except PluginFailed:
                 raise CommandError(
                     ErrorCode.INTERNAL, "A plugin could not check the message. Try again in a moment."
@@ -267,7 +265,7 @@ class Plugins:
         arguments = {"room_id": room_id, "user_id": user_id, "display_name": display_name}
         for hooks in self._join_checks:
             try:
-                await hooks.call(_MAY_JOIN, arguments, accept=check_join_allowed, passing=(Rejected,))
+                await hooks.call(_MAY_JOIN, arguments, accept=check_join_allowed)
             except PluginFailed:
                 raise CommandError(
                     ErrorCode.INTERNAL, "A plugin could not check the join. Try again in a moment."

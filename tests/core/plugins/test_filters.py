@@ -12,9 +12,9 @@ import trio
 from trio.testing import MockClock
 
 from evanesce.errors import CommandError, ErrorCode, Rejected
+from evanesce.hookspecs import HOOK_SECONDS
 from evanesce.model import Draft
 from evanesce.plugins import Plugins
-from evanesce.plugins.manager import HOOK_SECONDS
 from evanesce.protocol import codec
 from tests.core.plugins.fixtures import DRAFT, built, full, loaded, plugin
 

@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from evanesce.errors import CommandError, ErrorCode, Rejected
+from evanesce.hookspecs import HOOK_SECONDS
 from evanesce.plugins import Plugins
-from evanesce.plugins.manager import HOOK_SECONDS
 from evanesce.testing.server import memory_server
 from tests.core.plugins.fixtures import loaded, plugin
 

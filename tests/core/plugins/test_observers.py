@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import HOOK_SECONDS, hookimpl
 from evanesce.model import ChatRoom, Timestamp
 from evanesce.plugins import Plugins
-from evanesce.plugins.manager import HOOK_SECONDS, MOST_WAITING
+from evanesce.plugins.manager import MOST_WAITING
 from tests.core.plugins.fixtures import DRAFT, ROOM, loaded, plugin
 
 
