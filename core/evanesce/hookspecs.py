@@ -310,3 +310,22 @@ HOOK_CONTRACTS: Mapping[str, HookContract] = {
     "evanesce_member_banned": _OBSERVES,
 }
 """What a call of each hook may do. The server holds the plugins to it, and docs/reference/hooks.md shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """A hook, or one argument of it, that a coming version of the plugin API will not have.
+
+    `since` is the version of the API that deprecates it, and `until` the one that will not have it. `instead` names
+    what to use.
+    """
+
+    hook: str
+    argument: str | None
+    since: str
+    until: str
+    instead: str
+
+
+DEPRECATIONS: Sequence[Deprecation] = ()
+"""What is deprecated. `evanesce check`, and a server at its start, warn of each plugin that uses any of it."""

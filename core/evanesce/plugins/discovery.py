@@ -157,6 +157,14 @@ class PluginRegistry:
         others = [plugin for other, plugin in self._plugins.items() if other != name]
         return self._manager.subset_hook_caller(hook, others)
 
+    def arguments(self, name: str) -> dict[str, Sequence[str]]:
+        """Return the arguments that a plugin takes, by the names of the hooks that it implements."""
+        found: dict[str, Sequence[str]] = {}
+        for hook in self.hooks(name):
+            [implementation] = self.caller(name, hook).get_hookimpls()
+            found[hook] = implementation.argnames
+        return found
+
     def place(self, name: str, hook: str) -> str:
         """Return where a plugin implements `hook`, as `module:line`. The plugin must implement it."""
         [implementation] = self.caller(name, hook).get_hookimpls()

@@ -25,6 +25,7 @@ from evanesce.plugins.calls import CallNursery, PluginCalls
 from evanesce.plugins.components import Components
 from evanesce.plugins.contracts import check_filtered, check_join_allowed, command_problem, is_async_hook
 from evanesce.plugins.declarations import Declarations
+from evanesce.plugins.deprecations import deprecation_findings
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import PluginFailed, call_sync, is_logged
 from evanesce.plugins.repeats import LetThrough
@@ -199,8 +200,16 @@ class Plugins:
         return components.build(self._registry, self._calls, config, folder, handover)
 
     def findings(self, config: Config, folder: Path, exposed: Sequence[str]) -> list[tuple[str, Finding]]:
-        """Return every plugin's findings about its settings, each with the plugin's name. Called after `build`."""
-        return components.findings(self._registry, config, folder, exposed)
+        """Return what every plugin finds about its settings, and what it uses that is deprecated, each with its name.
+
+        Called after `build`.
+        """
+        deprecated = [
+            (name, finding)
+            for name in self._registry.names
+            for finding in deprecation_findings(self._registry.arguments(name))
+        ]
+        return [*deprecated, *components.findings(self._registry, config, folder, exposed)]
 
     def repository(self, config: Config, folder: Path, name: str | None = None) -> Repository:
         """Return the repository alone: that of plugin `name`, or (None) that of the one plugin that provides one.
