@@ -134,7 +134,7 @@ def test_two_terminals(server: Server) -> None:
     assert b'"type":"message"' in wire.frames
     for needle in needles:
         assert needle not in wire.frames
-    assert len(wire.requests) >= 5, "each client opens a connection"
+    assert len(wire.requests) >= 4, "each client opens a connection"
     for head in wire.requests:
         assert head.startswith(b"GET /ws")
         for never in (b"#", secret.encode(), room.key.text.encode()):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import random
 import signal
 import sys
 
 import trio
 
-from evanesce.cli.account import GuestAccount
+from evanesce.cli.connection_notices import ConnectionNotices
 from evanesce.cli.console import LONGEST_LINE, Console, line
 from evanesce.cli.conversation import Conversation
 from evanesce.cli.new_room import NewRoom, NotCreated, create
+from evanesce.client.client import Client
 from evanesce.client.links import BadLink, DeepLink, ServerLink
 from evanesce.room_encryption import EncryptionMissing, RoomKey, is_available
 
@@ -88,23 +90,36 @@ async def _chat(room: DeepLink | NewRoom, name: str) -> str | None:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(_cancel_on_signal, nursery.cancel_scope)
-            failure = await _converse(room, GuestAccount(name), Console(), nursery)
+            failure = await converse(room, name, Console(), nursery)
             nursery.cancel_scope.cancel()
     except* BrokenPipeError:
         pass  # the reader of the output has ended, so the chat ends
     return failure
 
 
-async def _converse(
-    room: DeepLink | NewRoom, account: GuestAccount, console: Console, nursery: trio.Nursery
+async def converse(
+    room: DeepLink | NewRoom, name: str, console: Console, nursery: trio.Nursery, dice: random.Random | None = None
 ) -> str | None:
+    """Chat in a room as a guest; tasks in `nursery` run the connection. Return the reason of a failure, or None."""
+    server = room.server if isinstance(room, NewRoom) else room
+    notices = ConnectionNotices(server.host, console)
+    client = Client(
+        server,
+        credential={"provider": "guest", "displayName": name},
+        on_state=notices.on_state,
+        dice=dice,
+    )
+    nursery.start_soon(client.run)
+    failure = await notices.signed_in()
+    if failure is not None:
+        return failure
     if isinstance(room, NewRoom):
         try:
-            room, link = await create(room, account, nursery)
+            room, link = await create(room, client)
         except NotCreated as error:
             return str(error)
         await console.print(line(f"* the link of your room: {link}"))
-    return await Conversation(room, account, console, nursery).run()
+    return await Conversation(room, client, console, notices).run()
 
 
 async def _cancel_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

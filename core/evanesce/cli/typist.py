@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
-
-import trio
 
 from evanesce.cli.console import Console, line
 from evanesce.cli.notices import (
@@ -22,25 +18,13 @@ from evanesce.cli.notices import (
 from evanesce.cli.people import NotOnePerson, find_person, split_person
 from evanesce.cli.room_state import RoomState
 from evanesce.cli.typed import COMMANDS, Answer, Local, PersonCommand, Revoke, RoomCommand, Say, Wrong, parse
-from evanesce.client.connection import ANSWER_SECONDS, Fields
-from evanesce.client.errors import Disconnected, Refused
+from evanesce.client.connection import Fields
+from evanesce.client.errors import KeyMissing, Refused
 from evanesce.client.links import with_key
-from evanesce.confidential import Confidential
+from evanesce.errors import EvanesceError
+from evanesce.model import new_id
 
 NO_KEY = "this room is encrypted, and the link has no key (#k=…): ask for the whole link"
-
-
-@dataclass(slots=True, repr=False)
-class _Message(Confidential):
-    """A message on its way. `content` is the text, or what it was sealed as by the account `sealed_by`."""
-
-    text: str
-    ttl: float | None
-    reply_to: str | None
-    content: str = ""
-    sealed_by: str | None = None
-    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    first_sent_at: float | None = None
 
 
 MOST_PAGES = 100
@@ -113,16 +97,11 @@ class Typist:
 
     async def _ask(self, fields: Fields) -> Fields | None:
         """Send a command to the room, and return the reply; None, with a notice, where there is none."""
-        with trio.move_on_after(ANSWER_SECONDS):
-            await self._room.joined.wait()
-        if self._room.client is None:
-            await self._notify("there is no connection at the moment")
-            return None
         try:
-            return await self._room.client.request(fields | {"roomId": self._room.link.room_id})
+            return await self._room.room.request(fields)
         except Refused as error:
             await self._notify(describe_error(error))
-        except Disconnected as error:
+        except EvanesceError as error:  # there is no connection, or it was lost
             await self._notify(str(error))
         return None
 
@@ -200,57 +179,16 @@ class Typist:
         if len(text.encode()) > self._room.longest_text:
             await self._notify(f"not sent: it is longer than {self._room.longest_text} bytes")
             return
-        message = _Message(text, ttl, reply_to)
+        message_id = new_id()
         if self._console.echoes:
-            self._room.remember(message.message_id, self._room.people.own_id)
-        # A retry with the same id is safe while the server remembers the id. After the TTL it could be stored twice.
-        with trio.move_on_after(self._room.usual_ttl) as patience:
-            while not await self._try_send(message, patience):
-                pass
-            return
-        await self._notify("there was no answer in time: this may have been sent or not")
-
-    async def _try_send(self, message: _Message, patience: trio.CancelScope) -> bool:
-        """Send the message when the room is joined. Return False if it has to be tried again."""
-        room = self._room
-        await room.joined.wait()
-        client = room.client
-        if client is None:
-            return False
-        if room.has_no_key:
-            await self._notify(f"not sent: {NO_KEY}")
-            return True
-        self._seal(message)
-        message.first_sent_at = message.first_sent_at or trio.current_time()
-        life = room.life if message.ttl is None else min(message.ttl, room.life)
-        patience.deadline = min(patience.deadline, message.first_sent_at + life)
-        optional = {"ttl": message.ttl, "replyTo": message.reply_to}
-        send = {
-            "type": "send",
-            "roomId": room.link.room_id,
-            "messageId": message.message_id,
-            "content": message.content,
-        } | {key: value for key, value in optional.items() if value is not None}
+            self._room.remember(message_id, self._room.people.own_id)
         try:
-            await client.request(send)
-        except Disconnected:
-            await client.aclose()
-            room.leave(client)
-            return False
+            await self._room.room.send(text, ttl=ttl, reply_to=reply_to, message_id=message_id)
         except Refused as error:
-            if error.retry:
-                await trio.sleep(error.retry_after or 1.0)
-                return False
             await self._notify(f"not sent: {describe_error(error)}")
-            return True
-        room.own_message = message.message_id
-        return True
-
-    def _seal(self, message: _Message) -> None:
-        """Encrypt the text, once for the account that sends it: a retry has to be the same message."""
-        own_id = self._room.people.own_id
-        if self._room.cipher is None:
-            message.content = message.text
-        elif message.sealed_by != own_id:
-            message.content = self._room.cipher.seal(message.text, own_id, message.message_id)
-            message.sealed_by = own_id
+        except KeyMissing:
+            await self._notify(f"not sent: {NO_KEY}")
+        except EvanesceError as error:  # it says whether the message may have been sent
+            await self._notify(str(error))
+        else:
+            self._room.own_message = message_id

@@ -54,6 +54,7 @@ class Account(Confidential):
     def welcomed(self, welcome: dict[str, Any], hello: dict[str, Any], clock: ServerClock) -> None:
         """Take the reply to `hello`. Raises `KeyError` and `ValueError`."""
         self.user_id = str(welcome["userId"])
+        self._again = False
         self.token = hello.get("token", self.token)
         self._renew_at = self._renew_at or clock.now() + UNKNOWN_LIFE_SECONDS
         self.keep(welcome, clock)
@@ -80,7 +81,3 @@ class Account(Confidential):
         self.token = None
         self._renew_at = 0.0
         return True
-
-    def accepted(self) -> None:
-        """Note that the sign-in has lasted: a new one may be tried once more."""
-        self._again = False

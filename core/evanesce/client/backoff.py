@@ -37,16 +37,12 @@ class Backoff:
         """Note that the server has answered `hello`."""
         self._opened = 0
 
-    def is_stable(self, online_seconds: float) -> bool:
-        """Return whether a connection that was online for so long counts as a success."""
-        return online_seconds >= STABLE_SECONDS
-
     def pause(self, online_seconds: float, demanded: float | None) -> float:
         """Return the seconds until the next attempt.
 
         `online_seconds` is how long the last connection was online, and `demanded` the `reconnectAfter` of the server.
         """
-        if self.is_stable(online_seconds):
+        if online_seconds >= STABLE_SECONDS:
             self._attempt = 0
         longest = min(LONGEST_PAUSE, 2.0 ** min(self._attempt, 10))
         self._attempt += 1

@@ -15,7 +15,7 @@ from evanesce.client.backoff import Backoff
 from evanesce.client.clock import ServerClock
 from evanesce.client.connection import ANSWER_SECONDS, Connection, Fields
 from evanesce.client.errors import Disconnected, Stopped, Unreachable
-from evanesce.client.events import RoomInfo, State
+from evanesce.client.events import RoomInfo, State, reply_as
 from evanesce.client.links import BadLink, DeepLink, ServerLink, is_room_id, with_key
 from evanesce.client.room import Room
 from evanesce.client.session import End, Session
@@ -40,7 +40,7 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        url: str | ServerLink | DeepLink,
         *,
         token: str | None = None,
         credential: dict[str, Any] | None = None,
@@ -78,6 +78,11 @@ class Client:
     def token(self) -> str | None:
         """The present token, with which another client can sign in to this account. It is renewed by itself."""
         return self._account.token
+
+    @property
+    def message_ttl(self) -> float:
+        """For how many seconds messages live on this server, where a room has no other rule."""
+        return float(self._welcomed.get("messageTtl", 60.0))
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -134,7 +139,7 @@ class Client:
         key = RoomKey.generate() if encrypted else None
         options: Fields = {"messageTtl": message_ttl, "access": access, "encrypted": encrypted or None}
         command = {"type": "create_room"} | {name: value for name, value in options.items() if value is not None}
-        room = msgspec.convert(await self.request(command), RoomInfo)
+        room = reply_as(RoomInfo, await self.request(command))
         return msgspec.structs.replace(room, deep_link=with_key(room.deep_link, key))
 
     async def request(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -187,18 +192,14 @@ class Client:
                 room.lose()
         pause = self._backoff.pause(end.online_seconds, end.close.reconnect_after)
         if self._may_return(end):
-            self._set_state(State(state="offline", code=end.close.code, reason=end.close.reason))
+            self._set_state(State(state="offline", code=end.code, reason=end.close.reason))
             await trio.sleep(pause)
             return
-        self._stop(end.refused or end.close.code, end.close.reason)
+        self._stop(end.code or end.close.code, end.close.reason)
         while self.state.state == "stopped":
             await self._changed.wait()
 
     def _may_return(self, end: End) -> bool:
-        if self._backoff.is_stable(end.online_seconds):
-            self._account.accepted()
-        if end.refused is not None:
-            return False
         return self._account.refused() if end.close.code == CloseCode.SIGN_IN_AGAIN else end.close.reconnect
 
     def _stop(self, code: int | str, reason: str) -> None:
@@ -245,16 +246,19 @@ class Client:
         rooms = [(self._rooms[room_id], events) for room_id, events in by_room.items()]
         for room, events in rooms:
             room.take(events)
+            await trio.lowlevel.checkpoint()  # so that the readers of the rooms go on in the order of the frame
         for room, _ in rooms:
             await room.has_space()
 
 
-def _parse(url: str) -> tuple[ServerLink, str | None]:
+def _parse(url: str | ServerLink | DeepLink) -> tuple[ServerLink, str | None]:
     """Return the server of an address or of the link of a room, and the room's id. Raises `BadLink`."""
+    if isinstance(url, ServerLink):
+        return url, None
     try:
-        link = DeepLink.parse(url)
+        link = DeepLink.parse(url) if isinstance(url, str) else url
     except BadLink:
-        return ServerLink.parse(url), None
+        return _parse(ServerLink.parse(str(url)))
     return ServerLink(link.url, link.host), link.room_id
 
 

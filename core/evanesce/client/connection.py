@@ -14,7 +14,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
-from evanesce.client.errors import Disconnected, Refused, Unreachable, number
+from evanesce.client.errors import NOT_THE_PROTOCOL, Disconnected, Refused, Unreachable, number
 from evanesce.client.streams import CONNECT_SECONDS, OpenStream, WatchedStream, open_stream
 from evanesce.errors import CloseCode
 
@@ -29,8 +29,6 @@ WAITING_EVENTS = 1024
 Fields = dict[str, Any]
 Sink = Callable[[list[Fields]], Awaitable[None]]
 """Takes the replies and events of a frame. While it waits, nothing is read from the network."""
-
-NOT_THE_PROTOCOL = "the server sent what is not the protocol"
 
 _frame: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
 

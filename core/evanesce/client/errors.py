@@ -16,6 +16,8 @@ from typing import Any
 
 from evanesce.errors import EvanesceError
 
+NOT_THE_PROTOCOL = "the server sent what is not the protocol"
+
 
 class Unreachable(EvanesceError):
     """No connection could be opened."""

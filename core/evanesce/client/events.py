@@ -5,10 +5,11 @@ In Python the fields are in snake case. `fields_of` returns an event as the prot
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from evanesce.client.errors import NOT_THE_PROTOCOL, Disconnected
 from evanesce.confidential import Confidential
 from evanesce.model import Timestamp, milliseconds
 
@@ -267,6 +268,17 @@ def seconds(time: str) -> float:
     if len(time) != len("2026-11-22T05:42:00.123Z"):
         raise ValueError("not a time of the protocol")
     return milliseconds(Timestamp(time)) / 1000
+
+
+Reply = TypeVar("Reply", bound=Event)
+
+
+def reply_as(kind: type[Reply], fields: dict[str, Any]) -> Reply:
+    """Return a reply, typed. Raises `Disconnected` for what is not of the protocol: what was done is unknown."""
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError:
+        raise Disconnected(NOT_THE_PROTOCOL) from None  # the text of the error may have content
 
 
 def fields_of(event: Event) -> dict[str, Any]:

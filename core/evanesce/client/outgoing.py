@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-import msgspec
 import trio
 
 from evanesce.client.account import Account
 from evanesce.client.clock import Mark, ServerClock
 from evanesce.client.connection import Connection, Fields
 from evanesce.client.errors import Disconnected, KeyMissing, NotSent, OutcomeUnknown, Refused
-from evanesce.client.events import Sent
+from evanesce.client.events import Sent, reply_as
 from evanesce.client.membership import Membership, retry_pause
 from evanesce.confidential import Confidential
 from evanesce.errors import EvanesceError
@@ -96,7 +95,7 @@ class Outgoing:
             elif self._clock.since(draft.written_at) >= self._life(draft):
                 raise OutcomeUnknown(draft.message_id)
             try:
-                return msgspec.convert(await connection.request(command), Sent)
+                return reply_as(Sent, await connection.request(command))
             except Disconnected:
                 await self._replace(connection)
             except Refused as error:

@@ -27,6 +27,7 @@ from evanesce.client.events import (
     RoomOptions,
     RoomUpdated,
     Sent,
+    reply_as,
 )
 from evanesce.client.feed import RoomFeed
 from evanesce.client.membership import Membership, MembershipState
@@ -73,6 +74,11 @@ class Room:
     def options(self) -> RoomOptions:
         """The rules of the room, as the server told them last."""
         return self._membership.options
+
+    @property
+    def refused(self) -> Refused | None:
+        """With which error the server refused to let the client in, if it did."""
+        return self._membership.ended if isinstance(self._membership.ended, Refused) else None
 
     # For the application
 
@@ -127,7 +133,7 @@ class Room:
 
     async def members(self) -> Members:
         """Return who is in the room. Raises `Refused` and `Disconnected`."""
-        return msgspec.convert(await self.request({"type": "members"}), Members)
+        return reply_as(Members, await self.request({"type": "members"}))
 
     async def request(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command of the protocol about this room, such as `{"type": "invite"}`, and return its reply.

@@ -9,8 +9,8 @@ import trio
 
 from evanesce.client.account import Account
 from evanesce.client.clock import ServerClock
-from evanesce.client.connection import NOT_THE_PROTOCOL, CloseReason, Connection, Fields, Sink
-from evanesce.client.errors import Disconnected, Refused, Unreachable
+from evanesce.client.connection import CloseReason, Connection, Fields, Sink
+from evanesce.client.errors import NOT_THE_PROTOCOL, Disconnected, Refused, Unreachable
 from evanesce.client.streams import OpenStream
 from evanesce.errors import CloseCode
 
@@ -25,19 +25,19 @@ LONGEST_PATIENCE = 5.0
 Neither is longer than the heartbeat itself.
 """
 
-LOST = CloseReason(1006, "the connection is lost")
+LOST = CloseReason(1006)
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """How a session ended: `online_seconds` is 0 where the sign-in did not succeed.
 
-    `refused` is the code of the error, if `hello` was refused for good.
+    `code` is the close code, or that of the error that refused `hello`; None where no connection could be opened.
     """
 
+    code: int | str | None
     close: CloseReason
     online_seconds: float = 0.0
-    refused: str | None = None
 
 
 class Session:
@@ -63,42 +63,61 @@ class Session:
     async def run(self, url: str) -> End:
         """Connect to `url`, sign in, and stay until the connection ends."""
         hello = await self._account.hello()  # before the connection: the server waits 10 s for `hello`
+        scope = trio.CancelScope()
         async with trio.open_nursery() as nursery:
             try:
-                connection = await Connection.open(nursery, url, self._sink, self._open_stream)
+                connection = await nursery.start(self._hold, url, scope)
+                try:
+                    return await self._talk(connection, hello)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await connection.aclose()
             except Unreachable as error:
-                return End(CloseReason(1006, str(error)))
-            try:
-                return await self._talk(connection, hello)
+                return End(None, CloseReason(1006, str(error)))
             finally:
-                with trio.CancelScope(shield=True):
-                    await connection.aclose()
-                nursery.cancel_scope.cancel()
+                scope.cancel()
         raise AssertionError("unreachable")
+
+    async def _hold(self, url: str, scope: trio.CancelScope, task_status: trio.TaskStatus[Connection]) -> None:
+        """Run the tasks of a connection until `scope` is cancelled.
+
+        A cancellation from outside does not reach them: without them nothing could close the connection in order.
+        """
+        failure: Unreachable | None = None
+        with scope:
+            async with trio.open_nursery() as nursery:
+                try:
+                    connection = await Connection.open(nursery, url, self._sink, self._open_stream)
+                except Unreachable as error:
+                    failure = error
+                else:
+                    scope.shield = True
+                    task_status.started(connection)
+        if failure is not None:
+            raise failure
 
     async def _talk(self, connection: Connection, hello: Fields) -> End:
         try:
             welcome = await connection.request(hello)
         except Disconnected:
-            return End(connection.close_reason or LOST)
+            return _end(connection.close_reason or LOST)
         except Refused as error:
-            again = CloseReason(1006, str(error), reconnect_after=error.retry_after)
             if error.code == "invalid_token":
-                return End(CloseReason(CloseCode.SIGN_IN_AGAIN, str(error), reconnect=False))
-            return End(again, refused=None if error.retry else error.code)
+                return _end(CloseReason(CloseCode.SIGN_IN_AGAIN, str(error), reconnect=False))
+            return End(error.code, CloseReason(1006, str(error), error.retry, error.retry_after))
         try:
             self._heartbeat = float(welcome["heartbeat"])
             self._clock.set(welcome["serverTime"])
             self._account.welcomed(welcome, hello, self._clock)
         except (KeyError, TypeError, ValueError):
-            return End(CloseReason(CloseCode.PROTOCOL_VIOLATION, NOT_THE_PROTOCOL))
+            return _end(CloseReason(CloseCode.PROTOCOL_VIOLATION, NOT_THE_PROTOCOL))
         online_at = self._clock.mark()
         self._welcomed(connection, welcome)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, connection, nursery)
             await connection.closed.wait()
             nursery.cancel_scope.cancel()
-        return End(connection.close_reason or LOST, self._clock.since(online_at))
+        return _end(connection.close_reason or LOST, self._clock.since(online_at))
 
     async def _watch(self, connection: Connection, nursery: trio.Nursery) -> None:
         """Notice a dead connection and a sleep of the computer, and renew the token."""
@@ -137,3 +156,7 @@ class Session:
             await connection.request(await self._account.hello())
         except (Disconnected, Refused, KeyError, ValueError):
             return  # it is tried again while the token lives; the server says when it does not
+
+
+def _end(close: CloseReason, online_seconds: float = 0.0) -> End:
+    return End(close.code, close, online_seconds)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 
 import trio
 from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket
 
-from evanesce.cli.account import GuestAccount
+from evanesce.cli.chat import converse
 from evanesce.cli.console import Console
-from evanesce.cli.conversation import Conversation
 from evanesce.client.connection import Fields
 from evanesce.client.links import DeepLink
 from evanesce.model import timestamp
@@ -51,8 +51,20 @@ def message(number: int, content: str) -> Fields:
         "senderId": "ben",
         "senderName": "Ben",
         "content": content,
+        "createdAt": timestamp(NOW),
+        "expiresAt": timestamp(NOW + 60_000),
         "cursor": f"cursor {number}",
     }
+
+
+SENT = {"messageId": "", "createdAt": timestamp(NOW), "expiresAt": timestamp(NOW + 60_000), "duplicate": False}
+
+
+class Soon(random.Random):
+    """Always returns the lowest number: no pause is long."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
 
 
 class ServerConnection:
@@ -68,7 +80,16 @@ class ServerConnection:
         return command
 
     async def says(self, *events: Fields) -> None:
-        await self.socket.send_message(json.dumps(events))
+        await self.socket.send_message(json.dumps([self._whole(event) for event in events]))
+
+    def _whole(self, event: Fields) -> Fields:
+        """Return an event with what the protocol requires of it, and no test wants to say."""
+        whole = {"roomId": ROOM} | event
+        if event["type"] == "sent":
+            whole = SENT | whole
+        if "messages" in event:
+            whole["messages"] = [self._whole(message) for message in event["messages"]]
+        return whole
 
     async def answers(self, kind: str, reply: Fields, *events: Fields) -> Fields:
         command = await self.takes(kind)
@@ -132,14 +153,19 @@ async def stage(
             link = DeepLink(f"ws://127.0.0.1:{server.port}/ws", "here", ROOM, key, invite)
             here = Stage(connections, typed, printed)
 
+            chat = trio.CancelScope()
+
             async def hold() -> None:
-                async with trio.open_nursery() as own:
-                    here.failure = await Conversation(link, GuestAccount("Ana"), Console(stdin, stdout), own).run()
-                    own.cancel_scope.cancel()
+                with chat:
+                    async with trio.open_nursery() as own:
+                        here.failure = await converse(link, "Ana", Console(stdin, stdout), own, Soon())
+                        own.cancel_scope.cancel()
                 here.over.set()
 
             nursery.start_soon(hold)
             yield here
+            chat.cancel()
+            await here.over.wait()  # the server has to answer when the chat closes its connection
             nursery.cancel_scope.cancel()
     # The end of the input lets the thread go that still waits for a line.
     for descriptor in (typed, printed, stdout):
