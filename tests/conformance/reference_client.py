@@ -89,6 +89,7 @@ class Client:
         self.stopped: Fields | None = None
         self.online = False
         self.user_id = ""
+        self.token_ends = 0.0
         self.heard = trio.current_time()
         self.heartbeat = 25.0
         self.again = False
@@ -104,6 +105,7 @@ class Client:
             try:
                 address = self.url + (f"?roomId={hinted}" if hinted else "")
                 options: Fields = {"subprotocols": ["evanesce.v1"], "connect_timeout": 3, "disconnect_timeout": 1}
+                options["max_message_size"] = 65_536 if "small_frames" in self.faults else 262_144
                 async with open_websocket_url(address, **options) as socket:
                     since = trio.current_time()
                     await self.talk(socket)
@@ -118,7 +120,7 @@ class Client:
             if self.stopped is None:
                 write("state", state="offline")
                 after = None if "ignores_reconnect_after" in self.faults else self.goodbye.get("reconnectAfter")
-                full = random.uniform(0, min(30, 2**attempt))
+                full = 0 if "hurries" in self.faults else random.uniform(0, min(30, 2**attempt))
                 await trio.sleep(full if after is None else after * random.uniform(1, 1.2))
                 attempt += 1
         write("state", state="stopped", **self.stopped)
@@ -222,11 +224,19 @@ class Client:
     def keep_token(self, reply: Fields) -> None:
         if "guest_again" not in self.faults:
             self.sign_in = {"token": reply["token"]}
-        life = seconds(reply["tokenExpiresAt"]) - self.clock.now()
+        self.token_ends = seconds(reply["tokenExpiresAt"])
+        self.refresh_later()
+
+    def refresh_later(self) -> None:
         if "never_refreshes" not in self.faults:
+            life = self.token_ends - self.clock.now()
             self.nursery.start_soon(self.later, 0.8 * life, self.request, "refresh", self.refreshed)
 
     async def refreshed(self, reply: Fields) -> None:
+        if reply["type"] == "error":
+            if "refreshes_once" not in self.faults:
+                self.refresh_later()
+            return
         self.keep_token(reply)
         await self.request("hello", self.welcome, **self.sign_in)
 
@@ -300,7 +310,7 @@ class Client:
 
     async def expire(self, room: Room, message_id: str, ends: float) -> None:
         while (left := ends - self.clock.now()) > 0:  # noqa: ASYNC110  # the clock may be set meanwhile
-            await trio.sleep(min(left, 0.3))
+            await trio.sleep(left if "trusts_first_clock" in self.faults else min(left, 0.3))
         if room.live.pop(message_id, None) is not None or "expires_unsent" in self.faults:
             write("expired", roomId=room.id, messageId=message_id)
             if "expires_twice" in self.faults:
@@ -326,6 +336,8 @@ class Client:
                 return
             self.left(room, "closed" if kind == "room_closed" else "removed")
         elif kind in KNOWN:
+            if kind == "room_updated" and "keeps_old_ttl" not in self.faults:
+                room.ttl = event["messageTtl"]
             write(kind, **fields)
         elif "dies_of_unknown" in self.faults:
             raise RuntimeError(kind)
@@ -341,7 +353,7 @@ class Client:
         """Send the first message of the queue, unless one is on its way."""
         waiting = room.queue if "sends_in_parallel" in self.faults else room.queue[:1]
         for sending in waiting:
-            if room.joined and not sending.in_flight:
+            if (room.joined or "sends_too_soon" in self.faults) and not sending.in_flight:
                 await self.transmit_message(room, sending)
 
     async def transmit_message(self, room: Room, sending: Sending) -> None:
@@ -392,6 +404,7 @@ class Client:
         if kind == "connect":
             self.credential = line.get("credential")
             self.sign_in = line
+            self.stopped = None
             self.nursery.start_soon(self.run)
         elif kind == "join":
             cipher = RoomCipher(RoomKey.parse(line["key"]), line["roomId"]) if "key" in line else None

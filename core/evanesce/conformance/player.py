@@ -25,6 +25,7 @@ from evanesce.conformance.transcript import (
     Freeze,
     Json,
     Kill,
+    Ping,
     Quiet,
     Refuse,
     ServerSends,
@@ -122,10 +123,9 @@ class _Player:
             case Accept():
                 await self._accept(step.accept)
             case Refuse():
-                stream, _ = await self._next_connection(AcceptOptions())
+                stream, _ = await self._next_connection(AcceptOptions(within=step.within))
                 self._acted()
                 await self._server.refuse(stream, self._nursery, step.refuse)
-                self._ended_at = trio.current_time()
             case ClientSends() | Told() | State():
                 await self._expectations.fulfil([step])
             case AnyOrder():
@@ -144,12 +144,12 @@ class _Player:
                 await trio.sleep(step.freeze)
                 self._acted()
                 self._driver.send_signal(SIGCONT)
-            case ServerSends() | Close() | Kill() | Stall():
+            case ServerSends() | Ping() | Close() | Kill() | Stall():
                 await self._act(step)
             case _:
                 assert_never(step)
 
-    async def _act(self, step: ServerSends | Close | Kill | Stall) -> None:
+    async def _act(self, step: ServerSends | Ping | Close | Kill | Stall) -> None:
         """Do what the server does with the open connection."""
         connection = self._connection
         if connection is None or connection.close_code is not None:
@@ -161,7 +161,10 @@ class _Player:
                 frame: list[dict[str, Json]] = [self._variables.fill(complete(one)) for one in step.server]
                 if any(one.get("type") == "welcome" for one in frame):
                     self._expectations.clock_uncertainty = (trio.current_time() - connection.accepted_at) / 2
-                await connection.send(frame)
+                await connection.send(frame, step.frame_bytes)
+            case Ping():
+                if not await connection.ping():
+                    raise Mismatch("the pong of the WebSocket protocol", "none")
             case Stall():
                 await connection.stream.stall(step.stall)
                 self._acted()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,7 @@ from evanesce.conformance.arrivals import MOST, Arrivals, Frame, News
 SUBPROTOCOL = "evanesce.v1"
 HANDSHAKE_SECONDS = 10
 CLOSING_SECONDS = 5
+PONG_SECONDS = 10
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 s
 
 
@@ -86,12 +88,24 @@ class Connection:
             self.close_code = 1006 if closed.reason is None else closed.reason.code
             news.tell()
 
-    async def send(self, frame: list[dict[str, object]]) -> None:
-        """Send one frame. Nothing happens if the client has closed the connection: the next step will notice."""
-        try:
-            await self._websocket.send_message(msgspec.json.encode(frame).decode())
-        except ConnectionClosed:
-            return
+    async def send(self, frame: list[dict[str, object]], size: int = 0) -> None:
+        """Send one frame. An unknown field of its first object fills it up to `size` bytes.
+
+        Nothing happens if the client has closed the connection: the next step will notice.
+        """
+        if size:
+            short = size - len(msgspec.json.encode([frame[0] | {"filling": ""}, *frame[1:]]))
+            frame = [frame[0] | {"filling": "x" * short}, *frame[1:]]
+        text = msgspec.json.encode(frame).decode()
+        with suppress(ConnectionClosed):
+            await self._websocket.send_message(text)
+
+    async def ping(self) -> bool:
+        """Send a ping of the WebSocket protocol, and return whether the pong comes."""
+        with trio.move_on_after(PONG_SECONDS), suppress(ConnectionClosed):
+            await self._websocket.ping()
+            return True
+        return False
 
     async def close(self, code: int, reason: str) -> None:
         """Close the WebSocket, and wait for the answer of the client, but not for long."""

@@ -29,7 +29,7 @@ class _Step(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
 
 class AcceptOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """When the connection has to come, in seconds since the last one ended, and what its address must be."""
+    """When the connection has to come, in seconds since the last accepted one ended, and what its address must be."""
 
     not_before: Seconds = 0
     within: Seconds | None = None
@@ -47,6 +47,7 @@ class Refuse(_Step, kw_only=True, frozen=True):
     """Refuse the next connection: reset it, or answer its handshake with HTTP 503."""
 
     refuse: Literal["tcp", 503]
+    within: Seconds | None = None
 
 
 class _Expectation(_Step, kw_only=True, frozen=True):
@@ -81,6 +82,14 @@ class ServerSends(_Step, kw_only=True, frozen=True):
     """The server sends one frame."""
 
     server: Annotated[list[dict[str, Json]], Meta(min_length=1)]
+    frame_bytes: Annotated[int, Meta(ge=0, le=262_144)] = 0
+    """An unknown field of the first object fills the frame up to this size."""
+
+
+class Ping(_Step, kw_only=True, frozen=True):
+    """The server sends a ping of the WebSocket protocol, and gets the pong."""
+
+    ping: Literal[True]
 
 
 class Close(_Step, kw_only=True, frozen=True):
@@ -128,7 +137,7 @@ class AnyOrder(_Step, kw_only=True, frozen=True):
 
 
 Expectation = ClientSends | Told | State
-Step = Accept | Refuse | Expectation | ServerSends | Close | Kill | Stall | Freeze | Do | Quiet | AnyOrder
+Step = Accept | Refuse | Expectation | ServerSends | Ping | Close | Kill | Stall | Freeze | Do | Quiet | AnyOrder
 
 KINDS: dict[str, type[Step]] = {
     "accept": Accept,
@@ -137,6 +146,7 @@ KINDS: dict[str, type[Step]] = {
     "event": Told,
     "state": State,
     "server": ServerSends,
+    "ping": Ping,
     "close": Close,
     "kill": Kill,
     "stall": Stall,
