@@ -755,7 +755,7 @@ async def test_so_many_votes_are_told_to_who_joins(
     for module in (memory_room, redis_rules):
         monkeypatch.setattr(module, "MOST_TOLD", 2)
     for module in (memory_rules, redis_rules):
-        monkeypatch.setattr(module, "VOTE_SECONDS", 1)
+        monkeypatch.setattr(module, "VOTE_SECONDS", 4)
     store = await backend.open()
     await join(store, room_id, PEOPLE)
     ballots = [await vote(store, room_id, BOB, person) for person in (ADA, CYD, DAN)]
