@@ -80,7 +80,7 @@ if votes >= needed then
   remove_all(9, user)
 elseif redis.call('HEXISTS', KEYS[8], user) == 1 or has_space() then
   redis.call('HSET', KEYS[8], user, string.format('%d %d %s', votes, needed, expires))
-  if not known[1] then redis.call('PEXPIRE', KEYS[8], ARGV[8]) end
+  redis.call('PEXPIRE', KEYS[8], ARGV[8])
 end
 if banned_until == '0' and not known[4] then
   lines[#lines + 1] = string.format('b %d %d %s 0 %s', votes, needed, expires, user)
