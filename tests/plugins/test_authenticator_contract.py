@@ -18,17 +18,10 @@ from evanesce.testing.contracts import (
     PEOPLE,
     AuthenticatorContract,
     ChallengeContract,
-    OutsideProviderContract,
 )
 from evanesce.testing.server import NameAuthenticator
 from evanesce_plugins.guest import GuestAuthenticator
-from evanesce_plugins.worldid.authenticator import WorldIdAuthenticator
-from evanesce_plugins.worldid.rp_signature import Signer
-from evanesce_plugins.worldid.simulator.portal import Fault
-from evanesce_plugins.worldid.simulator.server import Simulator
-from evanesce_plugins.worldid.simulator.world import RelyingParty, World
-from tests.plugins.worldid.deployment import PORTAL_SECONDS, Clock, Deployment
-from tests.plugins.worldid.results import KEY, settings
+from tests.plugins.worldid.contract import WorldIdSignUps
 
 pytestmark = pytest.mark.slow
 
@@ -51,32 +44,8 @@ class TestGuests(AuthenticatorContract):
         return {"displayName": person}
 
 
-class TestWorldId(ChallengeContract, OutsideProviderContract):
-    """Sign-ups: who proves that they are the same person again is the same user."""
-
-    proofs = ("result", "session")
-
-    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
-        clock = Clock()
-        self.simulator = Simulator(World(seed=secrets.token_bytes(16), clock=clock))
-        url = await nursery.start(self.simulator.serve)
-        configured = settings(api_url=url, timeout=PORTAL_SECONDS)
-        party = RelyingParty(rp_id=configured.rp_id, app_id=configured.app_id, signer=Signer(KEY).address)
-        self.simulator.world.register(party)
-        self.deployment = Deployment(self.simulator, clock, configured)
-        return WorldIdAuthenticator(configured, clock=clock)
-
-    async def request(self, person: str) -> Mapping[str, Any]:
-        return {"purpose": "sign_up"}
-
-    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"purpose": "sign_up", "displayName": person} | self.deployment.sign_up(person, challenge)
-
-    async def stop_provider(self) -> None:
-        self.simulator.faults.fault = Fault.DOWN
-
-    async def start_provider(self) -> None:
-        self.simulator.faults.fault = None
+class TestWorldId(WorldIdSignUps):
+    """World ID, with a simulated World."""
 
 
 class Kept(msgspec.Struct):

@@ -21,7 +21,7 @@ class ScriptedGateway:
     """Implements `evanesce.interfaces.Gateway`. `handle` is awaited for each connection, which is closed afterwards.
 
     Without another `handle` it sends back each text that it receives. `connections` are all that it was given; `ended`
-    is set when the first of them has been closed.
+    is set when the first of them has been closed. `watch` raises what a `handle` raises.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,8 @@ class ScriptedGateway:
         self.connections: list[Connection] = []
         self.handle: Callable[[Connection], Awaitable[None]] = self.echo
         self.ended = trio.Event()
+        self._failed = trio.Event()
+        self._failure: Exception | None = None
         exempt = parse_networks(("127.0.0.0/8", "::1"), "limits.exempt_addresses")
         self.address_limits = AddressLimits(connections=100, handshakes=20.0, exempt=exempt, clock=trio.current_time)
 
@@ -47,8 +49,17 @@ class ScriptedGateway:
         try:
             await self.handle(connection)
             await connection.close(1000, "")
+        except Exception as error:  # as from a real server, a transport gets no exception
+            self._failure = self._failure or error
+            self._failed.set()
         finally:
             self.ended.set()
+
+    async def watch(self) -> None:
+        """Wait until a `handle` raises, and raise the same."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def echo(self, connection: Connection) -> None:
         """Send back each frame that is received, until the client is gone or reads too slowly."""

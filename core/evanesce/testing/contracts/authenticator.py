@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,18 +116,23 @@ class AuthenticatorContract(Contract):
         """Return the credential of one of `PEOPLE`, without `provider` and `challengeId`. Override this."""
         raise NotImplementedError("override answer")
 
-    @pytest.fixture
-    async def desk(self, contract: Contract, tmp_path: Path) -> AsyncIterator[SignInDesk]:
-        """Return a server with the authenticator."""
-        own = cast(AuthenticatorContract, contract)
+    @asynccontextmanager
+    async def open_desk(self, folder: Path) -> AsyncGenerator[SignInDesk]:
+        """Run a server with the authenticator."""
         async with trio.open_nursery() as nursery:
-            authenticator = await own.make_authenticator(tmp_path, nursery)
+            authenticator = await self.make_authenticator(folder, nursery)
             async with (
                 authenticator,
                 memory_server(authenticators={authenticator.provider: authenticator}, limits=_LIMITS) as server,
             ):
-                yield SignInDesk(server, authenticator, own)
+                yield SignInDesk(server, authenticator, self)
             nursery.cancel_scope.cancel()
+
+    @pytest.fixture
+    async def desk(self, contract: Contract, tmp_path: Path) -> AsyncIterator[SignInDesk]:
+        """Return the server of `open_desk`."""
+        async with cast(AuthenticatorContract, contract).open_desk(tmp_path) as desk:
+            yield desk
 
     async def test_its_provider_is_a_name_for_clients(self, desk: SignInDesk) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", desk.authenticator.provider)

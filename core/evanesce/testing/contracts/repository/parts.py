@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -30,22 +31,30 @@ class RepositoryParts(Contract):
         """
         raise NotImplementedError("override make_repository")
 
-    @pytest.fixture
-    async def repository(self, contract: Contract, tmp_path: Path) -> AsyncIterator[Repository]:
-        """Return the repository, opened on an empty database."""
-        made = await cast(RepositoryParts, contract).make_repository(tmp_path)
+    @asynccontextmanager
+    async def open_repository(self, folder: Path) -> AsyncGenerator[Repository]:
+        """Open the repository on an empty database."""
+        made = await self.make_repository(folder)
         async with made:
             yield made
 
+    @asynccontextmanager
+    async def open_pair(self, folder: Path) -> AsyncGenerator[tuple[Repository, Repository]]:
+        """Open two servers' repositories on one empty database."""
+        async with self.open_repository(folder) as one, self.open_repository(folder) as two:
+            yield one, two
+
+    @pytest.fixture
+    async def repository(self, contract: Contract, tmp_path: Path) -> AsyncIterator[Repository]:
+        """Return the repository of `open_repository`."""
+        async with cast(RepositoryParts, contract).open_repository(tmp_path) as opened:
+            yield opened
+
     @pytest.fixture
     async def pair(self, contract: Contract, tmp_path: Path) -> AsyncIterator[tuple[Repository, Repository]]:
-        """Return two servers' repositories on one database."""
-        own = cast(RepositoryParts, contract)
-        one = await own.make_repository(tmp_path)
-        async with one:
-            two = await own.make_repository(tmp_path)
-            async with two:
-                yield one, two
+        """Return the repositories of `open_pair`."""
+        async with cast(RepositoryParts, contract).open_pair(tmp_path) as pair:
+            yield pair
 
 
 async def signed_in(repository: Repository, world_id: str | None = None) -> User:

@@ -21,6 +21,7 @@ from evanesce.testing.contracts.transport.parts import (
     Listening,
     TransportParts,
     WireClient,
+    fill,
 )
 from evanesce.testing.conversation import ClientTalker, Talker, converse
 from evanesce.testing.frames import frame_of
@@ -75,8 +76,7 @@ class EndingTests(TransportParts):
         full = trio.Event()
 
         async def handle(connection: Connection) -> None:
-            while connection.write(frame_of(b'["' + b"x" * LARGE + b'"]')):
-                pass
+            fill(connection)
             full.set()
             await connection.close(4413, "too slow", frame_of(b'["goodbye"]'))
 
@@ -93,8 +93,7 @@ class EndingTests(TransportParts):
 
     async def test_a_close_waits_for_no_client_that_reads_nothing(self, server: Listening) -> None:
         async def handle(connection: Connection) -> None:
-            while connection.write(frame_of(b'["' + b"x" * LARGE + b'"]')):
-                pass
+            fill(connection)
             await connection.close(4413, "too slow")
 
         server.gateway.handle = handle

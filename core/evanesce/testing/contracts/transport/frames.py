@@ -21,6 +21,7 @@ from evanesce.testing.contracts.transport.parts import (
     Listening,
     TransportClient,
     TransportParts,
+    fill,
 )
 from evanesce.testing.frames import frame_of, message_frame
 
@@ -120,8 +121,7 @@ class FrameTests(TransportParts):
         full = trio.Event()
 
         async def handle(connection: Connection) -> None:
-            while connection.write(frame_of(b'["' + b"x" * LARGE + b'"]')):
-                pass
+            fill(connection)
             full.set()
             await connection.receive()
 

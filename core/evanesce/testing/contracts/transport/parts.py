@@ -11,9 +11,10 @@ from typing import Any, Protocol, cast
 import pytest
 import trio
 
-from evanesce.interfaces import Transport
+from evanesce.interfaces import Connection, Transport
 from evanesce.testing.client import ChatClient
 from evanesce.testing.contracts.base import PATIENCE, Contract
+from evanesce.testing.frames import frame_of
 from evanesce.testing.gateway import ScriptedGateway
 
 FRAME_BYTES = 65_536
@@ -124,6 +125,7 @@ class TransportParts(Contract):
         async with trio.open_nursery() as nursery:
             with trio.fail_after(PATIENCE):
                 urls = await nursery.start(transport.serve, gateway)
+            nursery.start_soon(gateway.watch)
             yield Listening(gateway, urls[0], self)
             nursery.cancel_scope.cancel()
 
@@ -132,3 +134,10 @@ class TransportParts(Contract):
         """Return the transport, listening in front of a gateway that sends everything back."""
         async with cast(TransportParts, contract).listening(tmp_path, ScriptedGateway()) as server:
             yield server
+
+
+def fill(connection: Connection) -> None:
+    """Write until the outbox has no room for the smallest frame."""
+    for payload in (b'["' + b"x" * LARGE + b'"]', b"[]"):
+        while connection.write(frame_of(payload)):
+            pass
