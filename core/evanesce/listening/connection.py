@@ -22,8 +22,11 @@ CLOSE_SECONDS = 2.0
 class StreamConnection(abc.ABC):
     """One client over a stream: an `evanesce.interfaces.Connection`. It writes by an outbox.
 
-    A subclass reads from the client and has a framing. The creator passes it to `serve_connection`, or calls `release`
-    in the end. `client` is the client behind a proxy; None: the other end of the socket.
+    A subclass reads from `client_stream` and has a framing. The creator passes it to `serve_connection`, or calls
+    `release` in the end. `client` is the client behind a proxy; None: the other end of the socket.
+
+    `outbox` takes all data that goes out. `closing` is whether the last data was queued: what the client sends is
+    ignored from then on. `ended` is whether the client will send nothing more.
     """
 
     __slots__ = ("_client", "client_stream", "closing", "ended", "outbox")
@@ -31,13 +34,9 @@ class StreamConnection(abc.ABC):
     def __init__(self, client_stream: ClientStream, outbox: Outbox, *, client: Client | None = None) -> None:
         self._client = client_stream.client if client is None else client
         self.client_stream = client_stream
-        """The stream of the client."""
         self.outbox = outbox
-        """Where all data goes out."""
         self.closing = False
-        """Whether the last data was queued: what the client sends is ignored from then on."""
         self.ended = False
-        """Whether the client will send nothing more."""
 
     @property
     def address(self) -> str:
