@@ -184,9 +184,9 @@ class Hooks(Protocol):
         or takes too long refuses the message as `internal`, so that a broken filter lets nothing through.
 
         Called once for each `send`, and for each message of a service, in the order of `plugins.enabled`; each filter
-        receives the result of the previous one. Not called for a `send` that repeats the `messageId` of a stored message, whichever server stored it. A
-        message that this plugin let through, but that was not stored, has `Draft.retry` when it is sent again: a filter
-        that counts messages must not count it twice.
+        receives the result of the previous one. Not called for a `send` that repeats the `messageId` of a stored
+        message, whichever server stored it. A message that this plugin let through, but that was not stored, has
+        `Draft.retry` when it is sent again: a filter that counts messages must not count it twice.
         """
         ...
 

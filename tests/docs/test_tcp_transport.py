@@ -162,8 +162,7 @@ async def test_clients_over_tls(lines: ModuleType, tmp_path: Path) -> None:
 async def test_an_address_has_as_many_connections_as_it_may_and_no_more(lines: ModuleType, tmp_path: Path) -> None:
     async with serving(lines, tmp_path) as made:
         clients = [await made.sign_in("Ada") for _ in range(3)]
-        refused = await made.connect()
-        with pytest.raises(trio.BrokenResourceError):
-            await refused.receive_some()
+        with pytest.raises((OSError, trio.BrokenResourceError)):  # the reset may come before `connect` has returned
+            await (await made.connect()).receive_some()
         for client in clients:
             assert (await client.ask("ping"))["type"] == "pong"
