@@ -61,7 +61,7 @@ def test_the_package_can_be_imported_from_an_empty_folder(installed: Path) -> No
     exported = run(installed, 'console.log(JSON.stringify(Object.keys(await import("@evanesce/client")).sort()))')
     assert json.loads(exported) == [
         *("Client", "KeyMissing", "NotSent", "OutcomeUnknown", "Refused", "RoomCipher"),
-        *("longestText", "parseRoom", "secretsIn"),
+        *("longestText", "newMessageId", "parseRoom", "secretsIn"),
     ]
 
 

@@ -25,6 +25,9 @@ NOW = 2_000_000_000_000
 """The scripted server's time, in ms since 1970: years away from everybody else's."""
 
 
+TOKEN = "JSON.parse(localStorage.getItem('evanesce.account')).token"
+
+
 class Script:
     """The server's side of each connection. `answers` are tried in order for a command; each is used once."""
 
@@ -98,6 +101,20 @@ class Script:
             assert time.monotonic() < deadline, f"the page sent {self.commands}"
             self.page.wait_for_timeout(25)
 
+    def enter(self, url: str) -> None:
+        """Open the room, and wait until the page has joined it and has told its renewed token."""
+        self.page.goto(f"{url}/r/{ROOM}")
+        self.asked("room")
+        self.page.wait_for_function(f"first => {TOKEN} !== first", arg=self.account["token"])
+        self.told(self.page.evaluate(TOKEN))
+
+    def told(self, token: str) -> None:
+        """Wait until the page has sent `hello` with this token."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(command.get("token") == token for command in self.commands):
+            assert time.monotonic() < deadline, f"the page sent {self.commands}"
+            self.page.wait_for_timeout(25)
+
     def shows(self, selector: str) -> None:
         self.page.locator(selector).wait_for()
 
@@ -143,8 +160,7 @@ def script(shared_server: Server, browser: Browser) -> Iterator[Script]:
 
 @pytest.fixture
 def joined(script: Script, shared_server: Server) -> Script:
-    script.page.goto(f"{shared_server.url}/r/{ROOM}")
-    script.asked("room")
+    script.enter(shared_server.url)
     return script
 
 
@@ -304,7 +320,5 @@ def test_the_token_is_renewed(script: Script, shared_server: Server) -> None:
     other = script.page.context.new_page()
     other.goto(f"{shared_server.url}/healthz")
     other.evaluate("kept => localStorage.setItem('evanesce.account', kept)", json.dumps(kept | {"token": "newer"}))
-    deadline = time.monotonic() + PATIENCE
-    while script.commands[-1].get("token") != "newer" and time.monotonic() < deadline:
-        script.page.wait_for_timeout(25)
+    script.told("newer")
     assert (script.commands[-1]["type"], script.commands[-1].get("token")) == ("hello", "newer")

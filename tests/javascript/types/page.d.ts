@@ -6,11 +6,7 @@ declare namespace Page {
     provider: string;
   }
 
-  /** What the fragment of a room's link holds: the key of its encryption, and an invite. */
-  interface RoomSecrets {
-    key?: string;
-    invite?: string;
-  }
+  type RoomSecrets = import("../../../transports/evanesce_transports/quart/static/client/index.js").RoomSecrets;
 
   type Ask = <Method extends Protocol.Method, Path extends string>(
     method: Method,

@@ -183,6 +183,19 @@ test("the token is renewed when four fifths of its life are over, also after a s
   assert.equal(stage.asked("refresh").length, 3);
 });
 
+test("a newer token is told to the connection, also one that came while the client was signing in", async () => {
+  const stage = new Stage();
+  stage.client.connect({ token: "old" });
+  stage.open();
+  stage.client.renew("newer");
+  await stage.answer("hello", { type: "welcome", userId: ANA, serverTime: stage.at(), heartbeat: 25, limits: {} });
+  stage.client.renew("newest");
+  assert.deepEqual(
+    stage.asked("hello").map(({ token }) => token),
+    ["old", "newer", "newest"],
+  );
+});
+
 test("a server that says nothing is asked, and is dead without an answer", async () => {
   const stage = new Stage();
   await stage.joined();

@@ -148,6 +148,16 @@ test("after a sleep what has expired is told at once, and nothing is judged befo
   assert.deepEqual(stage.heard(), ["missed 1 expired", "text 3"]);
 });
 
+test("what the server's time says to be expired is told at once", async () => {
+  const stage = new Stage();
+  await stage.joined();
+  await stage.tell(stage.message(1));
+  stage.heard();
+  stage.client.check();
+  await stage.answer("ping", { type: "pong", serverTime: stage.at(120_000) });
+  assert.deepEqual(stage.heard(), ["expired 1"]);
+});
+
 test("a wall clock that is set forward hides nothing that is alive for longer than the answer takes", async () => {
   const stage = new Stage();
   await stage.joined();
@@ -334,6 +344,10 @@ test("an encrypted room: what is sent is sealed, and what comes is opened or tol
   while (stage.asked("send").length === 0) await settle();
   const [sent] = stage.asked("send");
   assert.equal(await new RoomCipher(key, roomId).open(sent.content, ANA, uuid(3)), "secret");
+  await stage.reconnect();
+  await stage.admit({ roomId, room: encrypted });
+  while (stage.asked("send").length === 0) await settle();
+  assert.equal(stage.asked("send")[0].content, sent.content); // sealed once
 });
 
 test("an encrypted room without a key", async () => {

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { absolutePath, basePath, homePath, roomIdIn, roomPath, secretsIn, withKey } from "#page/addresses.js";
-import { ServerClock } from "#page/clock.js";
-import { describeError, Disconnected, Problem, Refused } from "#page/errors.js";
+import { absolutePath, basePath, homePath, roomIdIn, roomPath, withKey } from "#page/addresses.js";
+import { Refused, secretsIn } from "#page/client/index.js";
+import { describeError, Disconnected, Problem } from "#page/errors.js";
 import { counted, duration, isolate, typingText } from "#page/format.js";
 import { formatAccountCode, parseAccountCode } from "#worldid/account-code.js";
 
@@ -51,13 +51,6 @@ test("addresses below the path of the server", () => {
   assert.equal(roomIdIn(homePath()), undefined);
   assert.equal(absolutePath(`/r/${room}`), roomPath(room));
   assert.equal(absolutePath(roomPath(room)), roomPath(room));
-});
-
-test("the clock shows the server's time", () => {
-  const clock = new ServerClock();
-  assert.ok(Number.isNaN(clock.now()));
-  clock.synchronize("2033-05-18T03:33:20Z");
-  assert.ok(Math.abs(clock.now() - 2_000_000_000_000) < 1_000);
 });
 
 test("account codes", () => {

@@ -7,15 +7,9 @@ export function basePath() {
   return new URL("..", import.meta.url).pathname.slice(0, -1);
 }
 
-/**
- * Return the address of the WebSocket.
- *
- * @param {string} [roomId] the room to join: a hint for a server with several workers
- */
-export function webSocketAddress(roomId) {
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const query = roomId === undefined ? "" : `?roomId=${encodeURIComponent(roomId)}`;
-  return `${scheme}://${location.host}${basePath()}/ws${query}`;
+/** Return the address of the server, which all its other addresses begin with. */
+export function serverAddress() {
+  return location.origin + basePath();
 }
 
 /**
@@ -38,23 +32,6 @@ export function absolutePath(path) {
 }
 
 /**
- * Return the secrets in the fragment of a room's link: the key of its encryption, and an invite. No request contains them.
- *
- * @param {string} fragment with its `#`; may be empty
- * @returns {Page.RoomSecrets}
- */
-export function secretsIn(fragment) {
-  /** @type {Page.RoomSecrets} */
-  const secrets = {};
-  for (const part of fragment.slice(1).split("&")) {
-    const [name, ...value] = part.split("=");
-    if (name === "k") secrets.key = value.join("=");
-    else if (name === "invite" && value.join("=")) secrets.invite = percentDecoded(value.join("="));
-  }
-  return secrets;
-}
-
-/**
  * Return the address of a room with the key of its encryption, if it has one.
  *
  * @param {string} address without a fragment
@@ -62,15 +39,6 @@ export function secretsIn(fragment) {
  */
 export function withKey(address, key) {
   return key === undefined ? address : `${address}#k=${key}`;
-}
-
-/** @param {string} text */
-function percentDecoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // a % that encodes nothing
-  }
 }
 
 /** Return the path of the page with the user's rooms. */

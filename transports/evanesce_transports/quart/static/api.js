@@ -1,7 +1,8 @@
 // Requests to the HTTP API.
 
 import { basePath } from "./addresses.js";
-import { Disconnected, Refused } from "./errors.js";
+import { Refused } from "./client/index.js";
+import { Disconnected } from "./errors.js";
 
 const TIMEOUT = 15_000; // ms
 

@@ -2,11 +2,11 @@
 
 import { AccountDialog } from "./account-dialog.js";
 import { AccountStore } from "./account-store.js";
-import { absolutePath, homePath, roomIdIn, secretsIn } from "./addresses.js";
+import { absolutePath, homePath, roomIdIn } from "./addresses.js";
 import { Api } from "./api.js";
-import { ServerClock } from "./clock.js";
+import { Refused, secretsIn } from "./client/index.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
-import { Refused, showError } from "./errors.js";
+import { showError } from "./errors.js";
 import { Home } from "./home.js";
 import { Providers } from "./providers.js";
 import { RoomView } from "./room-view.js";
@@ -41,14 +41,14 @@ export class App {
     };
     const providers = new Providers(this.#accounts, api, actions);
     this.#sections = new Sections(elements, {
-      retryConnection: () => this.#room.reconnectNow(),
+      retryConnection: () => this.#room.wake(),
       reopen: () => this.#open(),
     });
     this.#session = new Session(this.#accounts, api, () => this.#room.renew());
     this.#signIn = new SignIn(elements.signIn, providers);
     this.#accountDialog = new AccountDialog(elements, confirm, this.#accounts, api, this.#session, providers, actions);
     this.#home = new Home(elements.home, api, actions);
-    this.#room = new RoomView(elements, confirm, this.#accounts, new ServerClock(), {
+    this.#room = new RoomView(elements, confirm, this.#accounts, {
       banner: (text, retry) => this.#sections.showBanner(text, retry),
       accountChanged: () => this.#accountDialog.update(),
       left: () => this.#go(homePath()),
@@ -61,10 +61,10 @@ export class App {
   start() {
     document.addEventListener("click", (event) => this.#followLink(event));
     addEventListener("popstate", () => this.#open());
-    addEventListener("online", () => this.#room.wake());
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.#room.wake();
-    });
+    const wake = () => this.#wake();
+    addEventListener("online", wake);
+    document.addEventListener("visibilitychange", wake);
+    document.addEventListener("resume", wake); // after the browser has frozen the page
     // A page that the browser keeps for the back button must hold no messages either.
     addEventListener("pagehide", () => this.#room.leave());
     addEventListener("pageshow", (event) => {
@@ -78,11 +78,29 @@ export class App {
     this.#open();
   }
 
+  /** Look at what may be over after the page was hidden or the device slept. */
+  #wake() {
+    if (document.hidden) return;
+    this.#room.wake();
+    this.#session.check();
+  }
+
   /** Show the section of the address. */
   #open() {
-    this.#leaveRoom();
     const account = this.#accounts.current();
     const roomId = roomIdIn(location.pathname);
+    if (this.#room.waitsIn(roomId)) {
+      if (account === null) {
+        this.#showSignIn();
+        return;
+      }
+      if (this.#room.goOn(account.userId)) {
+        this.#showRoom();
+        return;
+      }
+      this.#room.clearDraft(); // of somebody else
+    }
+    this.#leaveRoom();
     if (roomId && !UUID.test(roomId)) this.#stop("This room does not exist", "The link may be incomplete.");
     else if (account === null)
       this.#showSignIn(
@@ -135,14 +153,22 @@ export class App {
    * @param {string} userId
    */
   #joinRoom(roomId, userId) {
+    this.#showRoom();
+    this.#room.join(roomId, userId, secretsIn(location.hash));
+  }
+
+  #showRoom() {
     document.title = "Room – Evanesce";
     this.#show("room");
-    this.#room.join(roomId, userId, secretsIn(location.hash));
   }
 
   /** Leave the room, and close the dialogs. */
   #leaveRoom() {
     this.#room.leave();
+    this.#closeDialogs();
+  }
+
+  #closeDialogs() {
     const { account, confirm, members, share } = this.#elements;
     for (const { dialog } of [account, confirm, members, share]) dialog.close();
   }
@@ -160,8 +186,10 @@ export class App {
     this.#show("stopped");
   }
 
+  /** Ask the user to sign in again. The room waits, with the messages that are being sent. */
   #signInAgain() {
-    this.#leaveRoom();
+    this.#room.wait();
+    this.#closeDialogs();
     this.#accounts.remove();
     this.#showSignIn("Your sign-in has expired. Sign in again.");
   }

@@ -1,18 +1,7 @@
 // The errors of a request, and their descriptions for the user.
 
-import { KeyMissing } from "./client/index.js";
+import { KeyMissing, NotSent, OutcomeUnknown, Refused } from "./client/index.js";
 import { duration } from "./format.js";
-
-/** The server refused the request: `code`, `retry` and `retryAfter` (seconds) are those of the protocol's `error`. */
-export class Refused extends Error {
-  /** @param {Partial<Protocol.ErrorReply>} error */
-  constructor({ code = "internal", message = "", retry = false, retryAfter } = {}) {
-    super(message);
-    this.code = code;
-    this.retry = retry;
-    this.retryAfter = retryAfter;
-  }
-}
 
 /** There was no reply: there is no connection, or it was lost. A later request may succeed. */
 export class Disconnected extends Error {
@@ -45,13 +34,14 @@ const DESCRIPTIONS = Object.freeze({
 
 /**
  * Return the description of an error for the user: the page's own for codes that it knows, else the message of the error.
- * Throws `error` where it is none of the classes above.
+ * Throws `error` where it is none of these classes.
  *
  * @param {unknown} error
  */
 export function describeError(error) {
   if (error instanceof Refused) return DESCRIPTIONS[error.code] ?? describeWait(error) ?? error.message;
   if (error instanceof Disconnected || error instanceof Problem || error instanceof KeyMissing) return error.message;
+  if (error instanceof NotSent || error instanceof OutcomeUnknown) return error.message;
   throw error;
 }
 

@@ -2,7 +2,8 @@
 
 import { withKey } from "./addresses.js";
 import { Composer } from "./composer.js";
-import { describeError, Refused } from "./errors.js";
+import { Refused } from "./client/index.js";
+import { describeError } from "./errors.js";
 import { counted, duration } from "./format.js";
 import { Room } from "./room.js";
 import { Timeline } from "./timeline.js";
@@ -26,7 +27,6 @@ export class RoomView {
   #elements;
   #confirm;
   #accounts;
-  #clock;
   #listener;
   #composer;
   /** @type {Room | null} */
@@ -35,19 +35,22 @@ export class RoomView {
   #description = null;
   /** @type {Page.RoomSecrets} */
   #secrets = {};
+  #roomId = "";
+  #userId = "";
+  #waits = false; // for the user to sign in again
+  /** @type {number | undefined} */
+  #countdown;
 
   /**
    * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "composer" | "members" | "share">} elements
    * @param {import("./confirm-dialog.js").ConfirmDialog} confirm
    * @param {import("./account-store.js").AccountStore} accounts
-   * @param {import("./clock.js").ServerClock} clock
    * @param {RoomViewListener} listener
    */
-  constructor(elements, confirm, accounts, clock, listener) {
+  constructor(elements, confirm, accounts, listener) {
     this.#elements = elements;
     this.#confirm = confirm;
     this.#accounts = accounts;
-    this.#clock = clock;
     this.#listener = listener;
     this.#composer = new Composer(elements.composer, {
       send: (content) => this.#room?.send(content),
@@ -71,11 +74,12 @@ export class RoomView {
    * @param {Page.RoomSecrets} secrets
    */
   join(roomId, userId, secrets) {
-    const timeline = new Timeline(this.#elements.timeline, userId, this.#clock, (messageId) => room.unsend(messageId));
+    const clock = { now: () => room.now() };
+    const timeline = new Timeline(this.#elements.timeline, userId, clock, (messageId) => room.unsend(messageId));
     const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
     /** @type {Room} */
-    const room = new Room(roomId, secrets, timeline, this.#accounts, this.#clock, {
-      stateChanged: (state, ms) => this.#showState(state, ms),
+    const room = new Room(roomId, secrets, timeline, this.#accounts, {
+      stateChanged: (state, seconds) => this.#showState(state, seconds),
       membersChanged: () => this.#showMembers(room),
       accountChanged: () => this.#listener.accountChanged(),
       typing: (member) => typing.add(member),
@@ -91,18 +95,51 @@ export class RoomView {
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
     this.#room = room;
+    this.#roomId = roomId;
+    this.#userId = userId;
     this.#secrets = secrets;
     this.#description = null;
     this.#elements.room.close.hidden = true;
     this.#elements.members.count.textContent = "–";
-    room.join();
+    room.connect();
     this.#composer.focus();
   }
 
   /** Leave the room, if there is one. */
   leave() {
+    clearInterval(this.#countdown);
     this.#room?.leave();
     this.#room = null;
+    this.#waits = false;
+  }
+
+  /** Stay in the room with what is in it, and go on when the user has signed in again. */
+  wait() {
+    clearInterval(this.#countdown);
+    this.#waits = this.#room !== null;
+  }
+
+  /**
+   * Return whether this room waits for the user to sign in again.
+   *
+   * @param {string | undefined} roomId
+   */
+  waitsIn(roomId) {
+    return this.#waits && this.#roomId === roomId;
+  }
+
+  /**
+   * Go on in the room that waits. Return false where this is another user, whose messages they are not.
+   *
+   * @param {string} userId
+   */
+  goOn(userId) {
+    if (this.#room === null || userId !== this.#userId) return false;
+    this.#waits = false;
+    this.#room.connect();
+    this.#room.renew();
+    this.#composer.focus();
+    return true;
   }
 
   /** Remove the text of a message that was not sent. */
@@ -110,12 +147,7 @@ export class RoomView {
     this.#composer.clear();
   }
 
-  /** Reconnect now if the connection is lost. */
-  reconnectNow() {
-    this.#room?.reconnectNow();
-  }
-
-  /** Check the connection and the time after the page was hidden or the device slept. */
+  /** Check the connection and the time, and reconnect now if the connection is lost. */
   wake() {
     this.#room?.wake();
   }
@@ -126,12 +158,18 @@ export class RoomView {
   }
 
   /** @type {import("./room.js").RoomListener["stateChanged"]} */
-  #showState(state, ms = 0) {
+  #showState(state, seconds = 0) {
     const { banner } = this.#listener;
+    clearInterval(this.#countdown);
     if (state === "joined") banner(null);
     else if (state === "connecting") banner("Connecting…");
     else if (state === "unavailable") banner("The server cannot reach its message store at the moment. Trying again…");
-    else banner(`No connection. Trying again in ${Math.max(1, Math.round(ms / 1000))} s.`, true);
+    else {
+      let left = Math.max(1, Math.ceil(seconds));
+      const show = () => banner(`No connection. Trying again in ${Math.max(1, left--)} s.`, true);
+      show();
+      this.#countdown = setInterval(show, 1000);
+    }
   }
 
   /** @param {Room} room */

@@ -1,20 +1,19 @@
-// A room as this page is a member of it: joining and joining again, its events, its members, and the commands to it.
+// A room as this page is a member of it: its events as changes of the page, and the commands to it.
 
-import { longestText, RoomCipher } from "./client/index.js";
-import { Connection } from "./connection.js";
-import { describeError, Disconnected, Problem, Refused } from "./errors.js";
+import { serverAddress } from "./addresses.js";
+import { Client, KeyMissing, longestText, newMessageId, OutcomeUnknown, Refused } from "./client/index.js";
+import { describeError } from "./errors.js";
 import { counted, duration, isolate } from "./format.js";
-import { OutgoingMessages, retryDelay } from "./outgoing.js";
 
-const NO_KEY = "This room is encrypted, and its link has no key (#k=). Ask for the whole link.";
+const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
 
 /**
  * What a room calls.
  *
  * @typedef {object} RoomListener
- * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", ms?: number) => void} stateChanged `ms`:
- *   until the next attempt to reconnect; `unavailable`: the server cannot let the page join at the moment
+ * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", seconds?: number) => void} stateChanged
+ *   `seconds`: until the next attempt to reconnect; `unavailable`: the server cannot let the page join at the moment
  * @property {() => void} membersChanged
  * @property {() => void} accountChanged the server has sent another name for the user
  * @property {(userId: string) => void} typing
@@ -31,28 +30,16 @@ const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
  */
 
 export class Room {
-  #roomId;
-  #invite;
-  #cipher;
-  #encrypted = false;
-  #contentBytes = 0;
+  #isEncrypted;
   #timeline;
   #accounts;
-  #clock;
   #listener;
-  #connection;
-  #outgoing;
-  #isJoined = false;
-  /** @type {string | null} */
-  #cursor = null;
-  #inGap = false; // joining after a gap: newer messages must not move the cursor
+  #client;
+  #room;
+  #hasLeft = false;
   #typingSentAt = -Infinity;
   /** @type {number | undefined} */
   #typingTimer;
-  /** @type {number | undefined} */
-  #joinTimer;
-  /** @type {number | undefined} */
-  #membersTimer;
 
   /**
    * The names of the members by their ids. Empty where there are more than the server lists.
@@ -67,67 +54,48 @@ export class Room {
    * @param {Page.RoomSecrets} secrets
    * @param {import("./timeline.js").Timeline} timeline
    * @param {import("./account-store.js").AccountStore} accounts
-   * @param {import("./clock.js").ServerClock} clock
    * @param {RoomListener} listener
    */
-  constructor(roomId, { key, invite }, timeline, accounts, clock, listener) {
-    this.#roomId = roomId;
-    this.#invite = invite;
-    this.#cipher = key === undefined ? null : new RoomCipher(key, roomId);
+  constructor(roomId, secrets, timeline, accounts, listener) {
+    this.#isEncrypted = secrets.key !== undefined;
     this.#timeline = timeline;
     this.#accounts = accounts;
-    this.#clock = clock;
     this.#listener = listener;
-    this.#connection = new Connection(roomId, () => accounts.current()?.token, clock, {
-      welcome: (welcome) => this.#welcome(welcome),
-      event: (event) => this.#event(event),
-      reconnecting: (ms) => {
-        this.#suspend();
-        listener.stateChanged("reconnecting", ms);
-      },
-      disconnected: (code, reason) => {
-        this.#suspend();
-        listener.disconnected(code, reason);
-      },
-    });
-    this.#outgoing = new OutgoingMessages({
-      send: (messageId, content) => this.#send(messageId, content),
-      notMember: () => {
-        this.#setJoined(false);
-        this.#join();
-      },
-      failed: (messageId, content, reason) => timeline.markFailed(messageId, reason, () => listener.edit(content)),
-    });
+    this.#client = new Client(serverAddress(), { timeTold: () => timeline.update() });
+    this.#room = this.#client.join(roomId, { ...secrets, waiting: () => listener.stateChanged("unavailable") });
+    this.#followState();
+    this.#followRoom();
   }
 
-  /** Connect to the server and join the room. */
-  join() {
-    this.#listener.stateChanged("connecting");
-    this.#connection.connect();
+  /** Connect to the server and join the room, with the token of the user who is signed in. */
+  connect() {
+    const token = this.#accounts.current()?.token;
+    this.#client.connect(token === undefined ? {} : { token });
   }
 
   /** Leave the room, close the connection, and remove the room's messages from the page. */
   leave() {
+    this.#hasLeft = true;
     this.#suspend();
-    this.#outgoing.clear();
-    this.#connection.close();
+    this.#client.close();
     this.#timeline.clear();
   }
 
-  /** Reconnect now if the connection is lost. */
-  reconnectNow() {
-    this.#connection.reconnectNow();
+  /** Return the server's time in ms since 1970. */
+  now() {
+    return this.#client.now();
   }
 
-  /** Check the connection and the time after the page was hidden or the device slept. */
+  /** Check the connection and the time, and reconnect now if the connection is lost. */
   wake() {
-    this.#connection.reconnectNow();
-    this.#connection.ping();
+    this.#client.check();
+    this.#timeline.update();
   }
 
   /** Send the newer token: a connection lives until the last token that it was given expires. */
   renew() {
-    if (this.#isJoined) this.#connection.hello().catch(() => {});
+    const token = this.#accounts.current()?.token;
+    if (token !== undefined) this.#client.renew(token);
   }
 
   /**
@@ -135,21 +103,28 @@ export class Room {
    *
    * @param {string} content
    */
-  send(content) {
-    const messageId = this.#outgoing.add(content);
+  async send(content) {
+    const messageId = newMessageId();
     this.#timeline.addPending(messageId, content);
     this.#cancelTyping();
-    this.#outgoing.flush();
+    try {
+      const { expiresAt } = await this.#room.send(content, { messageId });
+      this.#timeline.markSent(messageId, expiresAt);
+    } catch (error) {
+      const isUnknown = error instanceof OutcomeUnknown;
+      const reason = isUnknown ? "This message may not have been sent." : describeError(error);
+      this.#timeline.markFailed(messageId, reason, () => this.#listener.edit(content));
+    }
   }
 
   /** Send `typing`, at most once in `TYPING_INTERVAL`. */
   typing() {
-    if (!this.#isJoined || this.#typingTimer !== undefined) return;
+    if (this.#room.state !== "joined" || this.#typingTimer !== undefined) return;
     this.#typingTimer = setTimeout(
       () => {
         this.#typingTimer = undefined;
         this.#typingSentAt = performance.now();
-        this.#request({ type: "typing" }).catch(() => {});
+        this.#room.request({ type: "typing" }).catch(() => {});
       },
       Math.max(0, this.#typingSentAt + TYPING_INTERVAL - performance.now()),
     );
@@ -162,27 +137,26 @@ export class Room {
    */
   async unsend(messageId) {
     try {
-      await this.#request({ type: "unsend", messageId });
+      await this.#room.unsend(messageId);
     } catch (error) {
       this.#timeline.addNotice(describeError(error));
     }
   }
 
   /** Close the room for everyone. */
-  close() {
-    return this.#request({ type: "close_room" });
+  async close() {
+    try {
+      await this.#room.request({ type: "close_room" });
+    } catch (error) {
+      if (!this.#hasLeft) throw error; // else it is closed, and its event came before the reply
+    }
   }
 
   /** Request the list of members, unless the page knows all of them. */
   async requestMembers() {
-    clearTimeout(this.#membersTimer);
     if (this.members.size === this.memberCount) return;
-    try {
-      await this.#request({ type: "members" });
-    } catch (error) {
-      if (!(error instanceof Refused) || error.code !== "rate_limited") return;
-      this.#membersTimer = setTimeout(() => this.requestMembers(), retryDelay(error));
-    }
+    const reply = await this.#ask({ type: "members" });
+    if (reply) this.#setMembers(reply);
   }
 
   /**
@@ -196,27 +170,27 @@ export class Room {
   }
 
   /**
-   * @template {Protocol.RoomCommandType} Type
+   * Send a command and return its reply, also after a refusal for now; undefined where there is none.
+   *
+   * @template {"room" | "members"} Type
    * @param {Protocol.RoomCommand<Type>} command
+   * @returns {Promise<Protocol.Replies[Type] | undefined>}
    */
-  #request(command) {
-    // `RoomCommand` is `Command` without the id of the room, which is added here.
-    const whole = /** @type {Protocol.Command<Type>} */ (/** @type {unknown} */ ({ ...command, roomId: this.#roomId }));
-    return this.#connection.request(whole);
-  }
-
-  /** @param {boolean} isJoined */
-  #setJoined(isJoined) {
-    this.#isJoined = isJoined;
-    if (isJoined) this.#outgoing.resume();
-    else this.#outgoing.pause();
+  async #ask(command) {
+    while (this.#room.state === "joined") {
+      try {
+        return await this.#room.request(command);
+      } catch (error) {
+        if (!(error instanceof Refused && error.retry)) return undefined;
+        const delay = error.retryAfter === undefined ? RETRY_DELAY : error.retryAfter * 1000;
+        await new Promise((resolve) => void setTimeout(resolve, delay));
+      }
+    }
+    return undefined;
   }
 
   /** Stop what needs the connection. */
   #suspend() {
-    this.#setJoined(false);
-    clearTimeout(this.#joinTimer);
-    clearTimeout(this.#membersTimer);
     this.#cancelTyping();
     this.#listener.typingStopped(null);
   }
@@ -226,53 +200,53 @@ export class Room {
     this.#typingTimer = undefined;
   }
 
-  /** @param {Protocol.Welcome} welcome */
-  #welcome(welcome) {
-    this.#contentBytes = welcome.limits.contentBytes;
-    this.#listener.limited(this.#cipher ? longestText(this.#contentBytes) : this.#contentBytes);
-    this.#timeline.update();
-    this.#accounts.update({ userId: welcome.userId, displayName: welcome.displayName });
-    this.#listener.accountChanged();
-    this.#join();
-  }
-
-  async #join() {
-    try {
-      await this.#request({
-        type: "join",
-        ...(this.#cursor === null ? {} : { since: this.#cursor }),
-        ...(this.#invite === undefined ? {} : { invite: this.#invite }),
-      });
-      this.#listener.described(await this.#request({ type: "room" }));
-    } catch (error) {
-      if (error instanceof Disconnected) return;
-      if (!(error instanceof Refused && error.retry)) {
-        this.leave();
-        this.#listener.refused(error);
-        return;
-      }
-      this.#listener.stateChanged("unavailable");
-      this.#joinTimer = setTimeout(() => this.#join(), retryDelay(error) * (1 + Math.random() / 2));
+  async #followState() {
+    for await (const state of this.#client) {
+      if (this.#hasLeft) return;
+      this.#stateChanged(state);
     }
   }
 
-  /** @param {Exclude<Protocol.Frame[number], Protocol.ErrorReply>} event */
+  async #followRoom() {
+    for await (const event of this.#room) {
+      if (this.#hasLeft) return;
+      this.#event(event);
+    }
+  }
+
+  /** @param {import("./client/index.js").StateEvent} state */
+  #stateChanged(state) {
+    if (state.state === "online") this.#welcome();
+    else this.#suspend();
+    if (state.state === "connecting") this.#listener.stateChanged("connecting");
+    else if (state.state === "offline") this.#listener.stateChanged("reconnecting", state.retryIn);
+    else if (state.state === "stopped") this.#listener.disconnected(state.code, state.reason);
+  }
+
+  #welcome() {
+    const welcome = /** @type {Protocol.Welcome} */ (this.#client.welcome);
+    const { contentBytes } = welcome.limits;
+    this.#listener.limited(this.#isEncrypted ? longestText(contentBytes) : contentBytes);
+    this.#accounts.update({ userId: welcome.userId, displayName: welcome.displayName });
+    this.#listener.accountChanged();
+  }
+
+  /** @param {import("./client/index.js").RoomEvent} event */
   #event(event) {
-    if ("roomId" in event && event.roomId !== this.#roomId) return;
     switch (event.type) {
       case "joined":
         this.#joined(event);
         break;
       case "message":
-        if (!this.#inGap) this.#cursor = event.cursor;
         this.#listener.typingStopped(event.senderId);
-        this.#add(event);
-        break;
-      case "sent":
-        this.#timeline.markSent(event.messageId, event.expiresAt);
+        this.#timeline.add(event);
         break;
       case "unsent":
+      case "expired":
         this.#timeline.remove(event.messageId);
+        break;
+      case "missed":
+        this.#timeline.addNotice(describeMissed(event));
         break;
       case "member_joined":
         this.#timeline.addNotice(`${isolate(event.displayName)} joined`);
@@ -292,27 +266,11 @@ export class Room {
         this.members.clear();
         this.#setMemberCount(event.memberCount);
         break;
-      case "members":
-        this.#setMembers(event);
-        break;
       case "typing":
         this.#listener.typing(event.userId);
         break;
-      case "skipped":
-        this.#timeline.addNotice(
-          `${counted(event.count, "message")} expired before ${event.count === 1 ? "it" : "they"} reached you`,
-        );
-        break;
-      case "gap":
-        this.#cursor = event.since;
-        this.#inGap = true;
-        this.#join();
-        break;
-      case "pong":
-        this.#timeline.update();
-        break;
       case "room_updated":
-        this.#setMessageTtl(event.messageTtl);
+        this.#listener.messageTtlChanged(event.messageTtl);
         break;
       case "removed":
         this.leave();
@@ -322,53 +280,22 @@ export class Room {
         this.leave();
         this.#listener.closed(event.reason);
         break;
+      case "left":
+        this.leave();
+        this.#listener.refused(event.error);
+        break;
     }
   }
 
-  /** @param {Protocol.Joined} joined */
-  #joined(joined) {
-    this.#inGap = false;
-    for (const messageId of joined.unsent) this.#timeline.remove(messageId);
-    if (joined.missed === null) this.#timeline.addNotice("You may have missed messages that have expired");
-    else if (joined.missed > 0) this.#timeline.addNotice(`You missed ${counted(joined.missed, "message")}`);
-    this.#encrypted = joined.room.encrypted;
-    this.#setMessageTtl(joined.room.messageTtl);
-    if (this.#encrypted && !this.#cipher) this.#timeline.addNotice(NO_KEY);
-    for (const message of joined.messages) this.#add(message);
-    this.#cursor = joined.cursor;
+  /** @param {import("./client/index.js").JoinedEvent} joined */
+  async #joined(joined) {
+    this.#listener.messageTtlChanged(joined.room.messageTtl);
+    if (joined.room.encrypted && !this.#isEncrypted) this.#timeline.addNotice(new KeyMissing().message);
     this.#setMembers(joined);
     this.#listener.stateChanged("joined");
     this.#listener.admitted();
-    this.#setJoined(true);
-  }
-
-  /**
-   * Add a message to the timeline. With a key, all content has to be encrypted, whatever the server says about the room.
-   *
-   * @param {Protocol.MessageEvent} message
-   */
-  #add(message) {
-    const { content, senderId, messageId } = message;
-    if (this.#cipher) this.#timeline.add(message, this.#cipher.open(content, senderId, messageId));
-    else if (this.#encrypted) this.#timeline.add(message, Promise.resolve(null));
-    else this.#timeline.add(message);
-  }
-
-  /**
-   * @param {string} messageId
-   * @param {string} text
-   */
-  async #send(messageId, text) {
-    if (this.#encrypted && !this.#cipher) throw new Problem(NO_KEY);
-    const senderId = this.#accounts.current()?.userId ?? "";
-    const content = this.#cipher ? await this.#cipher.seal(text, senderId, messageId) : text;
-    return this.#request({ type: "send", messageId, content });
-  }
-
-  /** @param {number} seconds */
-  #setMessageTtl(seconds) {
-    this.#outgoing.setMessageTtl(seconds);
-    this.#listener.messageTtlChanged(seconds);
+    const description = await this.#ask({ type: "room" });
+    if (description && !this.#hasLeft) this.#listener.described(description);
   }
 
   /** @param {Protocol.Removed} removed */
@@ -376,7 +303,7 @@ export class Room {
     const by =
       reason === "vote" ? "The people in the room have voted for it." : "The creator of the room has removed you.";
     if (until === undefined) return by;
-    const seconds = Math.ceil((Date.parse(until) - this.#clock.now()) / 1000);
+    const seconds = Math.ceil((Date.parse(until) - this.now()) / 1000);
     return `${by} You can come back in ${duration(Math.max(1, seconds))}.`;
   }
 
@@ -391,7 +318,7 @@ export class Room {
     this.#setMemberCount(this.memberCount);
   }
 
-  /** @param {Protocol.Joined | Protocol.MembersReply} event */
+  /** @param {Pick<Protocol.Joined, "members" | "memberCount">} event */
   #setMembers({ members, memberCount }) {
     this.members = new Map((members ?? []).map(({ userId, displayName }) => [userId, displayName]));
     this.#setMemberCount(memberCount);
@@ -402,4 +329,11 @@ export class Room {
     this.memberCount = memberCount;
     this.#listener.membersChanged();
   }
+}
+
+/** @param {import("./client/index.js").MissedEvent} missed */
+function describeMissed({ count, reason }) {
+  if (count === null) return "You may have missed messages that have expired";
+  if (reason === "resume") return `You missed ${counted(count, "message")}`;
+  return `${counted(count, "message")} expired before ${count === 1 ? "it" : "they"} reached you`;
 }

@@ -1,17 +1,19 @@
 // The session of the account that is signed in: renewing its token, signing out, deleting the account.
 
-import { Refused } from "./errors.js";
+import { Refused } from "./client/index.js";
+import { environmentWith } from "./client/environment.js";
+import { Stopwatch } from "./client/time.js";
 
 const RETRY_DELAY = 60_000; // ms
 const MIN_DELAY = 1_000; // ms
-const MAX_DELAY = 2 ** 31 - 1; // ms: the longest time that a timer takes
+const LOOK = 10_000; // ms between two looks whether it is time: a timer for hours would stand still while the computer sleeps
 
 export class Session {
   #accounts;
   #api;
   #renewed;
-  /** @type {number | undefined} */
-  #timer;
+  #since = new Stopwatch(environmentWith({}));
+  #delay = Infinity; // ms from `#since` until there has to be a newer token
 
   /**
    * @param {import("./account-store.js").AccountStore} accounts
@@ -22,11 +24,12 @@ export class Session {
     this.#accounts = accounts;
     this.#api = api;
     this.#renewed = renewed;
+    setInterval(() => this.check(), LOOK);
   }
 
   /** Request a newer token now, and again each time that half of its lifetime is over. */
   async keepFresh() {
-    clearTimeout(this.#timer);
+    this.#delay = Infinity;
     const account = this.#accounts.current();
     if (account === null) return;
     let delay = RETRY_DELAY;
@@ -35,12 +38,18 @@ export class Session {
       if (this.#accounts.current()?.userId !== account.userId) return;
       this.#accounts.update({ token, tokenExpiresAt });
       this.#renewed();
-      delay = Math.min((Date.parse(tokenExpiresAt) - this.#api.respondedAt) / 2 || delay, MAX_DELAY);
+      delay = (Date.parse(tokenExpiresAt) - this.#api.respondedAt) / 2 || delay;
     } catch (error) {
       // A refusal is final: the token expires, and the next request that needs it reports that.
       if (error instanceof Refused && !error.retry) return;
     }
-    this.#timer = setTimeout(() => this.keepFresh(), Math.max(delay, MIN_DELAY));
+    this.#since.restart();
+    this.#delay = Math.max(delay, MIN_DELAY);
+  }
+
+  /** Request a newer token if it is time. */
+  async check() {
+    if (this.#since.elapsed() >= this.#delay) await this.keepFresh();
   }
 
   /** Sign out on the server and in this browser. */

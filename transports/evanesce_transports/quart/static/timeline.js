@@ -2,7 +2,6 @@
 // markup.
 
 const NOTICE_TTL = 20_000; // ms
-const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
 const AT_END = 80; // px: as near to the end the list follows new messages
 const FADE = Object.freeze([
   { opacity: 1 },
@@ -17,7 +16,7 @@ const FADE = Object.freeze([
  * @typedef {object} Entry
  * @property {HTMLElement} element
  * @property {HTMLElement} side holds its time and its buttons
- * @property {number} [timer]
+ * @property {number} [expiresAt]
  */
 
 /** @typedef {Entry & { expiresAt: number, createdAt: number, animation?: Animation }} MessageEntry */
@@ -39,7 +38,7 @@ export class Timeline {
   /**
    * @param {import("./elements.js").Elements["timeline"]} elements
    * @param {string} userId of the user, whose messages are shown as own
-   * @param {import("./clock.js").ServerClock} clock
+   * @param {{ now(): number }} clock the server's time in ms since 1970
    * @param {(messageId: string) => void} unsend called when the user unsends a message
    */
   constructor(elements, userId, clock, unsend) {
@@ -50,23 +49,18 @@ export class Timeline {
   }
 
   /**
-   * Add the message of a `message` event, unless it is in the list or has expired.
+   * Add the message of a `message` event.
    *
-   * @param {Protocol.MessageEvent} message
-   * @param {Promise<string | null>} [opened] the text of an encrypted message; null where it cannot be opened
+   * @param {import("./client/index.js").MessageEvent} message
    */
-  add(message, opened) {
-    if (this.#messages.has(message.messageId)) return;
+  add(message) {
     this.#drop(this.#pending, message.messageId);
     const expiresAt = Date.parse(message.expiresAt);
     const createdAt = Date.parse(message.createdAt);
-    if (expiresAt <= this.#clock.now()) return;
     const own = message.senderId === this.#userId;
-    const { element, side, text } = this.#element(own, message.senderName, opened ? "…" : message.content);
-    opened?.then((content) => {
-      text.textContent = content ?? "This message cannot be opened.";
-      text.classList.toggle("unreadable", content === null);
-    });
+    const content = message.content ?? "This message cannot be opened.";
+    const { element, side, text } = this.#element(own, message.senderName, content);
+    text.classList.toggle("unreadable", message.content === null);
     const time = document.createElement("time");
     time.dateTime = message.createdAt;
     time.textContent = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -75,7 +69,7 @@ export class Timeline {
     const entry = { element, side, expiresAt, createdAt };
     this.#messages.set(message.messageId, entry);
     this.#append(this.#elements.messages, element);
-    this.#fade(message.messageId, entry);
+    this.#fade(entry);
   }
 
   /**
@@ -94,7 +88,8 @@ export class Timeline {
   }
 
   /**
-   * Show that the server has stored a message of the user's. Its `message` event replaces the entry.
+   * Show that the server has stored a message of the user's. Its `message` event replaces the entry; where there is none, the
+   * entry is removed when the message expires.
    *
    * @param {string} messageId
    * @param {Protocol.Timestamp} expiresAt
@@ -103,7 +98,8 @@ export class Timeline {
     const entry = this.#pending.get(messageId);
     if (!entry) return;
     entry.side.textContent = "";
-    entry.timer = setTimeout(() => this.#drop(this.#pending, messageId), Date.parse(expiresAt) - this.#clock.now());
+    entry.expiresAt = Date.parse(expiresAt);
+    setTimeout(() => this.update(), Math.ceil(entry.expiresAt - this.#clock.now()));
   }
 
   /**
@@ -158,7 +154,10 @@ export class Timeline {
 
   /** Update how far each message has faded, after the clock was set or the page slept. */
   update() {
-    for (const [messageId, entry] of [...this.#messages]) this.#fade(messageId, entry);
+    for (const entry of this.#messages.values()) this.#fade(entry);
+    for (const [messageId, { expiresAt }] of [...this.#pending]) {
+      if (expiresAt !== undefined && expiresAt <= this.#clock.now()) this.#drop(this.#pending, messageId);
+    }
   }
 
   /** Remove everything. */
@@ -209,22 +208,14 @@ export class Timeline {
   }
 
   /**
-   * Set how far a message has faded, or remove it where it has expired.
+   * Set how far a message has faded.
    *
-   * @param {string} messageId
    * @param {MessageEntry} entry
    */
-  #fade(messageId, entry) {
-    clearTimeout(entry.timer);
-    const now = this.#clock.now();
-    if (entry.expiresAt <= now) {
-      this.#drop(this.#messages, messageId);
-      return;
-    }
+  #fade(entry) {
     const duration = entry.expiresAt - entry.createdAt;
     entry.animation ??= entry.element.animate([...FADE], { duration, fill: "forwards" });
-    entry.animation.currentTime = Math.max(0, now - entry.createdAt);
-    entry.timer = setTimeout(() => this.#fade(messageId, entry), Math.min(entry.expiresAt - now, MAX_TIMER));
+    entry.animation.currentTime = Math.max(0, this.#clock.now() - entry.createdAt);
   }
 
   /**
@@ -235,7 +226,6 @@ export class Timeline {
     const entry = entries.get(messageId);
     if (!entry) return;
     entries.delete(messageId);
-    clearTimeout(entry.timer);
     this.#removeElement(entry.element);
   }
 

@@ -1,6 +1,7 @@
 // A client of a server: one connection that is kept up, the sign-in, and the rooms.
 
 import { Access } from "./access.js";
+import { Backoff } from "./backoff.js";
 import { environmentWith } from "./environment.js";
 import { NotSent, Refused } from "./errors.js";
 import { parseRoom } from "./links.js";
@@ -9,10 +10,7 @@ import { ABNORMAL, Socket } from "./socket.js";
 import { EventStream } from "./stream.js";
 import { Alarm, ServerClock, SleepWatch, Stopwatch } from "./time.js";
 
-const MAX_DELAY = 30_000; // ms between two attempts to connect
-const FIRST_DELAY = 1_000; // ms: the longest time before the second attempt; doubled with each
 const STEADY = 10_000; // ms after which a connection has lasted, and the next delay is the first again
-const JITTER = 0.2; // of `reconnectAfter`
 const UNHINTED = 3; // every third attempt in a row does not name the room: another worker may be reachable
 const PATIENCE = 15_000; // ms that a command waits for a connection
 const UNAUTHENTICATED = 4401;
@@ -44,9 +42,9 @@ export class Client {
   #rooms = new Map();
   /** @type {Set<() => void>} */
   #waiting = new Set(); // for a connection, or for its end
-  #attempts = 0; // that have failed in a row
   #opened = 0; // WebSockets since the last welcome
   #delay = 0; // ms from `#lostSince` to the next attempt
+  #backoff;
   #lostSince;
   #onlineSince;
   #retry;
@@ -60,14 +58,18 @@ export class Client {
     new URL(server); // throws where it is none
     this.#server = server.replace(/\/+$/, "").replace(/^http/, "ws");
     this.#environment = environmentWith(replaced);
-    this.#clock = new ServerClock(this.#environment, timeTold);
+    this.#clock = new ServerClock(this.#environment, () => {
+      for (const room of this.#rooms.values()) room.sweep();
+      timeTold();
+    });
     this.#access = new Access(this.#environment, this.#clock, signIn, {
       request: (command) => this.#write(command),
       renewed: (token, expiresAt) => {
         tokenRenewed(token, expiresAt);
-        this.#write({ type: "hello", token }).catch(() => {});
+        this.#tell(token);
       },
     });
+    this.#backoff = new Backoff(this.#environment);
     this.#lostSince = new Stopwatch(this.#environment);
     this.#onlineSince = new Stopwatch(this.#environment);
     this.#retry = new Alarm(this.#environment, () => this.#open());
@@ -102,7 +104,8 @@ export class Client {
   connect(signIn) {
     this.#access.set(signIn);
     if (this.#state.state !== "stopped") return;
-    this.#attempts = this.#opened = 0;
+    this.#backoff.reset();
+    this.#opened = 0;
     this.#environment.network?.addEventListener("online", this.#networkChanged);
     this.#environment.network?.addEventListener("offline", this.#networkChanged);
     this.#watch.start();
@@ -164,7 +167,7 @@ export class Client {
    */
   renew(token, tokenExpiresAt) {
     this.#access.replace(token, tokenExpiresAt);
-    if (this.#state.state === "online") this.#write({ type: "hello", token }).catch(() => {});
+    if (this.#state.state === "online") this.#tell(token);
   }
 
   /** Tell what has expired, ask the server whether it is there, and reconnect now where there is no connection. */
@@ -219,6 +222,11 @@ export class Client {
     return this.#socket?.request(command, { written }) ?? Promise.reject(new NotSent());
   }
 
+  /** @param {string | undefined} token newer than that of the connection */
+  #tell(token) {
+    this.#write({ type: "hello", token }).catch(() => {});
+  }
+
   #open() {
     this.#retry.clear();
     this.#setState({ state: "connecting" });
@@ -238,7 +246,10 @@ export class Client {
     const { token, credential } = this.#access.current;
     try {
       const welcome = await socket.request({ type: "hello", ...(token === undefined ? { credential } : { token }) });
-      if (this.#socket === socket) this.#welcomed(socket, welcome);
+      if (this.#socket !== socket) return;
+      const { token: newer } = this.#access.current; // where one came while the answer was on its way
+      this.#welcomed(socket, welcome);
+      if (newer !== token) this.#tell(newer);
     } catch (error) {
       if (this.#socket !== socket || !(error instanceof Refused)) return; // it is lost, which the listener is told
       const { code, message, retry, retryAfter } = error;
@@ -278,7 +289,7 @@ export class Client {
   #drop() {
     this.#socket?.close();
     this.#socket = null;
-    if (this.#state.state === "online" && this.#onlineSince.elapsed() >= STEADY) this.#attempts = 0;
+    if (this.#state.state === "online" && this.#onlineSince.elapsed() >= STEADY) this.#backoff.reset();
     this.#access.stop();
     this.#clock.trust();
     for (const room of this.#rooms.values()) room.disconnected();
@@ -310,14 +321,12 @@ export class Client {
   }
 
   /**
-   * Connect after a time with full jitter, so that the clients of a server that restarts do not all come at once.
+   * Connect again after a while.
    *
    * @param {number} [seconds] that the server asks for
    */
   #reconnectAfter(seconds) {
-    const random = this.#environment.random();
-    const backoff = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** Math.min(this.#attempts++, 10));
-    this.#delay = seconds === undefined ? backoff * random : seconds * 1000 * (1 + JITTER * random);
+    this.#delay = this.#backoff.next(seconds);
     this.#lostSince.restart();
     this.#retry.set(this.#delay);
     this.#setState({ state: "offline", retryIn: this.#delay / 1000 });

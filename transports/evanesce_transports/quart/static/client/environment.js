@@ -17,7 +17,7 @@ export function environmentWith(replaced) {
     monotonic: () => performance.now(),
     wall: () => Date.now(),
     random: () => Math.random(),
-    uuid,
+    uuid: newMessageId,
     network: typeof globalThis.addEventListener === "function" ? globalThis : undefined,
     ...replaced,
   };
@@ -25,8 +25,8 @@ export function environmentWith(replaced) {
   return environment;
 }
 
-/** Return a random UUID. Browsers have `crypto.randomUUID` only on pages from HTTPS or from the same machine. */
-function uuid() {
+/** Return a random UUID: the id of a new message. Browsers have `crypto.randomUUID` only on pages from HTTPS or from the same machine. */
+export function newMessageId() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;

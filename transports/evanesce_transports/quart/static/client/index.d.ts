@@ -202,6 +202,9 @@ export class RoomCipher {
 /** Return how many bytes a text may have, so that its encrypted content has at most `contentBytes` bytes. */
 export function longestText(contentBytes: number): number;
 
+/** Return a random UUID: the id of a new message. */
+export function newMessageId(): string;
+
 /** Return the id and the secrets that a room's link has. Throws `TypeError` where the text is no link and no id. */
 export function parseRoom(linkOrId: string): RoomSecrets & { roomId: string };
 

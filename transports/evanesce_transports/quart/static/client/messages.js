@@ -14,6 +14,7 @@ export class Messages {
   #known = new Set(); // the ids of messages that arrived or were taken back, also after they expired; oldest first
   /** @type {Set<string>} */
   #unsent = new Set();
+  #next = Infinity; // when the alarm rings
   /** @type {Map<string, number>} */
   #given = new Map(); // when messages that the program has expire, in ms since 1970 by the server's clock
 
@@ -64,8 +65,9 @@ export class Messages {
    * @param {MessageEvent} message
    */
   give({ messageId, expiresAt }) {
-    this.#given.set(messageId, Date.parse(expiresAt));
-    this.sweep();
+    const at = Date.parse(expiresAt);
+    this.#given.set(messageId, at);
+    if (at < this.#next) this.#setAlarm(at);
   }
 
   /** Tell what has expired, and look again when the next message does. */
@@ -73,15 +75,21 @@ export class Messages {
     const now = this.#clock.now();
     const expired = [...this.#given].filter(([, expiresAt]) => expiresAt <= now).map(([messageId]) => messageId);
     for (const messageId of expired) this.#given.delete(messageId);
-    if (this.#given.size === 0) this.#alarm.clear();
-    else this.#alarm.set(Math.min(...this.#given.values()) - now);
+    this.#setAlarm(Math.min(...this.#given.values()));
     if (expired.length > 0) this.#expired(expired);
   }
 
   /** Tell nothing any more. */
   end() {
     this.#given.clear();
-    this.#alarm.clear();
+    this.#setAlarm(Infinity);
+  }
+
+  /** @param {number} next when the next message expires; infinite where there is none */
+  #setAlarm(next) {
+    this.#next = next;
+    if (next === Infinity) this.#alarm.clear();
+    else this.#alarm.set(next - this.#clock.now());
   }
 
   /**

@@ -15,6 +15,7 @@ const MAX_MESSAGES = 1_000; // that wait
  * @typedef {object} Outgoing
  * @property {string} messageId
  * @property {string} content
+ * @property {string | Promise<string>} [sealed] its content as it is sent, each time
  * @property {number} [ttl] seconds
  * @property {string} [replyTo]
  * @property {Stopwatch} since

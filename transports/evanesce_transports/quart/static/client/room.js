@@ -1,7 +1,7 @@
 // A room as this client is a member of it: joining and joining again, its events in order, and the commands to it.
 
-import { RoomCipher } from "./cipher.js";
-import { KeyMissing, NotSent, OutcomeUnknown } from "./errors.js";
+import { Content } from "./content.js";
+import { NotSent, OutcomeUnknown } from "./errors.js";
 import { Messages } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { EventStream } from "./stream.js";
@@ -41,7 +41,7 @@ export class Room {
   #roomId;
   /** @type {string | undefined} */
   #invite;
-  #cipher;
+  #content;
   #waiting;
   /** @type {import("./index.js").RoomState} */
   #state = "joining";
@@ -68,7 +68,7 @@ export class Room {
     this.#context = context;
     this.#roomId = roomId;
     this.#invite = invite;
-    this.#cipher = key === undefined ? null : new RoomCipher(key, roomId);
+    this.#content = new Content(key, roomId);
     this.#waiting = waiting;
     const { environment, clock } = context;
     this.#messages = new Messages(environment, clock, (messageIds) =>
@@ -284,11 +284,12 @@ export class Room {
     const roomId = this.#roomId;
     for (let batch = await this.#stream.take(); batch !== undefined; batch = await this.#stream.take()) {
       if (batch.some(({ type }) => type === "message")) await this.#context.clock.doubted;
-      const late = batch.filter((event) => this.#isWanted(event) && this.#messages.isLate(event));
+      const late = new Set(batch.filter((event) => this.#isWanted(event) && this.#messages.isLate(event)));
+      const [first] = late;
       for (const event of batch) {
         if (event.type !== "message") yield /** @type {RoomEvent} */ (event);
-        else if (event === late[0]) yield { type: "missed", roomId, count: late.length, reason: "expired" };
-        else if (!late.includes(event)) yield* this.#give(event);
+        else if (event === first) yield { type: "missed", roomId, count: late.size, reason: "expired" };
+        else if (!late.has(event)) yield* this.#give(event);
       }
     }
     return undefined;
@@ -299,7 +300,7 @@ export class Room {
    * @returns {AsyncGenerator<RoomEvent, undefined>}
    */
   async *#give(message) {
-    const opened = await this.#open(message);
+    const opened = await this.#content.open(message, this.#options?.encrypted === true);
     if (!this.#isWanted(message)) return undefined;
     if (this.#messages.isLate(message)) yield { type: "missed", roomId: this.#roomId, count: 1, reason: "expired" };
     else {
@@ -320,29 +321,19 @@ export class Room {
   }
 
   /**
-   * Return a message with its text. With a key, all content has to be encrypted, whatever the server says about the room.
-   *
-   * @param {MessageEvent} message
-   * @returns {Promise<RoomEvent>}
-   */
-  async #open(message) {
-    if (this.#cipher === null && !this.#options?.encrypted) return message;
-    const { content, senderId, messageId } = message;
-    const text = (await this.#cipher?.open(content, senderId, messageId)) ?? null;
-    return { ...message, content: text, encrypted: true, ...(text === null && { unreadable: true }) };
-  }
-
-  /**
    * @param {import("./outbox.js").Outgoing} message
    * @param {() => void} written
    */
-  async #transmit({ messageId, content, ttl, replyTo }, written) {
-    if (this.#options?.encrypted && this.#cipher === null) throw new KeyMissing();
+  async #transmit(message, written) {
+    const { messageId, content, ttl, replyTo } = message;
     const userId = this.#context.welcome()?.userId ?? "";
-    const sealed = this.#cipher === null ? content : await this.#cipher.seal(content, userId, messageId);
+    message.sealed ??= this.#content.seal(content, userId, messageId, this.#options?.encrypted === true);
+    const { sealed } = message;
+    // Without encryption the message is written at once, so that a program may send and close.
     const optional = { ...(ttl !== undefined && { ttl }), ...(replyTo !== undefined && { replyTo }) };
-    const command = { type: "send", roomId: this.#roomId, messageId, content: sealed, ...optional };
-    return this.#context.request(command, written);
+    const command = { type: "send", roomId: this.#roomId, messageId, ...optional };
+    const text = typeof sealed === "string" ? sealed : await sealed;
+    return this.#context.request({ ...command, content: text }, written);
   }
 
   /** @param {Taken[]} events that the program did not read in time */

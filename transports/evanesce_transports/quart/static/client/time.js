@@ -85,8 +85,8 @@ export class ServerClock {
   }
 
   /**
-   * Set the clock to a time that the server has told. It was that time when the server answered, which is at most
-   * `roundTrip` ms ago: what the clock showed is kept where it agrees with that.
+   * Set the clock to a time that the server has told. It was that time when the server answered, at most `roundTrip` ms ago:
+   * what the clock showed is kept where it agrees with that, else the answer counts as on its way for half of the round trip.
    *
    * @param {string} serverTime
    * @param {number} roundTrip
@@ -94,9 +94,8 @@ export class ServerClock {
   synchronize(serverTime, roundTrip) {
     const told = Date.parse(serverTime);
     if (Number.isNaN(told)) return;
-    const latest = told + Math.max(roundTrip, 0) / 2;
     const shown = this.now();
-    this.#time = Number.isNaN(shown) ? latest : Math.min(Math.max(shown, told), latest);
+    this.#time = shown >= told && shown <= told + roundTrip ? shown : told + roundTrip / 2;
     this.#since.restart();
     this.trust();
     this.#changed();
