@@ -56,16 +56,16 @@ async def test_nothing_comes_in_time() -> None:
 
 
 async def test_something_comes_that_nobody_expects() -> None:
-    found = await failure(REFERENCE, CONNECT, {"accept": {}}, {"state": "connecting"}, {"quiet": 10})
+    found = await failure(REFERENCE, CONNECT, {"accept": {}}, {"state": "connecting"}, {"quiet": 60})
     assert found.expected == "nothing more"
     assert found.came.startswith('a frame: {"type":"hello"')
-    found = await failure(REFERENCE, CONNECT, {"quiet": 30})
+    found = await failure(REFERENCE, CONNECT, {"quiet": 60})
     assert found.came == "another connection of the client"
 
 
 async def test_what_is_left_at_the_end_is_a_failure() -> None:
     talks = program('print(\'{"event": "state", "state": "online"}\\n{"event": "typing"}\', flush=True); input()')
-    found = await failure(talks, {"state": "online"}, {"quiet": 5})
+    found = await failure(talks, {"state": "online"}, {"quiet": 60})
     assert found.came == 'an event: {"event":"typing"}'
 
 
@@ -95,6 +95,14 @@ async def test_too_early_is_a_failure() -> None:
     assert re.fullmatch(r"after \d\.\d{3} s", (await failure(REFERENCE, *again)).came)
     late = {"client": {"type": "hello"}, "not_before": 60}
     assert (await failure(REFERENCE, CONNECT, {"accept": {}}, late)).came.startswith("it too early, by more than 5")
+
+
+async def test_an_event_may_come_before_the_last_step_of_the_server() -> None:
+    tells = program('print(\'{"event": "left"}\\n{"event": "typing"}\', flush=True); input(); input()')
+    steps = [{"event": {"event": "left"}}, {"do": {}}, {"event": {"event": "typing"}}]
+    assert (await play(transcript(*steps), tells)).failure is None
+    steps[2] |= {"not_before": 0.5}
+    assert (await failure(tells, *steps)).came.startswith("it too early, by more than 0.")
 
 
 async def test_a_program_that_is_not_there() -> None:
