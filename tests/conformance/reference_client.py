@@ -359,6 +359,9 @@ class Client:
     async def transmit_message(self, room: Room, sending: Sending) -> None:
         if "new_id" in self.faults:
             sending.fields["messageId"] = str(uuid.uuid4())
+        if "seals_again" in self.faults and room.cipher is not None:
+            ids = (self.user_id, sending.fields["messageId"])
+            sending.fields["content"] = room.cipher.seal(room.cipher.open(sending.fields["content"], *ids), *ids)
         sending.in_flight = True
         if sending.first is None:
             sending.first = trio.current_time()

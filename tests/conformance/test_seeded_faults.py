@@ -42,6 +42,7 @@ FOUND_BY = {
     "refreshes_once": "refresh_refused_once",
     "rejoins_after_ban": "banned_while_away",
     "resumes_without_since": "kill_after_message",
+    "seals_again": "encrypted_message_again",
     "sends_in_parallel": "sends_in_order",
     "sends_in_the_clear": "encrypted_room_without_a_key",
     "sends_too_soon": "send_before_joined",
