@@ -74,6 +74,14 @@ def plugin(tmp_path: Path) -> Mapping[str, str]:
                 ]
         """,
         "unimportable": "import nothing_of_this_name",
+        "tomorrow": 'evanesce_api = "99.0"',
+        "reader": """
+            from evanesce.hookspecs import hookimpl
+
+            @hookimpl
+            async def evanesce_filter_message(draft):
+                return None
+        """,
     }.items():
         metadata = site / f"{name}-2.0.dist-info"
         metadata.mkdir(parents=True)
@@ -133,6 +141,21 @@ WRONG: list[tuple[str, str, Sequence[str], Mapping[str, str], str]] = [
     ),
     ("unknown plugin", '[plugins]\nenabled = ["gest"]', (), {}, "plugins.enabled: no plugin 'gest' is installed"),
     ("broken plugin", '[plugins]\nenabled = ["unimportable"]', (), {}, "plugin 'unimportable'"),
+    (
+        "plugin for another version of the API",
+        '[plugins]\nenabled = ["tomorrow"]',
+        (),
+        {},
+        "plugin 'tomorrow': it is made for version 99.0 of the plugin API, and this version of Evanesce has 1.0: install"
+        " a newer version of Evanesce",
+    ),
+    (
+        "plugin that does not say that it sees content",
+        '[plugins]\nenabled = ["reader"]',
+        (),
+        {},
+        "plugin 'reader': evanesce_filter_message is handed the content of messages, and the plugin does not declare",
+    ),
     (
         "no repository",
         '[plugins]\nenabled = ["guest", "quart"]',
@@ -252,6 +275,8 @@ def test_plugins_lists_what_is_installed_and_enabled(tmp_path: Path, plugin: Map
     assert entries["greeting"] == (told, "evanesce_cli_commands")
     assert entries["quart"][0].endswith(", API 1.0, sees content")
     assert "No module named 'nothing_of_this_name'" in entries["unimportable"][1]
+    assert entries["tomorrow"][1].startswith("cannot be used: plugin 'tomorrow': it is made for version 99.0")
+    assert entries["reader"][1].startswith("cannot be used: plugin 'reader': evanesce_filter_message is handed")
 
 
 # commands that plugins add
@@ -298,6 +323,8 @@ def test_check_says_how_each_part_is(tmp_path: Path) -> None:
     assert {row.status for row in found} <= {"ok", "warn"}
     assert found[0] == ("configuration", "ok", "the defaults, because there is no config.toml here", "")
     assert ("secret", "ok", "will be generated at the first start and kept in evanesce.secret", "") in found
+    told = "guest, quart, sqlite; content is seen by quart; version 1.0 of the plugin API"
+    assert [row[2] for row in found if row.part == "plugins"] == [told]
     assert {"plugins", "redis", "database", "sign-in guest"} <= {row.part for row in found if row.status == "ok"}
     assert ("expiry", "ok", "no server has erased anything in the last minute", "") in found
     assert ("transport quart", "ok", f"{bind} is free", "") in found
