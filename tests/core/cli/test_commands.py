@@ -146,7 +146,7 @@ WRONG: list[tuple[str, str, Sequence[str], Mapping[str, str], str]] = [
         '[plugins]\nenabled = ["tomorrow"]',
         (),
         {},
-        "plugin 'tomorrow': it is made for version 99.0 of the plugin API, and this version of Evanesce has 1.0: install",
+        "plugin 'tomorrow': it is made for version 99.0 of the plugin API, and this version of Evanesce has 1.0",
     ),
     (
         "plugin that does not say that it sees content",
