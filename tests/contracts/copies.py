@@ -15,10 +15,13 @@ from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 PLUGINS, TRANSPORTS = "evanesce_plugins", "evanesce_transports"
-OUTBOX = "outbox.py"
+OUTBOX = "delivery/outbox.py"
 """The outbox of the core, which the copy of the transports has as a module of its own."""
 
 _SOURCES = {PLUGINS: ROOT / "plugins" / PLUGINS, TRANSPORTS: ROOT / "transports" / TRANSPORTS}
+_CORE = [path for path in (ROOT / "core/evanesce").glob("*/*.py") if path.parent.name in ("delivery", "listening")]
+"""The modules of the core that connections are made of: copied into the package as well."""
+
 _numbers = itertools.count(1)
 
 
@@ -49,10 +52,12 @@ def copied(package: str, folder: Path, changes: Sequence[Change]) -> Iterator[Co
     copy = Copy(package, f"copied_{next(_numbers)}_{package}")
     target = folder / copy.name
     shutil.copytree(_SOURCES[package], target, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "core/evanesce/delivery/outbox.py", target / OUTBOX)
+    for module in _CORE:
+        (target / module.parent.name).mkdir(exist_ok=True)
+        shutil.copy(module, target / module.parent.name / module.name)
     for file in target.rglob("*.py"):
         text = re.sub(rf"\b{package}\b", copy.name, file.read_text("utf-8"))
-        file.write_text(text.replace("evanesce.delivery.outbox", f"{copy.name}.outbox"), "utf-8")
+        file.write_text(re.sub(r"\bevanesce\.(delivery\.outbox|listening)\b", rf"{copy.name}.\1", text), "utf-8")
     for change in changes:
         file = target / change.file
         text = file.read_text("utf-8")

@@ -54,9 +54,9 @@ FAULTS: dict[str, Seeded] = {
     # Transports
     "doubles a frame": transport(
         "test_frames_arrive_once_and_in_their_order",
-        WEBSOCKET,
-        "return self._outbox.write(frame)",
-        "return self._outbox.write(frame) and self._outbox.write(frame)",
+        OUTBOX,
+        "wire = frame.wires.get(framing) or frame.wire(framing)",
+        "wire = (frame.wires.get(framing) or frame.wire(framing)) * 2",
     ),
     "loses the order of what waits": transport(
         "test_what_waits_keeps_its_order_with_what_does_not",
@@ -76,11 +76,11 @@ FAULTS: dict[str, Seeded] = {
         "return self._put(frame, wire, frame.expires_at, limit=self._limit)",
         "return self._put(frame, wire, frame.expires_at, limit=math.inf)",
     ),
-    "counts nothing of what waits": transport(
+    "queues twice what it may": transport(
         "test_a_client_that_reads_nothing_is_refused_more_and_gets_all_that_was_accepted",
-        WEBSOCKET,
-        "return self._outbox.waiting_bytes\n",
-        "return 0\n",
+        OUTBOX,
+        "if self.waiting_bytes + cost > limit:\n                    return False",
+        "if self.waiting_bytes + cost > 2 * limit:\n                    return False",
     ),
     "cannot frame the largest message": transport(
         "test_frames_arrive_unchanged_both_ways",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any, cast
 
 import msgspec
@@ -135,7 +135,8 @@ class AuthenticatorContract(Contract):
             yield desk
 
     async def test_its_provider_is_a_name_for_clients(self, desk: SignInDesk) -> None:
-        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", desk.authenticator.provider)
+        assert 1 <= len(desk.authenticator.provider) <= 64
+        assert set(desk.authenticator.provider) <= {*ascii_letters, *digits, "_", "-", "."}
 
     async def test_it_says_in_a_few_words_how_it_is(self, desk: SignInDesk) -> None:
         told = await desk.authenticator.check()
