@@ -45,7 +45,12 @@ def run(options: argparse.Namespace) -> int:
     if options.jobs < 1:
         raise ConfigurationError("--jobs", "it must be at least 1", f"Leave it out for {JOBS}.")
     words = split(options.command)
-    outcomes = trio.run(play_all, chosen, words, options.jobs, _ignore if options.json else _tell)
+    try:
+        outcomes = trio.run(play_all, chosen, words, options.jobs, _ignore if options.json else _tell)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        raise KeyboardInterrupt from None
     failed = sum(one.failure is not None for one in outcomes)
     if options.json:
         print(outcome.as_json(outcomes))

@@ -11,7 +11,7 @@ import trio
 from evanesce.conformance.arrivals import Arrivals, Frame, News
 from evanesce.conformance.defaults import complete
 from evanesce.conformance.driver import Driver, running
-from evanesce.conformance.expectations import Expectations, Mismatch
+from evanesce.conformance.expectations import TIMER_SECONDS, Expectations, Mismatch
 from evanesce.conformance.matching import ServerClock, Variables, shown
 from evanesce.conformance.outcome import Failure, Outcome
 from evanesce.conformance.scripted_server import Connection, ScriptedServer
@@ -39,7 +39,6 @@ from evanesce.conformance.transcript import (
 
 CONNECTION_SECONDS = 10
 FIRST_CONNECTION_SECONDS = 30  # a process has to start first, on a machine that may be busy
-TIMER_SECONDS = 0.01  # a timer may fire so much too early, by its rounding
 
 
 async def play(transcript: Transcript, command: Sequence[str]) -> Outcome:

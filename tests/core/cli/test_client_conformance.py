@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,3 +54,13 @@ def test_a_client_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_the_caller_has_to_correct(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:
     assert main(["client-conformance", *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"evanesce: {problem}")
+
+
+def test_it_can_be_interrupted() -> None:
+    arguments = [sys.executable, "-m", "evanesce", "client-conformance", "--command", REFERENCE]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ok ")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
