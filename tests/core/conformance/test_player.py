@@ -111,17 +111,39 @@ async def test_a_program_that_is_not_there() -> None:
     assert "/no/such/program cannot be started" in repr(raised.value)
 
 
+async def test_every_step_of_the_server() -> None:
+    welcome = {"server": [{"type": "welcome", "ref": "$h", "heartbeat": 25}]}
+    hello = {"client": {"type": "hello", "ref": "$h"}, "absent": ["credential"]}
+    steps: list[dict[str, Any]] = [
+        CONNECT,
+        {"refuse": "tcp"},
+        {"refuse": 503},
+        *({"accept": {"unhinted_in_last": 1}}, hello, welcome, {"state": "online"}, {"ping": True}, {"stall": 0.1}),
+        {"do": {"do": "join", "roomId": "$room"}},
+        {"client": {"type": "join", "ref": "$j"}},
+        {"freeze": 0.1, "during": [{"server": [{"type": "joined", "ref": "$j", "cursor": "$c"}], "frame_bytes": 9000}]},
+        {"any_order": [{"event": {"event": "joined"}}, {"event": {"event": "message"}}]},
+    ]
+    steps[-2]["during"][0]["server"].append({"type": "message", "messageId": "$m", "cursor": "$d"})
+    again = [{"close": 1011, "reason": "a fault"}, {"accept": {}}, {"client": {"type": "hello"}}, {"kill": True}]
+    outcome = await play(transcript(*steps, *again, {"quiet": 0}), REFERENCE)
+    assert outcome.failure is None, list(lines(outcome))
+
+
 async def test_other_requests_than_the_websocket_are_not_answered_with_one() -> None:
     asks = program(
-        "import sys, urllib.request, urllib.error\n"
-        "for path in ('/api/v1/session', '/ws'):\n"
-        "    try: urllib.request.urlopen(sys.argv[1] + path)\n"
-        "    except urllib.error.HTTPError as error: status = error.code\n"
-        '    print(\'{"event": "http", "status": %d}\' % status, flush=True)'
+        "import http.client, sys, urllib.parse\n"
+        "upgrade = {'Connection': 'Upgrade', 'Upgrade': 'websocket', 'Sec-WebSocket-Version': '13',"
+        " 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA=='}\n"
+        "statuses = []\n"
+        "for path, headers in ('/api/v1/session', {}), ('/ws', {}), ('/other', upgrade):\n"
+        "    connection = http.client.HTTPConnection(urllib.parse.urlsplit(sys.argv[1]).netloc)\n"
+        "    connection.request('GET', path, headers=headers)\n"
+        "    statuses.append(connection.getresponse().status)\n"
+        "print(*statuses, flush=True)"
     )
-    found = await failure(asks, {"accept": {}})
-    assert found.came.startswith("the client's process ended with exit code 0")
-    assert '{"event":"http","status":400}' in found.came
+    found = await failure(asks, {"accept": {"within": 60}})
+    assert found.came == 'the client\'s process ended with exit code 0; meanwhile the driver wrote "400 400 404"'
 
 
 async def test_the_report_for_a_person_and_as_json() -> None:
