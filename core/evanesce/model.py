@@ -225,10 +225,11 @@ class SessionStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SessionEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The connection of `session_id` left its room."""
+    """The connection of `session_id` left its room. `lost`: nobody wanted that, and its user may come back."""
 
     session_id: str
     leave_time: Timestamp
+    lost: bool = False
 
 
 class UserSeen(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from evanesce.model import Ban, ChatRoom, Invite, Record, RegisteredAccount, Registration, Timestamp, User
 
 MOST_CHECKED = 500
-"""The most sign-ins, rooms or admissions in one call of `signed_in`, `open_rooms` or `admitted`."""
+"""The most sign-ins, rooms, admissions or members in one call of `signed_in`, `open_rooms`, `admitted` or `lost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,19 @@ class Repository(Protocol):
     async def end_sessions(self, server: str, at: Timestamp, count: int) -> int:
         """End up to `count` sessions of `server` that have no `leave_time`, and return how many it was.
 
-        Their `leave_time` is `at`, or their `join_time` if that is later.
+        Their `leave_time` is `at`, or their `join_time` if that is later. They are `lost`.
+        """
+        ...
+
+    async def lost(
+        self, members: Sequence[tuple[str, str]], after: Timestamp, running: Collection[str]
+    ) -> Sequence[bool]:
+        """Return whether users lost their connection to a room, for at most `MOST_CHECKED` pairs of room and user.
+
+        That is where a session of theirs in the room is `lost` and ended at `after` or later, or has no end. False
+        where the user, since that session began, was removed from the room (see `bans`); where a session that was not
+        lost ended later, or, if it was on another server, since that session began; and where a session without an end
+        is on one of the servers `running`: its user is in the room, or its end is not recorded yet.
         """
         ...
 

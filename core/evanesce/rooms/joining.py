@@ -154,7 +154,7 @@ class Joining:
         if subscription.welcomed:
             self._backlog.resume(subscription)
             return False
-        self._leaving.left(subscription)
+        self._leaving.left(subscription, lost=False)
         return True
 
     def _await_rules(self, requests: Sequence[JoinRequest]) -> None:

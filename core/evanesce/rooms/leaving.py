@@ -55,22 +55,25 @@ class Leaving:
         """Remove all subscriptions, as the room was closed."""
         self.closed = True
         self._members.announce([events.RoomClosed(room_id=self._room_id, reason=reason)])
-        self.all_left()
+        self.all_left(lost=False)
         self._records.emptied()
 
-    def all_left(self) -> None:
-        """Remove all subscriptions but those of joins that are not answered yet: the join itself refuses them."""
+    def all_left(self, *, lost: bool) -> None:
+        """Remove all subscriptions but those of joins that are not answered yet: the join itself refuses them.
+
+        They are `lost` where the users may come back.
+        """
         for subscription in self._members.subscriptions:
             if subscription.welcomed:
-                self.left(subscription)
+                self.left(subscription, lost=lost)
                 subscription.subscriber.left(self._room_id)
 
-    def left(self, subscription: Subscription) -> bool:
+    def left(self, subscription: Subscription, *, lost: bool) -> bool:
         """Remove a subscription; return whether it was the last one of its user on this server."""
         last = self._members.remove(subscription)
         self._backlog.forget(subscription)
         if subscription.welcomed:
-            self._records.left(subscription, last=last)
+            self._records.left(subscription, last=last, lost=lost)
         return last
 
     async def leave(self, requests: Sequence[LeaveRequest]) -> None:
@@ -81,7 +84,7 @@ class Leaving:
             for join in self._pending.drop(request.subscriber):
                 join.subscriber.refuse(join.ref, not_member())
             subscription = self._members.of(request.subscriber)
-            if subscription is not None and self.left(subscription):
+            if subscription is not None and self.left(subscription, lost=request.lost):
                 left.append(request.subscriber.user_id)
                 if request.lost:
                     lost.add(request.subscriber.user_id)
@@ -148,7 +151,7 @@ class Leaving:
                 subscription.removed_at = at  # its join compares it with when the store let the user in
             else:
                 subscription.subscriber.connection.write(Frame([Outgoing(told)]))
-                gone = self.left(subscription)
+                gone = self.left(subscription, lost=False)
                 # If the user asks to join again at the moment, the session is in the room still.
                 subscription.subscriber.left(self._room_id, subscription.join)
         if gone:

@@ -44,11 +44,14 @@ class MemberRecords:
                 display_name=subscriber.display_name,
             )
 
-    def left(self, subscription: Subscription, *, last: bool) -> None:
-        """Record the end of a subscription that was recorded. `last`: its user has no other one here."""
+    def left(self, subscription: Subscription, *, last: bool, lost: bool) -> None:
+        """Record the end of a subscription that was recorded, which was `lost` where nobody wanted it.
+
+        `last`: its user has no other one here.
+        """
         if self._session_log:
-            ended = SessionEnded(session_id=subscription.session_id, leave_time=timestamp(self._store.clock.now()))
-            self._records.record(ended)
+            leave_time = timestamp(self._store.clock.now())
+            self._records.record(SessionEnded(session_id=subscription.session_id, leave_time=leave_time, lost=lost))
         if last:
             user_id = subscription.subscriber.user_id
             self._plugins.observe("evanesce_member_left", room_id=self._room_id, user_id=user_id)

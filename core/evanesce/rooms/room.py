@@ -203,7 +203,7 @@ class Room:
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
-        self._leaving.all_left()
+        self._leaving.all_left(lost=True)
         for subscriber in subscribers:
             subscriber.left(self.room_id)
             if error is None:

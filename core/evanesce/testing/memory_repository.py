@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +29,7 @@ from evanesce.testing.memory_room_rules import MemoryRoomRules, delete
 
 @dataclass(slots=True)
 class SessionLog:
-    """A row of `SessionLog`. `leave_time` is None until the session ends."""
+    """A row of `SessionLog`. `leave_time` is None until the session ends, and `lost` is about that end."""
 
     session_id: str
     user_id: str
@@ -37,6 +37,7 @@ class SessionLog:
     join_time: Timestamp
     leave_time: Timestamp | None = None
     server: str = ""
+    lost: bool = False
 
 
 class MemoryRepository(MemoryRoomRules):
@@ -247,7 +248,7 @@ class MemoryRepository(MemoryRoomRules):
                 case SessionEnded():
                     log = self.session_logs.get(record.session_id)
                     if log is not None and log.leave_time is None:
-                        log.leave_time = max(log.join_time, record.leave_time)
+                        log.leave_time, log.lost = max(log.join_time, record.leave_time), record.lost
                 case UserSeen():
                     if record.user_id in self.users:
                         self._seen(self.users[record.user_id], record.last_active)
@@ -266,8 +267,36 @@ class MemoryRepository(MemoryRoomRules):
         await self._answer()
         left = [log for log in self.session_logs.values() if log.leave_time is None and log.server == server][:count]
         for log in left:
-            log.leave_time = max(log.join_time, at)
+            log.leave_time, log.lost = max(log.join_time, at), True
         return len(left)
+
+    async def lost(
+        self, members: Sequence[tuple[str, str]], after: Timestamp, running: Collection[str]
+    ) -> Sequence[bool]:
+        """See `Repository.lost`."""
+        await self._answer()
+        return [self._was_lost(room_id, user_id, after, running) for room_id, user_id in members]
+
+    def _was_lost(self, room_id: str, user_id: str, after: Timestamp, running: Collection[str]) -> bool:
+        logs = [log for log in self.session_logs.values() if (log.room_id, log.user_id) == (room_id, user_id)]
+        if any(log.leave_time is None and log.server in running for log in logs):
+            return False
+        removed = max(
+            (ban.since for ban in self.room_bans.values() if ban.room_id == room_id and ban.user_id == user_id),
+            default="",
+        )
+        left = [(log.server, log.leave_time) for log in logs if log.leave_time is not None and not log.lost]
+
+        def counts(log: SessionLog) -> bool:
+            ended = log.leave_time
+            if removed >= log.join_time or (ended is not None and not (log.lost and ended >= after)):
+                return False
+            return not any(
+                at >= log.join_time if server != log.server else ended is not None and at >= ended
+                for server, at in left
+            )
+
+        return any(map(counts, logs))
 
     async def active_rooms(self, after: str, count: int) -> Sequence[str]:
         """See `Repository.active_rooms`."""

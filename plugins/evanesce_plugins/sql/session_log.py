@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -22,7 +22,8 @@ _START_SESSIONS = """
 
 # The sign + prevents the use of an index in which most rows have the same value.
 _END_SESSIONS = """
-    UPDATE "SessionLog" SET leaveTime = max(joinTime, json_extract(value, '$[1]')) FROM json_each(?)
+    UPDATE "SessionLog" SET leaveTime = max(joinTime, json_extract(value, '$[1]')), lost = json_extract(value, '$[2]')
+    FROM json_each(?)
     WHERE sessionId = json_extract(value, '$[0]') AND +leaveTime IS NULL
 """
 
@@ -49,9 +50,34 @@ _SERVERS = """
 """
 
 _END_SERVERS_SESSIONS = """
-    UPDATE "SessionLog" SET leaveTime = max(joinTime, ?) WHERE sessionId IN (
+    UPDATE "SessionLog" SET leaveTime = max(joinTime, ?), lost = 1 WHERE sessionId IN (
         SELECT sessionId FROM "SessionLog" WHERE leaveTime IS NULL AND server = ? LIMIT ?
     )
+"""
+
+# A user may have several sessions in a room at once. The one that ended last decides, as far as that is known: of a
+# session without an end it is, by the order of the records, to the server that it was on.
+_LOST = """
+    SELECT EXISTS (
+        SELECT 1 FROM "SessionLog" AS log
+        WHERE log.userId = json_extract(asked.value, '$[1]') AND log.roomId = json_extract(asked.value, '$[0]')
+        AND (log.leaveTime IS NULL OR (log.leaveTime >= ? AND log.lost = 1))
+        AND NOT EXISTS (
+            SELECT 1 FROM "SessionLog" AS other
+            WHERE other.userId = log.userId AND other.roomId = log.roomId AND other.leaveTime >= log.joinTime
+            AND other.lost = 0
+            AND (other.server <> log.server OR other.leaveTime >= log.leaveTime)
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM "RoomBan" AS ban
+            WHERE ban.roomId = log.roomId AND ban.since >= log.joinTime AND ban.userId = log.userId
+        )
+    ) AND NOT EXISTS (
+        SELECT 1 FROM "SessionLog" AS log
+        WHERE log.userId = json_extract(asked.value, '$[1]') AND log.roomId = json_extract(asked.value, '$[0]')
+        AND log.leaveTime IS NULL AND log.server IN (SELECT value FROM json_each(?))
+    )
+    FROM json_each(?) AS asked ORDER BY asked.key
 """
 
 _DELETE_SESSIONS = """
@@ -78,6 +104,13 @@ class SessionLogTables(SqlTables):
         """See `Repository.end_sessions`."""
         return await self._change(_END_SERVERS_SESSIONS, at, server, count)
 
+    async def lost(
+        self, members: Sequence[tuple[str, str]], after: Timestamp, running: Collection[str]
+    ) -> Sequence[bool]:
+        """See `Repository.lost`."""
+        names, asked = (msgspec.json.encode(given).decode() for given in (list(running), members))
+        return [bool(lost) for [lost] in await self._rows(_LOST, after, names, asked)]
+
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""
         return await self._change(_DELETE_SESSIONS, before, count)
@@ -90,7 +123,7 @@ def _statements(batch: Sequence[Record]) -> list[Statement]:
     network.
     """
     started: list[tuple[str, ...]] = []
-    ended: dict[str, str] = {}
+    ended: dict[str, tuple[str, int]] = {}
     seen: dict[str, str] = {}
     marked: dict[str, int] = {}
     for record in batch:
@@ -98,14 +131,14 @@ def _statements(batch: Sequence[Record]) -> list[Statement]:
             case SessionStarted():
                 started.append((record.session_id, record.user_id, record.room_id, record.join_time, record.server))
             case SessionEnded():
-                ended.setdefault(record.session_id, record.leave_time)  # the first end wins
+                ended.setdefault(record.session_id, (record.leave_time, int(record.lost)))  # the first end wins
             case UserSeen():
                 seen[record.user_id] = max(record.last_active, seen.get(record.user_id, ""))
             case RoomActivity():
                 marked[record.room_id] = int(record.active)  # the last one wins
     found = (
         (_START_SESSIONS, started),
-        (_END_SESSIONS, list(ended.items())),
+        (_END_SESSIONS, [(session_id, *end) for session_id, end in ended.items()]),
         (_SEE_USERS, list(seen.items())),
         (_MARK_ROOMS, list(marked.items())),
     )

@@ -54,8 +54,8 @@ def filled(folder: Path, people: int = 1_200) -> Path:
             rules = (None if number % 4 else 0.1 * number + 1, "invite" if number % 2 else "link", 1, 0, number)
             room_row = (room, user, "1", f"/{room}", 0, closed, *rules)
             database.execute(f'INSERT INTO "ChatRoom" VALUES ({", ".join("?" * 11)})', room_row)
-            left = "5" if number % 5 else None
-            database.execute('INSERT INTO "SessionLog" VALUES (?, ?, ?, ?, ?, ?)', (name, user, room, "1", left, "one"))
+            session = (name, user, room, "1", "5" if number % 5 else None, "one")
+            database.execute('INSERT INTO "SessionLog" VALUES (?, ?, ?, ?, ?, ?, ?)', (*session, number % 2))
             database.execute('INSERT INTO "RevokedSignIn" VALUES (?, ?)', (name, "9"))
             registration = ("keys", user, f'"{number}" \\ é', f"CODE {number}")
             database.execute('INSERT INTO "Registration" VALUES (?, ?, ?, ?)', registration)

@@ -304,6 +304,29 @@ async def test_closing_a_room_ends_it_for_everyone(autojump_clock: MockClock) ->
         assert all(log.leave_time is not None for log in logs)
 
 
+async def test_the_session_log_has_whether_a_connection_was_lost(autojump_clock: MockClock) -> None:
+    names = ("ada", "left", "lost", "removed", "signed out", "in a room that is closed")
+    repository = MemoryRepository()
+    async with memory_server(repository=repository) as server:
+        room, [ada, left, lost, removed, out, last] = await join_room(server, *names)
+        users = {
+            (await client.ask("profile"))["userId"]: name
+            for client, name in zip((ada, left, lost, removed, out, last), names, strict=True)
+        }
+        await left.ask("leave", roomId=room)
+        lost.leave()
+        await ada.ask("remove_member", roomId=room, userId=next(one for one in users if users[one] == "removed"))
+        await out.ask("sign_out")
+        await wait_all_tasks_blocked()
+        await ada.ask("close_room", roomId=room)
+        other, [_] = await join_room(server, "is there when the server stops")
+        await wait_all_tasks_blocked()
+    logs = repository.session_logs.values()
+    assert all(log.leave_time is not None for log in logs)
+    found = {users.get(log.user_id, other): log.lost for log in logs}
+    assert found == {name: name in ("lost", "signed out") for name in names} | {other: True}
+
+
 class Watcher:
     """Notes what it sees, and refuses or changes messages."""
 

@@ -48,10 +48,10 @@ async def test_rows_are_as_the_data_model_says(opened: Repository, tmp_path: Pat
     stored_room = (room.room_id, user.user_id, at(1), room.deep_link, 1, None, None, "link", 0, 0, 0)
     assert rows(tmp_path, 'SELECT * FROM "ChatRoom"') == [stored_room]
     stored_session = (session.session_id, user.user_id, room.room_id, at(2))
-    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None, "one")]
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, None, "one", 0)]
     going: list[Record] = [its_end(session, at(4)), RoomActivity(room_id=room.room_id, active=False)]
     await opened.record(going)
-    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4), "one")]
+    assert rows(tmp_path, 'SELECT * FROM "SessionLog"') == [(*stored_session, at(4), "one", 0)]
     assert rows(tmp_path, 'SELECT active FROM "ChatRoom"') == [(0,)]
 
 
@@ -305,6 +305,7 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
             [session, its_end(session, at(1)), active, UserSeen(user_id=user.user_id, last_active=at(1))]
         )
         await repository.open_rooms([room.room_id for room in rooms])
+        await repository.lost([(rooms[0].room_id, user.user_id)], at(1), ["one"])
         await repository.update_room(rooms[1])
         invite, ban = an_invite(rooms[1]), a_ban(rooms[1], user)
         await repository.create_invite(invite, 10)
@@ -317,8 +318,8 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.close_room(rooms[0].room_id, at(2))
         await repository.revoke_sign_in("sign-in", at(2))
         await repository.erase_user(user.user_id, at(3))
-        assert len(recorder.batches) == 23
-        assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 5
+        assert len(recorder.batches) == 24
+        assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 6
         await repository.servers_in_sessions()
         await repository.end_sessions("one", at(4), 10)
         await repository.active_rooms("", 10)
@@ -327,7 +328,7 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.delete_ended_rules(at(5), 10)  # two: invites, and bans
         await repository.unused_guests(at(5), 0, 10)
         await repository.delete_guests(10)
-        assert len(recorder.batches) == 36
+        assert len(recorder.batches) == 37
         for statement in {statement for batch in recorder.batches for statement in batch}:
             [plan] = await recorder.execute([Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)])
             # A parent's INSERT looks for its children only where a deferred key is violated (OP_FkIfZero), so never.

@@ -40,7 +40,7 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
     [
         ("User", ["userId", "worldId", "displayName", "email", "createdAt", "lastActive", "erasedAt", "guest"]),
         ("ChatRoom", ["roomId", "createdBy", "createdAt", "deepLink", "active", "closedAt", *RULES]),
-        ("SessionLog", ["sessionId", "userId", "roomId", "joinTime", "leaveTime", "server"]),
+        ("SessionLog", ["sessionId", "userId", "roomId", "joinTime", "leaveTime", "server", "lost"]),
         (
             "RoomInvite",
             ["inviteId", "roomId", "secretHash", "people", "used", "createdAt", "expiresAt", "endedAt"],
@@ -132,7 +132,7 @@ async def test_a_database_of_every_older_version_comes_to_the_newest_with_its_ro
         ("u", "ada@example.org", 0),
         ("g", None, 1),
     ]
-    assert rows(path, 'SELECT sessionId, leaveTime, server FROM "SessionLog"') == [("s", None, "")]
+    assert rows(path, 'SELECT sessionId, leaveTime, server, lost FROM "SessionLog"') == [("s", None, "", 0)]
     assert rows(path, 'SELECT version FROM "Schema" ORDER BY version') == [(n + 1,) for n in range(len(newest))]
     assert rows(path, 'SELECT signInId FROM "RevokedSignIn"') == [("stolen",)]
 

@@ -86,6 +86,6 @@ def a_session(user: User, room: ChatRoom, *, now: Timestamp | None = None, serve
     )
 
 
-def its_end(session: SessionStarted, now: Timestamp) -> SessionEnded:
+def its_end(session: SessionStarted, now: Timestamp, *, lost: bool = False) -> SessionEnded:
     """Return the record that a session ended."""
-    return SessionEnded(session_id=session.session_id, leave_time=now)
+    return SessionEnded(session_id=session.session_id, leave_time=now, lost=lost)

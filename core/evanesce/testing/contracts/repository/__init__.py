@@ -6,6 +6,7 @@ from evanesce.testing.contracts.repository.accounts import AccountRows
 from evanesce.testing.contracts.repository.bans import BanRows
 from evanesce.testing.contracts.repository.cancellation import CancelledRows
 from evanesce.testing.contracts.repository.invites import InviteRows
+from evanesce.testing.contracts.repository.lost_connections import LostRows
 from evanesce.testing.contracts.repository.options import OptionRows
 from evanesce.testing.contracts.repository.providers import ProviderRows
 from evanesce.testing.contracts.repository.records import RecordRows
@@ -21,7 +22,7 @@ class RoomRulesContract(OptionRows, InviteRows, BanRows, RuleRetentionRows):
 
 
 class RepositoryContract(
-    AccountRows, ProviderRows, RoomRows, RecordRows, RetentionRows, RoomRulesContract, CancelledRows
+    AccountRows, ProviderRows, RoomRows, RecordRows, LostRows, RetentionRows, RoomRulesContract, CancelledRows
 ):
     """The contract of a `Repository`. Override `make_repository`.
 

@@ -259,6 +259,7 @@ class Operations:
             "record": self.record,
             "servers_in_sessions": repository.servers_in_sessions,
             "end_sessions": lambda: repository.end_sessions("none", at(1), 10),
+            "lost": lambda: repository.lost([("none", "nobody")], at(1), ["none"]),
             "active_rooms": lambda: repository.active_rooms("", 10),
             "renew_links": lambda: repository.renew_links("https://chat.example/r/", 1),
             "delete_sessions": lambda: repository.delete_sessions(at(-1), 10),
