@@ -44,6 +44,8 @@ SCRIPT = """
 
 
 class _TransportPlugin:
+    evanesce_sees_content = True
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
