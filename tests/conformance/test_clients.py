@@ -14,7 +14,12 @@ from evanesce.conformance.transcript import shipped
 pytestmark = pytest.mark.slow
 
 JOBS = 6
-CLIENTS = {"reference": [sys.executable, str(Path(__file__).with_name("reference_client.py"))]}
+JAVASCRIPT = Path(__file__).parents[2] / "transports/evanesce_transports/quart/static/client/driver.js"
+CLIENTS = {
+    "reference": [sys.executable, str(Path(__file__).with_name("reference_client.py"))],
+    "python": [sys.executable, "-m", "evanesce.client.driver"],
+    "javascript": ["node", "--experimental-websocket", str(JAVASCRIPT)],  # Node 20 has WebSocket behind the option
+}
 
 
 @pytest.mark.parametrize("client", sorted(CLIENTS))

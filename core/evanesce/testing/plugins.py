@@ -93,7 +93,13 @@ class PluginServer:
         try:
             user = await self.gateway.identify(None if by is None else by.token)
             request = HttpRequest(
-                method=method.upper(), path=path, query=query or {}, headers=headers or {}, body=body, user=user
+                method=method.upper(),
+                path=path,
+                query=query or {},
+                headers=headers or {},
+                body=body,
+                user=user,
+                address="127.0.0.1",
             )
             routes = {route.method: route for route in self.gateway.routes if route.path == path}
             if not routes:
