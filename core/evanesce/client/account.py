@@ -18,8 +18,9 @@ RENEWED_PART = 0.8
 UNKNOWN_LIFE_SECONDS = 3600.0
 """When a token is renewed whose life is unknown, because the application brought it: its life is known after that."""
 
-RETRY_SECONDS = 60.0
-"""When to try again to renew a token, if that was refused."""
+LONGEST_RETRY = 60.0
+SHORTEST_RETRY = 1.0
+"""If a renewal was refused, it is tried again after half of what is left of the token's life, within these bounds."""
 
 
 class Account(Confidential):
@@ -33,7 +34,8 @@ class Account(Confidential):
         self._credential = credential
         self._sign_in = sign_in
         self._again = False
-        self._renew_at = 0.0  # by the server's clock
+        self._renew_at = 0.0  # by the server's clock, as the next one
+        self._ends_at = 0.0
 
     def replace(self, token: str | None, credential: dict[str, Any] | None) -> None:
         """Sign in with something else from now on; without both as before."""
@@ -56,22 +58,25 @@ class Account(Confidential):
         self.user_id = str(welcome["userId"])
         self._again = False
         self.token = hello.get("token", self.token)
-        self._renew_at = self._renew_at or clock.now() + UNKNOWN_LIFE_SECONDS
+        if not self._renew_at:
+            self._renew_at = clock.now() + UNKNOWN_LIFE_SECONDS
+            self._ends_at = clock.now() + 2 * UNKNOWN_LIFE_SECONDS
         self.keep(welcome, clock)
 
     def keep(self, reply: dict[str, Any], clock: ServerClock) -> None:
         """Keep the token of a reply, if there is one. Raises `KeyError` and `ValueError`."""
         if "token" in reply:
             self.token = str(reply["token"])
-            left = seconds(reply["tokenExpiresAt"]) - clock.now()
-            self._renew_at = clock.now() + max(left, 0.0) * RENEWED_PART
+            self._ends_at = seconds(reply["tokenExpiresAt"])
+            self._renew_at = clock.now() + max(self._ends_at - clock.now(), 0.0) * RENEWED_PART
 
     def renewal_is_due(self, clock: ServerClock) -> bool:
         """Return whether the token should be renewed now. In case that fails, it is due again a little later."""
-        due = clock.now() >= self._renew_at
-        if due:
-            self._renew_at = clock.now() + RETRY_SECONDS
-        return due
+        now = clock.now()
+        if now < self._renew_at:
+            return False
+        self._renew_at = now + min(LONGEST_RETRY, max(SHORTEST_RETRY, (self._ends_at - now) / 2))
+        return True
 
     def refused(self) -> bool:
         """Note that the server has refused the sign-in, and return whether to try once with a new one."""

@@ -16,7 +16,7 @@ from evanesce.client.events import Expired, Joined, Left, MemberCount, Message, 
 from evanesce.client.feed import WAITING_EVENTS
 from evanesce.client.outgoing import WAITING_SENDS
 from evanesce.client.room import Room
-from tests.core.client.scripted import ROOM, Peer, PeerConnection, message, scripted, sent
+from tests.core.client.scripted import ROOM, Peer, PeerConnection, message, scripted, sent, server_time
 
 
 async def entered(client: Client, peer: Peer) -> tuple[Room, PeerConnection]:
@@ -238,3 +238,17 @@ async def test_a_room_that_was_left_says_so(autojump_clock: MockClock, act: Call
         assert kinds[-1] is Left
         with pytest.raises(NotSent, match="closed"):
             await act(room, "hello" if act is Room.send else {"type": "members"})
+
+
+async def test_a_token_is_renewed_before_its_end_and_again_if_that_failed(autojump_clock: MockClock) -> None:
+    async with scripted() as (_, peer):
+        connection = await peer.connections.receive()
+        await connection.welcomes(heartbeat=1000, token="first", tokenExpiresAt=server_time(100))
+        start = trio.current_time()
+        failed = {"type": "error", "code": "internal", "message": "", "retry": True}
+        await connection.answers("refresh", failed)
+        assert trio.current_time() - start == pytest.approx(80, abs=1.1)
+        renewed = {"type": "token", "token": "second", "tokenExpiresAt": server_time(100)}
+        await connection.answers("refresh", renewed)
+        assert trio.current_time() - start == pytest.approx(90, abs=2.2)
+        assert (await connection.welcomes())["token"] == "second"
