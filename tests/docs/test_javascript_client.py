@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import threading
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.docs.test_javascript import CHECKS, PAGE, ROOT, missing
+from tests.docs.test_tutorials import PATIENCE, blocks, running, say, serving, wait_for
 
 CLIENT = PAGE / "client"
+REFERENCE = (ROOT / "docs/reference/javascript-client.md").read_text()
 PACKAGE = json.loads((CLIENT / "package.json").read_text())
 
 
@@ -94,3 +100,45 @@ def test_a_program_in_typescript_is_checked_against_the_package(installed: Path)
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.slow
+def test_the_ten_minutes_of_the_reference(tmp_path: Path) -> None:
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        missing("there is no Node with npm on this machine")
+    install, start = blocks(REFERENCE, "sh")
+    [program] = blocks(REFERENCE, "js")
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "package.json").write_text("{}")  # else npm takes the folder above
+    for command in install.splitlines():
+        subprocess.run(command, shell=True, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
+    (tmp_path / "greeter.mjs").write_text(program)
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(tmp_path, "evanesce", "serve"))
+        words = start.replace("http://127.0.0.1:8000", url).split()
+        greeter = stack.enter_context(subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+        killer = threading.Timer(PATIENCE, greeter.kill)
+        stack.callback(killer.cancel)
+        killer.start()
+        assert greeter.stdout is not None
+        link = greeter.stdout.readline().strip()
+        chat = stack.enter_context(running(tmp_path, "evanesce", "chat", link, "--name", "Ana"))
+        wait_for(chat.stdout, "* you are in the room")
+        say(chat, "hello")
+        wait_for(chat.stdout, "Hello, Ana")
+        say(chat, "bye")
+        wait_for(chat.stdout, "* Greeter left")
+        printed = greeter.stdout.read().splitlines()
+        assert greeter.wait(PATIENCE) == 0
+    assert [line for line in printed if "says" in line] == ["Ana says hello", "Ana says bye"]
+
+
+def test_the_reference_describes_what_the_client_exports_and_its_events() -> None:
+    types = (CLIENT / "index.d.ts").read_text()
+    exported = re.findall(r"^export (?:class|function) (\w+)", types, re.MULTILINE)
+    states = re.findall(r'\{ state: "(\w+)"', types)
+    own = re.findall(r'^  type: "(\w+)";', types, re.MULTILINE)
+    passed_on = re.findall(r'"(\w+)"', (CLIENT / "room.js").read_text().partition("PASSED_ON")[2].partition("]);")[0])
+    assert min(len(names) for names in (exported, states, own, passed_on)) >= 4
+    for name in (*exported, *states, *own, *passed_on):
+        assert re.search(rf"`(new )?{name}\b", REFERENCE), name
