@@ -18,6 +18,7 @@ const FORBIDDEN = 4403;
 const BROKEN = 4400;
 /** The close codes after which a client does not reconnect. */
 const FINAL = Object.freeze([1002, 1007, 1009, BROKEN, FORBIDDEN]);
+const NETWORK = Object.freeze(["online", "offline"]); // events of a browser
 const NO_SIGN_IN = Object.freeze(["invalid_token", "unauthenticated", "auth_failed"]);
 
 /**
@@ -106,8 +107,7 @@ export class Client {
     if (this.#state.state !== "stopped") return;
     this.#backoff.reset();
     this.#opened = 0;
-    this.#environment.network?.addEventListener("online", this.#networkChanged);
-    this.#environment.network?.addEventListener("offline", this.#networkChanged);
+    for (const type of NETWORK) this.#environment.network?.addEventListener(type, this.#networkChanged);
     this.#watch.start();
     this.#open();
   }
@@ -265,9 +265,8 @@ export class Client {
    * @param {Welcome} welcome
    */
   #welcomed(socket, welcome) {
-    const isOther = this.#welcome !== null && this.#welcome.userId !== welcome.userId;
-    // What one user wrote is not sent in the name of another.
-    if (isOther) for (const room of this.#rooms.values()) room.clearOutbox();
+    const before = this.#welcome?.userId ?? welcome.userId; // what one user wrote is not sent in the name of another
+    if (before !== welcome.userId) for (const room of this.#rooms.values()) room.clearOutbox();
     this.#welcome = welcome;
     this.#access.welcomed(welcome);
     this.#opened = 0;
@@ -340,8 +339,7 @@ export class Client {
     if (this.#state.state === "stopped") return;
     this.#drop();
     this.#retry.clear();
-    this.#environment.network?.removeEventListener("online", this.#networkChanged);
-    this.#environment.network?.removeEventListener("offline", this.#networkChanged);
+    for (const type of NETWORK) this.#environment.network?.removeEventListener(type, this.#networkChanged);
     this.#setState({ state: "stopped", code, reason });
     this.#rest();
   }

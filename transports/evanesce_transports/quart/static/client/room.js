@@ -244,7 +244,10 @@ export class Room {
       this.#inGap = true;
       this.#join();
     } else if (PASSED_ON.includes(event.type) && !("ref" in event)) {
-      if (event.type === "room_updated" && this.#options) this.#options = { ...this.#options, ...optionsIn(event) };
+      if (event.type === "room_updated" && this.#options !== null) {
+        const { messageTtl, access, locked } = event;
+        this.#options = { ...this.#options, messageTtl, access, locked };
+      }
       batch.push(event);
     }
   }
@@ -327,8 +330,7 @@ export class Room {
   async #transmit(message, written) {
     const { messageId, content, ttl, replyTo } = message;
     const userId = this.#context.welcome()?.userId ?? "";
-    message.sealed ??= this.#content.seal(content, userId, messageId, this.#options?.encrypted === true);
-    const { sealed } = message;
+    const sealed = (message.sealed ??= this.#content.seal(content, userId, messageId, !!this.#options?.encrypted));
     // Without encryption the message is written at once, so that a program may send and close.
     const optional = { ...(ttl !== undefined && { ttl }), ...(replyTo !== undefined && { replyTo }) };
     const command = { type: "send", roomId: this.#roomId, messageId, ...optional };
@@ -341,9 +343,4 @@ export class Room {
     const count = events.filter(({ type }) => type === "message").length;
     if (count > 0) this.#stream.push({ type: "missed", roomId: this.#roomId, count, reason: "skipped" });
   }
-}
-
-/** @param {import("./index.js").Protocol.RoomUpdated} event */
-function optionsIn({ messageTtl, access, locked }) {
-  return { messageTtl, access, locked };
 }
