@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 import sys
@@ -21,6 +20,7 @@ from evanesce.plugins import Plugins
 from evanesce.testing.server import TestServer, memory_server
 from tests.core.plugins.fixtures import configured, full, loaded
 from tests.patience import within
+from tests.transports.line_client import LineClient
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/write-a-plugin.md").read_text("utf-8")
 FRAME_BYTES = 65_536
@@ -34,46 +34,6 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, made.__name__, made)
     exec(compile(code, "write-a-plugin.md", "exec"), made.__dict__)
     return made
-
-
-class LineClient:
-    """A client with one JSON document a line."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self._received = bytearray()
-        self._heard: list[dict[str, Any]] = []
-
-    async def hear(self) -> dict[str, Any] | None:
-        """Return the next event or reply; None at the end of the stream. A line may hold several of them."""
-        while not self._heard:
-            while b"\n" not in self._received:
-                data = await self.stream.receive_some()
-                if not data:
-                    return None
-                self._received += data
-            line, _, rest = self._received.partition(b"\n")
-            self._received = rest
-            found = json.loads(line)
-            self._heard += found if isinstance(found, list) else [found]
-        return self._heard.pop(0)
-
-    async def ask(self, type: str, **fields: Any) -> dict[str, Any]:
-        """Send a command, and return its reply."""
-        await self.stream.send_all(json.dumps({"type": type, "ref": type, **fields}).encode() + b"\n")
-        while True:
-            heard = await self.hear()
-            assert heard is not None, f"the end in place of an answer to {type}"
-            if heard.get("ref") == type:
-                return heard
-
-    async def until(self, type: str) -> dict[str, Any]:
-        """Return the next event of a type."""
-        while True:
-            heard = await self.hear()
-            assert heard is not None, f"the end in place of {type}"
-            if heard["type"] == type:
-                return heard
 
 
 class Serving:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, client_conformance, plugins
+from evanesce.cli import chat, client_conformance, new_plugin, plugins
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -123,6 +123,10 @@ def _parser() -> _Parser:
     command = commands.add_parser("client-conformance", help="run transcripts of the protocol against a client")
     client_conformance.arguments(command)
     command.set_defaults(_run=client_conformance.run)
+
+    command = commands.add_parser("new-plugin", help="write a new plugin: a small package with working examples")
+    new_plugin.arguments(command)
+    command.set_defaults(_run=new_plugin.run)
 
     for plugin, added in plugins.added_commands(commands.choices.keys()):
         own = _Parser(add_help=False)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from evanesce.testing.memory_repository import MemoryRepository
     from evanesce.testing.plugin_log import PluginFault, PluginLog
     from evanesce.testing.plugins import PluginServer, plugin_server
+    from evanesce.testing.pytest_plugin import ServerFactory
 
 _HOMES = {
     "ChatClient": "client",
@@ -27,6 +28,7 @@ _HOMES = {
     "PluginFault": "plugin_log",
     "PluginLog": "plugin_log",
     "PluginServer": "plugins",
+    "ServerFactory": "pytest_plugin",
     "Talker": "conversation",
     "converse": "conversation",
     "plugin_server": "plugins",
@@ -42,6 +44,7 @@ __all__ = [
     "PluginFault",
     "PluginLog",
     "PluginServer",
+    "ServerFactory",
     "Talker",
     "converse",
     "plugin_server",

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
@@ -24,8 +24,22 @@ __all__ = ["ServerFactory", "plugin_server"]
 
 T = TypeVar("T")
 
-ServerFactory = Callable[..., "AbstractAsyncContextManager[PluginServer]"]
-"""What the fixture `plugin_server` returns."""
+
+class ServerFactory(Protocol):
+    """What the fixture `plugin_server` returns: the function of the same name, with a working folder of the test."""
+
+    def __call__(
+        self,
+        plugins: Mapping[str, object],
+        *,
+        config: Mapping[str, Any] | None = None,
+        folder: Path = ...,
+        environ: Mapping[str, str] | None = None,
+        beside: PluginServer | None = None,
+    ) -> AbstractAsyncContextManager[PluginServer]:
+        """Run a server with the plugins under test in this context."""
+        ...
+
 
 # The kit is imported where it is used: this module is imported by every run of pytest on this machine.
 pytest.register_assert_rewrite("evanesce.testing.contracts")
