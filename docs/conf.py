@@ -22,8 +22,8 @@ html_copy_source = False
 def add_toctree(app: Sphinx, name: str, text: list[str]) -> None:
     """Make the navigation of the site from the links of the index pages; a directive would be noise on GitHub."""
     page = PurePosixPath(name)
-    if page.name == "index":
-        linked = re.findall(r"\]\(([\w/-]+)\.md\)", text[0])
+    linked = re.findall(r"\]\(([\w/-]+)\.md\)", text[0])
+    if page.name == "index" or name == "examples/README":
         text[0] += "\n```{toctree}\n:hidden:\n\n" + "\n".join(dict.fromkeys(linked)) + "\n```\n"
 
 
