@@ -18,6 +18,7 @@ import pytest
 from docs.generate import headings
 
 ROOT = Path(__file__).parents[2]
+CACHES = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 SHIPPED = [
     "README.md",
     "CHANGELOG.md",
@@ -25,7 +26,7 @@ SHIPPED = [
     "SECURITY.md",
     "LICENSE",
     "config.toml",
-    *(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.*") if "__pycache__" not in file.parts),
+    *(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.*") if not CACHES.intersection(file.parts)),
 ]
 
 

@@ -14,7 +14,7 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
 NAMES = sorted({name for text in TEXTS.values() for name in re.findall(r"`(evanesce(?:_\w+)?(?:\.\w+)+)`", text)})
 FILES = sorted({name for text in TEXTS.values() for name in re.findall(r"`(tests/[\w/.-]+)`", text)})
 FILES_OF_A_SERVER = {"evanesce.db", "evanesce.db.lock", "evanesce.secret"}
-OTHERS = {"evanesce.v1", "evanesce_tidy.py"}  # the subprotocol, and the module of a tutorial
+OTHERS = {"evanesce.v1"}  # the subprotocol
 SOURCES = [
     file.as_posix()
     for folder in ("core", "plugins", "transports", "tests", "docs")
@@ -24,7 +24,7 @@ SOURCES = [
 MODULES = sorted(
     {name for text in TEXTS.values() for name in re.findall(r"`(\w[\w/-]*\.(?:py|js|lua|html|css|svg))`", text)}
 )
-EXAMPLES = {"accounts.js", "benchmark.svg", "evanesce_tidy.py", "my_client.py"}  # of guides, a benchmark and a tutorial
+EXAMPLES = {"accounts.js", "benchmark.svg", "my_client.py", "words.py"}  # of guides, a benchmark and a tutorial
 
 
 def exists(name: str) -> bool:

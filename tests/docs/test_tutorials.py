@@ -146,11 +146,14 @@ def test_the_buttons_that_the_first_chat_names_are_on_the_page() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the package of the tutorial into a folder."""
-    package, folder = tmp_path_factory.mktemp("evanesce-tidy"), tmp_path_factory.mktemp("site")
-    [project] = blocks(PLUGIN_PAGE, "toml")
-    (package / "pyproject.toml").write_text(project)
-    (package / "evanesce_tidy.py").write_text(blocks(PLUGIN_PAGE, "python")[0])
+    """Write the package of the tutorial, and install it into a folder."""
+    work, folder = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("site")
+    [words] = commands(PLUGIN_PAGE, "evanesce new-plugin")
+    subprocess.run([EVANESCE, *words[1:]], cwd=work, capture_output=True, timeout=PATIENCE, check=True)
+    [package] = work.iterdir()
+    [point] = blocks(PLUGIN_PAGE, "toml")
+    assert point in (package / "pyproject.toml").read_text()
+    assert f"`{package.name}`" in PLUGIN_PAGE
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(folder)]
     done = subprocess.run([*pip, str(package)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -158,15 +161,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 STEPS = [
+    ("Here is mud", "Please say it in other words."),
     ("HELLO", "Please do not shout."),
     ("Here is mud", "This room is kept tidy"),
     ("mud", "This room is kept tidy"),
 ]
 
 
-@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("step", range(4))
 def test_a_step_of_the_first_plugin(tmp_path: Path, site: Path, step: int) -> None:
-    (site / "evanesce_tidy.py").write_text(blocks(PLUGIN_PAGE, "python")[step])
+    if step > 0:  # the first server runs what was written
+        for file in ("settings.py", "words.py"):
+            (site / "evanesce_tidy" / file).unlink(missing_ok=True)
+        (site / "evanesce_tidy" / "__init__.py").write_text(blocks(PLUGIN_PAGE, "python")[step - 1])
     refused, reason = STEPS[step]
     words = commands(PLUGIN_PAGE, "evanesce serve")[step]
     with serving(tmp_path, *words, PYTHONPATH=str(site)) as url:
@@ -174,7 +181,7 @@ def test_a_step_of_the_first_plugin(tmp_path: Path, site: Path, step: int) -> No
         with running(tmp_path, EVANESCE, "chat", link, "--name", "Ada") as ada:
             say(ada, refused)
             wait_for(ada.stdout, f"* not sent: {reason}")
-            if step == 2:
+            if step == 3:
                 with urllib.request.urlopen(f"{url}/tidy", timeout=PATIENCE) as answer:
                     assert f"`{answer.read().decode()}`" in PLUGIN_PAGE
 
