@@ -38,10 +38,12 @@ class Joiner(Member):
     """A user who wants to join a room.
 
     `subject` identifies the person in bans. `admitted`: the person is known to have been admitted by an invite.
+    `returns`: the user is known to have lost the connection, before the store lost its data.
     """
 
     subject: str
     admitted: bool = False
+    returns: bool = False
 
 
 class Bar(enum.Enum):
@@ -100,7 +102,8 @@ class Presence(Protocol):
 
         `rules` are those that the caller knows: the store decides by its own, which must not be older. The room's
         creator may always join, and a user who is in the room already changes nothing; a ban holds for that user all
-        the same. Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`.
+        the same. Whoever has lost a connection (see `leave`) may come back to a locked room for `COME_BACK_SECONDS`. So
+        may one who `returns`, unless the store knows that this user has left on purpose, or was removed, since then.
         Who is muted stays muted with another account, which followers are told. The record holds until `leave`, even if
         the store loses its data. `capacity` limits the users of the room over all servers. `follows`: the caller has
         been told of all mutes and votes since an earlier outcome.
@@ -115,6 +118,13 @@ class Presence(Protocol):
 
         If the store does not answer, the request is repeated until it does: the last request for a user holds, even if
         the store loses its data.
+        """
+        ...
+
+    def remembers_since(self, room_id: str) -> int:
+        """Return since when the store knows who was in a room, in milliseconds of its clock; 0: for ever.
+
+        Before that time it has lost its data, or had none. It is as known by the last call of `join`.
         """
         ...
 

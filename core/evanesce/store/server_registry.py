@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from evanesce.model import Timestamp
+
+RENEWED_SECONDS = 3.0
+"""After how long all servers have renewed their leases: a little more than they wait between two renewals."""
 
 
 class ServerRegistry(Protocol):
@@ -21,6 +24,13 @@ class ServerRegistry(Protocol):
 
         A running server is included from its first lease on; one that is gone is included for a week. Returns None
         while this cannot be known: the store has lost its data, and not every server has renewed its lease yet.
+        """
+        ...
+
+    async def running(self) -> Collection[str]:
+        """Return the names of the servers that have a lease now.
+
+        After a loss of data, all servers that reach the store are included `RENEWED_SECONDS` later.
         """
         ...
 

@@ -260,9 +260,9 @@ RULES = RoomRules("creator", 60_000)
 """The rules of a room that has none of its own."""
 
 
-def joiners(*people: Member, admitted: bool = False) -> list[Joiner]:
+def joiners(*people: Member, admitted: bool = False, returns: bool = False) -> list[Joiner]:
     """Return users who want to join; the subject of each is made of the id."""
-    return [Joiner(one.user_id, one.display_name, f"subject of {one.user_id}", admitted) for one in people]
+    return [Joiner(one.user_id, one.display_name, f"subject of {one.user_id}", admitted, returns) for one in people]
 
 
 async def join(

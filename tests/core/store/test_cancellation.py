@@ -95,6 +95,7 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "presence.snapshot": lambda: store.presence.snapshot(room_id, 10),
         "presence.counts": lambda: store.presence.counts([room_id, room_id]),
         "rules.install": lambda: store.rules.install(room_id, RULES, {"subject": 1}, Removal("ada", "creator", 0)),
+        "rules.version": lambda: store.rules.version(room_id),
         "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
         "rules.mutes": lambda: store.rules.mutes(room_id),
         "rules.vote": lambda: store.rules.vote(room_id, Person("ada", "a"), Person("bob", "b"), "creator"),
@@ -102,6 +103,7 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again
         "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),
         "servers.expiries": store.servers.expiries,
+        "servers.running": store.servers.running,
         "servers.publish_settings": lambda: store.servers.publish_settings({"name": "value"}),
         "servers.other_settings": store.servers.other_settings,
         "servers.claim": lambda: store.servers.claim("duty", 1),

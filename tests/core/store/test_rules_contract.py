@@ -211,6 +211,69 @@ async def test_only_who_lost_the_connection_comes_back_to_a_locked_room(backend:
     assert await barred(two, room_id, DAN) == Barred(Bar.LOCKED), "who was removed meanwhile"
 
 
+async def test_who_is_known_to_return_comes_back_unless_the_store_knows_better(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    room_id = await installed(one, LOCKED, BOB, CYD, DAN, EVE)
+    assert await barred(two, room_id, ADA) == Barred(Bar.LOCKED)
+    assert await barred(two, room_id, ADA, returns=True) is None
+    await two.presence.leave(room_id, ["ada"], lost=["ada"])
+    assert await barred(one, room_id, ADA) is None, "who has lost the connection once more"
+    await one.presence.leave(room_id, ["ada"])
+    assert await barred(two, room_id, ADA, returns=True) == Barred(Bar.LOCKED), "who came back and wanted to leave"
+    await one.presence.leave(room_id, ["bob"])
+    assert await barred(two, room_id, BOB, returns=True) == Barred(Bar.LOCKED), "who wanted to leave"
+    await two.rules.install(room_id, LOCKED, {}, Removal("cyd", "creator", 0))
+    assert await barred(two, room_id, CYD, returns=True) == Barred(Bar.LOCKED), "who was removed"
+    await join(two, room_id, [CREATOR], rules=LOCKED)
+    await two.presence.leave(room_id, ["creator"])
+    await one.rules.install(room_id, replace(OPEN, version=3), {})
+    await join(one, room_id, [ADA], rules=replace(OPEN, version=3))
+    await vote(one, room_id, ADA, EVE)
+    assert isinstance(ballot := await vote(one, room_id, DAN, EVE), Ballot)
+    assert ballot.removed
+    ended = replace(LOCKED, version=4)
+    await two.rules.install(room_id, ended, {subject(EVE): two.clock.now()})
+    while (bar := await barred(two, room_id, EVE, ended, returns=True)) is not None and bar.bar is Bar.BANNED:
+        await trio.lowlevel.checkpoint()  # the clocks differ by a millisecond
+    assert bar == Barred(Bar.LOCKED), "whom the members removed"
+
+
+async def test_who_returns_is_kept_out_by_all_other_rules(backend: Backend) -> None:
+    store = await backend.open()
+    ends = store.clock.now() + DAY
+    rules = replace(LOCKED, access=Access.INVITE)
+    room_id = await installed(store, rules, **{subject(BOB): ends})
+    assert await barred(store, room_id, BOB, rules, returns=True) == Barred(Bar.BANNED, ends)
+    assert await barred(store, room_id, ADA, rules, returns=True) == Barred(Bar.UNINVITED)
+    assert await barred(store, room_id, ADA, rules, returns=True, admitted=True) is None
+    outcome = await store.presence.join(room_id, joiners(CYD, returns=True, admitted=True), 1, 10, rules)
+    assert isinstance(outcome, JoinOutcome)
+    assert outcome.barred == {"cyd": Barred(Bar.FULL)}
+
+
+async def test_the_store_knows_since_when_it_remembers(backend: Backend, room_id: str) -> None:
+    store = await backend.open()
+    await join(store, room_id, [ADA])
+    before = store.presence.remembers_since(room_id)
+    assert before <= store.clock.now()
+    await join(store, room_id, [BOB])
+    assert store.presence.remembers_since(room_id) == before
+    again = await backend.open("two")
+    await join(again, room_id, [BOB])
+    assert again.presence.remembers_since(room_id) == before, "the memory of a server is another thing"
+    backend.forget()
+
+    async def comes_in() -> bool:
+        try:
+            await join(store, room_id, [CYD])
+        except StoreUnavailable:
+            return False
+        return store.presence.remembers_since(room_id) > before
+
+    await eventually(comes_in)
+    assert store.presence.remembers_since(room_id) <= store.clock.now()
+
+
 async def test_after_a_restart_all_come_back_to_a_locked_room(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
     room_id = await installed(two, LOCKED, ADA, BOB, CYD)
@@ -1077,14 +1140,22 @@ async def test_a_room_without_rules_costs_a_join_nothing_more(valkey: RedisBacke
     assert await calls(OPEN) == {"hmget": 1, "hget": 2, "hexists": 2, "zscore": 2, "pexpire": 1}
 
 
-async def test_what_a_lost_connection_costs(valkey: RedisBackend, room_id: str) -> None:
+async def test_what_leaving_costs(valkey: RedisBackend, room_id: str) -> None:
     """The server's other tasks may add some commands."""
     store = await valkey.open()
     names = ("zadd", "zremrangebyscore", "zcard", "zrange", "zrangebyscore", "zrem", "pexpire")
-    for lost, expected in ((["ada"], {"zadd": 1, "zremrangebyscore": 1, "zcard": 1, "pexpire": 1}), ([], {"zrem": 1})):
+    noted = {"zadd": 1, "zremrangebyscore": 1, "zcard": 1, "pexpire": 1}
+    for rules, lost, expected in (
+        (RULES, ["ada"], noted),
+        (RULES, [], {"zrem": 1}),
+        (OPEN, ["ada"], noted),
+        (OPEN, [], noted | {"zrem": 1}),
+    ):
+        if rules.version:
+            await store.rules.install(room_id, rules, {})
         counts: list[dict[str, int]] = []
         for _ in range(5):
-            await join(store, room_id, [ADA, BOB])
+            await join(store, room_id, [ADA, BOB], rules=rules)
             valkey.client.config_resetstat()
             await store.presence.leave(room_id, ["ada"], lost=lost)
             stats: dict[str, Any] = valkey.client.info("commandstats")

@@ -10,6 +10,7 @@ from evanesce.model import timestamp
 from evanesce.store import Store
 from evanesce.store.memory import server_registry
 from evanesce.store.redis import lease
+from evanesce.store.server_registry import RENEWED_SECONDS
 from tests.core.store.backends import Backend, RedisBackend, eventually
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,28 @@ async def test_who_lives_is_not_known_right_after_the_memory_was_lost(backend: B
     known = await store.servers.expiries()
     assert known is not None
     assert known.keys() == {store.servers.server_name}
+
+
+async def test_which_servers_run_is_known_again_soon_after_the_memory_was_lost(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lease.RENEW_SECONDS < RENEWED_SECONDS < lease.LEASE_SECONDS
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+    one, two, gone = [await backend.open(name) for name in ("one", "two", "gone")]
+    names = {store.servers.server_name for store in (one, two, gone)}
+
+    async def all_run() -> bool:
+        try:
+            return set(await one.servers.running()) == names
+        except StoreUnavailable:
+            return False
+
+    await eventually(all_run)
+    await backend.close(gone)
+    names.discard(gone.servers.server_name)
+    await eventually(all_run)
+    backend.forget()
+    await eventually(all_run)
 
 
 async def test_a_duty_is_one_servers_and_for_a_while(backend: Backend) -> None:

@@ -74,7 +74,8 @@ class MemoryPresence:
         if user_id in room.servers:
             return None
         if room.rules is not None and user_id != creator:
-            if room.rules.locked and room.away.get(user_id, 0) <= now:
+            returns = person.returns and room.gone.get(user_id, 0) <= now
+            if room.rules.locked and not returns and room.away.get(user_id, 0) <= now:
                 return Barred(Bar.LOCKED)
             if room.rules.access is Access.INVITE and not person.admitted:
                 return Barred(Bar.UNINVITED)
@@ -127,8 +128,12 @@ class MemoryPresence:
                     room.away[user_id] = self._server.stamp() + COME_BACK_SECONDS * 1000
                     room.publish(room.remove(user_id))
         for user_id in left:
-            room.away.pop(user_id, None)
+            room.note_gone(user_id, self._server.stamp())
         return len(room.names)
+
+    def remembers_since(self, room_id: str) -> int:
+        """See `Presence.remembers_since`."""
+        return self._server.remembers_since
 
     async def rename(self, room_id: str, person: Member) -> None:
         """See `Presence.rename`."""

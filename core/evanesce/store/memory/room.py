@@ -13,7 +13,7 @@ from evanesce.store.cursor import Cursor, parse
 from evanesce.store.events import HistoryLost, Left, RoomEvent
 from evanesce.store.message_log import LogEntry, MessageUnsent, RepeatedEntry
 from evanesce.store.presence import Member, PresenceSnapshot
-from evanesce.store.rules import MOST_TOLD, Ballot, RoomRules
+from evanesce.store.rules import COME_BACK_SECONDS, MOST_TOLD, Ballot, RoomRules
 
 
 @dataclass
@@ -60,7 +60,8 @@ class Room:
 
     `bans` and `voted` have the end of each ban by its subject, `mutes` until when users may not write, `muted` the
     same by subject (all that belong to one person have the same end, and nobody else), and `away` until
-    when those who have lost the connection may come back. `votes` are by the subject of the person in question.
+    when those who have lost the connection may come back. `gone` has who has left on purpose, or was removed, until
+    when that is remembered. `votes` are by the subject of the person in question.
     """
 
     epoch: str
@@ -78,6 +79,7 @@ class Room:
     mutes: dict[str, int] = field(default_factory=dict[str, int])
     muted: dict[str, int] = field(default_factory=dict[str, int])
     away: dict[str, int] = field(default_factory=dict[str, int])
+    gone: dict[str, int] = field(default_factory=dict[str, int])
     votes: dict[str, Vote] = field(default_factory=dict[str, Vote])
     feeds: list[MemoryFeed] = field(default_factory=list["MemoryFeed"])
 
@@ -107,6 +109,11 @@ class Room:
         self.version += 1
         return [Left(user_id, len(self.names), self.version)]
 
+    def note_gone(self, user_id: str, now: int) -> None:
+        """Note that a user has left on purpose, or was removed: who had lost the connection may not come back."""
+        self.away.pop(user_id, None)
+        self.gone[user_id] = now + COME_BACK_SECONDS * 1000
+
     def votes_at(self, now: int) -> list[Ballot]:
         """Return the votes that run at `now`."""
         running = [vote.last for vote in self.votes.values() if vote.expires_at > now and vote.result is None]
@@ -115,7 +122,7 @@ class Room:
     def forget_rules(self) -> None:
         """Delete the rules and all that belongs to them."""
         self.rules = None
-        for data in (self.bans, self.voted, self.mutes, self.muted, self.away, self.votes):
+        for data in (self.bans, self.voted, self.mutes, self.muted, self.away, self.gone, self.votes):
             data.clear()
 
     def publish(self, events: Sequence[RoomEvent]) -> None:

@@ -45,7 +45,7 @@ class MemoryRules:
                         del room.voted[subject]
                 told.append(RulesChanged(rules))
             if removal is not None:
-                room.away.pop(removal.user_id, None)
+                room.note_gone(removal.user_id, self._server.stamp())
                 told += [MemberRemoved(removal, self._server.stamp()), *room.remove(removal.user_id)]
             room.publish(told)
             return list(room.names)
@@ -138,7 +138,7 @@ class MemoryRules:
         if ballot.removed:
             vote.result, vote.kept_until = ballot, now + VOTE_SECONDS * 1000
             room.voted[person.subject] = until
-            room.away.pop(user_id, None)
+            room.note_gone(user_id, now)
             removed = MemberRemoved(Removal(user_id, "vote", until), now)
             room.publish([Voted(ballot), removed, *room.remove(user_id)])
         elif not again:

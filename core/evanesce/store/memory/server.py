@@ -40,6 +40,8 @@ class MemoryServer:
         """How many connections each user has on each server."""
         self.expiries: dict[str, float] = {}
         """When the lease of each server expires, in seconds as `elapsed`."""
+        self.stores = 0
+        """How many stores have ever been on this server."""
         self.lost_at = -math.inf
         self.revoked: dict[str, float] = {}
         self.listeners: list[Callable[[Notice | NoticesLost], None]] = []
@@ -68,6 +70,11 @@ class MemoryServer:
     def stamp(self) -> int:
         """Return the store's time in milliseconds, rounded down: the time that is written into messages."""
         return STARTED_AT + math.floor(self.elapsed() * 1000 + 1e-3)
+
+    @property
+    def remembers_since(self) -> int:
+        """When the data was lost last, in milliseconds of the store's clock; 0: never."""
+        return 0 if self.lost_at == -math.inf else STARTED_AT + math.ceil(self.lost_at * 1000)
 
     def deadline(self, expires_at: int) -> float:
         """Convert `expires_at`, in milliseconds of the store's clock, to Trio's clock."""

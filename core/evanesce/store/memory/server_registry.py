@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import trio
 
@@ -22,7 +22,8 @@ class MemoryServerRegistry:
 
     def __init__(self, server: MemoryServer, server_id: str) -> None:
         self._server = server
-        self._name = f"{server_id}.{len(server.expiries)}"
+        server.stores += 1
+        self._name = f"{server_id}.{server.stores}"
         server.expiries[self._name] = math.inf
 
     @property
@@ -46,6 +47,10 @@ class MemoryServerRegistry:
             return {name: timestamp(STARTED_AT + math.floor(until * 1000)) for name, until in ends.items()}
 
         return await self._server.ask(act)
+
+    async def running(self) -> Collection[str]:
+        """See `ServerRegistry.running`."""
+        return await self._server.ask(lambda: [name for name, end in self._server.expiries.items() if end == math.inf])
 
     async def publish_settings(self, settings: Mapping[str, str]) -> None:
         """See `ServerRegistry.publish_settings`."""

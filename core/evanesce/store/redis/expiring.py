@@ -63,8 +63,7 @@ def _unsend(command: Command) -> list[Expiring]:
 
 
 def _leave(command: Command) -> list[Expiring]:
-    lost = int(_argument(command, 3))
-    return [*_state(command), *([(str(command[_KEYS + 4]), int(_argument(command, 2)))] if lost else [])]
+    return [*_state(command), (str(command[_KEYS + 4]), int(_argument(command, 2)))]
 
 
 def _reconcile(command: Command) -> list[Expiring]:
@@ -72,7 +71,8 @@ def _reconcile(command: Command) -> list[Expiring]:
 
 
 def _install(command: Command) -> list[Expiring]:
-    return [*_state(command), (str(command[_KEYS + 3]), 0)]
+    away = [(str(command[_KEYS + 5]), int(_argument(command, 12)))] if _argument(command, 8) else []
+    return [*_state(command), (str(command[_KEYS + 3]), 0), *away]
 
 
 def _mute(command: Command) -> list[Expiring]:
@@ -80,7 +80,7 @@ def _mute(command: Command) -> list[Expiring]:
 
 
 def _vote(command: Command) -> list[Expiring]:
-    return [*_state(command), *((str(command[_KEYS + place]), 0) for place in (4, 6, 7))]
+    return [*_state(command), *((str(command[_KEYS + place]), 0) for place in (4, 5, 6, 7))]
 
 
 def _tokens(command: Command) -> list[Expiring]:

@@ -83,7 +83,7 @@ class Keys:
         return f"{self._prefix}:{{{room_id}}}:mutes"
 
     def away(self, room_id: str) -> str:
-        """Return a sorted set: who has lost the connection, by the time until which they may come back."""
+        """Return a sorted set: who has left lately, by the time until which that counts; see `lua/away.lua`."""
         return f"{self._prefix}:{{{room_id}}}:away"
 
     def vote(self, room_id: str, subject: str) -> str:

@@ -59,6 +59,8 @@ class Lease:
         """The name under which this server's members are recorded, until the lease expires."""
         self.name = name or self.holder
         """The name of this server process, also after a lease has expired."""
+        self.since = 0
+        """Since when Redis has these records, in milliseconds of its clock; 0 while that is not known."""
         self.dead: set[str] = set()
         """The holders of expired leases, until `forget`."""
         self._changed: list[Callable[[], None]] = []
@@ -144,6 +146,12 @@ class Lease:
             return None
         return {name.decode(): int(float(until)) for name, until in zip(answer[::2], answer[1::2], strict=True)}
 
+    async def running(self) -> list[str]:
+        """Return the names of the servers that have a lease now."""
+        now = self._clock.now()
+        [names] = await self._client.run(("ZRANGEBYSCORE", self._keys.expiries, f"({now}", "+inf"))
+        return [name.decode() for name in names]
+
     def _new_holder(self) -> str:
         # An expired lease is never renewed, as others may be removing its members: its holder takes a new name.
         return f"{self._server_id}.{token_hex(4)}"
@@ -191,6 +199,7 @@ class Lease:
             urgent=True,
         )
         self._clock.measured(now, sent, time.monotonic())
+        self.since = since
         forgotten = since > self._renewed_then
         if held:
             self._renewed_then = now

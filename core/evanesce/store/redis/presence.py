@@ -25,6 +25,7 @@ from evanesce.store.redis.keys import Keys
 from evanesce.store.redis.lease import retry_until_available
 from evanesce.store.redis.rules import ballots, mutes
 from evanesce.store.redis.scripts import (
+    COME_BACK,
     JOIN,
     KEEP,
     LEAVE,
@@ -35,15 +36,12 @@ from evanesce.store.redis.scripts import (
     Command,
     new_epoch,
 )
-from evanesce.store.rules import COME_BACK_SECONDS, RoomRules
+from evanesce.store.rules import RoomRules
 
 logger = logging.getLogger(__name__)
 
 SLICE = 100
 """How many commands go into one call."""
-
-COME_BACK = COME_BACK_SECONDS * 1000
-"""How long after the loss of a connection its user may come back to a locked room, in milliseconds."""
 
 _name = msgspec.json.Encoder()
 _read_name = msgspec.json.Decoder(str)
@@ -191,6 +189,10 @@ class RedisPresence:
             local.left.difference_update(leaving)
         self._tidy(room_id, local)
         return int(count)
+
+    def remembers_since(self, room_id: str) -> int:
+        """See `Presence.remembers_since`."""
+        return self._home(room_id).lease.since
 
     async def rename(self, room_id: str, person: Member) -> None:
         """See `Presence.rename`."""
@@ -386,7 +388,10 @@ def _joiners(members: Iterable[Joiner]) -> list[Argument]:
     return [
         part
         for person in members
-        for part in (person.user_id, _name.encode(person.display_name), person.subject, int(person.admitted))
+        for part in (
+            *(person.user_id, _name.encode(person.display_name), person.subject),
+            *(int(person.admitted), int(person.returns)),
+        )
     ]
 
 

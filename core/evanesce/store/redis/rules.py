@@ -1,8 +1,8 @@
 """The rules of rooms in Redis, and how they are published.
 
 The state of a room has its options. Sorted sets have, each by the time until when, who is banned (`bans`: as installed;
-`voted`: by votes, until the database has those bans), who may not write, and who may come back to a locked room
-although it is locked (see `lua/away.lua`).
+`voted`: by votes, until the database has those bans), who may not write, and who has left lately: some of them may come
+back although the room is locked (see `lua/away.lua`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.homes import Homes
 from evanesce.store.redis.keys import Keys
-from evanesce.store.redis.scripts import INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
+from evanesce.store.redis.scripts import COME_BACK, INSTALL, KEEP, MUTE, VOTE, Argument, new_epoch
 from evanesce.store.rules import (
     MOST_MUTES,
     MOST_TOLD,
@@ -66,7 +66,7 @@ class RedisRules:
             keys += await self._all_at(room_id)
         options = (rules.version, rules.message_ttl, rules.access, int(rules.locked), int(rules.encrypted))
         removed = ("", "", 0) if removal is None else (removal.user_id, _encoder.encode(removal.reason), removal.until)
-        fixed = (*options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000)
+        fixed = (*options, rules.created_by, *removed, VOTE_BAN_SECONDS * 1000, COME_BACK)
 
         async def ask(*rest: Argument) -> Any:
             [answer] = await self._client.run(INSTALL.call(keys, new_epoch(), KEEP, *fixed, *rest))
@@ -114,7 +114,7 @@ class RedisRules:
         with Deadline():
             keys += await self._all_at(room_id)
             [answer] = await self._client.run(
-                VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times, MOST_TOLD)
+                VOTE.call(keys, new_epoch(), KEEP, *persons, created_by, *times, MOST_TOLD, COME_BACK)
             )
         if answer is None:
             return RoomClosed()

@@ -8,9 +8,13 @@ from importlib.resources import files
 from random import Random
 
 from evanesce.store.cursor import CURSOR_SECONDS
+from evanesce.store.rules import COME_BACK_SECONDS
 
 KEEP = (CURSOR_SECONDS + 3600) * 1000
 """How long a room's state is kept after its last use, in milliseconds: longer than any cursor is valid."""
+
+COME_BACK = COME_BACK_SECONDS * 1000
+"""How long after the loss of a connection its user may come back to a locked room, in milliseconds."""
 
 GRACE = 300_000
 """How much longer an index is kept than its last message if no server erases it, in milliseconds.
@@ -58,8 +62,8 @@ LEAVE = Script("room", "members", "ends", "away", "leave")
 RECONCILE = Script("room", "members", "ends", "away", "reconcile")
 RENAME = Script("room", "members", "rename")
 PRESENCE = Script("room", "members", "presence")
-INSTALL = Script("room", "members", "ends", "install")
-VOTE = Script("room", "members", "ends", "vote")
+INSTALL = Script("room", "members", "ends", "away", "install")
+VOTE = Script("room", "members", "ends", "away", "vote")
 MUTE = Script("room", "ends", "mutes", "mute")
 DROP_INDEX = Script("drop_index")
 LEASE = Script("lease")

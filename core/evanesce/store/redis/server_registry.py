@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -55,6 +55,12 @@ class RedisServerRegistry:
         """See `ServerRegistry.expiries`."""
         known = await self._homes.servers()
         return None if known is None else {name: timestamp(until) for name, until in known.items()}
+
+    async def running(self) -> Collection[str]:
+        """See `ServerRegistry.running`."""
+        with Deadline():
+            told = await self._homes.each(lambda home: home.lease.running())
+        return {name for names in told for name in names}
 
     async def publish_settings(self, settings: Mapping[str, str]) -> None:
         """See `ServerRegistry.publish_settings`. Call it again within `FRESH_SECONDS`."""

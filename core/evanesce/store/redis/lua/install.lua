@@ -1,17 +1,17 @@
 -- Replace the rules and the bans of a room, unless it has newer ones, and tell of a removal.
 -- KEYS: state, members, channel, bans, voted, away, and with a removal `at` for each server. ARGV: epoch, keep, version, ttl, access, locked (1 or 0), encrypted
 -- (1 or 0), the room's creator, the user who is removed (or ''), the reason as JSON, until when the user is banned
--- (or 0), how long the ban of a vote lasts, in milliseconds, 1 if the bans follow, then for each ban the subject and its
--- end, also of those that have ended in the meantime.
+-- (or 0), how long the ban of a vote lasts, and how long it is noted who was removed, in milliseconds, 1 if the bans
+-- follow, then for each ban the subject and its end, also of those that have ended in the meantime. After away.lua.
 -- Returns nil if the room is closed; 0, and does nothing, if it needs the bans; otherwise the users in it.
 
 if state.closed then return false end
 
 if tonumber(ARGV[3]) > state.rv then
-  if ARGV[13] == '0' then return 0 end
+  if ARGV[14] == '0' then return 0 end
   redis.call('DEL', KEYS[4])
   local bans, known, last = {}, {}, 0
-  for i = 14, #ARGV, 2 do
+  for i = 15, #ARGV, 2 do
     local ends = tonumber(ARGV[i + 1])
     known[ARGV[i]] = ends
     if ends > now then
@@ -38,7 +38,7 @@ if tonumber(ARGV[3]) > state.rv then
 end
 
 if ARGV[9] ~= '' then
-  forget(KEYS[6], { ARGV[9] })
+  note_away(KEYS[6], {}, { ARGV[9] }, ARGV[13])
   lines[#lines + 1] = string.format('k %.0f %s %s %s', state.t, ARGV[11], ARGV[9], ARGV[10])
   remove_all(7, ARGV[9])
 end

@@ -1,7 +1,8 @@
 -- Add users to a room on one server: those who may join. KEYS: state, members, channel, at, bans, voted, away, mutes, the votes
 -- that run.
 -- ARGV: epoch, keep, capacity, roster, the version of the rules that the caller knows, the room's creator, 1 if the caller
--- knows who may not write and the votes, then for each user the id, the name as JSON, the subject, and 1 if admitted by an invite.
+-- knows who may not write and the votes, then for each user the id, the name as JSON, the subject, 1 if admitted by an
+-- invite, and 1 if the database knows that the connection was lost before Redis lost its data.
 -- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the room's time,
 -- count, version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the
 -- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil),
@@ -24,20 +25,24 @@ end
 
 local invited_only = state.access == 'invite'
 
-local function bar_of(user, subject, admitted)
+local function may_come_back(user, returns)
+  return end_of(KEYS[7], user) or (returns == '1' and not end_of(KEYS[7], ':' .. user))
+end
+
+local function bar_of(user, subject, admitted, returns)
   local ends = banned_until(subject)
   if ends > 0 then return 'banned', ends end
   if not (state.locked or invited_only) or user == ARGV[6] or redis.call('HEXISTS', KEYS[2], user) == 1 then
     return nil
   end
-  if state.locked and not end_of(KEYS[7], user) then return 'locked', 0 end
+  if state.locked and not may_come_back(user, returns) then return 'locked', 0 end
   if invited_only and admitted ~= '1' then return 'uninvited', 0 end
   return nil
 end
 
 local barred = {}
-for i = 8, #ARGV, 4 do
-  local bar, ends = bar_of(ARGV[i], ARGV[i + 2], ARGV[i + 3])
+for i = 8, #ARGV, 5 do
+  local bar, ends = bar_of(ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
   if not bar and not add(KEYS[4], ARGV[i], ARGV[i + 1], tonumber(ARGV[3])) then
     bar, ends = 'full', 0
   end

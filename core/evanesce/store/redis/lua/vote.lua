@@ -1,7 +1,8 @@
 -- Count a vote for the removal of a user. KEYS: state, members, channel, bans, voted, away, the vote, the votes that
 -- run, and `at` for each server.
 -- ARGV: epoch, keep, the voter, the subject of the voter, the user, the subject of the user, the room's creator, how
--- long a vote lasts and how long its ban, in milliseconds, how many votes are noted as running.
+-- long a vote lasts and how long its ban, in milliseconds, how many votes are noted as running, and how long it is noted
+-- who was removed, in milliseconds. After away.lua.
 -- Returns nil if the room is closed; why the vote is not counted; or the votes, how many are needed, when the vote
 -- ends, and until when the user is banned if removed (otherwise 0), both as strings.
 -- The vote is a hash: the account of each voter by the subject, `:expires`, and once the user is removed `:votes`,
@@ -73,7 +74,7 @@ if votes >= needed then
   add_until(KEYS[5], { subject }, ends)
   redis.call('PEXPIRE', KEYS[5], ARGV[9])
   redis.call('HSET', KEYS[1], 'vu', ends)
-  forget(KEYS[6], { user })
+  note_away(KEYS[6], {}, { user }, ARGV[11])
   redis.call('HDEL', KEYS[8], user)
   lines[#lines + 1] = string.format('b %d %d %s %s %s', votes, needed, expires, banned_until, user)
   lines[#lines + 1] = string.format('k %.0f %s %s "vote"', state.t, banned_until, user)
