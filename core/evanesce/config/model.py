@@ -97,7 +97,10 @@ class ServerTable(Table, kw_only=True, frozen=True):
     refresh_days: Annotated[float, Meta(ge=0, le=3650)] = 30.0
     """Days after the sign-in during which a token can be exchanged for a new one."""
     session_log: bool = True
-    """Whether the server records who was in which room, from when to when, in the table `SessionLog`."""
+    """Whether the server records who was in which room, from when to when, in the table `SessionLog`.
+
+    Without it nobody but its creator comes back to a locked room when Redis has lost its data.
+    """
 
 
 class RedisTable(Table, kw_only=True, frozen=True):

@@ -16,6 +16,7 @@ from evanesce.logs import folded
 from evanesce.model import ChatRoom
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.requests import RenameRequest
+from evanesce.rooms.returns import Returns
 from evanesce.rooms.room import Room
 from evanesce.rooms.rule_sync import RuleSync
 from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
@@ -74,6 +75,7 @@ class Hub:
         self.rule_sync = RuleSync(context)
         """Keeps the store's copies of the rules of rooms up to date."""
         self._admissions = Admissions(context)
+        self._returns = Returns(context)
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
         self._largest_inbox = 0  # of the rooms that have ended
@@ -144,7 +146,9 @@ class Hub:
         if room is None:
             if self._nursery is None:
                 raise AssertionError("the Hub does not run")
-            room = self._rooms[known.room_id] = Room(known, self._context, self.rule_sync, self._admissions)
+            room = self._rooms[known.room_id] = Room(
+                known, self._context, self.rule_sync, self._admissions, self._returns
+            )
             self._nursery.start_soon(self._supervise, room)
         return room
 

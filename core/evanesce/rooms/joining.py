@@ -21,6 +21,7 @@ from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
 from evanesce.rooms.requests import JoinRequest, room_not_found
+from evanesce.rooms.returns import room_locked
 from evanesce.store.message_log import History, RoomClosed
 from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, RulesMissing
 
@@ -70,7 +71,9 @@ class Joining:
         for request in requests:
             subscription = self._members.subscribe(request.subscriber)
             subscription.begin(self._members.delivered)
-        users = {request.subscriber.user_id: self._joiner(request) for request in requests}
+        # Of a user with several requests the database may have decided one: that holds for the user.
+        joiners = sorted(map(self._joiner, requests), key=lambda joiner: joiner.returns)
+        users = {joiner.user_id: joiner for joiner in joiners}
         try:
             outcome = await self._join_store(list(users.values()))
         except StoreUnavailable as error:
@@ -113,7 +116,8 @@ class Joining:
     def _joiner(self, request: JoinRequest) -> Joiner:
         subscriber = request.subscriber
         admitted = self._pending.is_admitted(request)
-        return Joiner(subscriber.user_id, subscriber.display_name, request.subject, admitted)
+        returns = self._pending.returns(request)
+        return Joiner(subscriber.user_id, subscriber.display_name, request.subject, admitted, returns)
 
     def _may_stay(self, request: JoinRequest, outcome: JoinOutcome) -> bool:
         """Note when a user joined; refuse one who has been removed since."""
@@ -141,8 +145,10 @@ class Joining:
                 message = "You were banned from this room."
                 self._refuse(request, CommandError(ErrorCode.BANNED, message, retry_after=wait))
             case Bar.LOCKED:
-                message = "This room is locked: nobody new may join."
-                self._refuse(request, CommandError(ErrorCode.ROOM_LOCKED, message))
+                if self._pending.ask_for_return(request):
+                    self._leave_again(request)
+                else:
+                    self._refuse(request, room_locked())
             case Bar.FULL:
                 self._refuse(request, CommandError(ErrorCode.ROOM_FULL, "The room is full."))
 

@@ -45,6 +45,7 @@ from evanesce.rooms.requests import (
     UnsendRequest,
     Wake,
 )
+from evanesce.rooms.returns import Returns
 from evanesce.rooms.rule_sync import RuleSync
 from evanesce.store.rules import RoomRules
 
@@ -63,7 +64,14 @@ TURNS = 3
 class Room:
     """One room on this server. `run` ends when the last subscriber has left, or the room is closed."""
 
-    def __init__(self, room: ChatRoom, context: ServerContext, rule_sync: RuleSync, admissions: Admissions) -> None:
+    def __init__(
+        self,
+        room: ChatRoom,
+        context: ServerContext,
+        rule_sync: RuleSync,
+        admissions: Admissions,
+        returns: Returns,
+    ) -> None:
         self.room_id = room_id = room.room_id
         self.inbox: Inbox[RoomRequest] = Inbox(INBOX)
         self._store = context.store
@@ -73,7 +81,12 @@ class Room:
         self._presence = RoomPresence(room_id, self._members, self.inbox, context)
         self._policy = RoomPolicy(room, self._members, rule_sync, admissions, context)
         self._pending_joins = PendingJoins(
-            room_id, rule_sync=rule_sync, admissions=admissions, inbox=self.inbox, metrics=context.metrics
+            room_id,
+            rule_sync=rule_sync,
+            admissions=admissions,
+            returns=returns,
+            inbox=self.inbox,
+            metrics=context.metrics,
         )
         self._backlog = Backlog(room_id, context)
         records = MemberRecords(room_id, self._members, context)
