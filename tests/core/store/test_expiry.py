@@ -71,7 +71,7 @@ KINDS: Mapping[str, str] = {
     "bans": r"\{[^}]+\}:bans",
     "bans by votes": r"\{[^}]+\}:voted",
     "mutes": r"\{[^}]+\}:mutes",
-    "who may come back": r"\{[^}]+\}:away",
+    "who has left lately": r"\{[^}]+\}:away",
     "vote": r"\{[^}]+\}:vote:.+",
     "votes that run": r"\{[^}]+\}:votes",
     "tokens": r"\{[^}]+\}:tokens",
@@ -235,7 +235,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_log, "KEEP", 4_000)
     for module in (presence, rules):
         monkeypatch.setattr(module, "KEEP", 4_000)
-    monkeypatch.setattr(presence, "COME_BACK", 3_600)
+        monkeypatch.setattr(module, "COME_BACK", 3_600)
     monkeypatch.setattr(rules, "VOTE_SECONDS", 3)
     monkeypatch.setattr(rules, "VOTE_BAN_SECONDS", 4)
     monkeypatch.setattr(rate_limits, "KEEP", 3_700)
