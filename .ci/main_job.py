@@ -62,7 +62,7 @@ def say(process: subprocess.Popen[str], text: str) -> None:
 
 
 def refuse_what_is_not_installed() -> None:
-    """The libraries of World ID and Turso are extras, which this lean install has not: the errors have to say so."""
+    """The libraries of some plugins are extras, which this lean install has not: the errors have to say so."""
     worldid = [
         "plugins.enabled=['worldid','sqlite','quart']",
         "plugins.worldid.app_id=app_x",
@@ -70,8 +70,13 @@ def refuse_what_is_not_installed() -> None:
         "plugins.worldid.action=x",
         f"plugins.worldid.signing_key={'ab' * 32}",
     ]
+    oidc = [
+        "plugins.enabled=['oidc','sqlite','quart']",
+        "plugins.oidc.issuer=https://id.example",
+        "plugins.oidc.client_id=x",
+    ]
     turso = ["plugins.enabled=['guest','turso','quart']", "plugins.turso.url=libsql://db.example"]
-    for extra, settings in (("worldid", worldid), ("turso", turso)):
+    for extra, settings in (("worldid", worldid), ("oidc", oidc), ("turso", turso)):
         command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 2, done

@@ -21,6 +21,7 @@ from evanesce.testing.contracts import (
 )
 from evanesce.testing.server import NameAuthenticator
 from evanesce_plugins.guest import GuestAuthenticator
+from tests.plugins.oidc.contract import OidcCodes, OidcTokens
 from tests.plugins.worldid.contract import WorldIdSignUps
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,14 @@ class TestGuests(AuthenticatorContract):
 
 class TestWorldId(WorldIdSignUps):
     """World ID, with a simulated World."""
+
+
+class TestOidcTokens(OidcTokens):
+    """OpenID Connect, with ID tokens of a local issuer."""
+
+
+class TestOidcCodes(OidcCodes):
+    """OpenID Connect, with codes of a local issuer."""
 
 
 class Kept(msgspec.Struct):

@@ -29,6 +29,8 @@ WRONG = [
     ("plugins.quart.bind", "a..b:8000", "has a host that is no name"),
     ("plugins.quart.certfile", "a\ufeff", "cannot be read"),
     ("plugins.quart.trusted_proxies", '["10.0.0.0/33"]', "no network"),
+    ("plugins.oidc.issuer", "https://[::1", "has a [ without a ]"),
+    ("plugins.oidc.issuer", "http://id.example", "has to come over TLS"),
     ("plugins.turso.url", "http://h:x", "has a port that is no number"),
     ("plugins.worldid.api_url", "https://[::1", "has a [ without a ]"),
     ("plugins.worldid.bridge_url", "https://h:0", "has the port 0"),
@@ -45,7 +47,7 @@ WRONG = [
 @pytest.mark.parametrize(("key", "value", "told"), WRONG, ids=[f"{key}={value[:40]}" for key, value, _ in WRONG])
 def test_a_value_that_is_none_is_refused(tmp_path: Path, command: str, key: str, value: str, told: str) -> None:
     options = [*LAWFUL, f"{key}={value}"]
-    if key.startswith(("plugins.turso.", "plugins.worldid.")):
+    if key.startswith(("plugins.oidc.", "plugins.turso.", "plugins.worldid.")):
         options.append(f"plugins.enabled={REMOTE}")
     done = run(tmp_path, command, *(part for option in options for part in ("--set", option)))
     assert (done.returncode, done.stdout) == (2, ""), done.stderr

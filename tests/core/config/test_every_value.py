@@ -28,12 +28,14 @@ pytestmark = pytest.mark.slow
 
 SERVERS = {
     "local": ("guest", "sqlite", "quart", "trio_websocket"),
-    "remote": ("worldid", "turso", "quart"),
+    "remote": ("worldid", "oidc", "turso", "quart"),
 }
 
 LAWFUL = [
     f"server.secret={'s' * 32}",
     "plugins.guest.allow_public=true",
+    "plugins.oidc.issuer=http://127.0.0.1:1",
+    "plugins.oidc.client_id=chat",
     "plugins.turso.url=http://127.0.0.1:1",
     "plugins.worldid.app_id=app_x",
     "plugins.worldid.rp_id=rp_1",
@@ -196,7 +198,7 @@ def test_every_number_has_bounds_that_are_lawful(tmp_path: Path, monkeypatch: py
     assert plugins.build(source.config(plugins.settings()), tmp_path)
 
 
-SECRETS = ["server.secret", "plugins.turso.auth_token", "plugins.worldid.signing_key"]
+SECRETS = ["server.secret", "plugins.oidc.client_secret", "plugins.turso.auth_token", "plugins.worldid.signing_key"]
 SECRET = b"S3CR3T" * 8
 
 SPOILT = {

@@ -1,0 +1,212 @@
+"""The HTTP client for the issuer: its discovery document, its keys, and its token endpoint."""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from typing import TypeVar, TypeVarTuple
+from urllib.parse import quote_plus
+
+import httpx2
+import msgspec
+import trio
+
+from evanesce.confidential import Confidential
+from evanesce.errors import AuthFailed, AuthUnavailable
+from evanesce_plugins.oidc.cached import Cached
+from evanesce_plugins.oidc.id_token import IdToken
+from evanesce_plugins.oidc.keys import KeySet, parse_keys
+from evanesce_plugins.oidc.settings import OidcSettings, is_safe
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+Arguments = TypeVarTuple("Arguments")
+
+CONNECTIONS = 20
+"""The most concurrent requests; others wait, within the same time-out."""
+
+CLOSE_SECONDS = 1.0
+"""How long closing all connections may take, in seconds."""
+
+ANSWER_BYTES = 64 * 1024
+"""The largest response that is read."""
+
+KEPT_SECONDS = 600.0
+"""How long the discovery document and the keys are kept, in seconds. A key that the issuer withdraws is accepted as
+long as this at most."""
+
+RENEW_SECONDS = 10.0
+"""How old the keys have to be before a token with an unknown key makes the server load them again, in seconds."""
+
+OPERATORS = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"})
+"""Refusals of the token endpoint that only the operator can resolve. They are logged."""
+
+_REFUSALS = OPERATORS | {"invalid_grant", "invalid_request", "access_denied"}
+
+# At INFO it logs the address of every request.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server needs of the discovery document (OpenID Connect Discovery 1.0, section 3)."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str | None = None
+    jwks_uri: str
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+
+class _Tokens(Confidential, msgspec.Struct, frozen=True):
+    id_token: IdToken
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str
+
+
+class IssuerUnavailable(AuthUnavailable):
+    """The issuer cannot be used. `problem` is the reason, for the deployer."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("The identity provider does not answer. Try again in a moment.")
+        self.problem = problem
+
+
+class Issuer:
+    """The issuer of the settings. Used by `async with`; it has `timeout` seconds for each answer.
+
+    `clock` returns seconds. Every method raises `IssuerUnavailable`.
+    """
+
+    def __init__(self, settings: OidcSettings, clock: Callable[[], float] = trio.current_time) -> None:
+        self._settings = settings
+        self._discovery = Cached(self._load_discovery, clock)
+        self._keys = Cached(self._load_keys, clock)
+        self._client: httpx2.AsyncClient
+
+    async def __aenter__(self) -> Issuer:
+        self._client = httpx2.AsyncClient(
+            headers={
+                "User-Agent": f"evanesce/{version('evanesce')}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            limits=httpx2.Limits(max_connections=CONNECTIONS),
+            timeout=None,  # each call has one deadline: the client's time-outs are for each read
+            follow_redirects=False,
+        )
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):  # the closing message of TLS may have to wait for the peer
+            await self._client.aclose()
+
+    async def discovery(self, seconds: float = KEPT_SECONDS) -> Discovery:
+        """Return the discovery document, which is at most `seconds` old."""
+        return await self._within(self._discovery.get, seconds)
+
+    async def keys(self, seconds: float = KEPT_SECONDS) -> KeySet:
+        """Return the keys, which are at most `seconds` old."""
+        await self.discovery()
+        return await self._within(self._keys.get, seconds)
+
+    async def exchange(self, code: str, code_verifier: str, redirect_uri: str) -> str:
+        """Return the ID token for an authorisation code. Raises `AuthFailed` where the issuer refuses the code."""
+        discovery = await self.discovery()
+        if discovery.token_endpoint is None:
+            raise IssuerUnavailable("its discovery document names no token_endpoint")
+        form, headers = self._authenticate(discovery)
+        form |= {
+            "grant_type": "authorization_code",
+            "code": code,
+            "code_verifier": code_verifier,
+            "redirect_uri": redirect_uri,
+        }
+        status, body = await self._within(self._request, "POST", discovery.token_endpoint, form, headers)
+        if status == 200:
+            return _decode(body, _Tokens, "its token endpoint answered without an ID token").id_token
+        given = _decode(body, _Refusal, f"its token endpoint answered HTTP {status} without a reason").error
+        reason = given if given in _REFUSALS else "unknown"
+        if reason in OPERATORS:
+            logger.error("the issuer refuses this server's client: %s. Correct [plugins.oidc]", reason)
+        raise AuthFailed(f"The identity provider did not accept this sign-in ({reason}). Start again.")
+
+    def _authenticate(self, discovery: Discovery) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the fields and headers by which this client authenticates (RFC 6749, section 2.3.1)."""
+        name, secret = self._settings.client_id, self._settings.client_secret
+        if secret is None:
+            return {"client_id": name}, {}
+        methods = discovery.token_endpoint_auth_methods_supported
+        if "client_secret_basic" not in methods and "client_secret_post" in methods:
+            return {"client_id": name, "client_secret": secret}, {}
+        pair = f"{quote_plus(name)}:{quote_plus(secret)}".encode()
+        return {}, {"Authorization": f"Basic {b64encode(pair).decode()}"}
+
+    async def _load_discovery(self) -> Discovery:
+        url = self._settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        body = await self._document(url, "discovery document")
+        found = _decode(body, Discovery, "its discovery document is not one of OpenID Connect")
+        if found.issuer != self._settings.issuer:
+            raise IssuerUnavailable("its discovery document is that of another issuer")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            address: str | None = getattr(found, name)
+            if address is not None and not is_safe(address, found.issuer):
+                raise IssuerUnavailable(f"its {name} is no address over TLS")
+        return found
+
+    async def _load_keys(self) -> KeySet:
+        discovery = await self._discovery.get(KEPT_SECONDS)
+        body = await self._document(discovery.jwks_uri, "key set")
+        try:
+            return parse_keys(body)
+        except ValueError as error:
+            raise IssuerUnavailable(f"its key set is unusable: {error}") from None
+
+    async def _document(self, url: str, what: str) -> bytes:
+        status, body = await self._request("GET", url)
+        if status != 200:
+            raise IssuerUnavailable(f"it answered HTTP {status} in place of its {what}")
+        return body
+
+    async def _within(self, call: Callable[[*Arguments], Awaitable[Value]], *arguments: *Arguments) -> Value:
+        """Call within the time-out, which includes waiting for another task that loads the same."""
+        problem = f"it gave no answer within {self._settings.timeout:g} s"
+        with trio.move_on_after(self._settings.timeout):
+            try:
+                return await call(*arguments)
+            except IssuerUnavailable as error:
+                problem = error.problem
+            except httpx2.ConnectError:
+                problem = "it cannot be connected to"
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                problem = f"the connection to it failed ({type(error).__name__})"
+        logger.warning("the issuer of plugins.oidc: %s", problem)
+        raise IssuerUnavailable(problem)
+
+    async def _request(
+        self, method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Return the status and the body of a response that is no redirect and no fault."""
+        async with self._client.stream(method, url, data=form, headers=headers) as response:
+            body = bytearray()
+            async for chunk in response.aiter_raw():  # a compressed response is invalid
+                # Read to the end, or to the deadline: an iterator of this client that is left early is not closed.
+                if len(body) <= ANSWER_BYTES:
+                    body += chunk
+        if len(body) > ANSWER_BYTES:
+            raise IssuerUnavailable(f"it gave an answer of over {ANSWER_BYTES} bytes")
+        if response.status_code != 200 and not 400 <= response.status_code < 500:
+            raise IssuerUnavailable(f"it answered HTTP {response.status_code}")
+        return response.status_code, bytes(body)
+
+
+def _decode(body: bytes, kind: type[Value], problem: str) -> Value:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise IssuerUnavailable(problem) from None
