@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import trio
 
@@ -40,6 +40,9 @@ class ChatClient:
     `record` has all events that it received, in order, over all connections. `received_at` has the time of each, in
     seconds since 1970 by the clock of this machine, which is that of the store as well.
     """
+
+    inspect: ClassVar[Callable[[Fields], None]] = lambda event: None
+    """Called with each event that any client receives. A test may set it; it raises what it finds."""
 
     def __init__(self, server: Endpoint, nursery: trio.Nursery, name: str) -> None:
         self.name = name
@@ -79,6 +82,7 @@ class ChatClient:
 
     async def _record(self, client: Connection) -> None:
         async for event in client.events:
+            ChatClient.inspect(event)
             self.record.append(event)
             self.received_at.append(time.time())
             async with self._changed:

@@ -13,6 +13,7 @@ import trio
 from tests.e2e.clients import ChatClient, conversation, ids
 from tests.e2e.load import LOAD_SECONDS, PAUSE, LoadClient, Transcript, check_contents, check_record
 from tests.e2e.running import Server
+from tests.schemas import EventSchemas
 
 pytestmark = pytest.mark.slow
 
@@ -46,5 +47,9 @@ async def test_everyone_hears_the_same(server: Server, nursery: trio.Nursery) ->
     for chat in (*observers, *chats):
         check_contents(chat, transcript)
         check_record(chat, transcript, order)
+    schemas = EventSchemas(server.ask("GET", "/api/v1/schema.json")[1])
+    for observer in observers:
+        for event in observer.record:
+            schemas.check(event)
     assert " ERROR " not in server.errors
     assert " CRITICAL " not in server.errors

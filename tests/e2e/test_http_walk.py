@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evanesce.cli.schema import FORMATS
 from tests.e2e.running import Server
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -204,3 +208,25 @@ def test_answers_are_json(server: Server) -> None:
     status, error = server.ask("POST", "/api/v1/session", json.dumps({"provider": "guest"}).encode())
     assert status == 400
     assert set(error) == {"code", "message", "field", "retry"}
+
+
+def test_the_protocol_as_data(serve: Callable[..., Server]) -> None:
+    """A server and the command line say the same, of the configuration nothing but the limits."""
+    secret = "S3CR3T-correct-horse-battery-staple"
+    settings = [f"server.secret={secret}", "messages.content_bytes=1000", 'server.origins=["https://other.example"]']
+    server = serve(*settings)
+    words = [argument for setting in server.settings for argument in ("--set", setting)]
+    for name, path in FORMATS.items():
+        status, served = server.ask("GET", f"/api/v1/{path}")
+        done = subprocess.run(
+            [sys.executable, "-m", "evanesce", "schema", name, *words],
+            cwd=server.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert (status, served) == (200, json.loads(done.stdout))
+        assert served["x-limits"]["contentBytes"] == 1000
+        for private in (secret, "other.example", "127.0.0.1", str(server.folder)):
+            assert private not in done.stdout

@@ -16,6 +16,7 @@ from evanesce.protocol.commands import AnyCommand
 from tests.e2e.clients import ChatClient, seconds
 from tests.e2e.running import TRANSPORTS, Server
 from tests.patience import PATIENCE, within
+from tests.schemas import DEFAULT_LIMITS, EventSchemas, schema_of
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +26,12 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold everything that a client receives against the JSON Schema."""
+    monkeypatch.setattr(ChatClient, "inspect", staticmethod(EventSchemas(schema_of(DEFAULT_LIMITS)).check))
 
 
 async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[ChatClient, ChatClient, str]:

@@ -43,6 +43,7 @@ class FakeGateway:
         self.going = trio.Event()
         self.routes: Sequence[HttpRoute] = []
         self.sign_in_pages: Sequence[SignInPage] = []
+        self.documents: Mapping[str, bytes] = {}
         self.connections: list[Connection] = []
         self.bearers: list[str | None] = []
         self.received: list[str | bytes | None] = []

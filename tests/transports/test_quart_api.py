@@ -45,6 +45,7 @@ from evanesce.protocol.events import (
     VoteReply,
 )
 from evanesce_transports.quart.app import build as application_of
+from evanesce_transports.quart.responses import API_PREFIX
 from tests.transports.serving import NOW, ORIGIN, QUART, FakeGateway, Listening, build, listening, upgrade_request
 
 ROOM = "00000000-0000-4000-8000-000000000001"
@@ -533,3 +534,23 @@ def test_the_paths_that_are_its_own_are_reserved(gateway: FakeGateway) -> None:
     for rule in application.url_map.iter_rules():
         path = rule.rule
         assert any(path == own or (own.endswith("*") and path.startswith(own[:-1])) for own in reserved), path
+
+
+async def test_the_descriptions_of_the_protocol(gateway: FakeGateway) -> None:
+    gateway.documents = {"schema.json": b'{"a":1}'}
+    path = f"{API_PREFIX}/schema.json"
+    async with listening(gateway) as server:
+        answer = await ask(server, "GET", path, Origin=ORIGIN)
+        assert (answer.status, answer.body) == (200, b'{"a":1}')
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        etag = answer.headers["etag"]
+        for known in (etag, f"W/{etag}", f'"another", {etag}'):
+            again = await ask(server, "GET", path, If_None_Match=known)
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+        assert (await ask(server, "GET", path, If_None_Match='"another"')).body == b'{"a":1}'
+        head = await ask(server, "HEAD", path)
+        assert (head.status, head.body, head.headers["etag"]) == (200, b"", etag)
+        assert (await ask(server, "POST", path, b"")).status == 405
+        assert (await ask(server, "GET", f"{API_PREFIX}/another.json")).status == 404

@@ -16,7 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, client_conformance, new_plugin, plugins
+from evanesce.cli import chat, client_conformance, new_plugin, plugins, schema
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -115,6 +115,10 @@ def _parser() -> _Parser:
         "adopt", parents=[_configured(argparse.SUPPRESS)], help="bind the database to the configured Redis"
     )
     command.set_defaults(_run=_adopt_database)
+
+    command = commands.add_parser("schema", parents=[configured], help="print a description of the protocol as JSON")
+    command.add_argument("format", choices=list(schema.FORMATS), help="the format of the description")
+    command.set_defaults(_run=_schema)
 
     command = commands.add_parser("chat", help="chat in a room from this terminal")
     chat.arguments(command)
@@ -265,6 +269,11 @@ def _audit(options: argparse.Namespace) -> int:
         if options.json:
             audit.print_failure(error)
         raise
+
+
+def _schema(options: argparse.Namespace) -> int:
+    config, _ = _prepare(_source(options))
+    return schema.run(config, options.format)
 
 
 def _show_database(options: argparse.Namespace) -> int:

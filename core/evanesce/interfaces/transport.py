@@ -138,6 +138,11 @@ class Gateway(Protocol):
         ...
 
     @property
+    def documents(self) -> Mapping[str, bytes]:
+        """The machine-readable descriptions of the protocol, as JSON, by the names of their files."""
+        ...
+
+    @property
     def address_limits(self) -> AddressLimits:
         """The limits of each client address in this process.
 

@@ -34,7 +34,7 @@ class Hello(Confidential, Command, tag="hello", kw_only=True, frozen=True):
 
 
 class Challenge(Confidential, Command, tag="challenge", kw_only=True, frozen=True):
-    """Request a challenge from an identity provider. `request` has the fields for the provider."""
+    """Request a challenge from an identity provider. All other fields are for the provider."""
 
     provider: str
     # Not a field of the protocol: `codec.decode` puts all fields here that are not the protocol's own.

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from evanesce.confidential import Confidential
+from evanesce.errors import CloseCode, ErrorCode
 from evanesce.model import Access, Timestamp
-from evanesce.protocol.commands import Ref
+from evanesce.protocol.commands import UUID, Ref
+
+# Nothing is checked when events are encoded: the constraints are for the schema.
+
+Time = Annotated[
+    Timestamp,
+    Meta(extra_json_schema={"format": "date-time", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"}),
+]
+"""A time of the store's clock: RFC 3339 in UTC with milliseconds."""
+
+Count = Annotated[int, Meta(ge=0)]
+"""A number of people, messages or votes."""
+
+Seconds = Annotated[float, Meta(ge=0)]
+"""A number of seconds."""
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True, tag_field="type", rename="camel", omit_defaults=True):
@@ -25,7 +40,7 @@ class Reply(Event, kw_only=True, frozen=True):
 class Member(Confidential, msgspec.Struct, frozen=True, rename="camel"):
     """A user in a room."""
 
-    user_id: str
+    user_id: UUID
     display_name: str
 
 
@@ -59,90 +74,90 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
 class MessageEvent(Confidential, Event, tag="message", kw_only=True, frozen=True):
     """A message, sent to every member. `cursor` is its position in the room."""
 
-    room_id: str
-    message_id: str
-    sender_id: str
+    room_id: UUID
+    message_id: UUID
+    sender_id: UUID
     sender_name: str
     content: str
-    reply_to: str | UnsetType = UNSET
-    created_at: Timestamp
-    expires_at: Timestamp
+    reply_to: UUID | UnsetType = UNSET
+    created_at: Time
+    expires_at: Time
     cursor: str
 
 
 class Unsent(Event, tag="unsent", kw_only=True, frozen=True):
     """The sender took a message back."""
 
-    room_id: str
-    message_id: str
+    room_id: UUID
+    message_id: UUID
 
 
 class MemberJoined(Confidential, Event, tag="member_joined", kw_only=True, frozen=True):
     """The first connection of a user joined the room."""
 
-    room_id: str
-    user_id: str
+    room_id: UUID
+    user_id: UUID
     display_name: str
-    member_count: int
+    member_count: Count
 
 
 class MemberLeft(Event, tag="member_left", kw_only=True, frozen=True):
     """The last connection of a user left the room. `removed`: the user was removed from it."""
 
-    room_id: str
-    user_id: str
-    member_count: int
+    room_id: UUID
+    user_id: UUID
+    member_count: Count
     removed: bool = False
 
 
 class MemberUpdated(Confidential, Event, tag="member_updated", kw_only=True, frozen=True):
     """A member changed their display name."""
 
-    room_id: str
-    user_id: str
+    room_id: UUID
+    user_id: UUID
     display_name: str
 
 
 class MemberCount(Event, tag="member_count", kw_only=True, frozen=True):
     """Sent in place of the three above in a room above the roster size, at most once a second."""
 
-    room_id: str
-    member_count: int
+    room_id: UUID
+    member_count: Count
 
 
 class TypingEvent(Event, tag="typing", kw_only=True, frozen=True):
     """A member is typing."""
 
-    room_id: str
-    user_id: str
+    room_id: UUID
+    user_id: UUID
 
 
 class Skipped(Event, tag="skipped", kw_only=True, frozen=True):
     """Messages expired while they waited for this slow client."""
 
-    room_id: str
-    count: int
+    room_id: UUID
+    count: Count
 
 
 class Gap(Event, tag="gap", kw_only=True, frozen=True):
     """The server may have lost messages of this room. The client has to join again with this `since`."""
 
-    room_id: str
+    room_id: UUID
     since: str
 
 
 class RoomClosed(Event, tag="room_closed", kw_only=True, frozen=True):
     """The room was closed."""
 
-    room_id: str
+    room_id: UUID
     reason: str
 
 
 class RoomUpdated(Event, tag="room_updated", kw_only=True, frozen=True):
     """The rules of the room have changed. `message_ttl` is in seconds."""
 
-    room_id: str
-    message_ttl: float
+    room_id: UUID
+    message_ttl: Seconds
     access: Access
     locked: bool
 
@@ -150,37 +165,37 @@ class RoomUpdated(Event, tag="room_updated", kw_only=True, frozen=True):
 class Removed(Event, tag="removed", kw_only=True, frozen=True):
     """This user was removed from the room, by its `creator` or by a `vote`, and is banned until `until`."""
 
-    room_id: str
-    reason: str
-    until: Timestamp | UnsetType = UNSET
+    room_id: UUID
+    reason: Annotated[str, Meta(extra_json_schema={"enum": ["creator", "vote"]})]
+    until: Time | UnsetType = UNSET
 
 
 class MemberMuted(Event, tag="member_muted", kw_only=True, frozen=True):
     """A member may not write until `until`, or, without it, may write again."""
 
-    room_id: str
-    user_id: str
-    until: Timestamp | UnsetType = UNSET
+    room_id: UUID
+    user_id: UUID
+    until: Time | UnsetType = UNSET
 
 
 class Vote(Event, tag="vote", kw_only=True, frozen=True):
     """Somebody voted for the removal of a member, or the vote has ended: with the outcome `removed` or `expired`."""
 
-    room_id: str
-    user_id: str
-    votes: int
-    needed: int
-    expires_at: Timestamp
-    outcome: str | UnsetType = UNSET
+    room_id: UUID
+    user_id: UUID
+    votes: Count
+    needed: Count
+    expires_at: Time
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": ["removed", "expired"]})] | UnsetType = UNSET
 
 
 class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
     """The server is going to close the connection. `reconnect_after` is in seconds."""
 
-    code: int
+    code: Annotated[int, Meta(extra_json_schema={"enum": [code.value for code in CloseCode]})]
     reason: str
     reconnect: bool
-    reconnect_after: float | UnsetType = UNSET
+    reconnect_after: Seconds | UnsetType = UNSET
 
 
 # Replies
@@ -189,18 +204,18 @@ class Goodbye(Event, tag="goodbye", kw_only=True, frozen=True):
 class Welcome(Confidential, Reply, tag="welcome", kw_only=True, frozen=True):
     """The reply to `hello`."""
 
-    user_id: str
+    user_id: UUID
     display_name: str
-    server_time: Timestamp
+    server_time: Time
     token: str | UnsetType = UNSET
-    token_expires_at: Timestamp | UnsetType = UNSET
-    message_ttl: float
-    heartbeat: float
+    token_expires_at: Time | UnsetType = UNSET
+    message_ttl: Seconds
+    heartbeat: Seconds
     limits: Limits
 
 
 class ChallengeReply(Confidential, Reply, tag="challenge", kw_only=True, frozen=True):
-    """The provider's challenge. `codec.encode_one` writes its fields beside `type` and `ref`."""
+    """The challenge of an identity provider: the fields that it gives, beside `type` and `ref`."""
 
     fields: dict[str, Any]
 
@@ -209,7 +224,7 @@ class TokenReply(Confidential, Reply, tag="token", kw_only=True, frozen=True):
     """A new token that is valid for longer."""
 
     token: str
-    token_expires_at: Timestamp
+    token_expires_at: Time
 
 
 class Ok(Reply, tag="ok", kw_only=True, frozen=True):
@@ -219,13 +234,13 @@ class Ok(Reply, tag="ok", kw_only=True, frozen=True):
 class RoomReply(Reply, tag="room", kw_only=True, frozen=True):
     """The data of a room. `message_ttl` is in seconds."""
 
-    room_id: str
-    created_by: str
-    created_at: Timestamp
+    room_id: UUID
+    created_by: UUID
+    created_at: Time
     deep_link: str
     active: bool
-    member_count: int
-    message_ttl: float
+    member_count: Count
+    message_ttl: Seconds
     access: Access
     locked: bool
     encrypted: bool
@@ -241,7 +256,7 @@ class RoomsReply(Reply, tag="rooms", kw_only=True, frozen=True):
 class RoomOptions(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     """The options of a room, in `joined`. `message_ttl` is in seconds."""
 
-    message_ttl: float
+    message_ttl: Seconds
     access: Access
     locked: bool
     encrypted: bool
@@ -250,82 +265,82 @@ class RoomOptions(msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
 class Joined(Reply, tag="joined", kw_only=True, frozen=True):
     """The reply to `join`. A `missed` of None, sent as null, means that the number is unknown."""
 
-    room_id: str
-    session_id: str
+    room_id: UUID
+    session_id: UUID
     members: list[Member] | UnsetType = UNSET
-    member_count: int
+    member_count: Count
     messages: list[MessageEvent]
     more: bool
     cursor: str
-    missed: int | None
-    unsent: list[str]
+    missed: Count | None
+    unsent: list[UUID]
     room: RoomOptions
 
 
 class Left(Reply, tag="left", kw_only=True, frozen=True):
     """The reply to `leave`."""
 
-    room_id: str
+    room_id: UUID
 
 
 class Sent(Reply, tag="sent", kw_only=True, frozen=True):
     """The store has the message with its TTL."""
 
-    room_id: str
-    message_id: str
-    created_at: Timestamp
-    expires_at: Timestamp
+    room_id: UUID
+    message_id: UUID
+    created_at: Time
+    expires_at: Time
     duplicate: bool
 
 
 class MembersReply(Reply, tag="members", kw_only=True, frozen=True):
     """The members of a room. `members` is left out above the roster size."""
 
-    room_id: str
+    room_id: UUID
     members: list[Member] | UnsetType = UNSET
-    member_count: int
+    member_count: Count
 
 
 class InviteInfo(msgspec.Struct, kw_only=True, frozen=True, rename="camel", omit_defaults=True):
     """A live invite: how many people it is for, and how many are `left`."""
 
-    room_id: str
-    invite_id: str
-    people: int
-    left: int
-    expires_at: Timestamp
+    room_id: UUID
+    invite_id: UUID
+    people: Count
+    left: Count
+    expires_at: Time
 
 
 class InviteReply(Confidential, Reply, tag="invite", kw_only=True, frozen=True):
     """A new invite. `link` contains its secret, which is told only once."""
 
-    room_id: str
-    invite_id: str
+    room_id: UUID
+    invite_id: UUID
     link: str
-    people: int
-    left: int
-    expires_at: Timestamp
+    people: Count
+    left: Count
+    expires_at: Time
 
 
 class InvitesReply(Reply, tag="invites", kw_only=True, frozen=True):
     """The live invites of a room, the newest first."""
 
-    room_id: str
+    room_id: UUID
     invites: list[InviteInfo]
 
 
 class BanInfo(Confidential, msgspec.Struct, kw_only=True, frozen=True, rename="camel"):
     """A ban of a person."""
 
-    user_id: str
+    user_id: UUID
     display_name: str
-    until: Timestamp
+    until: Time
 
 
 class BansReply(Reply, tag="bans", kw_only=True, frozen=True):
     """A page of the bans of a room, the newest first. For the following page, send `next` as `after`."""
 
-    room_id: str
+    room_id: UUID
     bans: list[BanInfo]
     next: str | UnsetType = UNSET
 
@@ -333,34 +348,54 @@ class BansReply(Reply, tag="bans", kw_only=True, frozen=True):
 class VoteReply(Reply, tag="vote", kw_only=True, frozen=True):
     """The reply to `vote_remove`."""
 
-    room_id: str
-    user_id: str
-    votes: int
-    needed: int
-    expires_at: Timestamp
+    room_id: UUID
+    user_id: UUID
+    votes: Count
+    needed: Count
+    expires_at: Time
 
 
 class ProfileReply(Confidential, Reply, tag="profile", kw_only=True, frozen=True):
     """The data of the user's account. `account_code` is set if the identity provider has registered one."""
 
-    user_id: str
+    user_id: UUID
     display_name: str
     email: str | UnsetType = UNSET
     account_code: str | UnsetType = UNSET
-    created_at: Timestamp
+    created_at: Time
 
 
 class Pong(Reply, tag="pong", kw_only=True, frozen=True):
     """The time of the store."""
 
-    server_time: Timestamp
+    server_time: Time
 
 
 class Error(Reply, tag="error", kw_only=True, frozen=True):
     """A command was refused. `message` is for people."""
 
-    code: str
+    code: Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in ErrorCode]})]
     message: str
     field: str | UnsetType = UNSET
     retry: bool
-    retry_after: float | UnsetType = UNSET
+    retry_after: Seconds | UnsetType = UNSET
+
+
+AnyEvent = (
+    MessageEvent
+    | Unsent
+    | MemberJoined
+    | MemberLeft
+    | MemberUpdated
+    | MemberCount
+    | TypingEvent
+    | Skipped
+    | Gap
+    | RoomClosed
+    | RoomUpdated
+    | Removed
+    | MemberMuted
+    | Vote
+    | Goodbye
+)
+"""The events that are no replies."""

@@ -21,13 +21,14 @@ from evanesce.context import ServerContext
 from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited
 from evanesce.hints import Hints
 from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignInPage
-from evanesce.limits.budgets import Budgets
+from evanesce.limits.budgets import Budgets, public_limits
 from evanesce.maintenance.activity import Activity
 from evanesce.maintenance.reconciliation import Reconciliation
 from evanesce.model import User
 from evanesce.plugins import Components
 from evanesce.protocol import commands, events
 from evanesce.rooms.hub import Hub
+from evanesce.schema import documents
 from evanesce.sessions.dispatch import Dispatcher, internal_error
 from evanesce.sessions.hosts import AdmittedHosts
 from evanesce.sessions.readiness import CHECK_SECONDS, DatabaseCheck, PartChecks
@@ -96,6 +97,7 @@ class Gateway:
         self._hosts = AdmittedHosts(public_address(context.config), context.config.server.origins)
         self._refused_origins = Hints(logger, trio.current_time)
         self._refused_hosts = Hints(logger, trio.current_time)
+        self._documents = documents(public_limits(context.config))
         self._address_limits = self._new_address_limits()
         # Sessions are counted apart from the sockets of transports that count those: so no transport evades the limit.
         self._session_limits = self._new_address_limits()
@@ -130,6 +132,11 @@ class Gateway:
     def sign_in_pages(self) -> Sequence[SignInPage]:
         """The ways to sign in that the web page offers."""
         return self._components.sign_in_pages
+
+    @property
+    def documents(self) -> Mapping[str, bytes]:
+        """The machine-readable descriptions of the protocol, with the limits of this server."""
+        return self._documents
 
     @property
     def address_limits(self) -> AddressLimits:

@@ -29,6 +29,7 @@ class ScriptedGateway:
         self.going = trio.Event()
         self.routes: Sequence[HttpRoute] = ()
         self.sign_in_pages: Sequence[SignInPage] = ()
+        self.documents: Mapping[str, bytes] = {}
         self.connections: list[Connection] = []
         self.handle: Callable[[Connection], Awaitable[None]] = self.echo
         self.ended = trio.Event()

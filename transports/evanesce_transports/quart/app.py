@@ -18,6 +18,7 @@ from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.admission import PATH, admit, bearer
 from evanesce_transports.quart.api import api_blueprint
 from evanesce_transports.quart.asgi import CLIENT, HandshakeOnly
+from evanesce_transports.quart.documents import documents_blueprint
 from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.responses import (
     API_PREFIX,
@@ -45,6 +46,7 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, 
     app.asgi_websocket_class = handshake
     app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
+    app.register_blueprint(documents_blueprint(gateway.documents))
     app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
