@@ -57,6 +57,7 @@ class RoomPolicy:
         self.mutes_told = 0
         """How often the store has told of a mute."""
         self._votes: dict[str, Ballot] = {}  # by the person in question
+        self._votes_told = 0
         self._checking = False
         self._check_due = False
         self._nursery: trio.Nursery | None = None
@@ -117,7 +118,7 @@ class RoomPolicy:
         self.check(removed)
 
     def check(self, removed: Removed) -> None:
-        """Ask the database for the rules and for removals, and the store for mutes, as changes may have been missed.
+        """Ask the database for the rules and removals, and the store for mutes and votes: changes may have been missed.
 
         `removed` handles the removals.
         """
@@ -129,10 +130,11 @@ class RoomPolicy:
     async def _check_until_done(self, removed: Removed) -> None:
         while self._check_due:
             self._check_due = False
-            told = self.mutes_told
+            told = self.mutes_told, self._votes_told
             try:
                 synced = await self._sync.check(self._room_id, self.rules)
                 mutes = await self._store.rules.mutes(self._room_id)
+                votes = await self._store.rules.votes(self._room_id)
             except Unavailable:
                 logger.debug("the rules of a room are not known: the database or the store does not answer")
                 self._check_due = True
@@ -144,8 +146,9 @@ class RoomPolicy:
             if synced is not None:
                 self.replace(synced.rules, confirmed=True)
                 removed(synced.removals)
-            if told == self.mutes_told:
+            if told == (self.mutes_told, self._votes_told):
                 self.replace_mutes(mutes)
+                self._replace_votes(votes)
             else:  # the answer may be older than what was told meanwhile
                 self._check_due = True
         self._checking = False
@@ -205,6 +208,11 @@ class RoomPolicy:
     # --- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, ballot: Ballot) -> None:
+        """Take a vote of which the store tells."""
+        self._votes_told += 1
+        self._vote(ballot)
+
+    def _vote(self, ballot: Ballot) -> None:
         """Announce a vote; when its time is up, announce that too, unless it has removed the person."""
         known = self._votes.get(ballot.user_id)
         self._members.announce([self._told(ballot, REMOVED if ballot.removed else None)])
@@ -218,7 +226,14 @@ class RoomPolicy:
         """Take the votes that run in the store, as far as the events have not told of them."""
         for ballot in ballots:
             if ballot.user_id not in self._votes:
-                self.vote(ballot)
+                self._vote(ballot)
+
+    def _replace_votes(self, ballots: Sequence[Ballot]) -> None:
+        """Take the votes that the store has, and announce what is new; not a removal by an unknown vote: that is over."""
+        for ballot in ballots:
+            known = self._votes.get(ballot.user_id)
+            if known != ballot and (known is not None or not ballot.removed):
+                self._vote(ballot)
 
     async def _end_vote(self, user_id: str, expires_at: int) -> None:
         await trio.sleep(max(0.0, (expires_at - self._store.clock.now()) / 1000))

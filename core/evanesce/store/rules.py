@@ -123,6 +123,13 @@ class Rules(Protocol):
         """Return who may not write, and until when, in milliseconds of the store's clock."""
         ...
 
+    async def votes(self, room_id: str) -> Sequence[Ballot]:
+        """Return the votes of which those are told who join, and those of them that removed somebody.
+
+        The latter too until the time is up at which the vote would have ended.
+        """
+        ...
+
     async def vote(
         self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:

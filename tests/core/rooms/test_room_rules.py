@@ -16,6 +16,7 @@ from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft, milliseconds
 from evanesce.rooms import policy
 from evanesce.rooms.admissions import REDEMPTIONS
+from evanesce.store.events import PresenceChanged, RulesUncertain
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.memory_repository import MemoryRepository
@@ -301,6 +302,34 @@ async def test_a_vote_ends_after_a_minute_or_with_the_removal(autojump_clock: Mo
         await trio.sleep(61)
         assert of_type(bob, "vote") == []  # the vote has ended: nothing expires
         assert [ban["userId"] for ban in (await ada.ask("bans", roomId=room))["bans"]] == [dans]
+
+
+@pytest.mark.parametrize("missed", ["the removal", "the first vote"])
+async def test_what_was_missed_of_a_vote_is_read_in_the_store(missed: str, autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    async with (
+        memory_server(limits=QUICK, memory=memory, repository=repository) as one,
+        memory_server(limits=QUICK, memory=memory, repository=repository) as two,
+    ):
+        room, [ada, bob, cyd, dan] = await join_room(one, "Ada", "Bob", "Cyd", "Dan")
+        eve = await come_in(two, "Eve", room)
+        fay = await come_in(two, "Fay", room)
+        await ada.ask("leave", roomId=room)
+        dans = await user_id(dan)
+        if missed == "the removal":
+            for client in (bob, cyd):
+                await client.ask("vote_remove", roomId=room, userId=dans)
+        await wait_all_tasks_blocked()
+        [deaf] = [feed for feed in memory.rooms[room].feeds if feed is not memory.rooms[room].feeds[0]]
+        memory.rooms[room].feeds.remove(deaf)
+        last = await eve.ask("vote_remove", roomId=room, userId=dans)
+        assert last["votes"] == (3 if missed == "the removal" else 1)
+        await wait_all_tasks_blocked()
+        memory.rooms[room].feeds.append(deaf)
+        deaf.give([PresenceChanged(memory.rooms[room].presence(10)), RulesUncertain()])
+        await trio.sleep(61)
+        outcomes = [vote.get("outcome") for vote in of_type(fay, "vote")]
+        assert outcomes == ([None, None, "removed"] if missed == "the removal" else [None, "expired"])
 
 
 async def test_who_was_admitted_stays_admitted(autojump_clock: MockClock) -> None:

@@ -98,6 +98,8 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "rules.version": lambda: store.rules.version(room_id),
         "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
         "rules.mutes": lambda: store.rules.mutes(room_id),
+        "rules.version": lambda: store.rules.version(room_id),
+        "rules.votes": lambda: store.rules.votes(room_id),
         "rules.vote": lambda: store.rules.vote(room_id, Person("ada", "a"), Person("bob", "b"), "creator"),
         "rate_limits.take_tokens": lambda: store.rate_limits.take_tokens("bucket", 1, 1.0, 5),
         "rate_limits.connect": lambda: store.rate_limits.connect("ada", 3, 2),  # too many: it asks who lives, and again

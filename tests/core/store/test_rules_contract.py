@@ -809,6 +809,8 @@ async def test_who_joins_is_told_the_votes_that_run(backend: Backend, room_id: s
     assert isinstance(last, Ballot)
     assert last.removed
     assert await running(two, room_id) == [second]
+    kept = sorted(await two.rules.votes(room_id), key=lambda ballot: ballot.user_id)
+    assert kept == [last, second], "who has missed the removal reads it"
     await one.messages.close_room(room_id, "closed")
 
 

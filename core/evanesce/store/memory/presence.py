@@ -55,9 +55,10 @@ class MemoryPresence:
                     self._add(room, person)
                     self._take_over_mute(room, person)
             now = self._server.stamp()
-            mutes, votes = ({}, []) if follows else (room.mutes_at(now), room.votes_at(now))
+            running = [] if follows else [ballot for ballot in room.votes_at(now) if not ballot.removed]
+            mutes = {} if follows else room.mutes_at(now)
             newer = room.rules if version > rules.version else None
-            return JoinOutcome(room.presence(roster), barred, now, newer, mutes, votes)
+            return JoinOutcome(room.presence(roster), barred, now, newer, mutes, running)
 
         outcome = await self._ask_or_reconcile(room_id, act)
         if isinstance(outcome, JoinOutcome):

@@ -115,9 +115,10 @@ class Room:
         self.gone[user_id] = now + COME_BACK_SECONDS * 1000
 
     def votes_at(self, now: int) -> list[Ballot]:
-        """Return the votes that run at `now`."""
-        running = [vote.last for vote in self.votes.values() if vote.expires_at > now and vote.result is None]
-        return [ballot for ballot in running if ballot is not None][:MOST_TOLD]
+        """Return the votes whose end is after `now`, the first ones that run and those that removed somebody."""
+        votes = [vote.last for vote in self.votes.values() if vote.expires_at > now and vote.last is not None]
+        running = [ballot for ballot in votes if not ballot.removed]
+        return running[:MOST_TOLD] + [ballot for ballot in votes if ballot.removed]
 
     def forget_rules(self) -> None:
         """Delete the rules and all that belongs to them."""

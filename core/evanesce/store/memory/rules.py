@@ -91,6 +91,10 @@ class MemoryRules:
         """See `Rules.mutes`."""
         return await self._server.ask(lambda: self._server.room(room_id).mutes_at(self._server.stamp()))
 
+    async def votes(self, room_id: str) -> Sequence[Ballot]:
+        """See `Rules.votes`."""
+        return await self._server.ask(lambda: self._server.room(room_id).votes_at(self._server.stamp()))
+
     async def vote(
         self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:

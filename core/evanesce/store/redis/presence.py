@@ -409,7 +409,7 @@ def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
         at=int(at),
         rules=None if newer is None else rules,
         mutes={} if muted is None else mutes(muted),
-        votes=[] if running is None else ballots(running, int(at)),
+        votes=[] if running is None else [ballot for ballot in ballots(running, int(at)) if not ballot.removed],
     )
 
 

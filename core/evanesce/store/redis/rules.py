@@ -99,6 +99,11 @@ class RedisRules:
         now = self._clock.now()
         return {user_id: until for user_id, until in mutes(flat).items() if until > now}
 
+    async def votes(self, room_id: str) -> Sequence[Ballot]:
+        """See `Rules.votes`."""
+        [flat] = await self._client.run(("HGETALL", self._keys.votes(room_id)))
+        return ballots(flat, self._clock.now())
+
     async def vote(
         self, room_id: str, voter: Person, person: Person, created_by: str
     ) -> Ballot | VoteRefused | RoomClosed:
@@ -141,7 +146,7 @@ def mutes(flat: Sequence[bytes]) -> dict[str, int]:
 
 
 def ballots(flat: Sequence[bytes], now: int) -> list[Ballot]:
-    """Return the votes that run at a time, of all that the hash has; see `lua/vote.lua`."""
+    """Return the votes whose end is after `now`, of all that the hash has; see `lua/vote.lua`."""
     told = [
         Ballot(user_id.decode(), *map(int, ballot.split(b" ")))
         for user_id, ballot in zip(flat[::2], flat[1::2], strict=True)

@@ -7,7 +7,8 @@
 -- ends, and until when the user is banned if removed (otherwise 0), both as strings.
 -- The vote is a hash: the account of each voter by the subject, `:expires`, and once the user is removed `:votes`,
 -- `:needed` and `:until`. Of the votes that run there is a hash too: by the user, how many votes there are, how many are
--- needed, and the end.
+-- needed, the end, and until when the user is banned if removed (otherwise 0): a server that has missed the removal reads
+-- it there.
 
 if state.closed then return false end
 
@@ -39,7 +40,8 @@ local function has_space()
   if redis.call('HLEN', KEYS[8]) < tonumber(ARGV[10]) then return true end
   local running = redis.call('HGETALL', KEYS[8])
   for i = 1, #running, 2 do
-    if tonumber(string.match(running[i + 1], '%d+$')) <= now then redis.call('HDEL', KEYS[8], running[i]) end
+    local ends, removed_until = string.match(running[i + 1], '(%d+) (%d+)$')
+    if tonumber(ends) <= now or removed_until ~= '0' then redis.call('HDEL', KEYS[8], running[i]) end
   end
   return redis.call('HLEN', KEYS[8]) < tonumber(ARGV[10])
 end
@@ -75,12 +77,12 @@ if votes >= needed then
   redis.call('PEXPIRE', KEYS[5], ARGV[9])
   redis.call('HSET', KEYS[1], 'vu', ends)
   note_away(KEYS[6], {}, { user }, ARGV[11])
-  redis.call('HDEL', KEYS[8], user)
   lines[#lines + 1] = string.format('b %d %d %s %s %s', votes, needed, expires, banned_until, user)
   lines[#lines + 1] = string.format('k %.0f %s %s "vote"', state.t, banned_until, user)
   remove_all(9, user)
-elseif redis.call('HEXISTS', KEYS[8], user) == 1 or has_space() then
-  redis.call('HSET', KEYS[8], user, string.format('%d %d %s', votes, needed, expires))
+end
+if redis.call('HEXISTS', KEYS[8], user) == 1 or has_space() then
+  redis.call('HSET', KEYS[8], user, string.format('%d %d %s %s', votes, needed, expires, banned_until))
   redis.call('PEXPIRE', KEYS[8], ARGV[8])
 end
 if banned_until == '0' and not known[4] then
