@@ -229,7 +229,7 @@ class RoomPolicy:
                 self._vote(ballot)
 
     def _replace_votes(self, ballots: Sequence[Ballot]) -> None:
-        """Take the votes that the store has, and announce what is new; not a removal by an unknown vote: that is over."""
+        """Take the votes that the store has, and announce what is new; no removal by an unknown vote: that is over."""
         for ballot in ballots:
             known = self._votes.get(ballot.user_id)
             if known != ballot and (known is not None or not ballot.removed):

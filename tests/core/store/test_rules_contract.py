@@ -668,6 +668,24 @@ async def test_so_many_people_are_muted_in_a_room(backend: Backend, room_id: str
     assert len(await store.rules.mutes(room_id)) == MOST_MUTES
 
 
+async def test_a_person_of_two_marks_is_one_who_is_muted(
+    backend: Backend, room_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mute without a subject is noted for the account, and for the person when the account joins."""
+    for module in (memory_rules, redis_rules):
+        monkeypatch.setattr(module, "MOST_MUTES", 2)
+    store = await backend.open()
+    assert isinstance(await store.rules.mute(room_id, "ada", 3_600), int)
+    await join(store, room_id, [ADA])
+    bobs = await store.rules.mute(room_id, "bob", 3_600, subject(BOB))
+    assert isinstance(bobs, int), "one other person is muted"
+    assert await store.rules.mute(room_id, "cyd", 3_600, subject(CYD)) is None
+    for module in (memory_rules, redis_rules):
+        monkeypatch.setattr(module, "MOST_MUTES", 1)
+    assert await store.rules.mute(room_id, "bob", 7_200, subject(BOB)) is None
+    assert (await store.rules.mutes(room_id))["bob"] == bobs, "a mute that is refused ends none"
+
+
 async def test_who_follows_a_room_is_not_told_its_mutes_with_every_join(backend: Backend, room_id: str) -> None:
     store = await backend.open()
     await store.rules.mute(room_id, "ada", 3_600)

@@ -72,12 +72,13 @@ class MemoryRules:
                 return RoomClosed()
             person, now, until = subject or user_id, self._server.stamp(), 0
             known = {room.mutes.get(user_id), room.muted.get(person), room.muted.get(user_id)}
+            others = {end for end in room.muted.values() if end not in known and end > now}
+            if seconds and len(others) >= MOST_MUTES:
+                return None
             for mutes in (room.mutes, room.muted):
                 for key in [key for key, end in mutes.items() if end in known or end <= now]:
                     del mutes[key]
             if seconds:
-                if len(room.muted) >= MOST_MUTES:
-                    return None
                 until = now + round(seconds * 1000)
                 while until in room.muted.values():
                     until += 1

@@ -7,18 +7,27 @@ local state = ruled()
 if state.closed then return false end
 local user = ARGV[3]
 local person = mark(ARGV[4] ~= '' and ARGV[4] or user)
+local known = {} -- the ends of the person's mute
 for _, member in ipairs({ user, person, mark(user) }) do
-  local known = redis.call('ZSCORE', KEYS[3], member)
-  if known then redis.call('ZREMRANGEBYSCORE', KEYS[3], known, known) end
+  local score = redis.call('ZSCORE', KEYS[3], member)
+  if score then known[score] = true end
 end
 local ends = 0
 if tonumber(ARGV[5]) > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-  local people = 0
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-    if is_mark(member) then people = people + 1 end
+  local people, muted = {}, redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
+  local count = 0
+  for i = 1, #muted, 2 do
+    local score = muted[i + 1]
+    if is_mark(muted[i]) and not known[score] and not people[score] then
+      people[score] = true
+      count = count + 1
+    end
   end
-  if people >= tonumber(ARGV[6]) then return 'full' end
+  if count >= tonumber(ARGV[6]) then return 'full' end
+end
+for score in pairs(known) do redis.call('ZREMRANGEBYSCORE', KEYS[3], score, score) end
+if tonumber(ARGV[5]) > 0 then
   ends = now + tonumber(ARGV[5])
   while #redis.call('ZRANGEBYSCORE', KEYS[3], ends, ends, 'LIMIT', 0, 1) > 0 do ends = ends + 1 end
   add_until(KEYS[3], { user, person }, ends)
