@@ -72,4 +72,5 @@ class RoomQueue:
 
     def _forget_what_is_too_much(self) -> None:
         if len(self._waiting) + len(self._resting) > self._most:
-            (self._waiting or self._resting).popitem(last=False)
+            # What rests was put in before, and has failed: what has just come must not go in its place.
+            (self._resting or self._waiting).popitem(last=False)

@@ -77,6 +77,24 @@ async def test_so_many_rooms_run_at_once_and_so_many_wait(autojump_clock: MockCl
         nursery.cancel_scope.cancel()
 
 
+async def test_a_room_that_comes_is_kept_though_others_fail(autojump_clock: MockClock) -> None:
+    work = Work()
+    queue = RoomQueue(work.act, 3)
+    work.failing = {"first", "second", "third"}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.run)
+        for room_id in ("first", "second", "third"):
+            queue.put(room_id)
+        await wait_all_tasks_blocked()
+        queue.put("fourth")
+        await wait_all_tasks_blocked()
+        assert work.began[-1][0] == "fourth"
+        before = len(work.began)
+        await trio.sleep(1.5 * RETRY_SECONDS)
+        assert [room_id for room_id, _ in work.began[before:]] == ["second", "third"], "the first one has waited longest"
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_gate_has_a_bound(autojump_clock: MockClock) -> None:
     gate, inside, go_on = Gate(2, 3, "Too many."), 0, trio.Event()
 
