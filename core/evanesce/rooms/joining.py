@@ -20,8 +20,9 @@ from evanesce.rooms.membership import Membership, fill
 from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
-from evanesce.rooms.requests import JoinRequest, room_not_found
+from evanesce.rooms.requests import JoinRequest, Subscriber, room_not_found
 from evanesce.rooms.returns import room_locked
+from evanesce.rooms.subscription import Subscription
 from evanesce.store.message_log import History, RoomClosed
 from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, RulesMissing
 
@@ -61,15 +62,22 @@ class Joining:
         self._backlog = backlog
         self._leaving = leaving
         self._records = records
+        self._group: dict[Subscriber, Subscription] = {}  # those whose joins are being handled
         self._removed: set[str] = set()  # users who were removed while their join had no answer
 
     async def join(self, requests: Sequence[JoinRequest]) -> None:
         """Join users as one group, and answer each request with the history after its cursor."""
         requests = [request for request in requests if self._is_wanted(request)]
-        if not requests:
-            return
-        for request in requests:
-            subscription = self._members.subscribe(request.subscriber)
+        if requests:
+            try:
+                await self._join(requests)
+            finally:
+                self._group.clear()
+                self._removed.clear()
+
+    async def _join(self, requests: Sequence[JoinRequest]) -> None:
+        self._group = {request.subscriber: self._members.subscribe(request.subscriber) for request in requests}
+        for subscription in self._group.values():
             subscription.begin(self._members.delivered)
         # Of a user with several requests the database may have decided one: that holds for the user.
         joiners = sorted(map(self._joiner, requests), key=lambda joiner: joiner.returns)
@@ -98,10 +106,8 @@ class Joining:
                 self._pending.forget(request)
         await self._catch_up_all([(since, most, same) for (since, most), same in alike.items()])
         gone = [user for user in users if user not in outcome.barred and not self._members.connections(user)]
-        await self._leaving.leave_store(
-            gone, lost=set(gone) - self._removed
-        )  # they did not want to leave, and may come back
-        self._removed.clear()
+        # Who was not removed did not want to leave, and may come back.
+        await self._leaving.leave_store(gone, lost=set(gone) - self._removed)
 
     def _is_wanted(self, request: JoinRequest) -> bool:
         """Return whether a join has to be made; answer one that has waited for the database in vain."""
@@ -120,10 +126,10 @@ class Joining:
         return Joiner(subscriber.user_id, subscriber.display_name, request.subject, admitted, returns)
 
     def _may_stay(self, request: JoinRequest, outcome: JoinOutcome) -> bool:
-        """Note when a user joined; refuse one who has been removed since."""
+        """Note when a user joined; refuse one who was removed after that, or before this server knew of it."""
         subscription = self._members.of(request.subscriber)
-        if subscription is None:
-            self._refuse(request, StoreUnavailable())
+        if subscription is None:  # removed, or refused with the request before this one
+            self._refuse_removed(request)
             return False
         subscription.joined_at, subscription.joined_time = outcome.at, trio.current_time()
         if subscription.removed:
@@ -132,8 +138,19 @@ class Joining:
         return True
 
     def _refuse_removed(self, request: JoinRequest) -> None:
+        removal = self._group[request.subscriber].removal
+        if removal is None:
+            self._refuse(request, StoreUnavailable())
+            return
         self._removed.add(request.subscriber.user_id)
-        self._refuse(request, CommandError(ErrorCode.NOT_MEMBER, "You were removed from this room."))
+        if removal.until > self._store.clock.now():
+            self._refuse(request, self._banned(removal.until))
+        else:
+            self._refuse(request, CommandError(ErrorCode.NOT_MEMBER, "You were removed from this room."))
+
+    def _banned(self, until: int) -> CommandError:
+        wait = max(0.001, (until - self._store.clock.now()) / 1000)
+        return CommandError(ErrorCode.BANNED, "You were banned from this room.", retry_after=wait)
 
     def _bar(self, request: JoinRequest, barred: Barred) -> None:
         match barred.bar:
@@ -141,9 +158,7 @@ class Joining:
                 self._leave_again(request)
                 self._pending.ask_for_admission(request)
             case Bar.BANNED:
-                wait = max(0.001, (barred.until - self._store.clock.now()) / 1000)
-                message = "You were banned from this room."
-                self._refuse(request, CommandError(ErrorCode.BANNED, message, retry_after=wait))
+                self._refuse(request, self._banned(barred.until))
             case Bar.LOCKED:
                 if self._pending.ask_for_return(request):
                     self._leave_again(request)
@@ -252,8 +267,8 @@ class Joining:
 
     def _welcome(self, request: JoinRequest, history: History) -> None:
         subscription = self._members.of(request.subscriber)
-        if subscription is None:  # refused with the request before this one
-            request.subscriber.refuse(request.ref, StoreUnavailable())
+        if subscription is None:  # removed, or refused with the request before this one
+            self._refuse_removed(request)
             return
         if subscription.removed:  # while the history was read
             self._refuse_removed(request)

@@ -147,6 +147,7 @@ class Leaving:
         self._members.roster.removed(user_id)
         gone = False
         for subscription in concerned:
+            subscription.removal = removal
             if not subscription.welcomed:
                 subscription.removed_at = at  # its join compares it with when the store let the user in
             else:

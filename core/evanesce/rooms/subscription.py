@@ -10,6 +10,7 @@ from evanesce.protocol.events import MessageEvent
 from evanesce.rooms.requests import JoinRequest, Subscriber
 from evanesce.store.events import HistoryLost
 from evanesce.store.message_log import LogEntry, MessageUnsent
+from evanesce.store.rules import Removal
 
 HELD = 1_000
 """How many messages are held back for one subscription; past that it reads them in the store later."""
@@ -51,6 +52,8 @@ class Subscription:
         """When that was known here, in seconds of Trio's clock."""
         self.removed_at = 0.0
         """When its user was removed while its join had no answer yet."""
+        self.removal: Removal | None = None
+        """The last removal that concerned it, also where it is no subscription of the room any more."""
         self.cursor = ""
         self.fell_behind = False
         """Whether it has just fallen behind, and must read on in the store; the caller of `deliver` resets it."""

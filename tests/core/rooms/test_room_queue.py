@@ -91,7 +91,7 @@ async def test_a_room_that_comes_is_kept_though_others_fail(autojump_clock: Mock
         assert work.began[-1][0] == "fourth"
         before = len(work.began)
         await trio.sleep(1.5 * RETRY_SECONDS)
-        assert [room_id for room_id, _ in work.began[before:]] == ["second", "third"], "the first one has waited longest"
+        assert [room_id for room_id, _ in work.began[before:]] == ["second", "third"], "the first was the oldest"
         nursery.cancel_scope.cancel()
 
 

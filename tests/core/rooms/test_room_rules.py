@@ -525,6 +525,45 @@ async def test_who_could_not_come_back_to_a_locked_room_may_try_again(
         assert (await back.ask("join", roomId=room))["type"] == "joined"
 
 
+@pytest.mark.parametrize("ban", [0, 600])
+@pytest.mark.parametrize("member", [False, True])
+async def test_a_join_that_a_removal_overtakes_is_refused_as_such(
+    member: bool, ban: int, autojump_clock: MockClock
+) -> None:
+    """The removal comes before the answer of the store to the join, of a new member or one who joins again."""
+    memory = MemoryServer()
+    async with memory_server(limits=QUICK, memory=memory) as server:
+        room, [ada, bob, cyd] = await join_room(server, "Ada", "Bob", "Cyd")
+        bobs = await user_id(bob)
+        if not member:
+            await bob.ask("leave", roomId=room)
+        join = server.store.presence.join
+        joined, go_on = trio.Event(), trio.Event()
+
+        async def slow(*given: Any, **named: Any) -> Any:
+            outcome = await join(*given, **named)
+            joined.set()
+            await go_on.wait()
+            return outcome
+
+        object.__setattr__(server.store.presence, "join", slow)
+        bob.say("join", roomId=room, ref="in")
+        await joined.wait()
+        await trio.sleep(0.1)
+        assert (await ada.ask("remove_member", roomId=room, userId=bobs, banSeconds=ban))["type"] == "ok"
+        await wait_all_tasks_blocked()
+        go_on.set()
+        refused = await bob.until("error", ref="in")
+        assert refused["code"] == ("banned" if ban else "not_member")
+        assert ("retryAfter" in refused) == bool(ban)
+        assert refused["retry"] is False
+        await wait_all_tasks_blocked()
+        assert bobs not in memory.rooms[room].names
+        assert bobs not in memory.rooms[room].away, "who was removed has not lost the connection"
+        left = of_type(cyd, "member_left")
+        assert [event.get("removed") for event in left] == ([True] if member else [None, True]), "each once"
+
+
 async def test_who_is_removed_while_the_history_is_read_does_not_get_in(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
