@@ -26,8 +26,7 @@ class LineClient:
                 self._received += data
             line, _, rest = self._received.partition(b"\n")
             self._received = rest
-            found = json.loads(line)
-            self._heard += found if isinstance(found, list) else [found]
+            self._heard += json.loads(line)
         return self._heard.pop(0)
 
     async def ask(self, type: str, **fields: Any) -> dict[str, Any]:

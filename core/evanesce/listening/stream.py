@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket as stdlib_socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -45,6 +45,7 @@ class ClientStream:
     connected_at: float
     refusal: RateLimited | None = None
     held: HeldConnection | None = None
+    _left: trio.Event | None = field(default=None, init=False, repr=False)
 
     @property
     def client(self) -> Client:
@@ -61,17 +62,22 @@ class ClientStream:
         """Wait for data, and return at most `most` bytes; none where the client has left."""
         try:
             if not isinstance(self.stream, trio.SocketStream):
-                return bytes(await self.stream.receive_some(most))
+                return self._received(bytes(await self.stream.receive_some(most)))
             while self.socket.fileno() >= 0:  # it is closed where a frame that was sent in part has expired
                 # Trio's stream tries to read before it waits, and does a dozen things more for each message.
                 await trio.lowlevel.wait_readable(self.socket)
                 try:
-                    return os.read(self.socket.fileno(), most)
+                    return self._received(os.read(self.socket.fileno(), most))
                 except BlockingIOError:
                     continue
-            return b""
+            return self._received(b"")
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
+            return self._received(b"")
+
+    def _received(self, data: bytes) -> bytes:
+        if not data and self._left is not None:
+            self._left.set()
+        return data
 
     def receive_waiting(self, most: int) -> bytes:
         """Return the data that has arrived already, at most `most` bytes; none where there is TLS on top."""
@@ -84,12 +90,16 @@ class ClientStream:
         """Send the end of the stream, and discard input until the client leaves, for `LINGER_SECONDS` at most.
 
         The kernel sends a reset for a socket that is closed with unread input, and the reset may overtake the last
-        response (RFC 9112, section 9.6).
+        response (RFC 9112, section 9.6). Where another task is receiving, the input is left to that task.
         """
         with (
             trio.move_on_after(LINGER_SECONDS),
             contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError),  # the client left
         ):
             self.socket.shutdown(stdlib_socket.SHUT_WR)
-            while await self.stream.receive_some(_READ_BYTES):
-                pass
+            try:
+                while await self.stream.receive_some(_READ_BYTES):
+                    pass
+            except trio.BusyResourceError:
+                self._left = self._left or trio.Event()
+                await self._left.wait()

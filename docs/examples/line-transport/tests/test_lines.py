@@ -53,8 +53,7 @@ class LineClient(ChatClient):
         while not self._waiting:
             line = await self.receive_line()
             assert line is not None, "the connection has ended"
-            found = json.loads(line)
-            self._waiting += found if isinstance(found, list) else [found]
+            self._waiting += json.loads(line)  # always an array
         return self._waiting.pop(0)
 
     def describe(self) -> str:
