@@ -19,7 +19,7 @@ from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Draft, new_id
 from evanesce.plugins.faults import PluginFailed
 from evanesce.protocol import commands
-from evanesce.protocol.fields import NAME_CHARACTERS, display_name
+from evanesce.protocol.fields import NAME_CHARACTERS, SERVICE_SUFFIX, display_name
 from evanesce.rooms.content import content_flaw, fits
 from evanesce.rooms.hub import Hub
 from evanesce.rooms.requests import room_not_found
@@ -39,6 +39,9 @@ KEY_CHARACTERS = 256
 MOST_RATE = MOST_BURST = 10_000
 """The highest rate (tokens a second) and burst of a plugin's rate limit."""
 
+LEAST_RATE = 1 / 31_536_000
+"""The lowest rate: one token a year. For a bucket that is not full again for much longer, Redis has no time to live."""
+
 MOST_LIMITS = 8
 """For how many pairs of rate and burst a plugin's tokens are taken in advance."""
 
@@ -47,9 +50,6 @@ MOST_KEYS = 10_000
 
 SENDER_PREFIX = "service:"
 """The beginning of the `senderId` of a service. No account has such an id: those are UUIDs."""
-
-NAME_SUFFIX = " (service)"
-"""The end of the `senderName` of a service, so that no client shows it as a person."""
 
 T = TypeVar("T")
 
@@ -94,12 +94,13 @@ class PluginServer:
 
     async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:
         """See `Server.say`."""
+        await trio.lowlevel.checkpoint()  # a plugin may repeat a call that is refused
         command = _checked(commands.Send(room_id=room_id, content=text, ttl=ttl))
         if not isinstance(cast(object, name), str):
             raise BadRequest("name", "The name of a service must be text.")
-        sender_name = display_name(name, "name") + NAME_SUFFIX
+        sender_name = display_name(name, "name") + SERVICE_SUFFIX
         if len(sender_name) > NAME_CHARACTERS:
-            most = NAME_CHARACTERS - len(NAME_SUFFIX)
+            most = NAME_CHARACTERS - len(SERVICE_SUFFIX)
             raise BadRequest("name", f"The name of a service must have 1 to {most} characters.")
         return await self._bounded(lambda: self._say(command, sender_name))
 
@@ -138,6 +139,7 @@ class PluginServer:
 
     async def close_room(self, room_id: str) -> None:
         """See `Server.close_room`."""
+        await trio.lowlevel.checkpoint()
         command = _checked(commands.CloseRoom(room_id=room_id))
 
         async def close() -> None:
@@ -148,6 +150,7 @@ class PluginServer:
 
     async def remove_member(self, room_id: str, user_id: str, *, ban_seconds: float = 0) -> None:
         """See `Server.remove_member`."""
+        await trio.lowlevel.checkpoint()
         command = _checked(commands.RemoveMember(room_id=room_id, user_id=user_id, ban_seconds=ban_seconds))
 
         async def remove() -> None:
@@ -181,10 +184,11 @@ class PluginLimits:
 
     async def take(self, key: str, rate: float, burst: int) -> float:
         """See `SharedLimits.take`."""
+        await trio.lowlevel.checkpoint()  # leased tokens need none, and a plugin may ask in a loop
         if not isinstance(cast(object, key), str) or not 1 <= len(key) <= KEY_CHARACTERS:
             raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
-        if not 0 < rate <= MOST_RATE:  # NaN is not either
-            raise ValueError(f"a rate is above 0 and at most {MOST_RATE} a second")
+        if not isinstance(cast(object, rate), int | float) or not LEAST_RATE <= rate <= MOST_RATE:  # NaN is not either
+            raise ValueError(f"a rate is from one token a year to {MOST_RATE} a second")
         if not isinstance(cast(object, burst), int) or not 1 <= burst <= MOST_BURST:
             raise ValueError(f"a burst is a whole number from 1 to {MOST_BURST}")
         # A key may be what a user wrote: it must not be readable in Redis.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from trio.testing import MockClock
 
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.errors import CommandError, ErrorCode, Rejected, StoreUnavailable
-from evanesce.hookspecs import hookimpl
+from evanesce.hookspecs import HOOK_SECONDS, hookimpl
 from evanesce.interfaces import Server
 from evanesce.model import Draft, milliseconds
-from evanesce.services import CALL_SECONDS, KEY_CHARACTERS, MOST_BURST, MOST_CALLS, MOST_LIMITS, MOST_RATE
+from evanesce.services import CALL_SECONDS, KEY_CHARACTERS, LEAST_RATE, MOST_BURST, MOST_CALLS, MOST_LIMITS, MOST_RATE
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import memory_server
@@ -108,6 +109,7 @@ async def test_its_message_is_held_to_the_rules_of_every_message(autojump_clock:
         assert await code_of(say(room, "hello", name="Quiz", ttl=0.5)) is ErrorCode.BAD_REQUEST
         assert await code_of(say(room, "hello", name="Quiz", ttl=float("nan"))) is ErrorCode.BAD_REQUEST
         assert await code_of(say(room, "hello", name="\u202e")) is ErrorCode.BAD_REQUEST
+        assert await code_of(say(room, "hello", name="Quiz (service)")) is ErrorCode.BAD_REQUEST
         assert await code_of(say(room, "hello", name="x" * 55)) is ErrorCode.BAD_REQUEST
         assert await code_of(say(room, "a \ud800", name="Quiz")) is ErrorCode.BAD_REQUEST
         assert await code_of(say("no id", "hello", name="Quiz")) is ErrorCode.BAD_REQUEST
@@ -240,6 +242,9 @@ async def test_what_a_key_says_is_not_in_the_store(autojump_clock: MockClock) ->
         ("k", float("nan"), 1),
         ("k", float("inf"), 1),
         ("k", MOST_RATE + 1, 1),
+        ("k", LEAST_RATE / 2, 1),
+        ("k", 5e-324, MOST_BURST),
+        ("k", "1", 1),
         ("k", 1, 0),
         ("k", 1, MOST_BURST + 1),
         ("k", 1, 1.5),
@@ -261,3 +266,68 @@ async def test_a_plugin_with_many_rates_still_counts_each_of_them(autojump_clock
             key, rate = str(number), 1 / (1000 + number)
             assert await announcer.server.shared.take(key, rate, 1) == 0
         assert await announcer.server.shared.take("0", 1 / 1000, 1) > 900
+
+
+async def test_the_lowest_rate_is_counted(autojump_clock: MockClock) -> None:
+    announcer = Announcer()
+    async with memory_server(plugins={"slow": announcer}):
+        take = announcer.server.shared.take
+        assert await take("a room", LEAST_RATE, 1) == 0
+        assert await take("a room", LEAST_RATE, 1) == pytest.approx(1 / LEAST_RATE, rel=0.01)
+
+
+async def test_every_call_lets_others_run_so_that_a_loop_of_refused_calls_blocks_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    announcer = Announcer()
+    async with memory_server(plugins={"quiz": announcer}, limits=QUICK) as server:
+        room, own = await server.open_room(await server.sign_in("Ada")), announcer.server
+        assert await own.shared.take("leased", MOST_RATE, MOST_BURST) == 0
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            lambda: own.say(room, "hello", name="\u202e"),
+            lambda: own.say("no id", "hello", name="Quiz"),
+            lambda: own.close_room("no id"),
+            lambda: own.remove_member("no id", "no id"),
+            lambda: own.shared.take("leased", MOST_RATE, MOST_BURST),
+            lambda: own.shared.take("", 1, 1),
+        ]
+        for call in calls:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await call()
+            assert scope.cancelled_caught
+
+
+class Parrot(Announcer):
+    """A filter that says something for each message; `of_services`: also for those of services."""
+
+    evanesce_sees_content = True
+
+    def __init__(self, *, of_services: bool) -> None:
+        super().__init__()
+        self._of_services = of_services
+
+    @hookimpl
+    async def evanesce_filter_message(self, draft: Draft) -> Draft | None:
+        if self._of_services or not draft.sender_id.startswith("service:"):
+            await self.server.say(draft.room_id, "Hear, hear!", name="Parrot")
+        return None
+
+
+async def test_a_filter_says_something(autojump_clock: MockClock) -> None:
+    async with memory_server(plugins={"parrot": Parrot(of_services=False)}, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        assert (await ada.ask("send", roomId=room, content="hello"))["type"] == "sent"
+        assert [(await bob.until("message"))["content"] for _ in range(2)] == ["Hear, hear!", "hello"]
+
+
+async def test_a_filter_that_answers_itself_fails_within_its_time_and_alone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    parrot = Parrot(of_services=True)
+    async with memory_server(plugins={"parrot": parrot}, limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        with trio.fail_after(HOOK_SECONDS):
+            assert (await ada.ask("send", roomId=room, content="hello"))["code"] == "internal"
+        assert (await bob.ask("members", roomId=room))["type"] == "members"
+        assert "abandoned" not in caplog.text

@@ -11,7 +11,7 @@ class SharedLimits(Protocol):
     async def take(self, key: str, rate: float, burst: int) -> float:
         """Take a token: return 0, or, where there is none, in how many seconds there is one: nothing is taken.
 
-        A bucket holds up to `burst` tokens (1 to 10,000), gains `rate` a second (above 0, at most 10,000), and is full
+        A bucket holds up to `burst` tokens (1 to 10,000), gains `rate` a second (one a year to 10,000), and is full
         when it is used for the first time. `key` names the bucket among those of this plugin: 1 to 256 characters; use
         one rate and one burst with each key. Only a hash of the key is stored. Takes 0.2 s at most. A server takes some
         tokens in advance, so at one moment each server may grant a fourth of a burst more. While Redis does not answer,
@@ -41,7 +41,11 @@ class Server(Protocol):
         encrypted room refuses a text that its members could not decrypt.
 
         No account has the `senderId`, which is `service:` and the name of the plugin. The `senderName` is `name` with
-        ` (service)` behind it, so that nobody takes the service for a person; `name` has up to 54 characters.
+        ` (service)` behind it, which no person may have; `name` follows the rules of display names, and has up to 54
+        characters.
+
+        A filter or an observer that answers every message this way answers its own too: let it leave out the messages
+        whose `sender_id` begins with `service:`. In a filter, this call counts towards the 2 s of the filter.
         """
         ...
 

@@ -10,6 +10,9 @@ from evanesce.errors import BadRequest
 NAME_CHARACTERS = 64
 """The longest display name, in code points."""
 
+SERVICE_SUFFIX = " (service)"
+"""The end of the name that a service speaks under. No person may have a name that ends so, or seems to."""
+
 _LONGEST_INPUT = 1024
 """The longest text that is normalised, in code points. A valid name with white space around it is shorter."""
 
@@ -49,6 +52,13 @@ _NEEDED = frozenset("\u200c\u200d") | frozenset(
     for code in range(first, last + 1)
 )
 
+# Letters of other scripts that look like those of "service", and brackets that look like parentheses, of those that the
+# Unicode form NFKC does not replace.
+_LOOKALIKES = str.maketrans(
+    "\u0455\ua731\u0435\u1d07\u0433\u1d26\u0280\u03bd\u0475\u1d20\u0456\u03b9\u0131\u026a\u0441\u03f2\u1d04\u2768\u2769\u27ee\u27ef",
+    "sseerrrvvviiiiccc()()",
+)
+
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
 MARKS = 2
 """How many combining marks in a row a name may have. More of them would cover the lines above and below."""
@@ -67,7 +77,7 @@ def display_name(text: str, field: str = "displayName") -> str:
 
     Raises `BadRequest` about `field` for a name without a visible character, and for one with a control character, a
     line separator, a lone surrogate, a bidirectional control, an invisible character that no script or emoji needs, or
-    more than `MARKS` combining marks in a row.
+    more than `MARKS` combining marks in a row, and for one that seems to end with `SERVICE_SUFFIX`.
     """
     if len(text) > _LONGEST_INPUT:
         raise BadRequest(field, f"A name must have 1 to {NAME_CHARACTERS} characters.")
@@ -88,7 +98,21 @@ def display_name(text: str, field: str = "displayName") -> str:
             marks = 0
         if marks > MARKS:
             raise BadRequest(field, f"A name may have at most {MARKS} combining marks in a row.")
+    if _as_seen(name).endswith(_as_seen(SERVICE_SUFFIX)):
+        raise BadRequest(field, f"A name may not end with {SERVICE_SUFFIX.strip()}: only services have such names.")
     return name
+
+
+def _as_seen(name: str) -> str:
+    """Return a form that is the same for names that a reader would hardly tell apart by their Latin letters."""
+    decomposed = unicodedata.normalize("NFKD", name).casefold().translate(_LOOKALIKES)
+    return "".join(
+        character
+        for character in decomposed
+        if unicodedata.category(character) not in _MARK_CATEGORIES
+        and character not in _INVISIBLE
+        and not character.isspace()
+    )
 
 
 def email_address(text: str, field: str = "email") -> str:

@@ -96,6 +96,37 @@ def test_a_joiner_between_marks_does_not_begin_a_new_row(joiner: str) -> None:
         display_name("q" + f"\u0301\u0302{joiner}" * 10)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "(service)",
+        "Quiz (service)",
+        "Quiz(service)",
+        "Quiz (SERVICE)  ",
+        "Quiz ( service )",
+        "Quiz\u00a0(service)",
+        "Quiz \uff08\uff53ervice\uff09",  # full width
+        "Quiz (\U0001d42c\U0001d41e\U0001d42b\U0001d42f\U0001d422\U0001d41c\U0001d41e)",  # bold
+        "Quiz (\u0455\u0435rv\u0456\u0441\u0435)",  # Cyrillic
+        "Quiz (ser\u03bdice)",  # Greek
+        "Quiz (serv\u0131ce)",
+        "Quiz \u2768service\u2769",
+        "Quiz (service)\u200d",
+        "Quiz (service)\ufe0f",
+        "Quiz (se\u200crvice)",
+        "Quiz (servic\u0117)",
+    ],
+)
+def test_no_person_has_a_name_that_seems_to_be_of_a_service(name: str) -> None:
+    with pytest.raises(BadRequest, match="only services"):
+        display_name(name)
+
+
+@pytest.mark.parametrize("name", ["service", "Room service", "Ada (services)", "(service) Ada", "Ada (Germany)"])
+def test_other_names_with_that_word_or_in_parentheses_are_taken(name: str) -> None:
+    assert display_name(name) == name
+
+
 def test_the_path_of_the_field_is_the_callers() -> None:
     with pytest.raises(BadRequest) as refused:
         display_name("", "credential.displayName")
