@@ -199,7 +199,7 @@ export class Client {
   /** @param {import("./index.js").ConnectionState} state */
   #setState(state) {
     this.#state = { type: "state", ...state };
-    this.#stream.push(this.#state);
+    this.#stream.push([this.#state]);
     for (const changed of this.#waiting) changed();
   }
 

@@ -2,7 +2,7 @@
 
 import { Alarm } from "./time.js";
 
-const MAX_KNOWN = 20_000; // ids
+const GENERATION = 10_000; // ids: so many are remembered at least, and twice as many at most
 
 /** @typedef {import("./index.js").Protocol.MessageEvent} MessageEvent */
 
@@ -10,10 +10,8 @@ export class Messages {
   #clock;
   #expired;
   #alarm;
-  /** @type {Set<string>} */
-  #known = new Set(); // the ids of messages that arrived or were taken back, also after they expired; oldest first
-  /** @type {Set<string>} */
-  #unsent = new Set();
+  #known = new RecentIds(); // of messages that arrived or were taken back, also after they expired
+  #unsent = new RecentIds();
   #next = Infinity; // when the alarm rings
   /** @type {Map<string, number>} */
   #given = new Map(); // when messages that the program has expire, in ms since 1970 by the server's clock
@@ -35,7 +33,7 @@ export class Messages {
    * @param {MessageEvent} message
    */
   isNew({ messageId }) {
-    return this.#remember(this.#known, messageId);
+    return this.#known.add(messageId);
   }
 
   /**
@@ -44,9 +42,9 @@ export class Messages {
    * @param {string} messageId
    */
   takeBack(messageId) {
-    this.#remember(this.#known, messageId);
+    this.#known.add(messageId);
     this.#given.delete(messageId);
-    return this.#remember(this.#unsent, messageId);
+    return this.#unsent.add(messageId);
   }
 
   /** @param {string} messageId */
@@ -73,9 +71,14 @@ export class Messages {
   /** Tell what has expired, and look again when the next message does. */
   sweep() {
     const now = this.#clock.now();
-    const expired = [...this.#given].filter(([, expiresAt]) => expiresAt <= now).map(([messageId]) => messageId);
+    const expired = [];
+    let next = Infinity;
+    for (const [messageId, expiresAt] of this.#given) {
+      if (expiresAt <= now) expired.push(messageId);
+      else next = Math.min(next, expiresAt);
+    }
     for (const messageId of expired) this.#given.delete(messageId);
-    this.#setAlarm(Math.min(...this.#given.values()));
+    this.#setAlarm(next);
     if (expired.length > 0) this.#expired(expired);
   }
 
@@ -91,15 +94,32 @@ export class Messages {
     if (next === Infinity) this.#alarm.clear();
     else this.#alarm.set(next - this.#clock.now());
   }
+}
+
+/** The newest ids, in two generations: to find the oldest of a set takes the longer the more were removed from it. */
+class RecentIds {
+  /** @type {Set<string>} */
+  #newer = new Set();
+  /** @type {Set<string>} */
+  #older = new Set();
+
+  /** @param {string} id */
+  has(id) {
+    return this.#newer.has(id) || this.#older.has(id);
+  }
 
   /**
-   * @param {Set<string>} ids
-   * @param {string} messageId
+   * Remember an id. Return whether it is new.
+   *
+   * @param {string} id
    */
-  #remember(ids, messageId) {
-    if (ids.has(messageId)) return false;
-    ids.add(messageId);
-    if (ids.size > MAX_KNOWN) ids.delete(/** @type {string} */ (ids.values().next().value));
+  add(id) {
+    if (this.has(id)) return false;
+    if (this.#newer.size >= GENERATION) {
+      this.#older = this.#newer;
+      this.#newer = new Set();
+    }
+    this.#newer.add(id);
     return true;
   }
 }

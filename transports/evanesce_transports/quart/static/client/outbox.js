@@ -92,6 +92,7 @@ export class Outbox {
   clear() {
     for (const message of [...this.#messages]) this.#giveUp(message);
     this.#deadline.clear();
+    this.#pause.clear(); // whoever waits for it waits for the message that is settled, too
   }
 
   /** Give up the messages whose time is over, and look again when the next one's is. */

@@ -72,9 +72,7 @@ export class Room {
     this.#waiting = waiting;
     const { environment, clock } = context;
     this.#messages = new Messages(environment, clock, (messageIds) =>
-      this.#stream.push(
-        ...messageIds.map((messageId) => /** @type {const} */ ({ type: "expired", roomId, messageId })),
-      ),
+      this.#stream.push(messageIds.map((messageId) => ({ type: "expired", roomId, messageId }))),
     );
     this.#outbox = new Outbox(environment, {
       transmit: (message, written) => this.#transmit(message, written),
@@ -175,7 +173,7 @@ export class Room {
     let end = events.findIndex(({ type }) => type === "removed" || type === "room_closed");
     if (end < 0) end = events.length;
     for (const event of events.slice(0, end + 1)) this.#take(event, batch);
-    this.#stream.push(...batch);
+    this.#stream.push(batch);
     if (end < events.length) this.end(events[end].type === "removed" ? "removed" : "closed");
   }
 
@@ -192,7 +190,7 @@ export class Room {
     this.#messages.end();
     this.#outbox.pause();
     this.#outbox.clear();
-    this.#stream.push({ type: "left", roomId: this.#roomId, reason, ...(error && { error }) });
+    this.#stream.push([{ type: "left", roomId: this.#roomId, reason, ...(error && { error }) }]);
     this.#stream.end();
     this.#context.left();
   }
@@ -338,9 +336,19 @@ export class Room {
     return this.#context.request({ ...command, content: text }, written);
   }
 
-  /** @param {Taken[]} events that the program did not read in time */
+  /**
+   * Return how many messages are missed of events that the program did not read in time.
+   *
+   * @param {Taken[]} events
+   * @returns {Taken[]}
+   */
   #skipped(events) {
-    const count = events.filter(({ type }) => type === "message").length;
-    if (count > 0) this.#stream.push({ type: "missed", roomId: this.#roomId, count, reason: "skipped" });
+    /** @type {number | null} */
+    let count = 0;
+    for (const event of events) {
+      if (event.type === "message" && count !== null) count += 1;
+      else if (event.type === "missed") count = event.count === null || count === null ? null : count + event.count;
+    }
+    return count === 0 ? [] : [{ type: "missed", roomId: this.#roomId, count, reason: "skipped" }];
   }
 }

@@ -1,6 +1,7 @@
 // One WebSocket to the server: commands and their replies, frames, and whether the server is still there.
 
 import { NotSent, OutcomeUnknown, Refused } from "./errors.js";
+import { parseFrame } from "./frames.js";
 import { Alarm, Stopwatch } from "./time.js";
 
 const SUBPROTOCOL = "evanesce.v1";
@@ -188,19 +189,3 @@ export class Socket {
 }
 
 function ignore() {}
-
-/**
- * Return the events of a frame; null where it is none.
- *
- * @param {unknown} data
- * @returns {Incoming[] | null}
- */
-function parseFrame(data) {
-  try {
-    const frame = JSON.parse(/** @type {string} */ (data));
-    const isFrame = Array.isArray(frame) && frame.every((event) => typeof event?.type === "string");
-    return isFrame ? frame : null;
-  } catch {
-    return null;
-  }
-}

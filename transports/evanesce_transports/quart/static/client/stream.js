@@ -1,9 +1,10 @@
 // The events that wait until the program reads them.
 
 const MAX_WAITING = 10_000; // events: what a program that has stopped reading may hold
+const KEPT = 9_000; // events after some were dropped, so that this is not done for each that comes
 
 /**
- * Batches of events in order. Where too many wait, the oldest are dropped.
+ * Batches of events in order. Where too many wait, a summary takes the place of the oldest.
  *
  * @template Event
  */
@@ -13,19 +14,19 @@ export class EventStream {
   #waiting = 0; // events in the batches
   #ended = false;
   #wake = () => {};
-  #dropped;
+  #summarize;
 
-  /** @param {(events: Event[]) => void} [dropped] called with events that nobody will read */
-  constructor(dropped = () => {}) {
-    this.#dropped = dropped;
+  /** @param {(events: Event[]) => Event[]} [summarize] returns what stands for events that nobody will read */
+  constructor(summarize = () => []) {
+    this.#summarize = summarize;
   }
 
   /** @param {Event[]} batch of events that came together */
-  push(...batch) {
+  push(batch) {
     if (this.#ended || batch.length === 0) return;
     this.#batches.push(batch);
     this.#waiting += batch.length;
-    while (this.#waiting > MAX_WAITING && this.#batches.length > 1) this.#dropped(this.#shift());
+    if (this.#waiting > MAX_WAITING && this.#batches.length > 1) this.#drop();
     this.#wake();
   }
 
@@ -42,6 +43,15 @@ export class EventStream {
       await new Promise((resolve) => void (this.#wake = () => resolve(undefined)));
     }
     return this.#shift();
+  }
+
+  #drop() {
+    const dropped = [];
+    while (this.#waiting > KEPT && this.#batches.length > 1) dropped.push(this.#shift());
+    const summary = this.#summarize(dropped.flat());
+    if (summary.length === 0) return;
+    this.#batches.unshift(summary);
+    this.#waiting += summary.length;
   }
 
   #shift() {
