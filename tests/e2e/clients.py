@@ -12,8 +12,13 @@ from typing import Any, ClassVar, Protocol
 import trio
 
 from evanesce.client.connection import CloseReason, Connection, Fields
+from evanesce.client.errors import Refused
 from evanesce.model import Timestamp, milliseconds
+from evanesce.protocol.answers import ERRORS, FRAME_ERRORS, REPLIES
 from tests.patience import PATIENCE
+
+COMMANDS = {str(kind.__struct_config__.tag): kind for kind in REPLIES}
+"""The commands by their names on the wire."""
 
 
 def conversation() -> list[str]:
@@ -25,6 +30,13 @@ def conversation() -> list[str]:
 def seconds(time: str) -> float:
     """Return a timestamp of the protocol as seconds since 1970."""
     return milliseconds(Timestamp(time)) / 1000
+
+
+def check_refusal(kind: str, code: str) -> None:
+    """Fail unless a command of this type may be refused with this code."""
+    command = COMMANDS.get(kind)
+    allowed = FRAME_ERRORS if command is None else ERRORS[command]
+    assert code in {allowed_code.value for allowed_code in allowed}, f"{kind} is never refused with {code}"
 
 
 class Endpoint(Protocol):
@@ -97,9 +109,18 @@ class ChatClient:
         return self._connection
 
     async def ask(self, kind: str, **fields: Any) -> Fields:
-        """Send a command, and return its reply. Raises `Refused` and `Disconnected`."""
+        """Send a command, and return its reply. Raises `Refused` and `Disconnected`.
+
+        Fails for another type of reply, or another error, than the protocol's tables have for the command.
+        """
         with trio.fail_after(PATIENCE):
-            return await self.connection.request({"type": kind} | fields)
+            try:
+                reply = await self.connection.request({"type": kind} | fields)
+            except Refused as refused:
+                check_refusal(kind, refused.code)
+                raise
+        assert reply["type"] == REPLIES[COMMANDS[kind]].__struct_config__.tag
+        return reply
 
     async def join(self, room_id: str, since: str | None = None) -> Fields:
         return await self.ask("join", roomId=room_id, **({} if since is None else {"since": since}))

@@ -13,35 +13,16 @@ import trio
 
 from evanesce.errors import ErrorCode
 from evanesce.model import milliseconds
+from evanesce.protocol.answers import ERRORS, REPLIES
 from evanesce.testing.connection import MemoryConnection
 from tests.promises.ledger import Entry, Ledger
 from tests.promises.membership import Event, MembershipRecord
 
-REPLIES = {
-    "hello": "welcome",
-    "create_room": "room",
-    "join": "joined",
-    "leave": "left",
-    "send": "sent",
-    "unsend": "ok",
-    "typing": "ok",
-    "members": "members",
-    "close_room": "ok",
-    "update_room": "room",
-    "invite": "invite",
-    "invites": "invites",
-    "revoke_invite": "ok",
-    "remove_member": "ok",
-    "bans": "bans",
-    "unban": "ok",
-    "mute": "ok",
-    "vote_remove": "vote",
-    "update_profile": "profile",
-    "refresh": "token",
-    "sign_out": "ok",
-    "ping": "pong",
-}
+REPLY_TYPES = {str(kind.__struct_config__.tag): str(reply.__struct_config__.tag) for kind, reply in REPLIES.items()}
 """The reply to each command."""
+
+ERROR_CODES = {str(kind.__struct_config__.tag): {code.value for code in codes} for kind, codes in ERRORS.items()}
+"""The codes with which each command may be refused."""
 
 TEMPORARY = ("rate_limited", "banned", "muted")
 """Errors that say when they end."""
@@ -245,7 +226,7 @@ class PromiseClient(MemoryConnection):
         room_id = asked.fields.get("roomId", "")
         if event["type"] == "error":
             self._refused(asked, event)
-        elif event["type"] != REPLIES[asked.type]:
+        elif event["type"] != REPLY_TYPES[asked.type]:
             self._break(f"{event['type']} in reply to {asked.type}")
         elif event["type"] == "welcome":
             self.user_id = event["userId"]
@@ -260,7 +241,9 @@ class PromiseClient(MemoryConnection):
 
     def _refused(self, asked: Asked, event: Event) -> None:
         code = event["code"]
-        if code in FAULTS or code not in {known.value for known in ErrorCode}:
+        if code not in ERROR_CODES[asked.type]:
+            self._break(f"{asked.type} is never refused with {code}")
+        elif code in FAULTS or code not in {known.value for known in ErrorCode}:
             self._break(f"{asked.type} failed: {code}")
         elif event["retry"] != ErrorCode(code).retry:
             self._break(f"{code} with retry {event['retry']}")

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from evanesce.errors import ErrorCode
 from evanesce.protocol import codec, commands, events
-from evanesce.protocol.answers import REPLIES
+from evanesce.protocol.answers import ERRORS, REPLIES
 from evanesce.schema import examples
 
 Schema = dict[str, Any]
@@ -37,7 +38,9 @@ def definitions(limits: events.Limits, reference: str = REFERENCE) -> dict[str, 
     _add_limits(schemas, limits)
     _add_examples(schemas, limits)
     for command, reply in REPLIES.items():
-        schemas[command.__name__]["x-reply"] = reply.__struct_config__.tag
+        schema = schemas[command.__name__]
+        schema["x-reply"] = reply.__struct_config__.tag
+        schema["x-errors"] = [code.value for code in ErrorCode if code in ERRORS[command]]
     return schemas
 
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from evanesce.errors import CommandError
+from evanesce.errors import CommandError, ErrorCode
 from evanesce.protocol import codec, commands, events
-from evanesce.protocol.answers import REPLIES
+from evanesce.protocol.answers import ERRORS, FRAME_ERRORS, REPLIES
 from evanesce.schema.examples import COMMANDS
 from tests.schemas import DEFAULT_LIMITS, EventSchemas, members, schema_of, validator
 
@@ -31,7 +31,8 @@ def test_every_type_of_the_protocol_is_in_it() -> None:
     replies = {kind for kind in kinds if issubclass(kind, events.Reply)}
     assert set(get_args(events.AnyEvent)) == kinds - replies
     assert {*REPLIES.values(), events.Error} == replies
-    assert set(REPLIES) == set(get_args(commands.AnyCommand))
+    assert set(REPLIES) == set(ERRORS) == set(get_args(commands.AnyCommand))
+    assert FRAME_ERRORS.union(*ERRORS.values()) == set(ErrorCode), "each code is the answer to something"
     assert sorted(NAMED) == sorted(kind.__name__ for kind in kinds | set(get_args(commands.AnyCommand)))
 
 
@@ -49,6 +50,13 @@ def test_the_server_accepts_the_example_of_a_command(tag: str) -> None:
     (example,) = DEFINITIONS[name]["examples"]
     assert type(codec.decode(json.dumps(example))).__name__ == name
     assert DEFINITIONS[name]["x-reply"] in {kind.__struct_config__.tag for kind in REPLIES.values()}
+
+
+def test_the_errors_of_commands_are_in_it() -> None:
+    for kind, codes in ERRORS.items():
+        assert set(DEFINITIONS[kind.__name__]["x-errors"]) == {code.value for code in codes}
+    assert "muted" in DEFINITIONS["Send"]["x-errors"]
+    assert "muted" not in DEFINITIONS["Join"]["x-errors"]
 
 
 def test_a_field_without_a_value_is_never_null_but_where_the_page_says_so() -> None:
