@@ -95,7 +95,6 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "presence.snapshot": lambda: store.presence.snapshot(room_id, 10),
         "presence.counts": lambda: store.presence.counts([room_id, room_id]),
         "rules.install": lambda: store.rules.install(room_id, RULES, {"subject": 1}, Removal("ada", "creator", 0)),
-        "rules.version": lambda: store.rules.version(room_id),
         "rules.mute": lambda: store.rules.mute(room_id, "ada", 60),
         "rules.mutes": lambda: store.rules.mutes(room_id),
         "rules.version": lambda: store.rules.version(room_id),
