@@ -90,8 +90,8 @@ export default [
     rules: { "no-restricted-syntax": ["error", ...STATE, STATEMENTS, DEFAULT, IDS] },
   },
   {
-    // The entry point of the page. It starts the page when it is imported.
-    files: ["transports/**/static/chat.js"],
+    // The entry points of pages. They start their page when they are imported.
+    files: ["transports/**/static/chat.js", "plugins/*/oidc/static/callback.js"],
     rules: { "no-restricted-syntax": ["error", ...STATE, DEFAULT, IDS] },
   },
   {

@@ -18,14 +18,10 @@ from evanesce.model import Identity
 from evanesce.protocol.fields import display_name, email_address
 from evanesce_plugins.oidc.id_token import Claims, IdToken, UnknownKey, Wanted, verify
 from evanesce_plugins.oidc.issuer import RENEW_SECONDS, Issuer, IssuerUnavailable
+from evanesce_plugins.oidc.page import CALLBACK, PROVIDER
 from evanesce_plugins.oidc.settings import OidcSettings
 
 logger = logging.getLogger(__name__)
-
-PROVIDER = "oidc"
-
-CALLBACK = "/oidc/callback"
-"""The path to which the issuer sends a browser back."""
 
 CHALLENGE_SECONDS = 600
 """The lifetime of a challenge: a person may have to find a password and a second factor first."""
