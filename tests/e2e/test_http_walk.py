@@ -210,6 +210,10 @@ def test_answers_are_json(server: Server) -> None:
     assert set(error) == {"code", "message", "field", "retry"}
 
 
+def is_route_of_a_plugin(methods: dict[str, Any]) -> bool:
+    return all(method.get("summary") == "A route of a plugin." for method in methods.values())
+
+
 def test_the_protocol_as_data(serve: Callable[..., Server]) -> None:
     """A server and the command line say the same, of the configuration nothing but the limits."""
     secret = "S3CR3T-correct-horse-battery-staple"
@@ -226,7 +230,9 @@ def test_the_protocol_as_data(serve: Callable[..., Server]) -> None:
             timeout=60,
             check=True,
         )
+        for route in [path for path in served.get("paths", ()) if is_route_of_a_plugin(served["paths"][path])]:
+            del served["paths"][route]  # the command line runs no plugins
         assert (status, served) == (200, json.loads(done.stdout))
-        assert served["x-limits"]["contentBytes"] == 1000
+        assert served.get("info", served)["x-limits"]["contentBytes"] == 1000
         for private in (secret, "other.example", "127.0.0.1", str(server.folder)):
             assert private not in done.stdout

@@ -6,7 +6,7 @@ import msgspec
 
 from evanesce.config.model import Config
 
-FORMATS = {"json": "schema.json"}
+FORMATS = {"json": "schema.json", "openapi": "openapi.json"}
 """The formats that can be printed, with the names by which a server serves them."""
 
 

@@ -97,7 +97,9 @@ class Gateway:
         self._hosts = AdmittedHosts(public_address(context.config), context.config.server.origins)
         self._refused_origins = Hints(logger, trio.current_time)
         self._refused_hosts = Hints(logger, trio.current_time)
-        self._documents = documents(public_limits(context.config))
+        self._documents = documents(
+            public_limits(context.config), tuple((route.method, route.path) for route in components.routes)
+        )
         self._address_limits = self._new_address_limits()
         # Sessions are counted apart from the sockets of transports that count those: so no transport evades the limit.
         self._session_limits = self._new_address_limits()
