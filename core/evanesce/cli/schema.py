@@ -6,7 +6,7 @@ import msgspec
 
 from evanesce.config.model import Config
 
-FORMATS = {"json": "schema.json", "openapi": "openapi.json"}
+FORMATS = {"json": "schema.json", "openapi": "openapi.json", "asyncapi": "asyncapi.json"}
 """The formats that can be printed, with the names by which a server serves them."""
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from evanesce.protocol.events import Limits
+from evanesce.schema.asyncapi import asyncapi
 from evanesce.schema.json_schema import json_schema
 from evanesce.schema.openapi import Route, openapi
 
@@ -21,5 +22,9 @@ def documents(limits: Limits, routes: tuple[Route, ...] = ()) -> Mapping[str, by
 
     `routes` are those of plugins. The first call for some limits takes about 50 ms.
     """
-    found = {"schema.json": json_schema(limits), "openapi.json": openapi(limits, routes)}
+    found = {
+        "schema.json": json_schema(limits),
+        "openapi.json": openapi(limits, routes),
+        "asyncapi.json": asyncapi(limits),
+    }
     return {name: msgspec.json.encode(document) for name, document in found.items()}

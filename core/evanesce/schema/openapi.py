@@ -146,7 +146,7 @@ def _others() -> dict[str, Schema]:
             f"{PREFIX}/{name}": {
                 "responses": {"200": {"description": "A description of the protocol.", "content": json}, "304": known}
             }
-            for name in ("schema.json", "openapi.json")
+            for name in ("schema.json", "openapi.json", "asyncapi.json")
         },
     }
 
