@@ -32,6 +32,9 @@ from evanesce.subjects import Subjects
 CHANGES_A_MINUTE = 20
 """How often the rules of a room may change in a minute, over all servers; as often at once."""
 
+PAGES_A_MINUTE = 100
+"""How many pages of a room's bans may be read in a minute, over all servers: each takes the database all of the bans."""
+
 UPDATE_ATTEMPTS = 8
 """How often a change of a room's options is tried where another server changes its rules at the same time."""
 
@@ -63,6 +66,7 @@ class RuleService:
         self._vote_bans = vote_bans
         self._subjects = subjects
         self._changes = RoomLimit("rule_changes", CHANGES_A_MINUTE, context.store.rate_limits, clock)
+        self._pages = RoomLimit("ban_pages", PAGES_A_MINUTE, context.store.rate_limits, clock)
 
     # --- options --------------------------------------------------------------------------------------------------
 
@@ -165,6 +169,7 @@ class RuleService:
         room_id = (await self._rooms.owned(command.room_id, principal)).room_id
         now = timestamp(self._store.clock.now())
         before = None if command.after is None else _place_after(command.after)
+        await self._pages.take(room_id, principal.user.user_id)
         bans = await self._repository.bans(room_id, now)
         live = [ban for ban in bans if ban.until > now and (before is None or (ban.since, ban.subject) < before)]
         page = _fitting(live)

@@ -845,7 +845,11 @@ async def test_the_rules_of_a_room_change_so_often_over_all_servers(autojump_clo
 
 @pytest.mark.parametrize(
     ("kind", "a_minute"),
-    [("invite", room_invites.MOST_INVITES), ("unban", room_rules.CHANGES_A_MINUTE)],
+    [
+        ("invite", room_invites.MOST_INVITES),
+        ("unban", room_rules.CHANGES_A_MINUTE),
+        ("bans", room_rules.PAGES_A_MINUTE),
+    ],
 )
 async def test_a_person_with_many_rooms_writes_no_more_than_with_a_few(
     kind: str, a_minute: int, autojump_clock: MockClock
