@@ -33,7 +33,7 @@ CHANGES_A_MINUTE = 20
 """How often the rules of a room may change in a minute, over all servers; as often at once."""
 
 PAGES_A_MINUTE = 100
-"""How many pages of a room's bans may be read in a minute, over all servers: each takes the database all of the bans."""
+"""How many pages of a room's bans may be read in a minute, over all servers: for each, the database reads all bans."""
 
 UPDATE_ATTEMPTS = 8
 """How often a change of a room's options is tried where another server changes its rules at the same time."""
