@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +30,20 @@ PAGES = ("how-to/write-a-plugin.md", "how-to/write-a-sign-in-plugin.md", "tutori
 TEXT = "\n".join((DOCS / page).read_text("utf-8") for page in PAGES)
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 HOOKS = [name for name in vars(Hooks) if name.startswith("evanesce_")]
+
+
+def test_the_package_can_be_built_with_its_tests_beside_it(tmp_path: Path) -> None:
+    guide = (DOCS / PAGES[0]).read_text("utf-8")
+    [project] = re.findall(r"^```toml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(project)
+    (tmp_path / "evanesce_accounts.py").write_text("")
+    (tmp_path / "test_accounts.py").write_text("")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "built")]
+    done = subprocess.run([*build, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    [wheel] = (tmp_path / "built").iterdir()
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [name for name in names if name.endswith(".py")] == ["evanesce_accounts.py"]
 
 
 @pytest.fixture
