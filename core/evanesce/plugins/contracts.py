@@ -91,6 +91,8 @@ def hook_problem(plugin: object, callers: Sequence[pluggy.HookCaller]) -> str | 
         [implementation] = [one for one in caller.get_hookimpls() if one.plugin is plugin]
         if implementation.hookwrapper or implementation.wrapper:
             return f"{caller.name} is a wrapper, which Evanesce does not support: each plugin is called separately"
+        if isinstance(plugin, type) and inspect.isfunction(inspect.getattr_static(plugin, caller.name, None)):
+            return f"it is a class, and {caller.name} needs an object of it: name such an object in the entry point"
         if is_async_hook(caller.name) != inspect.iscoroutinefunction(implementation.function):
             return f"{caller.name} must be {'async def' if is_async_hook(caller.name) else 'def, not async def'}"
     for hook in sorted(_HOOKS.keys() - {caller.name for caller in callers}):

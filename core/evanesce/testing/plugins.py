@@ -16,7 +16,7 @@ import trio
 from evanesce.cli.exit_status import exit_code, run_plugin_command
 from evanesce.config import load
 from evanesce.config.model import Config
-from evanesce.errors import CommandError, ErrorCode
+from evanesce.errors import CommandError, ConfigurationError, ErrorCode
 from evanesce.interfaces import CliCommand, Finding, Gateway, HttpRequest, HttpResponse, Repository
 from evanesce.lifecycle.startup_checks import exposed_addresses, refuse_exposed_guests
 from evanesce.plugins import Plugins, discovery
@@ -158,7 +158,7 @@ async def plugin_server(
 
     - `plugins` are the plugins by name: each a text as in an entry point, `module` or `module:attribute`, or an object.
     - `config` is what `config.toml` would contain, as nested mappings. `plugins.enabled` may be left out: then the
-      plugins run in their order. It may also name installed plugins, such as `quart`.
+      plugins run in their order. It may also name installed plugins, such as `quart`, and must name each of `plugins`.
     - `folder` is the working folder, where relative paths start (None: the present one).
     - `environ` are the environment variables that the configuration may refer to.
     - `beside` is another server, which shares its Redis and its database in memory with this one.
@@ -174,6 +174,9 @@ async def plugin_server(
     memory, repository = (MemoryServer(), MemoryRepository()) if beside is None else beside.shared
     given = {name: _plugin(name, value) for name, value in plugins.items()}
     source = load.from_tree(config or {}, environ=environ or {}, default_plugins=list(given))
+    if left_out := [name for name in given if name not in source.enabled]:
+        hint = "Name every plugin under test there too, or leave the setting out"
+        raise ConfigurationError("plugins.enabled", f"does not contain {left_out[0]!r}, which is under test", hint)
     added = stand_ins(Plugins.load(source.enabled, given), repository)
     source = source.with_plugins([*source.enabled, *added])
     loaded = Plugins.load(source.enabled, given | added)

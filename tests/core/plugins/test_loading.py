@@ -102,6 +102,25 @@ def test_a_hook_that_is_not_marked_stops_the_start() -> None:
         loaded(odd=module)
 
 
+def test_a_class_in_place_of_its_object_stops_the_start() -> None:
+    class Forgotten:
+        @hookimpl
+        async def evanesce_may_join(self, room_id: str) -> None: ...
+
+    with pytest.raises(PluginError, match="it is a class, and evanesce_may_join needs an object of it"):
+        loaded(odd=Forgotten)
+    assert loaded(fine=Forgotten()).hooks("fine") == ("evanesce_may_join",)
+
+
+def test_a_class_whose_hooks_need_no_object_is_a_plugin() -> None:
+    class Static:
+        @staticmethod
+        @hookimpl
+        async def evanesce_may_join(room_id: str) -> None: ...
+
+    assert loaded(fine=Static).hooks("fine") == ("evanesce_may_join",)
+
+
 def test_a_wrapper_stops_the_start() -> None:
     module = ModuleType("wrapper")
 

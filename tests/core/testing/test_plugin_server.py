@@ -189,6 +189,7 @@ async def test_commands_run_in_a_thread(
         ({"odd": {}}, "odd"),
         ({"plugins": {"slow": {"file": {"env": "MISSING"}}}}, "plugins.slow.file"),
         ({"plugins": {"enabled": ["slow", "nobody"]}}, "plugins.enabled"),
+        ({"plugins": {"enabled": ["guest"]}}, "plugins.enabled"),  # without the plugin under test
     ],
 )
 async def test_a_wrong_setting_stops_the_start(
