@@ -35,8 +35,8 @@ class ServerClock:
         self._told = 0.0
         self._told_at = self.mark()
 
-    def set(self, server_time: str, asked_at: Mark | None = None) -> None:
-        """Take a time of the server.
+    def set(self, server_time: object, asked_at: Mark | None = None) -> None:
+        """Take a time of the server. Raises `ValueError` for what is none.
 
         `asked_at` is when it was asked for: the answer is assumed to be half of the round trip old.
         """

@@ -189,7 +189,8 @@ class Connection:
                 self._note(events := _frame.decode(frame))
                 self.delivering = True
                 await self._sink(events)
-            except (ValueError, KeyError, TypeError):  # also msgspec.ValidationError; their text may have content
+            except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+                # Also msgspec.ValidationError. Their text may have content.
                 await self._break_off(CloseCode.PROTOCOL_VIOLATION, NOT_THE_PROTOCOL)
                 return
             finally:

@@ -263,9 +263,9 @@ PROTOCOL_EVENTS: dict[str, type[RoomEvent]] = {
 """The events of the protocol that a room gives to the application as they are, by their types."""
 
 
-def seconds(time: str) -> float:
-    """Return a time of the server as seconds since 1970. Raises `ValueError`."""
-    if len(time) != len("2026-11-22T05:42:00.123Z"):
+def seconds(time: object) -> float:
+    """Return a time of the server as seconds since 1970. Raises `ValueError`, also for what is no text."""
+    if not isinstance(time, str) or len(time) != len("2026-11-22T05:42:00.123Z"):
         raise ValueError("not a time of the protocol")
     return milliseconds(Timestamp(time)) / 1000
 

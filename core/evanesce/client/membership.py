@@ -42,9 +42,29 @@ class Membership:
         self._dice = dice
         self._connection: Connection | None = None
         self._in_gap = False
+        self._joining: Connection | None = None
+        self._again: str | None = None
 
     async def join(self, connection: Connection) -> None:
-        """Join on a connection, until the server has answered, or the connection is lost. Raises `Refused`."""
+        """Join on a connection, until the server has answered, or the connection is lost. Raises `Refused`.
+
+        Where a join on it waits for its answer, the room is joined once more after that, however often this is called.
+        """
+        if self._joining is connection:
+            self._again = self.cursor
+            return
+        self._joining, self._again = connection, None
+        try:
+            await self._join(connection)
+            while self._again is not None and self.state != "left":
+                self.gap(self._again)
+                self._again = None
+                await self._join(connection)
+        finally:
+            if self._joining is connection:
+                self._joining = None
+
+    async def _join(self, connection: Connection) -> None:
         attempt = 0
         while self.state != "left" and connection.close_reason is None:
             command: Fields = {"type": "join", "roomId": self.room_id}
@@ -63,7 +83,8 @@ class Membership:
             except Refused as error:
                 if not error.retry:
                     raise
-                await trio.sleep(retry_pause(attempt, self._dice, error.retry_after))
+                with trio.move_on_after(retry_pause(attempt, self._dice, error.retry_after)):
+                    await connection.closed.wait()
             attempt += 1
 
     def joined(self, reply: JoinedReply) -> bool:

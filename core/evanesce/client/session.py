@@ -10,13 +10,16 @@ import trio
 from evanesce.client.account import Account
 from evanesce.client.clock import ServerClock
 from evanesce.client.connection import CloseReason, Connection, Fields, Sink
-from evanesce.client.errors import NOT_THE_PROTOCOL, Disconnected, Refused, Unreachable
+from evanesce.client.errors import NOT_THE_PROTOCOL, Disconnected, Refused, Unreachable, number
 from evanesce.client.streams import OpenStream
 from evanesce.errors import CloseCode
 
 TICK_SECONDS = 1.0
 LATE_SECONDS = 2.0
 """A timer that fires so much too late, by any local clock, means that the computer slept or the process stood still."""
+
+WELCOME_SECONDS = 10.0
+"""How long the reply to `hello` may take."""
 
 LONGEST_QUIET = 10.0
 LONGEST_PATIENCE = 5.0
@@ -97,16 +100,20 @@ class Session:
             raise failure
 
     async def _talk(self, connection: Connection, hello: Fields) -> End:
+        welcome: Fields | None = None
         try:
-            welcome = await connection.request(hello)
+            with trio.move_on_after(WELCOME_SECONDS):
+                welcome = await connection.request(hello)
         except Disconnected:
             return _end(connection.close_reason or LOST)
         except Refused as error:
             if error.code == "invalid_token":
                 return _end(CloseReason(CloseCode.SIGN_IN_AGAIN, str(error), reconnect=False))
             return End(error.code, CloseReason(1006, str(error), error.retry, error.retry_after))
+        if welcome is None:
+            return _end(connection.close_reason or LOST)
         try:
-            self._heartbeat = float(welcome["heartbeat"])
+            self._heartbeat = _heartbeat(welcome)
             self._clock.set(welcome["serverTime"])
             self._account.welcomed(welcome, hello, self._clock)
         except (KeyError, TypeError, ValueError):
@@ -156,6 +163,19 @@ class Session:
             await connection.request(await self._account.hello())
         except (Disconnected, Refused, KeyError, ValueError):
             return  # it is tried again while the token lives; the server says when it does not
+
+
+def _heartbeat(welcome: Fields) -> float:
+    """Return the seconds of `heartbeat`, and check the fields that the client reads later.
+
+    Raises `KeyError` and `ValueError`.
+    """
+    heartbeat = number(welcome["heartbeat"])
+    if heartbeat is None or heartbeat <= 0:
+        raise ValueError("no time in seconds")
+    if not isinstance(welcome.get("limits", {}), dict) or number(welcome.get("messageTtl", 60.0)) is None:
+        raise ValueError("fields of other types")
+    return heartbeat
 
 
 def _end(close: CloseReason, online_seconds: float = 0.0) -> End:

@@ -88,6 +88,8 @@ async def open_stream(url: str) -> trio.abc.Stream:
         raise Unreachable(str(cause or "the connection is lost")) from error
     except OSError as error:
         raise Unreachable(_reason(error)) from error
+    except UnicodeError as error:  # of the encoding "idna": a part of the name is empty or too long
+        raise Unreachable("no host can have this name") from error
 
 
 def _reason(error: OSError) -> str:

@@ -133,7 +133,7 @@ async def scripted(**options: Any) -> AsyncGenerator[tuple[Client, Peer]]:
     """Yield a client that runs, and its peer."""
     async with trio.open_nursery() as nursery:
         peer = Peer(nursery)
-        arguments = {"token": "a token", "dice": Highest()} | options
+        arguments: dict[str, Any] = {"token": "a token", "dice": Highest()} | options
         client = Client("http://here", open_stream=peer.open_stream, on_state=peer.states.append, **arguments)
         nursery.start_soon(client.run)
         yield client, peer
