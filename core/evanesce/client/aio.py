@@ -101,9 +101,16 @@ class _Guest:
                 if not future.done():
                     future.set_exception(Disconnected("the client was closed"))
 
+        def start(nursery: trio.Nursery) -> None:
+            try:
+                nursery.start_soon(call)
+            except RuntimeError:  # it has ended, and Trio not yet: the client closes its connection
+                if not future.done():
+                    future.set_exception(Disconnected("the client was closed"))
+
         if self._token is None or self._nursery is None or self._ended.done():
             raise Disconnected("the client was closed")
-        self._token.run_sync_soon(self._nursery.start_soon, call)
+        self._token.run_sync_soon(start, self._nursery)
         return future, lambda: self._cancel(scope)
 
     def _cancel(self, scope: trio.CancelScope) -> None:
