@@ -39,7 +39,6 @@ SHOWN = {"user_id", "number"}
 
 FORMATTED: dict[str, str] = {
     "evanesce/cli/console.py": "what the person writes, on their own terminal",
-    "evanesce/cli/conversation.py": "what people write to one another, on the terminal of one of them",
     "evanesce/testing/conversation.py": "what a test lets people say, where they hear something else",
     "evanesce_plugins/turso/clients.py": "the token, in the header by which the database knows this server",
     "evanesce_plugins/worldid/simulator/page.py": "a page of the simulator",

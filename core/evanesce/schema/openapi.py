@@ -67,7 +67,7 @@ def _operation(operation: Operation, schemas: dict[str, Schema]) -> dict[str, An
     kind = operation.command
     schema = schemas[kind.__name__]
     codes = ERRORS[kind] | HTTP_ERRORS
-    if operation.body:
+    if operation.has_body:
         codes |= {ErrorCode.BAD_FRAME}
     described: dict[str, Any] = {
         "operationId": kind.__struct_config__.tag,
@@ -81,7 +81,7 @@ def _operation(operation: Operation, schemas: dict[str, Schema]) -> dict[str, An
             {"name": name, "in": place, "required": place == "path", "schema": schema["properties"][name]}
             for name, place in placed.items()
         ]
-    if operation.body:
+    if operation.has_body:
         described["requestBody"] = _body(schema, tuple(placed))
     return described
 

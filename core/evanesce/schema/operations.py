@@ -16,7 +16,7 @@ class Operation:
     """A request of the API. `status` is that of the answer; 204 has no body.
 
     The fields of the command that are neither in the path nor in `query` are in the body, a JSON object; without
-    `body` there is none.
+    `has_body` there is none.
     """
 
     method: str
@@ -24,7 +24,7 @@ class Operation:
     command: type[commands.Command]
     status: int
     query: tuple[str, ...] = ()
-    body: bool = False
+    has_body: bool = False
 
     @property
     def path_fields(self) -> tuple[str, ...]:
@@ -33,24 +33,24 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation("POST", f"{PREFIX}/challenge", commands.Challenge, 200, body=True),
+    Operation("POST", f"{PREFIX}/challenge", commands.Challenge, 200, has_body=True),
     Operation("POST", f"{PREFIX}/session/refresh", commands.Refresh, 200),
     Operation("DELETE", f"{PREFIX}/session", commands.SignOut, 204),
     Operation("GET", f"{PREFIX}/me", commands.GetProfile, 200),
-    Operation("PATCH", f"{PREFIX}/me", commands.UpdateProfile, 200, body=True),
+    Operation("PATCH", f"{PREFIX}/me", commands.UpdateProfile, 200, has_body=True),
     Operation("DELETE", f"{PREFIX}/me", commands.ForgetMe, 204),
-    Operation("POST", f"{PREFIX}/rooms", commands.CreateRoom, 201, body=True),
+    Operation("POST", f"{PREFIX}/rooms", commands.CreateRoom, 201, has_body=True),
     Operation("GET", f"{PREFIX}/rooms", commands.ListRooms, 200, query=("after",)),
     Operation("GET", _ROOM, commands.GetRoom, 200),
-    Operation("PATCH", _ROOM, commands.UpdateRoom, 200, body=True),
+    Operation("PATCH", _ROOM, commands.UpdateRoom, 200, has_body=True),
     Operation("DELETE", _ROOM, commands.CloseRoom, 204),
-    Operation("POST", f"{_ROOM}/invites", commands.CreateInvite, 201, body=True),
+    Operation("POST", f"{_ROOM}/invites", commands.CreateInvite, 201, has_body=True),
     Operation("GET", f"{_ROOM}/invites", commands.ListInvites, 200),
     Operation("DELETE", f"{_ROOM}/invites/{{inviteId}}", commands.RevokeInvite, 204),
     Operation("DELETE", f"{_ROOM}/members/{{userId}}", commands.RemoveMember, 204, query=("banSeconds",)),
     Operation("GET", f"{_ROOM}/bans", commands.ListBans, 200, query=("after",)),
     Operation("DELETE", f"{_ROOM}/bans/{{userId}}", commands.Unban, 204),
-    Operation("PUT", f"{_ROOM}/mutes/{{userId}}", commands.Mute, 204, body=True),
-    Operation("POST", f"{_ROOM}/votes", commands.VoteRemove, 200, body=True),
+    Operation("PUT", f"{_ROOM}/mutes/{{userId}}", commands.Mute, 204, has_body=True),
+    Operation("POST", f"{_ROOM}/votes", commands.VoteRemove, 200, has_body=True),
 )
 """All operations that execute a command. Signing in, `POST /api/v1/session`, is described apart."""
