@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn, cast
@@ -17,25 +19,46 @@ from evanesce.plugins.faults import describe
 
 log = logging.getLogger(__name__)
 
+OUTPUT_ENDED = 128 + signal.SIGPIPE
+"""The exit code of a program whose output nothing reads any more, as shells have it."""
+
 
 def exit_code(command: Callable[[], int]) -> int:
     """Run `command`, report what it raises, and return its exit code.
 
-    1: the command failed. 2: the deployer has to correct something. 130: interrupted.
+    1: the command failed. 2: the deployer has to correct something. 130: interrupted. 141: what reads the output, such
+    as `head`, has ended.
     """
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BaseException as error:  # the outermost handler: the text of an error may hold content, so it is folded
         if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
             return error.code or 0
+        if isinstance(error, BrokenPipeError) and _output_has_ended():
+            return OUTPUT_ENDED
         known = deployer_error(error)
         if known is not None:
             sys.stderr.write(error_line(str(known)))
             return 2
         log.critical("the command failed because of a fault in Evanesce or in a plugin", exc_info=error)
         return 1
+
+
+def _output_has_ended() -> bool:
+    """Return whether nothing reads the standard output any more, and let what is still to be written go nowhere."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output, 0)
+    if not poll.poll(0):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output)
+    os.close(nowhere)
+    return True
 
 
 def run_plugin_command(plugin: str, command: CliCommand, options: argparse.Namespace) -> int:

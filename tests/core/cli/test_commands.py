@@ -439,3 +439,22 @@ def test_check_refuses_a_secret_that_others_may_read(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "others on this machine may read it" in done.stderr
     assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["schema", "json"], ["plugins"]], ids=" ".join)
+def test_a_command_whose_output_nobody_reads_ends_in_silence(arguments: list[str], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "evanesce", *arguments],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
