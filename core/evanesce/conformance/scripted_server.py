@@ -61,8 +61,10 @@ class GatedStream(trio.abc.Stream):
         await self._stream.aclose()
 
     def reset(self) -> None:
-        """Reset the connection: the client gets RST, not FIN."""
+        """Reset the connection: the client gets RST, not FIN. Nothing if this side is closed: the client ended it."""
         self._open.set()
+        if self._stream.socket.fileno() < 0:
+            return
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._stream.socket.close()
 

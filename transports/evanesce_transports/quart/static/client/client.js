@@ -6,7 +6,7 @@ import { environmentWith } from "./environment.js";
 import { NotSent, Refused } from "./errors.js";
 import { parseRoom } from "./links.js";
 import { Room } from "./room.js";
-import { ABNORMAL, Socket } from "./socket.js";
+import { ABNORMAL, OPENING_TIMEOUT, Socket } from "./socket.js";
 import { EventStream } from "./stream.js";
 import { Alarm, ServerClock, SleepWatch, Stopwatch } from "./time.js";
 
@@ -245,7 +245,8 @@ export class Client {
   async #hello(socket) {
     const { token, credential } = this.#access.current;
     try {
-      const welcome = await socket.request({ type: "hello", ...(token === undefined ? { credential } : { token }) });
+      const command = { type: "hello", ...(token === undefined ? { credential } : { token }) };
+      const welcome = await socket.request(command, { timeout: OPENING_TIMEOUT });
       if (this.#socket !== socket) return;
       const { token: newer } = this.#access.current; // where one came while the answer was on its way
       this.#welcomed(socket, welcome);

@@ -6,6 +6,7 @@ import { Alarm, Stopwatch } from "./time.js";
 
 const SUBPROTOCOL = "evanesce.v1";
 const REPLY_TIMEOUT = 15_000; // ms; the server's own limit is far shorter
+export const OPENING_TIMEOUT = 10_000; // ms for the handshake, and for the reply to `hello`
 const MAX_EXTRA_SILENCE = 10; // seconds beyond the server's heartbeat after which it is asked
 const MAX_PONG_WAIT = 5; // seconds
 const OPEN = 1; // WebSocket.OPEN
@@ -69,7 +70,7 @@ export class Socket {
     this.#heard = new Stopwatch(environment);
     this.#silence = new Alarm(environment, () => this.#askAfterSilence());
     this.#opening = new Alarm(environment, () => this.#lost(ABNORMAL, ""));
-    this.#opening.set(REPLY_TIMEOUT);
+    this.#opening.set(OPENING_TIMEOUT);
     this.#socket = new environment.WebSocket(address, SUBPROTOCOL);
     this.#socket.onopen = () => {
       this.#opening.clear();
