@@ -137,6 +137,7 @@ export class App {
   /** @param {string} [reason] */
   #showSignIn(reason) {
     if (reason) this.#signIn.explain(reason);
+    document.title = "Sign in – Evanesce";
     this.#show("signIn");
     this.#signIn.draw();
   }
@@ -183,7 +184,9 @@ export class App {
   #stop(title, text, retry = false) {
     this.#leaveRoom();
     this.#sections.describeStop(title, text, retry);
+    document.title = `${title} – Evanesce`;
     this.#show("stopped");
+    this.#sections.focusStop();
   }
 
   /** Ask the user to sign in again. The room waits, with the messages that are being sent. */

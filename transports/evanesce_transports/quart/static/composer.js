@@ -67,8 +67,9 @@ export class Composer {
 
   #send() {
     const { text, send } = this.#elements;
-    const content = text.value.replace(/[\uD800-\uDFFF]/gu, "\uFFFD"); // UTF-8 has no lone surrogates
-    if (!/\S/u.test(content) || send.disabled) return;
+    // Without regular expressions: the browser would keep the text in `RegExp.input`. UTF-8 has no lone surrogates.
+    const content = new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text.value));
+    if (content.trim() === "" || send.disabled) return;
     this.clear();
     this.focus();
     this.#listener.send(content);

@@ -22,6 +22,7 @@ export function findElements() {
       stopped: find("stopped", HTMLElement),
       room: find("room", HTMLElement),
     },
+    loading: find("loading", HTMLElement),
     banner: {
       element: find("banner", HTMLElement),
       text: find("banner-text", HTMLElement),

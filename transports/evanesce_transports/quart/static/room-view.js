@@ -63,6 +63,7 @@ export class RoomView {
     members.open.addEventListener("click", () => {
       this.#room?.requestMembers();
       members.dialog.showModal();
+      if (this.#room !== null) this.#showMembers(this.#room);
     });
   }
 
@@ -79,7 +80,7 @@ export class RoomView {
     const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
     /** @type {Room} */
     const room = new Room(roomId, secrets, timeline, this.#accounts, {
-      stateChanged: (state, seconds) => this.#showState(state, seconds),
+      stateChanged: (state, seconds, reason) => this.#showState(state, seconds, reason),
       membersChanged: () => this.#showMembers(room),
       accountChanged: () => this.#listener.accountChanged(),
       typing: (member) => typing.add(member),
@@ -158,7 +159,7 @@ export class RoomView {
   }
 
   /** @type {import("./room.js").RoomListener["stateChanged"]} */
-  #showState(state, seconds = 0) {
+  #showState(state, seconds = 0, reason = "") {
     const { banner } = this.#listener;
     clearInterval(this.#countdown);
     if (state === "joined") banner(null);
@@ -166,7 +167,8 @@ export class RoomView {
     else if (state === "unavailable") banner("The server cannot reach its message store at the moment. Trying again…");
     else {
       let left = Math.max(1, Math.ceil(seconds));
-      const show = () => banner(`No connection. Trying again in ${Math.max(1, left--)} s.`, true);
+      const why = reason && `${reason} `;
+      const show = () => banner(`No connection. ${why}Trying again in ${Math.max(1, left--)} s.`, true);
       show();
       this.#countdown = setInterval(show, 1000);
     }
@@ -174,8 +176,9 @@ export class RoomView {
 
   /** @param {Room} room */
   #showMembers({ members, memberCount }) {
-    const { count, list } = this.#elements.members;
+    const { count, dialog, list } = this.#elements.members;
     count.textContent = counted(memberCount, "person", "people");
+    if (!dialog.open) return; // hundreds of items, each time that somebody comes or goes
     const own = this.#accounts.current()?.userId;
     const items = [...members].map(([userId, name]) => {
       const label = document.createElement("bdi");

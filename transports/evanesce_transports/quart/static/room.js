@@ -6,14 +6,15 @@ import { describeError } from "./errors.js";
 import { counted, duration, isolate } from "./format.js";
 
 const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
+const MAX_RETRY_DELAY = 60_000; // ms
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
 
 /**
  * What a room calls.
  *
  * @typedef {object} RoomListener
- * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", seconds?: number) => void} stateChanged
- *   `seconds`: until the next attempt to reconnect; `unavailable`: the server cannot let the page join at the moment
+ * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", seconds?: number, reason?: string) => void} stateChanged
+ *   `seconds`: until the next attempt to reconnect; `reason`: of the server, why it closed the connection; `unavailable`: the server cannot let the page join at the moment
  * @property {() => void} membersChanged
  * @property {() => void} accountChanged the server has sent another name for the user
  * @property {(userId: string) => void} typing
@@ -182,7 +183,7 @@ export class Room {
         return await this.#room.request(command);
       } catch (error) {
         if (!(error instanceof Refused && error.retry)) return undefined;
-        const delay = error.retryAfter === undefined ? RETRY_DELAY : error.retryAfter * 1000;
+        const delay = error.retryAfter === undefined ? RETRY_DELAY : Math.min(error.retryAfter * 1000, MAX_RETRY_DELAY);
         await new Promise((resolve) => void setTimeout(resolve, delay));
       }
     }
@@ -219,7 +220,7 @@ export class Room {
     if (state.state === "online") this.#welcome();
     else this.#suspend();
     if (state.state === "connecting") this.#listener.stateChanged("connecting");
-    else if (state.state === "offline") this.#listener.stateChanged("reconnecting", state.retryIn);
+    else if (state.state === "offline") this.#listener.stateChanged("reconnecting", state.retryIn, state.reason);
     else if (state.state === "stopped") this.#listener.disconnected(state.code, state.reason);
   }
 

@@ -4,15 +4,17 @@
 
 export class Sections {
   #sections;
+  #loading;
   #stopped;
   #banner;
 
   /**
-   * @param {Pick<import("./elements.js").Elements, "sections" | "stopped" | "banner">} elements
+   * @param {Pick<import("./elements.js").Elements, "sections" | "loading" | "stopped" | "banner">} elements
    * @param {{ retryConnection(): void, reopen(): void }} actions of the banner's button, and of the one of `stopped`
    */
-  constructor({ sections, stopped, banner }, { retryConnection, reopen }) {
+  constructor({ sections, loading, stopped, banner }, { retryConnection, reopen }) {
     this.#sections = sections;
+    this.#loading = loading;
     this.#stopped = stopped;
     this.#banner = banner;
     banner.retry.addEventListener("click", retryConnection);
@@ -25,6 +27,7 @@ export class Sections {
    * @param {Section} section
    */
   show(section) {
+    this.#loading.hidden = true;
     for (const [name, element] of Object.entries(this.#sections)) element.hidden = name !== section;
     this.showBanner(null);
   }
@@ -40,6 +43,11 @@ export class Sections {
     this.#stopped.title.textContent = title;
     this.#stopped.text.textContent = text;
     this.#stopped.retry.hidden = !retry;
+  }
+
+  /** Focus the title of the section `stopped`: what had the focus is hidden. */
+  focusStop() {
+    this.#stopped.title.focus();
   }
 
   /**

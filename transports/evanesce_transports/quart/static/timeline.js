@@ -2,6 +2,10 @@
 // markup.
 
 const NOTICE_TTL = 20_000; // ms
+const MAX_NOTICES = 50;
+const MAX_MESSAGES = 1_000; // in the list: a browser lays out no more of them in time
+const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
+const TOO_MANY = "The oldest messages were removed: there are more than this page can show.";
 const AT_END = 80; // px: as near to the end the list follows new messages
 const FADE = Object.freeze([
   { opacity: 1 },
@@ -34,6 +38,8 @@ export class Timeline {
   #pending = new Map(); // the user's own messages whose `message` event has not arrived, by message id
   /** @type {Set<Notice>} */
   #notices = new Set();
+  /** @type {number | undefined} */
+  #frame; // in which the list is scrolled to its end, if it was there
 
   /**
    * @param {import("./elements.js").Elements["timeline"]} elements
@@ -70,6 +76,7 @@ export class Timeline {
     this.#messages.set(message.messageId, entry);
     this.#append(this.#elements.messages, element);
     this.#fade(entry);
+    if (this.#messages.size > MAX_MESSAGES) this.#dropOldest();
   }
 
   /**
@@ -99,7 +106,7 @@ export class Timeline {
     if (!entry) return;
     entry.side.textContent = "";
     entry.expiresAt = Date.parse(expiresAt);
-    setTimeout(() => this.update(), Math.ceil(entry.expiresAt - this.#clock.now()));
+    setTimeout(() => this.update(), Math.min(Math.ceil(entry.expiresAt - this.#clock.now()), MAX_TIMER));
   }
 
   /**
@@ -150,6 +157,8 @@ export class Timeline {
     element.animate([...FADE], { duration: NOTICE_TTL, fill: "forwards" });
     this.#notices.add(notice);
     this.#append(this.#elements.messages, element);
+    const [oldest] = this.#notices;
+    if (this.#notices.size > MAX_NOTICES) this.#removeNotice(oldest);
   }
 
   /** Update how far each message has faded, after the clock was set or the page slept. */
@@ -196,10 +205,16 @@ export class Timeline {
    */
   #append(list, element) {
     const { scroll, empty } = this.#elements;
-    const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < AT_END;
+    if (this.#frame === undefined) {
+      // Once in a frame: to lay out the list for each message of many takes the browser longer than they live.
+      const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < AT_END;
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = undefined;
+        if (isAtEnd) this.#scrollToEnd();
+      });
+    }
     list.append(element);
     empty.hidden = true;
-    if (isAtEnd) this.#scrollToEnd();
   }
 
   #scrollToEnd() {
@@ -216,6 +231,13 @@ export class Timeline {
     const duration = entry.expiresAt - entry.createdAt;
     entry.animation ??= entry.element.animate([...FADE], { duration, fill: "forwards" });
     entry.animation.currentTime = Math.max(0, this.#clock.now() - entry.createdAt);
+  }
+
+  #dropOldest() {
+    const [oldest] = this.#messages.keys();
+    this.#drop(this.#messages, oldest);
+    const isTold = [...this.#notices].some(({ element }) => element.textContent === TOO_MANY);
+    if (!isTold) this.addNotice(TOO_MANY);
   }
 
   /**

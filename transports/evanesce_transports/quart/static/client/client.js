@@ -305,7 +305,7 @@ export class Client {
     const last = code === ABNORMAL && goodbye ? goodbye.code : code; // a connection may be reset after the last word
     if (last === UNAUTHENTICATED) this.#signInAgain(goodbye?.reason || reason);
     else if (FINAL.includes(last) || goodbye?.reconnect === false) this.#stop(last, goodbye?.reason || reason);
-    else this.#reconnectAfter(goodbye?.reconnectAfter);
+    else this.#reconnectAfter(goodbye?.reconnectAfter, goodbye?.reason);
   }
 
   /** @param {string} reason why the server does not accept the sign-in */
@@ -324,12 +324,13 @@ export class Client {
    * Connect again after a while.
    *
    * @param {number} [seconds] that the server asks for
+   * @param {string} [reason] that the server gave for closing the connection
    */
-  #reconnectAfter(seconds) {
+  #reconnectAfter(seconds, reason) {
     this.#delay = this.#backoff.next(seconds);
     this.#lostSince.restart();
     this.#retry.set(this.#delay);
-    this.#setState({ state: "offline", retryIn: this.#delay / 1000 });
+    this.#setState({ state: "offline", retryIn: this.#delay / 1000, ...(reason && { reason }) });
   }
 
   /**

@@ -75,8 +75,8 @@ export interface SendOptions {
 export type ConnectionState =
   | { state: "connecting" }
   | { state: "online" }
-  /** `retryIn`: seconds until the next attempt; absent while the application signs in. */
-  | { state: "offline"; retryIn?: number }
+  /** `retryIn`: seconds until the next attempt; absent while the application signs in. `reason`: the server's, if it gave one. */
+  | { state: "offline"; retryIn?: number; reason?: string }
   /** `code`: that of the protocol with which the connection ended. */
   | { state: "stopped"; code: number; reason: string };
 

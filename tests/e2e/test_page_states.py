@@ -1,0 +1,104 @@
+"""What the page shows when it does not load, has stopped, or gets more than a person can read."""
+
+from __future__ import annotations
+
+import pytest
+
+from evanesce.model import timestamp
+from tests.e2e.running import Server
+from tests.e2e.test_page_protocol import NOW, OTHER, Script, joined, message, script
+
+pytestmark = pytest.mark.slow
+
+__all__ = ["joined", "script"]
+
+FOCUSED = "document.activeElement.id"
+
+
+@pytest.mark.parametrize("module", ["chat", "timeline", "client/frames"])
+def test_a_page_without_one_of_its_modules_says_so(script: Script, shared_server: Server, module: str) -> None:
+    script.page.route(f"**/static/{module}.js", lambda route: route.abort())
+    script.page.goto(shared_server.url)
+    script.shows("#loading:has-text('Reload')")
+    script.page.unroute_all()
+    script.page.click("#loading a")
+    script.shows("#home")
+    assert script.page.locator("#loading").is_hidden()
+
+
+def test_a_stopped_page_has_its_title_and_the_focus(joined: Script, shared_server: Server) -> None:
+    joined.tell({"type": "room_closed", "reason": "Its creator closed it."})
+    joined.shows("#stopped")
+    assert joined.page.title() == "This room is closed \N{EN DASH} Evanesce"
+    assert joined.page.evaluate(FOCUSED) == "stopped-title"
+    joined.page.goto(f"{shared_server.url}/r/nonsense")
+    joined.shows("#stopped")
+    assert joined.page.title() == "This room does not exist \N{EN DASH} Evanesce"
+    assert joined.page.evaluate(FOCUSED) == "stopped-title"
+
+
+def test_signing_in_again_has_its_title(joined: Script) -> None:
+    joined.lines[-1].close(code=4401)
+    joined.shows("#sign-in")
+    assert joined.page.title() == "Sign in \N{EN DASH} Evanesce"
+
+
+def test_the_reason_of_a_goodbye_is_shown_while_the_page_waits(joined: Script) -> None:
+    why = {"type": "goodbye", "code": 1012, "reason": "The server restarts.", "reconnect": True, "reconnectAfter": 60}
+    joined.tell(why)
+    joined.lines[-1].close(code=1012)
+    joined.shows("#banner:has-text('No connection. The server restarts. Trying again in')")
+    joined.page.click("#banner-retry")
+    joined.asked("room", 2)
+    joined.page.locator("#banner").wait_for(state="hidden")
+
+
+def test_regular_expressions_keep_no_message(joined: Script) -> None:
+    joined.page.fill("#composer-text", "a secret \ud800 word")
+    kept = joined.page.evaluate(
+        """() => {
+            /nothing/.test("nothing");
+            document.getElementById("composer").requestSubmit();
+            return RegExp.input;
+        }"""
+    )
+    assert "secret" not in kept
+    assert joined.asked("send")["content"] == "a secret \ufffd word"
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_message_of_line_breaks_is_not_longer_than_the_window(joined: Script, width: int) -> None:
+    joined.page.set_viewport_size({"width": width, "height": 600})
+    joined.tell(message(1, "\n" * 4000 + "the end"), message(2, "next"))
+    joined.reads("next")
+    assert joined.page.locator("#messages .text").first.evaluate("one => one.offsetHeight") < 600
+    assert joined.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_flood_leaves_the_page_usable(joined: Script) -> None:
+    for first in range(0, 3000, 100):
+        joined.tell(*(message(number, f"text {number}") for number in range(first, first + 100)))
+    joined.notes("The oldest messages were removed")
+    members = (
+        {"type": "member_joined", "userId": OTHER, "displayName": f"<b>{n}", "memberCount": n} for n in range(300)
+    )
+    joined.tell(*members)
+    joined.reads("text 2999")
+    joined.notes("<b>299")
+    shown = joined.contents()
+    assert len(shown) <= 1000
+    assert shown[-1] == "text 2999"
+    assert joined.page.locator(".notice").count() <= 50
+    joined.page.fill("#composer-text", "still here")
+    joined.page.press("#composer-text", "Enter")
+    assert joined.asked("send")["content"] == "still here"
+
+
+def test_times_that_are_far_away(joined: Script) -> None:
+    far = {"expiresAt": "9999-12-31T23:59:59.000Z"}
+    joined.tell(message(1, "long") | far, message(2, "short"))
+    joined.reads("long")
+    joined.answer("ping", serverTime=timestamp(NOW + 120_000))
+    joined.page.evaluate("dispatchEvent(new Event('online'))")
+    joined.page.locator("#messages .text").get_by_text("short").wait_for(state="detached")
+    assert joined.contents() == ["long"]
