@@ -150,6 +150,7 @@ class Client:
         self.heard = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.keep_alive, nursery.cancel_scope)
+            nursery.start_soon(self.give_up_without_welcome, nursery.cancel_scope)
             await self.request("hello", self.welcome, **self.sign_in)
             try:
                 while True:
@@ -158,6 +159,11 @@ class Client:
                     await self.take(frame[:1] if "first_of_frame" in self.faults else frame)
             except ConnectionClosed:
                 nursery.cancel_scope.cancel()
+
+    async def give_up_without_welcome(self, scope: trio.CancelScope) -> None:
+        await trio.sleep(10)
+        if not self.online:
+            scope.cancel()
 
     async def keep_alive(self, scope: trio.CancelScope) -> None:
         while "no_heartbeat" not in self.faults:
