@@ -164,8 +164,11 @@ class KeySpace:
     def _wait_for_replica(self, primary: RedisNode) -> None:
         """Wait until the replica has what its primary has now: then its memory has the same keys.
 
-        A replica shows no expired keys, even where it still has them. Raises `CouldNotLook` where it is far behind.
+        The primary of a replica's replica is the one from which both have their data. A replica shows no expired keys,
+        even where it still has them. Raises `CouldNotLook` where it is far behind.
         """
+        while primary.primary is not None:
+            primary = primary.primary
         wanted = int(primary.asked(lambda redis: redis.info("replication"))["master_repl_offset"])
         end = time.monotonic() + REPLICA_SECONDS
         while int(self._node.asked(lambda redis: redis.info("replication")).get("slave_repl_offset", 0)) < wanted:
