@@ -24,10 +24,12 @@ from evanesce.client import (
 )
 from evanesce.room_encryption import is_available
 from tests.e2e.running import Server
+from tests.on_asyncio import on_asyncio
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
+
 
 GUEST = {"provider": "guest", "displayName": "Ana"}
 MESSAGES = 30
@@ -123,7 +125,7 @@ def test_on_asyncio(server: Server) -> None:
             await room.leave()
             return [type(event).__name__ for event in [*read, *[event async for event in room]]]
 
-    assert asyncio.run(asyncio.wait_for(converse(), PATIENCE)) == ["Message", "Left"]
+    assert on_asyncio(asyncio.wait_for(converse(), PATIENCE)) == ["Message", "Left"]
 
 
 def test_errors_and_cancellation_on_asyncio(server: Server) -> None:
@@ -147,7 +149,7 @@ def test_errors_and_cancellation_on_asyncio(server: Server) -> None:
             return client.user_id
 
     with pytest.raises(Stopped):
-        asyncio.run(refused())
+        on_asyncio(refused())
     with pytest.raises(Refused, match=r"."):
-        asyncio.run(forbidden())
-    assert asyncio.run(cancelled())
+        on_asyncio(forbidden())
+    assert on_asyncio(cancelled())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from evanesce.cli.client import Refused
 
+from evanesce.client import Refused
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
 from tests.patience import within

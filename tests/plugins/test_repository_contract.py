@@ -83,8 +83,12 @@ async def connect_twice(path: Path) -> AsyncGenerator[Driver]:
 class TestSqliteEachBatchTwice(RoomRulesContract):
     """As after a lost answer: nothing may differ."""
 
-    # The version that the repeated batch returns may be that of another change, which came between the two.
-    test_of_many_bans_at_once_no_more_than_the_limit_are_stored_and_each_is_counted = None
-
     async def make_repository(self, folder: Path) -> Repository:
         return SqlRepository(lambda: connect_twice(folder / "evanesce.db"), "plugins.sqlite.path")
+
+    @asynccontextmanager
+    async def open_pair(self, folder: Path) -> AsyncGenerator[tuple[Repository, Repository]]:
+        """Open two that repeat nothing: what a repeated batch returns may be of a change that came between the two."""
+        contract = TestSqlite()
+        async with contract.open_pair(folder) as pair:
+            yield pair

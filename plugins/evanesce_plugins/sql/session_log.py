@@ -58,7 +58,7 @@ _END_SERVERS_SESSIONS = """
 # A user may have several sessions in a room at once. The one that ended last decides, as far as that is known: of a
 # session without an end it is, by the order of the records, to the server that it was on.
 _LOST = """
-    SELECT EXISTS (
+    SELECT asked.key, EXISTS (
         SELECT 1 FROM "SessionLog" AS log
         WHERE log.userId = json_extract(asked.value, '$[1]') AND log.roomId = json_extract(asked.value, '$[0]')
         AND (log.leaveTime IS NULL OR (log.leaveTime >= ? AND log.lost = 1))
@@ -77,7 +77,7 @@ _LOST = """
         WHERE log.userId = json_extract(asked.value, '$[1]') AND log.roomId = json_extract(asked.value, '$[0]')
         AND log.leaveTime IS NULL AND log.server IN (SELECT value FROM json_each(?))
     )
-    FROM json_each(?) AS asked ORDER BY asked.key
+    FROM json_each(?) AS asked
 """
 
 _DELETE_SESSIONS = """
@@ -109,7 +109,8 @@ class SessionLogTables(SqlTables):
     ) -> Sequence[bool]:
         """See `Repository.lost`."""
         names, asked = (msgspec.json.encode(given).decode() for given in (list(running), members))
-        return [bool(lost) for [lost] in await self._rows(_LOST, after, names, asked)]
+        found = {position: bool(lost) for position, lost in await self._rows(_LOST, after, names, asked)}
+        return [found[position] for position in range(len(members))]
 
     async def delete_sessions(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_sessions`."""

@@ -12,6 +12,7 @@ import trio
 
 from evanesce.client import Disconnected, aio
 from evanesce.client import client as on_trio
+from tests.on_asyncio import on_asyncio
 from tests.patience import PATIENCE
 
 
@@ -45,4 +46,4 @@ async def calls_during_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_call_while_the_connection_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    asyncio.run(asyncio.wait_for(calls_during_the_close(monkeypatch), PATIENCE))
+    on_asyncio(asyncio.wait_for(calls_during_the_close(monkeypatch), PATIENCE))

@@ -26,7 +26,7 @@ def message(keys: Keyring, content: str = "hello") -> tuple[Message, int]:
 
 
 def as_stored(sealed: Draft) -> Message:
-    fields = {name: value for name, value in msgspec.structs.asdict(sealed).items() if name != "ttl"}
+    fields = {name: value for name, value in msgspec.structs.asdict(sealed).items() if name not in ("ttl", "retry")}
     return Message(**fields, created_at=TIME, expires_at=TIME)
 
 
