@@ -19,20 +19,11 @@ from evanesce.testing.contracts import (
     AuthenticatorContract,
     ChallengeContract,
 )
-from evanesce.testing.server import NameAuthenticator
 from evanesce_plugins.guest import GuestAuthenticator
 from tests.plugins.oidc.contract import OidcCodes, OidcTokens
 from tests.plugins.worldid.contract import WorldIdSignUps
 
 pytestmark = pytest.mark.slow
-
-
-class TestNames(AuthenticatorContract):
-    async def make_authenticator(self, folder: Path, nursery: trio.Nursery) -> Authenticator:
-        return NameAuthenticator()
-
-    async def answer(self, person: str, challenge: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"name": person}
 
 
 class TestGuests(AuthenticatorContract):

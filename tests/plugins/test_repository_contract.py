@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from evanesce.interfaces import Repository
-from evanesce.testing import MemoryRepository
 from evanesce.testing.contracts import RepositoryContract, RoomRulesContract
 from evanesce_plugins.sql.driver import Driver, Row, Statement
 from evanesce_plugins.sql.repository import SqlRepository
@@ -18,15 +17,6 @@ from tests.plugins.conftest import sqlite_repository, turso_repository
 from tests.sqld import Sqld
 
 pytestmark = pytest.mark.slow
-
-
-class TestMemory(RepositoryContract):
-    @pytest.fixture(autouse=True)
-    def database(self) -> None:
-        self.repository_in_memory = MemoryRepository()
-
-    async def make_repository(self, folder: Path) -> Repository:
-        return self.repository_in_memory
 
 
 class TestSqlite(RepositoryContract):

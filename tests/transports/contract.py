@@ -1,18 +1,14 @@
-"""Both transports that come with Evanesce hold the contract of transports."""
+"""The contract of transports, for those that speak WebSocket."""
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import pytest
-
 from evanesce.interfaces import Transport
 from evanesce.testing.contracts import TransportClient, TransportContract
-from tests.transports.serving import QUART, TRIO_WEBSOCKET, build
+from tests.transports.serving import build
 from tests.transports.websocket_client import connected
-
-pytestmark = pytest.mark.slow
 
 
 class WebSocketContract(TransportContract):
@@ -23,11 +19,3 @@ class WebSocketContract(TransportContract):
 
     def connect(self, url: str) -> AbstractAsyncContextManager[TransportClient]:
         return connected(url)
-
-
-class TestQuart(WebSocketContract):
-    transport = QUART
-
-
-class TestTrioWebSocket(WebSocketContract):
-    transport = TRIO_WEBSOCKET
