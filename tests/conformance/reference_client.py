@@ -289,7 +289,7 @@ class Client:
         await self.pump(room)
 
     def message(self, room: Room, event: Fields) -> bool:
-        """Give a message, and return whether it came too late."""
+        """Report a message, and return whether it came too late."""
         room.cursor = event["cursor"]
         message_id, ends = event["messageId"], seconds(event["expiresAt"])
         if message_id in room.given and "doubles" not in self.faults:

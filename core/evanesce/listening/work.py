@@ -83,7 +83,7 @@ class WorkSlots:
         return turn.served
 
     def _serve(self) -> None:
-        """Give free slots to those who wait, and end those whose deadline has passed."""
+        """Assign free slots to those who wait, and end those whose deadline has passed."""
         while self._waiting:
             turn = next(iter(self._waiting))
             if turn.deadline > trio.current_time():

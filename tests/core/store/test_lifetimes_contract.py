@@ -50,7 +50,7 @@ def with_ttl(message: Draft, ttl: float | None) -> Draft:
 
 
 async def set_ttl(store: Store, room_id: str, ttl: int, version: int = 1) -> None:
-    """Give a room a TTL of its own, as its rules in the store do."""
+    """Set a TTL of its own for a room, as its rules in the store do."""
     if isinstance(store, MemoryStore):
         store.server.room(room_id).rules = RoomRules("ada", ttl, version)
         return

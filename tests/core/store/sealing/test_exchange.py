@@ -22,7 +22,7 @@ class Server:
 
 
 def talk(*servers: Server, first: bytes) -> list[bytes]:
-    """Give every notice to all servers until none is said any more; return all that were said."""
+    """Send every notice to all servers until none is said any more; return all that were said."""
     said, waiting = [], [first]
     while waiting:
         notice = waiting.pop(0)
