@@ -1,4 +1,4 @@
-"""What the transport leans on in Hypercorn, Quart-Trio and wsproto: when one of these changes, look at the code."""
+"""What the transport leans on in Hypercorn and wsproto: when one of these changes, look at the code."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from quart import websocket
-from quart_trio import QuartTrio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 from wsproto.handshake import H11Handshake
 
 from evanesce_transports.admission import check_handshake, encode_acceptance
-from evanesce_transports.quart.app import Application, build
-from evanesce_transports.quart.asgi import HandshakeOnly
 from evanesce_transports.request import Head
 from evanesce_transports.request import Request as HandshakeRequest
 from evanesce_transports.websocket import WEBSOCKET
 from tests.patience import PATIENCE
-from tests.transports.serving import FakeGateway
 
 
 def parameters(function: Any) -> list[str]:
@@ -84,93 +79,6 @@ async def test_hypercorn_serves_one_request_and_ends() -> None:
     assert stream.response.endswith(b"\r\n\r\nhi")
     assert b"connection: close" in stream.response.lower()
     assert set(calls) == {"receive_some", "send_eof", "aclose"}
-
-
-@pytest.mark.parametrize("accept", [True, False])
-@pytest.mark.parametrize("own_class", [True, False])
-async def test_quart_trio_speaks_asgi_as_it_is_answered(accept: bool, own_class: bool) -> None:
-    """Before it accepts, a response goes by the extension; then a close comes last; `state` is the same object.
-
-    Without the tasks of its own class it says the same.
-    """
-    app = QuartTrio(__name__)
-    if own_class:
-        app.asgi_websocket_class = HandshakeOnly  # pyright: ignore[reportAttributeAccessIssue] (as in `app.py`)
-
-    @app.websocket("/ws")
-    async def talk() -> Any:
-        assert websocket.requested_subprotocols == ["evanesce.v1"]
-        if not accept:
-            return "no", 403
-        await websocket.accept(subprotocol="evanesce.v1")
-        websocket.scope["state"]["seen"] = True
-        return None
-
-    state: dict[str, Any] = {}
-    sent: list[dict[str, Any]] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope: Any = {
-        "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "scheme": "ws",
-        "path": "/ws",
-        "raw_path": b"/ws",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"x")],
-        "client": ("127.0.0.1", 0),
-        "server": None,
-        "subprotocols": ["evanesce.v1"],
-        "state": state,
-        "extensions": {"websocket.http.response": {}},
-    }
-    with trio.fail_after(PATIENCE):
-        await app(scope, trio.sleep_forever, send)
-    kinds = [message["type"] for message in sent]
-    if accept:
-        assert kinds == ["websocket.accept", "websocket.close"]
-        assert sent[0]["subprotocol"] == "evanesce.v1"
-        assert state == {"seen": True}
-    else:
-        assert kinds[0] == "websocket.http.response.start"
-        assert set(kinds[1:]) == {"websocket.http.response.body"}
-        assert sent[0]["status"] == 403
-        assert b"".join(message["body"] for message in sent[1:]) == b"no"
-
-
-@pytest.mark.parametrize("path", ["/ws", "/ws/", "//ws", "/w", "/healthz"])
-@pytest.mark.parametrize("origin", ["https://chat.example", "https://evil.example"])
-@pytest.mark.parametrize("offered", [[], ["evanesce.v1"], ["other"]])
-async def test_the_route_answers_alike_with_a_context_and_without(path: str, origin: str, offered: list[str]) -> None:
-    app = build(FakeGateway(), {}, metrics_public=False)
-    sent: dict[bool, list[Any]] = {True: [], False: []}
-    scope: Any = {
-        "type": "websocket",
-        "http_version": "1.1",
-        "scheme": "ws",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"host", b"x"), (b"origin", origin.encode())],
-        "client": ("127.0.0.1", 0),
-        "subprotocols": offered,
-        "extensions": {"websocket.http.response": {}},
-    }
-    for with_context, answers in sent.items():
-
-        async def send(message: Any, answers: list[Any] = answers) -> None:
-            answers.append(message)
-
-        with pytest.MonkeyPatch.context() as patch:
-            if with_context:
-                patch.setattr(Application, "handle_websocket", QuartTrio.handle_websocket)
-            await app(scope, trio.sleep_forever, send)
-    assert sent[True] == sent[False]
-    accepted = path in ("/ws", "//ws") and origin == "https://chat.example" and offered != ["other"]
-    assert sent[False][0]["type"] == ("websocket.accept" if accepted else "websocket.http.response.start")
 
 
 @pytest.mark.parametrize("subprotocol", [None, "evanesce.v1"])

@@ -52,12 +52,18 @@ def check_host(gateway: Gateway, request: Request, local_address: str) -> None:
     raise Refused(421, CommandError(ErrorCode.FORBIDDEN, message))
 
 
-def admit(gateway: Gateway, *, origins: Sequence[str], offered: Sequence[str]) -> str | None:
-    """Return the subprotocol to use with a client, None where it offers none. Raises `Refused`."""
+def admit_upgrade(gateway: Gateway, request: Request) -> str | None:
+    """Return the subprotocol to use with the client of an upgrade, None where it offers none.
+
+    Raises `Refused` where the upgrade is not valid, or where the client is not admitted.
+    """
+    if request.path != PATH.encode():
+        raise Refused(404, CommandError(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address."))
+    offered = check_handshake(request)
     if gateway.draining:
         draining = CommandError(ErrorCode.INTERNAL, "The server is going away.", retry_after=_RETRY_SECONDS)
         raise Refused(503, draining)
-    if not all(gateway.admits_origin(origin) for origin in origins):
+    if not all(gateway.admits_origin(origin.decode("ascii")) for origin in request.values(b"origin")):
         raise Refused(403, CommandError(ErrorCode.FORBIDDEN, "A page of this origin may not connect."))
     if offered and SUBPROTOCOL not in offered:
         raise Refused(400, BadRequest("Sec-WebSocket-Protocol", f"This server supports only {SUBPROTOCOL}."))

@@ -1,27 +1,25 @@
-"""The Quart-Trio application: the WebSocket route, probes, routes of plugins, errors, and headers of all responses."""
+"""The Quart-Trio application: probes, routes of plugins, errors, and headers of all responses."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 
-from quart import Response, Websocket, has_websocket_context, request, websocket
-from quart.typing import ResponseTypes
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
-from evanesce_transports.admission import PATH, admit, bearer
+from evanesce_transports.admission import bearer
 from evanesce_transports.quart.api import api_blueprint
-from evanesce_transports.quart.asgi import CLIENT, HandshakeOnly
+from evanesce_transports.quart.asgi import CLIENT
 from evanesce_transports.quart.documents import documents_blueprint
 from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.responses import (
     API_PREFIX,
+    FAULT,
     accept_for_error,
     add_common_headers,
     error_reply,
@@ -40,10 +38,8 @@ _PREFLIGHT = {
 
 def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, home: str = "/") -> QuartTrio:
     """Return the application that serves `gateway`. `home` is the path of the start page."""
-    app = Application(gateway)
+    app = QuartTrio(__name__, static_folder=None)
     app.debug = False  # also where the environment sets it: Quart shows tracebacks in debug mode
-    handshake: Any = HandshakeOnly  # Quart-Trio narrows the type to that of its own class, which waits for messages
-    app.asgi_websocket_class = handshake
     app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
     app.register_blueprint(documents_blueprint(gateway.documents))
@@ -55,37 +51,6 @@ def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, 
     _add_errors(app, home)
     _add_headers(app, gateway)
     return app
-
-
-class Application(QuartTrio):
-    """The application, which lets its WebSocket route accept a client of `gateway` without a context of Quart's."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        super().__init__(__name__, static_folder=None)
-        self._gateway = gateway
-        self.add_websocket(PATH, view_func=self._accept_in_context)
-
-    async def handle_websocket(self, websocket: Websocket) -> ResponseTypes | None:
-        """Accept a client, or answer it with the refusal. The transport serves the connection when this has returned.
-
-        To accept, the route needs nothing of what Quart prepares for one: a context for the application, one for the
-        WebSocket, a session, signals and hooks. All that took twice as long as the rest. A client that is not accepted
-        is answered as usual: the handlers of errors need the context.
-        """
-        if websocket.scope["path"] == PATH:
-            with suppress(Exception):  # it is raised again in the context
-                await self._accept(websocket)
-                return None
-        return await super().handle_websocket(websocket)
-
-    async def _accept_in_context(self) -> None:
-        await self._accept(websocket)
-
-    async def _accept(self, websocket: Websocket) -> None:
-        subprotocol = admit(
-            self._gateway, origins=websocket.headers.getlist("Origin"), offered=websocket.requested_subprotocols
-        )
-        await websocket.accept(subprotocol=subprotocol)  # pyright: ignore[reportUnknownMemberType] (Quart's bare `dict`)
 
 
 def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> None:
@@ -125,8 +90,7 @@ async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
 
 def _add_errors(app: QuartTrio, home: str) -> None:
     def reply(error: CommandError, status: int | None = None) -> Response:
-        current = websocket if has_websocket_context() else request
-        accept = accept_for_error(current.path, current.headers.getlist("Accept"))
+        accept = accept_for_error(request.path, request.headers.getlist("Accept"))
         return error_reply(error, status or error.code.http_status, accept, home=home)
 
     @app.errorhandler(CommandError)
@@ -152,7 +116,7 @@ def _add_errors(app: QuartTrio, home: str) -> None:
     @app.errorhandler(Exception)
     async def failed(error: Exception) -> Response:
         log.error("a request failed", exc_info=error)
-        return reply(CommandError(ErrorCode.INTERNAL, "Something went wrong here. Try again in a moment."))
+        return reply(CommandError(ErrorCode.INTERNAL, FAULT))
 
 
 def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
@@ -170,10 +134,4 @@ def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
         if response.status_code == 204:  # no content, so neither a type nor a length
             response.headers.remove("Content-Type")
             response.headers.remove("Content-Length")
-        return response
-
-    @app.after_websocket
-    async def finish_refusal(response: ResponseTypes | None) -> ResponseTypes | None:
-        if response is not None:
-            add_common_headers(response.headers, websocket.path, websocket.headers.get("Origin"), gateway)
         return response

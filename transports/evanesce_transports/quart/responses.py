@@ -18,6 +18,9 @@ from evanesce_transports.response import encode_refusal, error_body, parse_parti
 API_PREFIX = "/api/v1"
 """The beginning of the paths of the API."""
 
+FAULT = "Something went wrong here. Try again in a moment."
+"""The message of the error for a request that failed."""
+
 _DIRECTIVES = {
     "default-src": "'self'",
     "connect-src": "'self'",

@@ -1,8 +1,9 @@
-"""The transport: reads the request of each client, and passes it to a WebSocket connection or to the application."""
+"""The transport: reads the request of each client, accepts it as a WebSocket or passes it to the application."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 
 import trio
@@ -12,18 +13,27 @@ from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening import Client, ClientStream, serve_connection
-from evanesce_transports.admission import PATH, asks_for_websocket, bearer_of, upgrade_required
+from evanesce_transports.admission import (
+    PATH,
+    admit_upgrade,
+    asks_for_websocket,
+    bearer_of,
+    encode_acceptance,
+    upgrade_required,
+)
 from evanesce_transports.limits import Share
 from evanesce_transports.listener import HttpListener
 from evanesce_transports.quart.app import build
-from evanesce_transports.quart.asgi import Accepted, request_http, request_websocket
+from evanesce_transports.quart.asgi import request_http
 from evanesce_transports.quart.connection import WsprotoConnection
 from evanesce_transports.quart.pages import load_pages
-from evanesce_transports.quart.responses import refusal_response
+from evanesce_transports.quart.responses import FAULT, refusal_response
 from evanesce_transports.request import FREE_BYTES, Refused, Request, read_body, read_head
 from evanesce_transports.response import encode_server_options
 from evanesce_transports.settings import HttpListenSettings
 from evanesce_transports.websocket import WEBSOCKET
+
+log = logging.getLogger(__name__)
 
 QUEUE_SECONDS = 5.0
 """How long a request that was read waits for a slot."""
@@ -105,34 +115,48 @@ class ClientHandler:
                 return encode_server_options(METHODS)
             if not asks_for_websocket(request):
                 return await self._serve_http(client_stream, request, client, share)
-            outcome = await self._listener.slots.run(
-                functools.partial(request_websocket, self._application, request, client),
-                deadline=self._listener.deadline(client_stream),
+            acceptance = await self._listener.slots.run(
+                functools.partial(self._accept, request), deadline=self._listener.deadline(client_stream)
             )
         except Refused as refused:
             return refusal_response(refused, bytes(head), self._gateway, self._listener.public_path)
         finally:
             share.release()
-        if not isinstance(outcome, Accepted):
-            return outcome or b""
-        token = bearer_of(request)
+        if acceptance is None:
+            return b""
+        token, rest = bearer_of(request), request.rest
         del request, head  # otherwise kept for the whole life of the connection
         # Not in a method of its own: another coroutine would take memory for the whole life of the connection.
         async with trio.open_nursery() as nursery:
             outbox = Outbox(
                 nursery, client_stream.socket, WEBSOCKET, limit=self._outbox_bytes, stream=client_stream.tls
             )
-            outbox.write_raw(outcome.response)
+            outbox.write_raw(acceptance)
+            del acceptance
             connection = WsprotoConnection(
                 client_stream,
                 outbox,
                 client=client,
                 message_bytes=self._frame_bytes,
-                rest=outcome.rest,
+                rest=rest,
             )
+            del rest
             await serve_connection(self._gateway, connection, token)
             nursery.cancel_scope.cancel()
         return b""
+
+    async def _accept(self, request: Request) -> bytes:
+        """Return the response that accepts an upgrade. Raises `Refused`.
+
+        The application has no part in it: to ask it took twice as long as all the rest.
+        """
+        try:
+            return encode_acceptance(request, admit_upgrade(self._gateway, request))
+        except Refused:
+            raise
+        except Exception as error:  # the client is answered as when a request fails
+            log.error("a request failed", exc_info=error)
+            raise Refused(500, CommandError(ErrorCode.INTERNAL, FAULT)) from None
 
     async def _serve_http(self, client_stream: ClientStream, request: Request, client: Client, share: Share) -> bytes:
         if request.path == PATH.encode():

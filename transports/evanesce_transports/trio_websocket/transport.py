@@ -12,15 +12,13 @@ import trio
 from trio_websocket import wrap_server_stream
 
 from evanesce.delivery.outbox import Outbox
-from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening import Client, ClientStream, serve_connection
 from evanesce_transports.admission import (
     PATH,
-    admit,
+    admit_upgrade,
     asks_for_websocket,
     bearer_of,
-    check_handshake,
     upgrade_required,
 )
 from evanesce_transports.limits import Share
@@ -137,13 +135,9 @@ class ClientHandler:
         client = self._listener.admit(self._gateway, client_stream, request)
         if request.path == b"*":
             return encode_server_options("GET, OPTIONS")
-        if request.path != PATH.encode():
-            raise Refused(404, CommandError(ErrorCode.UNKNOWN_TYPE, "There is nothing at this address."))
-        if not asks_for_websocket(request):
+        if request.path == PATH.encode() and not asks_for_websocket(request):
             raise upgrade_required(request)
-        offered = check_handshake(request)
-        origins = [value.decode("ascii") for value in request.values(b"origin")]
-        subprotocol = admit(self._gateway, origins=origins, offered=offered)
+        subprotocol = admit_upgrade(self._gateway, request)
         return AcceptedClient(
             client=client,
             bearer=bearer_of(request),
