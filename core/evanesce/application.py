@@ -9,6 +9,7 @@ from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
 from evanesce.accounts.owned_rooms import OwnedRooms
 from evanesce.accounts.purge import Purge
+from evanesce.accounts.revocation import Revocation
 from evanesce.accounts.room_invites import InviteService
 from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.room_votes import VoteService
@@ -54,12 +55,17 @@ class Application:
         sign_ins = DistributedRateLimit(
             "sign_ins", limits.sign_ins_per_minute / 60, limits.sign_ins_per_minute, shared, clock
         )
+        tokens = _tokens(context.config)
+        revocation = Revocation(context.repository, publisher, tokens, context.store.clock)
         accounts = AccountService(
             context,
-            tokens=_tokens(context.config),
-            providers=Providers(components.authenticators, context.repository, context.store, sign_ins),
+            tokens=tokens,
+            providers=Providers(
+                components.authenticators, context.repository, context.store, sign_ins, revocation, purge
+            ),
             cache=cache,
             publisher=publisher,
+            revocation=revocation,
             purge=purge,
             erasure=erasure,
         )
@@ -87,7 +93,15 @@ class Application:
         )
         budgets = Budgets(limits, shared, clock)
         self._plugins = context.plugins
-        self._services = Services(context, hub=self.hub, accounts=accounts, rules=rules, budgets=budgets, clock=clock)
+        self._services = Services(
+            context,
+            hub=self.hub,
+            accounts=accounts,
+            rules=rules,
+            budgets=budgets,
+            providers=components.providers,
+            clock=clock,
+        )
         self.gateway = Gateway(
             context,
             components,

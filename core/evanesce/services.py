@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
 import msgspec
@@ -14,6 +14,7 @@ from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.service import AccountService
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, CommandError, ErrorCode, EvanesceError, StoreUnavailable
+from evanesce.interfaces import Caller, HttpRequest
 from evanesce.limits.budgets import Budgets
 from evanesce.limits.distributed import DistributedRateLimit
 from evanesce.model import Draft, new_id
@@ -57,7 +58,10 @@ _Command = TypeVar("_Command", commands.Send, commands.CloseRoom, commands.Remov
 
 
 class Services:
-    """Makes the object by which each plugin acts. `clock` returns seconds that never go back."""
+    """Makes the object by which each plugin acts.
+
+    `providers` are the names of the plugins' authenticators by plugin. `clock` returns seconds that never go back.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Services:
         accounts: AccountService,
         rules: RuleService,
         budgets: Budgets,
+        providers: Mapping[str, str],
         clock: Callable[[], float],
     ) -> None:
         self.context = context
@@ -74,6 +79,7 @@ class Services:
         self.accounts = accounts
         self.rules = rules
         self.budgets = budgets
+        self.providers = providers
         self.clock = clock
 
     def of(self, plugin: str) -> PluginServer:
@@ -86,6 +92,7 @@ class PluginServer:
 
     def __init__(self, plugin: str, services: Services) -> None:
         self.shared = PluginLimits(plugin, services.context.store.rate_limits, services.clock)
+        self._provider = services.providers.get(plugin)
         self._services = services
         self._context = services.context
         self._sender_id = f"{SENDER_PREFIX}{plugin}"
@@ -158,6 +165,16 @@ class PluginServer:
             await self._services.rules.remove(room, command.user_id, command.ban_seconds)
 
         await self._bounded(remove)
+
+    async def caller(self, request: HttpRequest) -> Caller:
+        """See `Server.caller`."""
+        await trio.lowlevel.checkpoint()
+        provider, token = self._provider, request.token
+        if provider is None:
+            raise RuntimeError("a plugin without an authenticator has no callers")
+        if token is None:
+            raise CommandError(ErrorCode.UNAUTHENTICATED, "Sign in first.")
+        return await self._bounded(lambda: self._services.accounts.caller(provider, token, request.address))
 
     async def _bounded(self, work: Callable[[], Awaitable[T]]) -> T:
         """Call `work`, with at most `MOST_CALLS` at the same time. Raises `CommandError`."""

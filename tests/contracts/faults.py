@@ -159,6 +159,12 @@ FAULTS: dict[str, Seeded] = {
         "AND userId = ? AND attempt = ?'",
         "AND userId = ? AND (attempt = ? OR true)'",
     ),
+    "replaces a registration that has changed": repository(
+        "test_of_many_who_replace_what_is_registered_at_once_one_succeeds",
+        ACCOUNTS,
+        "SET value = ? WHERE provider = ? AND userId = ? AND value = ?",
+        "SET value = ? WHERE provider = ? AND userId = ? AND ? IS NOT NULL",
+    ),
     "erases too little": repository(
         "test_what_was_registered_and_spent_goes_with_the_account",
         ACCOUNTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,12 +14,13 @@ from trio.testing import MockClock
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.errors import CommandError, ErrorCode, Rejected, StoreUnavailable
 from evanesce.hookspecs import HOOK_SECONDS, hookimpl
-from evanesce.interfaces import Server
-from evanesce.model import Draft, milliseconds
+from evanesce.interfaces import Authenticator, Caller, HttpRequest, HttpResponse, HttpRoute, Server
+from evanesce.model import Draft, Identity, milliseconds
 from evanesce.services import CALL_SECONDS, KEY_CHARACTERS, LEAST_RATE, MOST_BURST, MOST_CALLS, MOST_LIMITS, MOST_RATE
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
-from evanesce.testing.server import memory_server
+from evanesce.testing.plugins import plugin_server
+from evanesce.testing.server import NameAuthenticator, memory_server
 from tests.core.rooms.clients import NOWHERE, QUICK, join_room
 
 
@@ -331,3 +332,47 @@ async def test_a_filter_that_answers_itself_fails_within_its_time_and_alone(
             assert (await ada.ask("send", roomId=room, content="hello"))["code"] == "internal"
         assert (await bob.ask("members", roomId=room))["type"] == "members"
         assert "abandoned" not in caplog.text
+
+
+class SignsIn(Announcer):
+    """Keeps the server, and signs in by a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: list[Caller] = []
+
+    @hookimpl
+    def evanesce_authenticator(self) -> Authenticator:
+        return NameAuthenticator()
+
+    @hookimpl
+    def evanesce_http_routes(self) -> Sequence[HttpRoute]:
+        return [HttpRoute("GET", "/api/v1/who", self.answer)]
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        self.callers.append(await self.server.caller(request))
+        return HttpResponse(b"{}")
+
+
+async def test_a_route_learns_who_sent_a_request_as_the_authenticator_of_its_plugin_does() -> None:
+    plugin = SignsIn()
+    async with plugin_server({"names": plugin}) as server:
+        ada = server.connect()
+        await ada.sign_in({"provider": "name", "name": "Ada"})
+        assert (await server.http("GET", "/api/v1/who", by=ada)).status == 200
+        assert (await server.http("GET", "/api/v1/who")).status == 401
+        [caller] = plugin.callers
+        assert caller.user is not None
+        assert caller.user.user_id == ada.user_id
+        assert caller.address == "127.0.0.1"
+        assert caller.sign_in_id is not None
+        assert caller.sign_in_age is not None
+        assert await caller.accounts.exists(Identity(subject="Ada", display_name="Ada")), "the provider is its own"
+
+
+async def test_a_plugin_that_signs_nobody_in_has_no_callers(autojump_clock: MockClock) -> None:
+    announcer = Announcer()
+    async with memory_server(plugins={"quiz": announcer}):
+        request = HttpRequest("GET", "/who", {}, {}, b"", None, token="a token")
+        with pytest.raises(RuntimeError, match="without an authenticator"):
+            await announcer.server.caller(request)

@@ -18,18 +18,19 @@ from evanesce.accounts.cache import AccountCache, Mark
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
 from evanesce.accounts.purge import Purge
-from evanesce.accounts.sign_in import Providers
+from evanesce.accounts.revocation import Revocation
+from evanesce.accounts.sign_in import Client, Providers
 from evanesce.accounts.tokens import Claims, Tokens
 from evanesce.config.public import deep_link_base
 from evanesce.context import ServerContext
 from evanesce.errors import BadRequest, CommandError, ErrorCode, PersistenceUnavailable, StoreUnavailable
-from evanesce.interfaces import MOST_CHECKED
+from evanesce.interfaces import MOST_CHECKED, Caller
 from evanesce.limits.budgets import public_limits
 from evanesce.lookups import Lookups, SharedLookups
 from evanesce.model import Access, ChatRoom, Timestamp, User, timestamp
 from evanesce.protocol import commands, events, fields
 from evanesce.rooms.requests import room_not_found
-from evanesce.store.control_bus import TokenRevoked, UserRenamed
+from evanesce.store.control_bus import UserRenamed
 
 PAGE = 100
 """How many rooms the reply to `rooms` has at most."""
@@ -65,6 +66,7 @@ class AccountService:
         providers: Providers,
         cache: AccountCache,
         publisher: ControlPublisher,
+        revocation: Revocation,
         purge: Purge,
         erasure: Erasure,
     ) -> None:
@@ -76,6 +78,7 @@ class AccountService:
         self._providers = providers
         self._cache = cache
         self._publisher = publisher
+        self._revocation = revocation
         self._purge = purge
         self._erasure = erasure
         self._link_base = deep_link_base(context.config)
@@ -133,12 +136,10 @@ class AccountService:
     ) -> tuple[Principal, str, bool]:
         """Exchange a credential for a token; return the user, the token, and whether the account is new."""
         mark = self._cache.mark()
-        user, created = await self._providers.sign_in(
-            credential, None if principal is None else principal.user, address, local=local
-        )
-        token, claims = self._tokens.issue(user.user_id, self._store.clock.now())
-        self._cache.keep_user(user, claims.sid, mark)
-        return Principal(user, claims, mark), token, created
+        found = await self._providers.sign_in(credential, _client(principal, address, local=local))
+        token, claims = self._tokens.issue(found.user.user_id, self._store.clock.now(), found.sign_in_id)
+        self._cache.keep_user(found.user, claims.sid, mark)
+        return Principal(found.user, claims, mark), token, found.created
 
     def welcome(
         self, principal: Principal, *, token: str | None = None, ref: commands.Ref | None = None
@@ -161,9 +162,14 @@ class AccountService:
         self, command: commands.Challenge, principal: Principal | None, address: str, *, local: bool
     ) -> events.Reply:
         """Ask an identity provider for a challenge."""
-        user = None if principal is None else principal.user
-        given = await self._providers.challenge(command.provider, command.request, user, address, local=local)
+        client = _client(principal, address, local=local)
+        given = await self._providers.challenge(command.provider, command.request, client)
         return events.ChallengeReply(ref=command.ref, fields=given)
+
+    async def caller(self, provider: str, token: str, address: str) -> Caller:
+        """Return the user of a token as a provider sees it. Raises `invalid_token`."""
+        principal = await self.authenticate(token)
+        return self._providers.caller(provider, _client(principal, address, local=False))
 
     # --- sign-ins -------------------------------------------------------------------------------------------------
 
@@ -174,8 +180,7 @@ class AccountService:
 
     async def sign_out(self, command: commands.SignOut, principal: Principal) -> events.Reply:
         """Revoke a sign-in, with all its tokens."""
-        await self._repository.revoke_sign_in(principal.claims.sid, self._tokens.last_use(principal.claims))
-        await self._publisher.publish(TokenRevoked(principal.claims.sid))
+        await self._revocation.sign_out(principal.claims)
         return events.Ok(ref=command.ref)
 
     # --- rooms ----------------------------------------------------------------------------------------------------
@@ -351,6 +356,12 @@ class AccountService:
         """Erase the user's account, and close its rooms."""
         await self._erasure.erase(principal.user.user_id)
         return events.Ok(ref=command.ref)
+
+
+def _client(principal: Principal | None, address: str, *, local: bool) -> Client:
+    if principal is None:
+        return Client(address, local)
+    return Client(address, local, principal.user, principal.claims)
 
 
 def _signed_out() -> CommandError:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from evanesce.accounts.challenges import Challenges
+from evanesce.accounts.purge import Purge
+from evanesce.accounts.revocation import Revocation
+from evanesce.accounts.tokens import Claims
 from evanesce.addresses import address_block
 from evanesce.errors import (
     AuthFailed,
@@ -24,6 +28,28 @@ from evanesce.model import Identity, KnownUser, RegisteredAccount, User, UserSee
 from evanesce.protocol import codec, fields
 from evanesce.store import Store
 
+VALUE_CHARACTERS = 65_536
+"""The longest `Registration.value`, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client of a challenge or a sign-in: its address, whether it is on this machine, and who has signed in."""
+
+    address: str
+    local: bool
+    user: User | None = None
+    claims: Claims | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The account of a credential, whether it is new, and the id that the provider has chosen for the sign-in."""
+
+    user: User
+    created: bool
+    sign_in_id: str | None
+
 
 class Providers:
     """The identity providers by their names. `sign_ins` limits the attempts of one address.
@@ -38,46 +64,43 @@ class Providers:
         repository: Repository,
         store: Store,
         sign_ins: DistributedRateLimit,
+        revocation: Revocation,
+        purge: Purge,
     ) -> None:
         self._authenticators = authenticators
         self._repository = repository
         self._clock = store.clock
         self._challenges = Challenges(store.one_time_values, store.clock)
         self._sign_ins = sign_ins
+        self._revocation = revocation
+        self._purge = purge
 
-    async def challenge(
-        self, provider: str, request: Mapping[str, Any], user: User | None, address: str, *, local: bool
-    ) -> dict[str, Any]:
-        """Ask a provider for a challenge. Raises `CommandError`.
-
-        `local` is whether the client is on this machine.
-        """
-        authenticator = self._find(provider, local=local)
-        await self._count(address)
+    async def challenge(self, provider: str, request: Mapping[str, Any], client: Client) -> dict[str, Any]:
+        """Ask a provider for a challenge. Raises `CommandError`."""
+        authenticator = self._find(provider, local=client.local)
+        await self._count(client.address)
         with _Reported(""):
-            challenge = await authenticator.challenge(request, self._caller(provider, user, address, local=local))
+            challenge = await authenticator.challenge(request, self.caller(provider, client))
         return await self._challenges.issue(provider, challenge)
 
-    async def sign_in(
-        self, credential: Mapping[str, Any], user: User | None, address: str, *, local: bool
-    ) -> tuple[User, bool]:
-        """Return the account that a credential belongs to, and whether it is new. Raises `CommandError`.
+    async def sign_in(self, credential: Mapping[str, Any], client: Client) -> Found:
+        """Return the account that a credential belongs to. Raises `CommandError`.
 
-        `user` has signed in already: a credential of another user is refused. `local` is whether the client is on
-        this machine.
+        Where somebody has signed in already, a credential of another user is refused.
         """
         provider = credential.get("provider")
         if not isinstance(provider, str):
             raise BadRequest("credential.provider", "Set `provider` to the name of a way to sign in.")
-        authenticator = self._find(provider, local=local)
-        await self._count(address)
+        authenticator = self._find(provider, local=client.local)
+        await self._count(client.address)
         async with self._challenges.answer(provider, credential) as answered:
             with _Reported("credential"):
-                caller = self._caller(provider, user, address, local=local)
-                found = await authenticator.authenticate(credential, caller, answered)
+                found = await authenticator.authenticate(credential, self.caller(provider, client), answered)
             if isinstance(found, KnownUser):
-                return await self._known(found, user), False
-            return await self._identified(found, provider, user)
+                user, created = await self._known(found, client.user), False
+            else:
+                user, created = await self._identified(found, provider, client.user)
+            return Found(user, created, found.sign_in_id)
 
     async def _known(self, found: KnownUser, user: User | None) -> User:
         if user is not None and user.user_id != found.user_id:
@@ -123,16 +146,32 @@ class Providers:
             message = "Too many sign-ins from this address. Wait a moment."
             raise RateLimited(message, wait)
 
-    def _caller(self, provider: str, user: User | None, address: str, *, local: bool) -> Caller:
-        return Caller(user, address, ProviderAccounts(provider, self._repository), local)
+    def caller(self, provider: str, client: Client) -> Caller:
+        """Return a client as a provider sees it."""
+        accounts = ProviderAccounts(provider, self._repository, self._revocation.end, self._purge.request)
+        if client.claims is None:
+            return Caller(client.user, client.address, accounts, client.local)
+        age = max(0.0, self._clock.now() / 1000 - client.claims.auth_time)
+        return Caller(client.user, client.address, accounts, client.local, client.claims.sid, age)
 
 
 class ProviderAccounts:
-    """The accounts as one provider may see and change them (`evanesce.interfaces.Accounts`)."""
+    """The accounts as one provider may see and change them (`evanesce.interfaces.Accounts`).
 
-    def __init__(self, provider: str, repository: Repository) -> None:
+    `end_sign_in` ends a sign-in. `replaced` is called after a value was replaced: it may still be in a file.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        repository: Repository,
+        end_sign_in: Callable[[str], Awaitable[None]],
+        replaced: Callable[[], None],
+    ) -> None:
         self._provider = provider
         self._repository = repository
+        self._end_sign_in = end_sign_in
+        self._replaced = replaced
 
     async def exists(self, identity: Identity) -> bool:
         """Return whether an identity has an account."""
@@ -145,6 +184,19 @@ class ProviderAccounts:
     async def spend(self, user_id: str, proof: str, attempt: str) -> bool:
         """Note that a proof was used; return whether it was new."""
         return await self._repository.spend(self._provider, user_id, proof, attempt)
+
+    async def change(self, user_id: str, value: str, replaces: str) -> bool:
+        """Replace what the provider registered with an account."""
+        if len(value) > VALUE_CHARACTERS:
+            raise ValueError(f"what a provider registers has at most {VALUE_CHARACTERS} characters")
+        changed = await self._repository.change_registration(self._provider, user_id, value, replaces)
+        if changed:
+            self._replaced()
+        return changed
+
+    async def end_sign_in(self, sign_in_id: str) -> None:
+        """End a sign-in, on all servers."""
+        await self._end_sign_in(sign_in_id)
 
 
 class _Reported:

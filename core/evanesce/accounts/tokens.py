@@ -54,9 +54,9 @@ class Tokens:
         self._token_seconds = token_seconds
         self._refresh_seconds = refresh_seconds
 
-    def issue(self, user_id: str, now: int) -> tuple[str, Claims]:
-        """Return the first token of a new sign-in."""
-        return self._sign(user_id, str(uuid.uuid4()), now // 1000, now)
+    def issue(self, user_id: str, now: int, sign_in_id: str | None = None) -> tuple[str, Claims]:
+        """Return the first token of a new sign-in, whose id is `sign_in_id` (None: a new one)."""
+        return self._sign(user_id, sign_in_id or str(uuid.uuid4()), now // 1000, now)
 
     def refresh(self, claims: Claims, now: int) -> tuple[str, Claims]:
         """Return another token of the same sign-in. Raises `unauthenticated` when the sign-in is too old."""
@@ -109,6 +109,10 @@ class Tokens:
         """Return the time after which all tokens of this sign-in have expired."""
         last = max(claims.exp, claims.auth_time + self._refresh_seconds + self._token_seconds)
         return timestamp(int(last * 1000))
+
+    def last_use_from(self, now: int) -> Timestamp:
+        """Return the time after which all tokens of any sign-in until `now` have expired."""
+        return timestamp(now + int((self._refresh_seconds + self._token_seconds) * 1000))
 
     def _sign(self, user_id: str, sign_in_id: str, auth_time: int, now: int) -> tuple[str, Claims]:
         claims = Claims(sub=user_id, sid=sign_in_id, auth_time=auth_time, exp=int(now / 1000 + self._token_seconds))

@@ -13,7 +13,7 @@ class Accounts(Protocol):
     """What one provider may read and store of accounts. Every method raises `PersistenceUnavailable`.
 
     What a provider stores is deleted with the account. It is registered by `Identity.registration`, together with a
-    proof of identity, and never by a token alone.
+    proof of identity, and never by a token alone: `Caller.sign_in_age` says how old the proof of a token is.
     """
 
     async def exists(self, identity: Identity) -> bool:
@@ -34,19 +34,40 @@ class Accounts(Protocol):
         """
         ...
 
+    async def change(self, user_id: str, value: str, replaces: str) -> bool:
+        """Store `value` in place of what this provider registered with an account, if that is still `replaces`.
+
+        Returns False, and stores nothing, where it is another value, or the account was erased: of several callers that
+        replace one value, on any servers, one succeeds. Calling it again with the same arguments returns True, unless
+        the value has changed since. Raises `RegistrationTaken` where `value` belongs to another account, and
+        `ValueError` where it is longer than `Registration` allows.
+        """
+        ...
+
+    async def end_sign_in(self, sign_in_id: str) -> None:
+        """End a sign-in, and close its connections on all servers. Its tokens are worthless from then on.
+
+        `sign_in_id` is one that this provider has chosen, in `Identity` or `KnownUser`. Ending it again is lawful.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The origin of a request: the signed-in user, if there is one, and the client's address.
 
     `accounts` is what the provider may read and store of accounts. `local` is whether the client is on this machine,
-    as far as the transport can tell.
+    as far as the transport can tell. `sign_in_id` is the id of the sign-in of `user`, and `sign_in_age` is how many
+    seconds ago it was: a token may be as old as `server.refresh_days`, and may have been stolen since. Both are None
+    where nobody is signed in.
     """
 
     user: User | None
     address: str
     accounts: Accounts
     local: bool = False
+    sign_in_id: str | None = None
+    sign_in_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from evanesce.model import User
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest(Confidential):
-    """A request to a plugin's route. `user` is the user of its bearer token.
+    """A request to a plugin's route. `user` is the user of `token`, its bearer token; None where it has none.
 
     Bytes above 0x7F in `headers` are decoded as ISO-8859-1. `address` is the address of the client, without a port, as
     trusted proxies report it; do not read headers for it, which a client may forge. It is empty where the transport
@@ -25,6 +25,7 @@ class HttpRequest(Confidential):
     body: bytes
     user: User | None
     address: str = ""
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

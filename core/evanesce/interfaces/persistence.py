@@ -104,6 +104,10 @@ class Repository(Protocol):
         """Return the account with this code, and what the provider registered with it; None where there is none."""
         ...
 
+    async def change_registration(self, provider: str, user_id: str, value: str, replaces: str) -> bool:
+        """Store `value` in place of what a provider registered; see `Accounts.change`. The account code stays."""
+        ...
+
     async def account_code(self, user_id: str) -> str | None:
         """Return the code of an account; None where its provider registered none."""
         ...

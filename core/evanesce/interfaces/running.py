@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from evanesce.interfaces.authentication import Caller
+from evanesce.interfaces.http import HttpRequest
+
 
 class SharedLimits(Protocol):
     """Token buckets of one plugin, counted over all servers that share the Redis."""
@@ -57,5 +60,13 @@ class Server(Protocol):
         """Remove a person from a room, as its creator could, and ban them for `ban_seconds` (0 to 31,536,000).
 
         The person need not be in the room. Raises `bad_request` for the creator of the room.
+        """
+        ...
+
+    async def caller(self, request: HttpRequest) -> Caller:
+        """Return who sent a request to a route of this plugin, as its authenticator receives callers.
+
+        Raises `unauthenticated` for a request without a token, and `invalid_token`. `Caller.local` is False. Raises
+        `RuntimeError` for a plugin without an authenticator.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -42,7 +42,8 @@ _CONTRACTS: dict[str, type] = {
 class Components:
     """What the enabled plugins provide, in their order: authenticators by provider, transports by plugin.
 
-    `database` is the name of the repository's database, see `Repository`; None where it has no name.
+    `database` is the name of the repository's database, see `Repository`; None where it has no name. `providers` are
+    the names of the authenticators by plugin.
     """
 
     repository: Repository
@@ -51,6 +52,7 @@ class Components:
     routes: Sequence[HttpRoute]
     sign_in_pages: Sequence[SignInPage] = ()
     database: str | None = None
+    providers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def build(
@@ -80,11 +82,12 @@ def build(
     _check_public_path(public_address(config).path, [*_reserved(transports), *(route.path for route in routes)])
     return Components(
         repository=contained_repository(component, calls[owner]),
-        authenticators=authenticators,
+        authenticators={provider: authenticator for provider, (_, authenticator) in authenticators.items()},
         transports=transports,
         routes=routes,
         sign_in_pages=_sign_in_pages(plugins, setups, authenticators),
         database=_database(owner, component),
+        providers={plugin: provider for provider, (plugin, _) in authenticators.items()},
     )
 
 
@@ -141,8 +144,9 @@ def _setup(name: str, config: Config, folder: Path, handover: Handover | None = 
 
 def _authenticators(
     plugins: PluginRegistry, calls: Mapping[str, PluginCalls], setups: Mapping[str, Setup]
-) -> dict[str, Authenticator]:
-    authenticators: dict[str, Authenticator] = {}
+) -> dict[str, tuple[str, Authenticator]]:
+    """Return the authenticators by provider, each with the name of its plugin."""
+    authenticators: dict[str, tuple[str, Authenticator]] = {}
     for name in plugins.implementing("evanesce_authenticator"):
         component: Authenticator = _component(plugins, setups[name], "evanesce_authenticator")
         authenticator = _read(name, "evanesce_authenticator", partial(_contained, name, component, calls[name]))
@@ -152,7 +156,7 @@ def _authenticators(
                 f"the plugin {name!r} and another one both sign in with {authenticator.provider!r}",
                 "Enable one of them",
             )
-        authenticators[authenticator.provider] = authenticator
+        authenticators[authenticator.provider] = (name, authenticator)
     return authenticators
 
 

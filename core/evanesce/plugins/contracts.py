@@ -44,6 +44,8 @@ MESSAGE_CHARACTERS = 1_000
 
 _HOOKS = {name: spec for name, spec in vars(Hooks).items() if name.startswith("evanesce_")}
 
+_SIGN_IN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
 _COMMAND = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 # RFC 3986, section 3.3, without percent-encoding, and without what routers read as a pattern: < > { } *.
@@ -170,6 +172,7 @@ def check_identity(found: object) -> Identity | KnownUser:
     """Return the result of an authenticator. Raises `ContractViolation`."""
     if isinstance(found, KnownUser):
         _check_subject(found.user_id, "KnownUser.user_id")
+        _check_sign_in_id(found.sign_in_id)
         return found
     if not isinstance(found, Identity):
         raise ContractViolation("authenticate must return an Identity or a KnownUser")
@@ -180,7 +183,14 @@ def check_identity(found: object) -> Identity | KnownUser:
         raise ContractViolation("Identity.email must be a str or None")
     if not (isinstance(cast(object, found.is_world_id), bool) and isinstance(cast(object, found.guest), bool)):
         raise ContractViolation("Identity.is_world_id and Identity.guest must be bool")
+    _check_sign_in_id(found.sign_in_id)
     return found
+
+
+def _check_sign_in_id(sign_in_id: object) -> None:
+    """Raise `ContractViolation` for an id that another sign-in could have."""
+    if sign_in_id is not None and not (isinstance(sign_in_id, str) and _SIGN_IN_ID.fullmatch(sign_in_id)):
+        raise ContractViolation("sign_in_id must be None or a random UUID (version 4) in lower case")
 
 
 def check_challenge(given: object) -> Challenge:

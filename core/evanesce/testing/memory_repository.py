@@ -128,6 +128,18 @@ class MemoryRepository(MemoryRoomRules):
                 return RegisteredAccount(user_id=user_id, value=kept.value)
         return None
 
+    async def change_registration(self, provider: str, user_id: str, value: str, replaces: str) -> bool:
+        """See `Repository.change_registration`."""
+        await self._answer()
+        kept = self.registered.get((provider, user_id))
+        if kept is None or kept.value not in (value, replaces):
+            return False
+        others = [other for key, other in self.registered.items() if key[0] == provider and key[1] != user_id]
+        if any(other.value == value for other in others):
+            raise RegistrationTaken
+        self.registered[provider, user_id] = msgspec.structs.replace(kept, value=value)
+        return True
+
     async def account_code(self, user_id: str) -> str | None:
         """See `Repository.account_code`."""
         await self._answer()

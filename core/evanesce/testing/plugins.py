@@ -100,6 +100,7 @@ class PluginServer:
                 body=body,
                 user=user,
                 address="127.0.0.1",
+                token=None if by is None else by.token,
             )
             routes = {route.method: route for route in self.gateway.routes if route.path == path}
             if not routes:

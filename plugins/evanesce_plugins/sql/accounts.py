@@ -50,6 +50,10 @@ _REGISTER = """
     AND NOT EXISTS (SELECT 1 FROM "Registration" AS kept WHERE kept.provider = ? AND kept.userId = "User".userId)
 """
 
+_CHANGE_REGISTRATION = 'UPDATE "Registration" SET value = ? WHERE provider = ? AND userId = ? AND value = ?'
+
+_HAS_REGISTRATION = 'SELECT 1 FROM "Registration" WHERE provider = ? AND userId = ? AND value = ?'
+
 _FIND_REGISTRATION = 'SELECT userId, value FROM "Registration" WHERE accountCode = ? AND provider = ?'
 
 _GET_ACCOUNT_CODE = 'SELECT accountCode FROM "Registration" WHERE userId = ? ORDER BY provider LIMIT 1'
@@ -144,6 +148,19 @@ class AccountTables(SqlTables):
         """See `Repository.find_registration`."""
         rows = await self._rows(_FIND_REGISTRATION, account_code, provider)
         return RegisteredAccount(user_id=str(rows[0][0]), value=str(rows[0][1])) if rows else None
+
+    async def change_registration(self, provider: str, user_id: str, value: str, replaces: str) -> bool:
+        """See `Repository.change_registration`."""
+        try:
+            _, stored = await self._driver.execute(
+                [
+                    Statement(_CHANGE_REGISTRATION, (value, provider, user_id, replaces)),
+                    Statement(_HAS_REGISTRATION, (provider, user_id, value)),
+                ]
+            )
+        except Refused:
+            raise RegistrationTaken from None
+        return bool(stored)
 
     async def account_code(self, user_id: str) -> str | None:
         """See `Repository.account_code`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest
 from evanesce.interfaces import Answered, Caller, Challenge
 from evanesce.model import Identity, KnownUser, RegisteredAccount, Registration, User
 from evanesce.store.memory import MemoryServer
+from evanesce.testing.caller import caller
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import NameAuthenticator, TestServer, memory_server
 
@@ -301,6 +303,79 @@ async def test_the_account_code_is_shown_to_its_owner_alone(autojump_clock: Mock
         seen = [welcome, room, await ada.ask("join", roomId=room["roomId"])]
         seen += [await bob.ask("join", roomId=room["roomId"]), await bob.ask("members", roomId=room["roomId"])]
         assert "CODE" not in str(seen)
+
+
+class Devices(NameAuthenticator):
+    """Counts sign-ins in what it has registered, and ends the earlier ones of an account. `callers` are those seen."""
+
+    provider = "devices"
+
+    def __init__(self) -> None:
+        self.callers: list[Caller] = []
+
+    async def authenticate(
+        self, credential: Mapping[str, Any], caller: Caller, answered: Answered | None
+    ) -> Identity | KnownUser:
+        self.callers.append(caller)
+        sign_in_id = str(uuid.uuid4())
+        found = await caller.accounts.find("CODE")
+        if found is None:
+            kept = Registration(value=sign_in_id, account_code="CODE")
+            return Identity(subject="ada", display_name="Ada", registration=kept, sign_in_id=sign_in_id)
+        assert not await caller.accounts.change(found.user_id, sign_in_id, "something else")
+        assert await caller.accounts.change(found.user_id, sign_in_id, found.value)
+        await caller.accounts.end_sign_in(found.value)
+        return KnownUser(user_id=found.user_id, sign_in_id=sign_in_id)
+
+
+DEVICE = {"provider": "devices"}
+
+
+async def test_a_provider_chooses_the_id_of_a_sign_in_and_ends_it(autojump_clock: MockClock) -> None:
+    memory, repository, devices = MemoryServer(), MemoryRepository(), Devices()
+    options: dict[str, Any] = {"memory": memory, "repository": repository, "authenticators": {"devices": devices}}
+    async with memory_server(**options) as one, memory_server(**options) as two:
+        first, second = one.connect(), two.connect()
+        welcome = await first.ask("hello", credential=DEVICE)
+        assert (await second.ask("hello", credential=DEVICE))["userId"] == welcome["userId"]
+        assert (await first.until("goodbye"))["code"] == 4401
+        assert (await one.connect().ask("hello", token=welcome["token"]))["code"] == "invalid_token"
+        assert (await second.ask("ping"))["type"] == "pong"
+        ended = set(repository.revoked)
+        assert len(ended) == 1
+        assert {kept.value for kept in repository.registered.values()}.isdisjoint(ended)
+        await trio.sleep(2)
+        assert repository.purges, "what was replaced is removed from files"
+
+
+async def test_a_provider_learns_how_old_the_proof_of_a_token_is(autojump_clock: MockClock) -> None:
+    devices = Devices()
+    async with memory_server(authenticators={"devices": devices}) as server:
+        welcome = await server.connect().ask("hello", credential=DEVICE)
+        await trio.sleep(50)
+        connection = server.connect(bearer=welcome["token"])
+        await connection.ask("hello")
+        token = (await connection.ask("refresh"))["token"]
+        await trio.sleep(50)
+        await server.gateway.sign_in(DEVICE, bearer=token, address="127.0.0.1", local=True)
+        new, old = devices.callers
+        assert (new.user, new.sign_in_id, new.sign_in_age) == (None, None, None)
+        assert old.user is not None
+        assert old.sign_in_id is not None
+        assert old.sign_in_age is not None
+        assert 99 <= old.sign_in_age <= 101
+
+
+async def test_what_a_provider_registers_is_bounded(autojump_clock: MockClock) -> None:
+    repository = MemoryRepository()
+    async with memory_server(authenticators={"devices": Devices()}, repository=repository) as server:
+        welcome = await server.connect().ask("hello", credential=DEVICE)
+        accounts = caller("devices", repository=repository).accounts
+        [kept] = repository.registered.values()
+        with pytest.raises(ValueError, match="65536"):
+            await accounts.change(welcome["userId"], "x" * 65_537, kept.value)
+        assert list(repository.registered.values()) == [kept]
+        assert await accounts.change(welcome["userId"], "x" * 65_536, kept.value)
 
 
 def test_what_is_registered_is_in_no_text_of_an_object() -> None:

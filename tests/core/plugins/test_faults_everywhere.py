@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,7 @@ from trio.testing import MockClock
 from evanesce.errors import CommandError
 from evanesce.hookspecs import hookimpl
 from evanesce.interfaces import Answered, Caller, Challenge, HttpRequest, HttpResponse, HttpRoute
-from evanesce.model import ChatRoom, Draft, Identity, Record, Registration, User
+from evanesce.model import ChatRoom, Draft, Identity, KnownUser, Record, Registration, User
 from evanesce.testing.memory_repository import MemoryRepository
 from evanesce.testing.server import NameAuthenticator, TestServer, memory_server
 from tests.core.plugins.faulty import (
@@ -384,6 +386,11 @@ WRONG: dict[str, list[Any]] = {
         Identity(subject="eve", display_name=cast(Any, 5)),
         Identity(subject="eve", display_name="E", email=cast(Any, 5)),
         Identity(subject="eve", display_name="E", guest=cast(Any, "yes")),
+        *(
+            kind(sign_in_id=cast(Any, sign_in_id))
+            for sign_in_id in ("", "eve", 5, "00000000-0000-0000-0000-000000000000", f"{uuid.uuid4()}\n")
+            for kind in (partial(Identity, subject="eve", display_name="E"), partial(KnownUser, user_id="eve"))
+        ),
     ],
     "check": [5, b"well"],
     "route": [

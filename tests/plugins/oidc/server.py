@@ -8,15 +8,14 @@ from typing import Any
 
 import trio
 
-from evanesce.accounts.sign_in import ProviderAccounts
-from evanesce.interfaces import Answered, Caller
+from evanesce.interfaces import Answered
 from evanesce.model import Identity
-from evanesce.testing.memory_repository import MemoryRepository
+from evanesce.testing.caller import caller
 from evanesce_plugins.oidc.authenticator import OidcAuthenticator
 from evanesce_plugins.oidc.settings import OidcSettings
 from tests.patience import PATIENCE
 
-CALLER = Caller(None, "192.0.2.7", ProviderAccounts("oidc", MemoryRepository()))
+CALLER = caller("oidc")
 
 
 class Clock:

@@ -74,6 +74,7 @@ def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> No
 
 async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
     body: bytes = await request.body
+    token = bearer(request.headers.get("Authorization"))
     answer = await route.handle(
         HttpRequest(
             method=request.method,
@@ -81,8 +82,9 @@ async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
             query=request.args.to_dict(),
             headers=dict(request.headers),
             body=body,
-            user=await gateway.identify(bearer(request.headers.get("Authorization"))),
+            user=await gateway.identify(token),
             address=request.scope["state"][CLIENT].address,
+            token=token,
         )
     )
     return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)

@@ -78,6 +78,19 @@ class Operations:
         self.check = all_or_nothing
         await repository.sign_in(user, PROVIDER, Registration(value=f"value-{number}", account_code=code))
 
+    async def change_registration(self) -> None:
+        repository, number = self._repository, next(numbers)
+        code, old, new = f"changed-{number}", f"old-{number}", f"new-{number}"
+        user, _ = await repository.sign_in(a_user(), PROVIDER, Registration(value=old, account_code=code))
+
+        async def all_or_nothing() -> None:
+            [found] = await settled(lambda: repository.find_registration(PROVIDER, code))
+            assert found is not None
+            assert found.value in (old, new)
+
+        self.check = all_or_nothing
+        assert await repository.change_registration(PROVIDER, user.user_id, new, old)
+
     async def erase_user(self) -> None:
         repository = self._repository
         user, _ = await repository.sign_in(a_user())

@@ -89,6 +89,47 @@ class ProviderRows(RepositoryParts):
         found = [await repository.find_registration("keys", f"CODE OF value {number}") for number in range(20)]
         assert [account.value for account in found if account is not None] == [(code or "").removeprefix("CODE OF ")]
 
+    async def test_what_is_registered_is_replaced_where_it_is_still_what_the_provider_has_read(
+        self, repository: Repository
+    ) -> None:
+        user, other = await registered(repository, "keys", "one"), await registered(repository, "keys", "two")
+        assert await repository.change_registration("keys", user.user_id, "three", "one")
+        assert await repository.change_registration("keys", user.user_id, "three", "one"), "its answer may be lost"
+        assert not await repository.change_registration("keys", user.user_id, "four", "one"), "it has changed since"
+        assert not await repository.change_registration("others", user.user_id, "four", "three")
+        assert not await repository.change_registration("keys", "nobody", "four", "three")
+        found = RegisteredAccount(user_id=user.user_id, value="three")
+        assert await repository.find_registration("keys", "CODE OF one") == found, "the code stays"
+        untouched = RegisteredAccount(user_id=other.user_id, value="two")
+        assert await repository.find_registration("keys", "CODE OF two") == untouched
+        with pytest.raises(RegistrationTaken):
+            await repository.change_registration("keys", user.user_id, "two", "three")
+        assert await repository.find_registration("keys", "CODE OF one") == found
+        long = "x" * 65_536
+        assert await repository.change_registration("keys", user.user_id, long, "three")
+        assert await repository.find_registration("keys", "CODE OF one") == RegisteredAccount(
+            user_id=user.user_id, value=long
+        )
+        await repository.erase_user(user.user_id, at(1))
+        assert not await repository.change_registration("keys", user.user_id, "four", long)
+        assert await repository.find_registration("keys", "CODE OF one") is None
+
+    async def test_of_many_who_replace_what_is_registered_at_once_one_succeeds(self, repository: Repository) -> None:
+        user = await registered(repository, "keys", "one")
+        stored: list[str] = []
+
+        async def change(value: str) -> None:
+            if await repository.change_registration("keys", user.user_id, value, "one"):
+                stored.append(value)
+
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for number in range(20):
+                    nursery.start_soon(change, f"value {number}")
+        found = await repository.find_registration("keys", "CODE OF one")
+        assert found is not None
+        assert stored == [found.value]
+
     async def test_a_proof_is_spent_once_by_one_attempt(self, repository: Repository) -> None:
         user, other = await signed_in(repository), await signed_in(repository)
         assert await repository.spend("keys", user.user_id, "proof", "attempt")
