@@ -42,7 +42,7 @@ class InviteService:
             invite_id=new_id(),
             room_id=room_id,
             secret_hash=secret_hash(secret),
-            people=command.people,
+            people=int(command.people),
             created_at=timestamp(now),
             expires_at=timestamp(now + round(command.seconds * 1000)),
         )

@@ -37,8 +37,9 @@ class Challenge(Confidential, Command, tag="challenge", kw_only=True, frozen=Tru
     """Request a challenge from an identity provider. All other fields are for the provider."""
 
     provider: str
-    # Not a field of the protocol: `codec.decode` puts all fields here that are not the protocol's own.
-    request: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name="")
+    # Not a field of the protocol: `codec.decode` puts all fields here that are not the protocol's own. A client may use
+    # the name of it, as any other, for the provider: so a value of any type is decoded, and replaced.
+    request: dict[str, Any] | Any = msgspec.field(default_factory=dict[str, Any], name="")
 
 
 class Refresh(Command, tag="refresh", kw_only=True, frozen=True):
@@ -70,7 +71,7 @@ class CreateInvite(Command, tag="invite", kw_only=True, frozen=True):
     """Create an invite to a room that this user has created, for so many people and so many seconds."""
 
     room_id: UUID
-    people: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    people: Annotated[float, Meta(ge=1, le=1_000, multiple_of=1)] = 1  # not `int`: to JSON, 5.0 is the same as 5
     seconds: Annotated[float, Meta(ge=60, le=2_592_000)] = 86_400
 
 

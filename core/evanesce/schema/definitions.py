@@ -83,6 +83,7 @@ def _add_limits(schemas: dict[str, Schema], limits: events.Limits) -> None:
     }
     profile = schemas["UpdateProfile"]["properties"]
     profile["displayName"] |= {"minLength": 1, "description": "1 to 64 characters after trimming."}
+    profile["email"] |= {"format": "idn-email", "description": "At most 254 bytes of UTF-8; null removes the address."}
 
 
 def _add_examples(schemas: dict[str, Schema], limits: events.Limits) -> None:

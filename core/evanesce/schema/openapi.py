@@ -20,6 +20,21 @@ _REFERENCE = "#/components/schemas/{name}"
 _SIGNED_IN = [{"token": list[str]()}]
 _ANYBODY: list[dict[str, list[str]]] = [{}, *_SIGNED_IN]
 
+_STATUSES_OF_HTTP = {
+    "400": "The request is not valid HTTP.",
+    "408": "The body took too long.",
+    "411": "The body has no Content-Length.",
+    "413": "The body is too large.",
+    "421": "The request is for another host.",
+    "429": "There are too many requests or connections of this address.",
+    "431": "The head of the request is too large.",
+    "500": "A fault of the server.",
+    "501": "The transfer coding is not known.",
+    "503": "The server is busy, or shuts down.",
+    "505": "The version of HTTP is not known.",
+}
+"""The statuses with which any request may be refused, before its address is looked at."""
+
 Route = tuple[str, str]
 """The method and the path of a plugin's route."""
 
@@ -122,9 +137,10 @@ def _others() -> dict[str, Schema]:
     room = {"name": "roomId", "in": "path", "required": True, "schema": {"type": "string"}}
     known = {"description": "It is the one in If-None-Match."}
     return {
-        "/healthz": {"responses": {"200": _lives(_json(_object({"status": {"const": "ok"}})))}},
+        "/healthz": {"responses": {"200": _lives(_json(_object({"status": {"const": "ok"}}))), **_errors(())}},
         "/readyz": {
             "responses": {
+                **_errors(()),
                 "200": {"description": "It serves clients.", "content": readiness},
                 "503": {"description": "It should get no clients.", "content": readiness},
             }
@@ -144,7 +160,11 @@ def _others() -> dict[str, Schema]:
         },
         **{
             f"{PREFIX}/{name}": {
-                "responses": {"200": {"description": "A description of the protocol.", "content": json}, "304": known}
+                "responses": {
+                    "200": {"description": "A description of the protocol.", "content": json},
+                    "304": known,
+                    **_errors(()),
+                }
             }
             for name in ("schema.json", "openapi.json", "asyncapi.json")
         },
@@ -172,14 +192,15 @@ def _body(schema: Schema, elsewhere: Sequence[str]) -> dict[str, Any]:
 
 
 def _errors(codes: Iterable[ErrorCode]) -> dict[str, Any]:
-    """Return the answers to refused requests, by status. Other statuses come from HTTP itself, such as 421."""
+    """Return the answers to refused requests, by status: there are no others."""
     status = attrgetter("http_status")
     error = _json({"$ref": _REFERENCE.format(name=events.Error.__name__)})
-    known = {
-        str(number): {"description": ", ".join(sorted(code.value for code in same)), "content": error}
+    own = {
+        str(number): ", ".join(sorted(code.value for code in same))
         for number, same in groupby(sorted(codes, key=status), key=status)
     }
-    return {**known, "default": {"description": "The request was refused.", "content": error}}
+    described = {**_STATUSES_OF_HTTP, **own}
+    return {number: {"description": described[number], "content": error} for number in sorted(described)}
 
 
 def _json(schema: Schema) -> dict[str, Any]:

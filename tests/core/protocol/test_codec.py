@@ -279,6 +279,24 @@ def test_a_challenge_stands_beside_its_type() -> None:
     assert codec.bare(reply) == {"nonce": "n"}
 
 
+@pytest.mark.parametrize("value", ["[1]", '"text"', '{"a": {}}', "null"])
+def test_a_field_with_an_empty_name_is_the_providers_as_any_other(value: str) -> None:
+    command = codec.decode(f'{{"type": "challenge", "provider": "guest", "": {value}}}')
+    assert isinstance(command, commands.Challenge)
+    assert command.request == {"": json.loads(value)}
+
+
+def test_a_whole_number_may_have_a_fraction_of_zero() -> None:
+    """Some languages write all numbers so, and JSON does not tell them apart."""
+    frame = '{"type": "invite", "roomId": "00000000-0000-4000-8000-000000000000", "people": %s}'
+    command = codec.decode(frame % "5.0")
+    assert isinstance(command, commands.CreateInvite)
+    assert command.people == 5
+    with pytest.raises(codec.Undecodable) as refused:
+        codec.decode(frame % "5.5")
+    assert refused.value.field == "people"
+
+
 def test_http_has_no_types_and_refs() -> None:
     room = events.RoomReply(
         room_id=ROOM,

@@ -68,7 +68,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
     @blueprint.patch("/me")
     async def update_profile() -> Response:
-        return await answer(_command("update_profile", await _body()))
+        return await answer(_command("update_profile", await _options()))
 
     @blueprint.delete("/me")
     async def forget_me() -> Response:
@@ -92,7 +92,7 @@ def api_blueprint(gateway: Gateway) -> Blueprint:
 
     @blueprint.patch("/rooms/<room_id>")
     async def update_room(room_id: str) -> Response:
-        return await answer(_command("update_room", {**await _body(), "roomId": room_id}))
+        return await answer(_command("update_room", {**await _options(), "roomId": room_id}))
 
     @blueprint.post("/rooms/<room_id>/invites")
     async def invite(room_id: str) -> Response:
