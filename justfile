@@ -75,6 +75,10 @@ withstand *arguments:
 fuzz *arguments:
     python -m tests.fuzz {{ arguments }}
 
+# Fuzz a server from its own schema, over WebSocket and over HTTP, as in docs/explanation/resilience.md
+fuzz-schema *arguments:
+    python -m tests.schema_fuzz {{ arguments }}
+
 # Simulate a day of many clients and faults, as in docs/explanation/resilience.md
 simulate *arguments:
     python -m tests.simulation {{ arguments }}

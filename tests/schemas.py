@@ -50,6 +50,12 @@ class EventSchemas:
             properties = document["$defs"][name]["properties"]
             (tag,) = properties["type"]["enum"]
             self._kinds.setdefault(tag, []).append((validator(document, name), frozenset(properties)))
+        self.types = frozenset(self._kinds)
+        """The names of all replies and events."""
+        self.events = frozenset(
+            document["$defs"][name]["properties"]["type"]["enum"][0] for name in members(document, "Event")
+        )
+        """The names of the events: `typing` and `vote` are replies too, or named as a command."""
 
     def check(self, event: Mapping[str, Json]) -> None:
         """Fail unless `event` is valid, and has no field that the schema does not name.
