@@ -100,7 +100,6 @@ def test_all_that_the_server_has_is_below_it(proxy: PathProxy, serve: Serve) -> 
         ("/?x=/", "text/html"),
         ("/static/chat.js", "text/javascript"),
         ("/static/sign-in.json", "application/json"),
-        ("/guest/guest.js", "text/javascript"),
         ("/healthz", "application/json"),
         ("/readyz", "application/json"),
         ("/metrics", "text/plain"),
@@ -157,7 +156,7 @@ def sign_in_with_world_id(
     assert [path for path in proxy.refused if path != "/favicon.ico"] == []
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/v1", "/static", "/r", "/ws", "/healthz", "/guest", "/guest/guest.js"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/static", "/r", "/ws", "/healthz", "/guest"])
 def test_a_path_that_the_server_has_itself_is_refused(tmp_path: Path, path: str) -> None:
     from tests.core.cli.test_commands import run
 

@@ -123,7 +123,7 @@ def test_the_answer_for_one_browser_signs_in_no_other(
 ) -> None:
     mallory, ada = browser_client(), browser_client()
     open_page(mallory, deployment.server.url)
-    mallory.context.route("**/oidc/callback.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    mallory.context.route("**/oidc/*/callback.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     sign_in(mallory, "mallory")
     mallory.page.wait_for_url("**/oidc/callback?*")
     address = mallory.page.url

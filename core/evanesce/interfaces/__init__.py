@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from evanesce.interfaces.authentication import Accounts, Answered, Authenticator, Caller, Challenge, SignInPage
 from evanesce.interfaces.handover import Handover, TakeConnection
-from evanesce.interfaces.http import HttpRequest, HttpResponse, HttpRoute
+from evanesce.interfaces.http import HttpRequest, HttpResponse, HttpRoute, StaticFile
 from evanesce.interfaces.persistence import (
     MOST_CHECKED,
     Inspection,
@@ -48,6 +48,7 @@ __all__ = [
     "SharedLimits",
     "SignIn",
     "SignInPage",
+    "StaticFile",
     "TableCopy",
     "TakeConnection",
     "Transport",

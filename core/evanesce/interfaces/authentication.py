@@ -150,7 +150,9 @@ class SignInPage:
 
     `module` is the module's absolute path on this origin, normally a route of the same plugin.
     docs/reference/sign-in-modules.md describes what it exports. `sources` are the sources that the page's
-    Content-Security-Policy must allow beside `'self'`, by directive: `{"connect-src": ["https://bridge.example"]}`.
+    Content-Security-Policy must allow beside `'self'`, by directive: `{"connect-src": ["https://bridge.example"]}`. The
+    directive `trusted-types` has the names of the policies that the module creates: the page assigns no text to what a
+    browser runs as a script or parses as HTML.
     """
 
     provider: str

@@ -106,7 +106,7 @@ def contained_route(route: HttpRoute, calls: PluginCalls) -> HttpRoute:
         except PluginFailed:
             raise CommandError(ErrorCode.INTERNAL, "Something went wrong here. Try again in a moment.") from None
 
-    return HttpRoute(route.method.upper(), route.path, handle)
+    return HttpRoute(route.method.upper(), route.path, handle, route.file)
 
 
 class _ContainedRepository:

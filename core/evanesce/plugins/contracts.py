@@ -19,7 +19,7 @@ import pluggy
 
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.hookspecs import Hooks
-from evanesce.interfaces import Challenge, CliCommand, HttpResponse, HttpRoute, SignInPage
+from evanesce.interfaces import Challenge, CliCommand, HttpResponse, HttpRoute, SignInPage, StaticFile
 from evanesce.model import Draft, Identity, KnownUser
 from evanesce.plugins.faults import ContractViolation, called_function
 from evanesce.protocol import codec
@@ -53,9 +53,9 @@ _ROUTE_PATH = re.compile(r"(?:/[\w.~!$&'()+,;=:@-]+)+/?", re.ASCII)
 
 _MODULE_PATH = re.compile(r"/(?!/)[\w.~!$&'()*+,;=:@%/-]*", re.ASCII)  # RFC 3986, 3.3; "//…" is another origin
 
-# A directive that restricts from where something is loaded. `default-src` is not allowed, because it would apply to
-# all of them; directives of other kinds protect the page from other pages.
-_Directive = Annotated[str, msgspec.Meta(pattern=r"^(?!default-)[a-z]+-src\Z")]
+# A directive that restricts from where something is loaded, or the names of Trusted Types policies. `default-src` is
+# not allowed, because it would apply to all of them; directives of other kinds protect the page from other pages.
+_Directive = Annotated[str, msgspec.Meta(pattern=r"^(?:(?!default-)[a-z]+-src|trusted-types)\Z")]
 # Visible ASCII without the separators of directives and policies, ";" and ",".
 _Source = Annotated[str, msgspec.Meta(pattern=r"^[!-+\--:<-~]+\Z")]
 
@@ -139,6 +139,18 @@ def route_problem(route: HttpRoute, reserved: Iterable[str]) -> str | None:
             return f"has the route {path!r}, which a transport serves itself ({own}): choose another path"
     if not is_async_callable(route.handle):
         return f"has the route {path!r}, whose handle must be async def"
+    return None if route.file is None else _file_problem(path, method, route.file)
+
+
+def _file_problem(path: str, method: str, file: object) -> str | None:
+    """Return what is wrong with the file of a route; None: nothing. A transport calls it without containment."""
+    if type(file) is not StaticFile or method.upper() != "GET":
+        return f"has the route {path!r}, whose file must be a StaticFile for GET: make it with evanesce.files"
+    try:
+        for coding in ("identity", *file.forms):
+            check_response(file.respond({"Accept-Encoding": coding}))
+    except Exception as error:  # its fields may have any type
+        return f"has the route {path!r}, whose file cannot be served ({error})"
     return None
 
 

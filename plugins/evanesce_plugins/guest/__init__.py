@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from evanesce.confidential import Confidential
-from evanesce.files import file_route
+from evanesce.files import file_routes
 from evanesce.hookspecs import API, hookimpl
 from evanesce.interfaces import Answered, Authenticator, Caller, Challenge, HttpRoute, Settings, Setup, SignInPage
 from evanesce.model import Identity
@@ -20,7 +21,10 @@ evanesce_api = API
 
 PROVIDER = "guest"
 
-MODULE = "/guest/guest.js"
+FOLDER = "/guest"
+"""The prefix of the path of the page's module."""
+
+MODULE = "guest.js"
 """The path of the JavaScript module by which the web page signs in a guest."""
 
 
@@ -93,10 +97,15 @@ def evanesce_authenticator(setup: Setup) -> Authenticator:
 @hookimpl
 def evanesce_http_routes() -> Sequence[HttpRoute]:
     """Return the route of the web page's module."""
-    return [file_route(MODULE, resources.files("evanesce_plugins.guest") / "static" / "guest.js")]
+    return [_module_route()]
 
 
 @hookimpl
 def evanesce_sign_in_page() -> SignInPage:
     """Return the sign-in page for guests."""
-    return SignInPage(PROVIDER, MODULE)
+    return SignInPage(PROVIDER, _module_route().path)
+
+
+@functools.cache
+def _module_route() -> HttpRoute:
+    return file_routes(FOLDER, [resources.files("evanesce_plugins.guest") / "static" / MODULE])[MODULE]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -12,17 +13,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from evanesce.errors import ConfigurationError
-from evanesce.files import file_route
+from evanesce.files import file_route, file_routes
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Setup, SignInPage
 from evanesce.webaddress import parse_web_address
 from evanesce_plugins.worldid.qr import QrCodes
 
 PROVIDER = "worldid"
 FOLDER = "/worldid"
-"""The prefix of all paths here. The modules refer to each other by relative paths."""
+"""The prefix of all paths here. The modules are in a folder below it, and refer to each other by relative paths."""
 
 BRIDGE = "https://bridge.worldcoin.org"
 """World's own bridge between a page and World App, the default of IDKit."""
+
+POLICY = "evanesce-worldid"
+"""The name of the module's Trusted Types policy: for the script of IDKit, and for QR codes."""
 
 LIBRARY = ("idkit.global.js", "idkit_wasm_bg.wasm")
 """The files of IDKit. The first one loads the second one from its own folder."""
@@ -67,8 +71,13 @@ def sign_in_page(settings: PageSettings) -> SignInPage:
     sources = {}
     if settings.idkit is not None:
         bridge = parse_web_address(settings.bridge_url or BRIDGE, f"plugins.{PROVIDER}.bridge_url")
-        sources = {"script-src": ["'wasm-unsafe-eval'"], "connect-src": [bridge.origin]}
-    return SignInPage(PROVIDER, f"{FOLDER}/worldid.js", sources)
+        sources = {"script-src": ["'wasm-unsafe-eval'"], "connect-src": [bridge.origin], "trusted-types": [POLICY]}
+    return SignInPage(PROVIDER, _modules()["worldid.js"].path, sources)
+
+
+@functools.cache
+def _modules() -> Mapping[str, HttpRoute]:
+    return file_routes(FOLDER, list((resources.files("evanesce_plugins.worldid") / "static").iterdir()))
 
 
 def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
@@ -77,8 +86,6 @@ def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
     if settings.bridge_url is not None and parse_web_address(settings.bridge_url, f"{table}.bridge_url").path:
         hint = "Write an address such as https://bridge.example"
         raise ConfigurationError(f"{table}.bridge_url", "IDKit takes a bridge without a path alone", hint)
-    static = resources.files("evanesce_plugins.worldid") / "static"
-    modules = [file_route(f"{FOLDER}/{file.name}", file) for file in static.iterdir()]
     library: list[HttpRoute] = []
     if settings.idkit is not None:
         library = _library(setup.folder / settings.idkit, f"{table}.idkit")
@@ -96,7 +103,7 @@ def routes(settings: PageSettings, setup: Setup) -> Sequence[HttpRoute]:
 
     qr_codes = QrCodes()
     return [
-        *modules,
+        *_modules().values(),
         *library,
         HttpRoute("GET", f"{FOLDER}/page.json", configure),
         HttpRoute("POST", f"{FOLDER}/qr", qr_codes.draw),

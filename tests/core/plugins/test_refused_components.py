@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from evanesce.cli.plugins import listing
 from evanesce.errors import PluginError
+from evanesce.files import static_file
 from evanesce.hookspecs import Hooks
 from evanesce.interfaces import CliCommand, HttpRequest, HttpResponse, HttpRoute
 from evanesce.plugins.contracts import is_async_callable, is_async_hook
@@ -150,6 +152,9 @@ def test_what_is_awaited_is_known_before_it_is_called(function: object, expected
     assert is_async_callable(function) == expected
 
 
+FILE = static_file(b"a", "text/plain")
+
+
 class ReservingTransport(Component):
     reserved_paths = ("/", "/ws", "/api/*")
 
@@ -171,6 +176,12 @@ class ReservingTransport(Component):
         (HttpRoute("GET", cast(Any, None), handle), "write an exact, absolute path"),
         (HttpRoute("GET", "/a", cast(Any, lambda request: None)), "whose handle must be async def"),
         (HttpRoute("GET", "/a", cast(Any, None)), "whose handle must be async def"),
+        (HttpRoute("POST", "/a", handle, FILE), "whose file must be a StaticFile for GET"),
+        (HttpRoute("GET", "/a", handle, cast(Any, b"")), "whose file must be a StaticFile for GET"),
+        (HttpRoute("GET", "/a", handle, replace(FILE, headers={"X": "a\nb"})), "an invalid name or value"),
+        (HttpRoute("GET", "/a", handle, replace(FILE, etag=cast(Any, None))), "whose file cannot be served"),
+        (HttpRoute("GET", "/a", handle, replace(FILE, forms={})), "whose file cannot be served"),
+        (HttpRoute("GET", "/a", handle, replace(FILE, forms={"identity": cast(Any, "a")})), "must be bytes"),
     ],
 )
 def test_a_route_that_cannot_be_served_is_told(route: HttpRoute, told: str) -> None:

@@ -35,7 +35,7 @@ def policy(pages: Iterable[SignInPage] = ()) -> str:
     directives = {name: [value] for name, value in _DIRECTIVES.items()}
     for page in pages:
         for name, sources in page.sources.items():
-            allowed = directives.setdefault(name, ["'self'"])
+            allowed = directives.setdefault(name, [] if name == "trusted-types" else ["'self'"])
             allowed += [source for source in sources if source not in allowed]
     return "; ".join(" ".join((name, *allowed)) for name, allowed in directives.items())
 

@@ -28,7 +28,7 @@ async function signIn(place, host) {
 
 /** Return the name of the issuer's host, for the user. */
 async function issuerName() {
-  const response = await fetch(new URL("page.json", import.meta.url), { signal: AbortSignal.timeout(TIMEOUT) });
+  const response = await fetch(new URL("../page.json", import.meta.url), { signal: AbortSignal.timeout(TIMEOUT) });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   const { issuer } = /** @type {Oidc.Configuration} */ (await response.json());
   return new URL(issuer).host;

@@ -4,7 +4,7 @@
 
 export class AccountMemory {
   // Another server on this origin, below another path, has other accounts.
-  #key = `evanesce.worldid${new URL("..", import.meta.url).pathname.slice(0, -1)}`;
+  #key = `evanesce.worldid${new URL("../..", import.meta.url).pathname.slice(0, -1)}`;
   /** @type {Remembered | null} */
   #remembered = null; // used where storage is forbidden
 

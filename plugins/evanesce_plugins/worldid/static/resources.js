@@ -12,6 +12,8 @@ export class Resources {
   #library = null;
   /** @type {HTMLLinkElement | null} */
   #style = null;
+  // The page loads scripts of policies alone, where the browser has Trusted Types.
+  #policy = globalThis.trustedTypes?.createPolicy("evanesce-worldid", { createScriptURL: (address) => address });
 
   /** Return the configuration. */
   configuration() {
@@ -29,7 +31,7 @@ export class Resources {
    * @param {Page.Host["Problem"]} Problem
    */
   library(address, Problem) {
-    this.#library ??= loadLibrary(address, Problem).catch((error) => {
+    this.#library ??= loadLibrary(this.#policy?.createScriptURL(address) ?? address, Problem).catch((error) => {
       this.#library = null;
       throw error;
     });
@@ -62,14 +64,7 @@ export function isReady(config) {
  */
 export async function showQrCode(place, text) {
   try {
-    const response = await fetch(new URL("qr", import.meta.url), {
-      method: "POST",
-      body: text,
-      headers: { "Content-Type": "text/plain" },
-      signal: AbortSignal.timeout(TIMEOUT),
-    });
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const svg = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
+    const svg = await requestDrawing(text);
     place.replaceChildren(document.importNode(svg.documentElement, true));
   } catch (error) {
     console.warn("The QR code cannot be loaded:", error);
@@ -77,21 +72,43 @@ export async function showQrCode(place, text) {
   }
 }
 
+/**
+ * Return the drawing of a QR code. It is parsed by the request: the page lets no script parse text as a document.
+ *
+ * @param {string} text
+ * @returns {Promise<Document>}
+ */
+function requestDrawing(text) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", new URL("../qr", import.meta.url));
+    request.setRequestHeader("Content-Type", "text/plain");
+    request.responseType = "document";
+    request.timeout = TIMEOUT;
+    request.onloadend = () => {
+      if (request.status === 200 && request.responseXML !== null) resolve(request.responseXML);
+      else reject(new Error(`HTTP ${request.status}`));
+    };
+    request.send(text);
+  });
+}
+
 /** @returns {Promise<WorldId.Config>} */
 async function loadConfiguration() {
-  const response = await fetch(new URL("page.json", import.meta.url), { signal: AbortSignal.timeout(TIMEOUT) });
+  const response = await fetch(new URL("../page.json", import.meta.url), { signal: AbortSignal.timeout(TIMEOUT) });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return response.json();
 }
 
 /**
- * @param {string} address
+ * @param {string | TrustedScriptURL} address
  * @param {Page.Host["Problem"]} Problem
  * @returns {Promise<IDKit.Library>}
  */
 function loadLibrary(address, Problem) {
   return new Promise((resolve, reject) => {
-    const script = element("script", { src: address });
+    const script = element("script");
+    Object.assign(script, { src: address });
     script.onload = script.onerror = () => {
       if (globalThis.IDKit) {
         resolve(globalThis.IDKit);
