@@ -52,6 +52,12 @@ test("what is no event of the protocol ends the connection, and nothing else", a
     { type: "member_joined", userId: uuid(1), displayName: ["Ana"], memberCount: 1 },
     { type: "unsent", messageId: null },
     { type: "gap" },
+    { type: "room_updated", messageTtl: 60, locked: "yes" },
+    { type: "member_muted", userId: uuid(1), until: "later" },
+    { type: "vote", userId: uuid(1), votes: "1", needed: 2, expiresAt: stage.at(1000) },
+    { type: "bans", ref: "1", bans: [{ userId: uuid(1), displayName: null, until: stage.at(1000) }] },
+    { type: "invites", ref: "1", invites: [{ inviteId: uuid(1) }] },
+    stage.message(1, { replyTo: 7 }),
   ];
   for (const event of bad) {
     const before = stage.sockets.length;

@@ -5,7 +5,20 @@
 const MEMBER = Object.freeze({ userId: "text", displayName: "text" });
 const MESSAGE = Object.freeze({
   ...{ messageId: "text", senderId: "text", senderName: "text", content: "text" },
-  ...{ createdAt: "time", expiresAt: "text", cursor: "text" }, // a message whose `expiresAt` is no time counts as expired
+  ...{ createdAt: "time", expiresAt: "text", cursor: "text", replyTo: "text?" }, // a message whose `expiresAt` is no time counts as expired
+});
+/** What a room has to say of its rules; a server that knows none may leave out all but the first. */
+const OPTIONS = Object.freeze({ messageTtl: "number", access: "text?", locked: "flag?" });
+/**
+ * The fields of the objects in lists.
+ *
+ * @type {Readonly<Record<string, Readonly<Record<string, string>>>>}
+ */
+const LISTS = Object.freeze({
+  bans: { userId: "text", displayName: "text", until: "time" },
+  invites: { inviteId: "text", people: "number", left: "number", expiresAt: "time" },
+  members: MEMBER,
+  messages: MESSAGE,
 });
 
 /**
@@ -14,9 +27,12 @@ const MESSAGE = Object.freeze({
  * @type {Readonly<Record<string, Readonly<Record<string, string>>>>}
  */
 const FIELDS = Object.freeze({
+  bans: { bans: "bans", next: "text?" },
   error: { code: "text", message: "text?", retryAfter: "number?" },
   gap: { since: "text" },
   goodbye: { code: "number", reason: "text?", reconnectAfter: "number?" },
+  invite: { inviteId: "text", link: "text", people: "number", left: "number", expiresAt: "time" },
+  invites: { invites: "invites" },
   joined: {
     ...{ members: "members?", memberCount: "number", messages: "messages", cursor: "text" },
     ...{ missed: "count", unsent: "texts", room: "room?" },
@@ -24,15 +40,17 @@ const FIELDS = Object.freeze({
   member_count: { memberCount: "number" },
   member_joined: { ...MEMBER, memberCount: "number" },
   member_left: { userId: "text", memberCount: "number" },
+  member_muted: { userId: "text", until: "time?" },
   member_updated: MEMBER,
   members: { members: "members?", memberCount: "number" },
   message: MESSAGE,
   removed: { reason: "text?", until: "time?" },
   room_closed: { reason: "text?" },
-  room_updated: { messageTtl: "number" },
+  room_updated: OPTIONS,
   skipped: { count: "number" },
   typing: { userId: "text" },
   unsent: { messageId: "text" },
+  vote: { userId: "text", votes: "number", needed: "number", expiresAt: "time", outcome: "text?" },
   welcome: { userId: "text", displayName: "text?", serverTime: "time", heartbeat: "number" },
 });
 
@@ -84,13 +102,13 @@ function isA(value, kind) {
       return typeof value === "number";
     case "count":
       return value === null || typeof value === "number";
+    case "flag":
+      return typeof value === "boolean";
     case "room":
-      return has(value, { messageTtl: "number" });
+      return has(value, { ...OPTIONS, encrypted: "flag?" });
     case "texts":
       return Array.isArray(value) && value.every((one) => isA(one, "text"));
-    case "members":
-      return Array.isArray(value) && value.every((one) => has(one, MEMBER));
     default:
-      return Array.isArray(value) && value.every((one) => has(one, MESSAGE));
+      return Array.isArray(value) && value.every((one) => has(one, LISTS[kind]));
   }
 }

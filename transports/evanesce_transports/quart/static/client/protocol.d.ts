@@ -11,6 +11,10 @@ export declare namespace Protocol {
   }
 
   interface Limits {
+    /** Seconds. */
+    shortestTtl: number;
+    /** Seconds. */
+    longestTtl: number;
     contentBytes: number;
     frameBytes: number;
     history: number;
@@ -190,6 +194,11 @@ export declare namespace Protocol {
     deepLink: string;
     active: boolean;
     memberCount: number;
+    /** Seconds. */
+    messageTtl: number;
+    access: string;
+    locked: boolean;
+    encrypted: boolean;
   }
 
   interface RoomsReply extends Reply {
@@ -204,6 +213,52 @@ export declare namespace Protocol {
     access: string;
     locked: boolean;
     encrypted: boolean;
+  }
+
+  interface InviteInfo {
+    roomId: string;
+    inviteId: string;
+    people: number;
+    left: number;
+    expiresAt: Timestamp;
+  }
+
+  interface InviteReply extends Reply {
+    type: "invite";
+    roomId: string;
+    inviteId: string;
+    link: string;
+    people: number;
+    left: number;
+    expiresAt: Timestamp;
+  }
+
+  interface InvitesReply extends Reply {
+    type: "invites";
+    roomId: string;
+    invites: InviteInfo[];
+  }
+
+  interface BanInfo {
+    userId: string;
+    displayName: string;
+    until: Timestamp;
+  }
+
+  interface BansReply extends Reply {
+    type: "bans";
+    roomId: string;
+    bans: BanInfo[];
+    next?: string;
+  }
+
+  interface VoteReply extends Reply {
+    type: "vote";
+    roomId: string;
+    userId: string;
+    votes: number;
+    needed: number;
+    expiresAt: Timestamp;
   }
 
   interface Joined extends Reply {
@@ -281,6 +336,15 @@ export declare namespace Protocol {
     typing: { roomId: string };
     members: { roomId: string };
     close_room: { roomId: string };
+    update_room: { roomId: string; messageTtl?: number; access?: string; locked?: boolean };
+    invite: { roomId: string; people?: number; seconds?: number };
+    invites: { roomId: string };
+    revoke_invite: { roomId: string; inviteId: string };
+    remove_member: { roomId: string; userId: string; banSeconds?: number };
+    bans: { roomId: string; after?: string };
+    unban: { roomId: string; userId: string };
+    mute: { roomId: string; userId: string; seconds: number };
+    vote_remove: { roomId: string; userId: string };
     ping: {};
   }
 
@@ -297,6 +361,15 @@ export declare namespace Protocol {
     typing: Ok;
     members: MembersReply;
     close_room: Ok;
+    update_room: RoomReply;
+    invite: InviteReply;
+    invites: InvitesReply;
+    revoke_invite: Ok;
+    remove_member: Ok;
+    bans: BansReply;
+    unban: Ok;
+    mute: Ok;
+    vote_remove: VoteReply;
     ping: Pong;
   }
 
