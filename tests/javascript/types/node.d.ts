@@ -9,7 +9,7 @@ declare module "node:assert/strict" {
   const assert: {
     equal(actual: unknown, expected: unknown, message?: string): void;
     deepEqual(actual: unknown, expected: unknown): void;
-    ok(value: unknown): void;
+    ok(value: unknown, message?: string): void;
     throws(body: () => unknown, expected: unknown): void;
   };
   export default assert;
