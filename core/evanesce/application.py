@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from evanesce.accounts.bans import UserBans
 from evanesce.accounts.cache import AccountCache
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
@@ -57,11 +58,13 @@ class Application:
         )
         tokens = _tokens(context.config)
         revocation = Revocation(context.repository, publisher, tokens, context.store.clock)
+        subjects = Subjects(_secret(context.config))
+        self.bans = UserBans(context, publisher, subjects)
         accounts = AccountService(
             context,
             tokens=tokens,
             providers=Providers(
-                components.authenticators, context.repository, context.store, sign_ins, revocation, purge
+                components.authenticators, context.repository, context.store, sign_ins, revocation, purge, self.bans
             ),
             cache=cache,
             publisher=publisher,
@@ -69,7 +72,6 @@ class Application:
             purge=purge,
             erasure=erasure,
         )
-        subjects = Subjects(_secret(context.config))
         rooms = OwnedRooms(context, accounts)
         vote_bans = VoteBans(context, self.hub.rule_sync)
         rules = RuleService(

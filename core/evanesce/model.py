@@ -56,7 +56,8 @@ _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 class User(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An account of a person or a guest. `world_id` is the unique identifier of World ID, or `provider:subject`.
 
-    `guest`: nobody can sign in to this account again when its tokens have expired.
+    `guest`: nobody can sign in to this account again when its tokens have expired. `banned_until` is when the last ban
+    of the account from all servers ends or ended; None where there is none.
     """
 
     user_id: str
@@ -66,6 +67,7 @@ class User(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="came
     created_at: Timestamp
     last_active: Timestamp
     guest: bool = False
+    banned_until: Timestamp | None = None
 
 
 class Access(enum.StrEnum):
@@ -125,6 +127,24 @@ class Ban(Confidential, msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None
     display_name: str = ""
     reason: str
+    since: Timestamp
+    until: Timestamp
+
+
+FOR_EVER = Timestamp("9999-12-31T23:59:59.999Z")
+"""The end of a `UserBan` that has none."""
+
+
+class UserBan(Confidential, msgspec.Struct, frozen=True, kw_only=True):
+    """The ban of a person from all servers, until `until` (`FOR_EVER`: without an end). Operators ban.
+
+    `subject` identifies the person also after the account was erased; see `evanesce.subjects`. `user_id` is the account
+    that was banned, None where there is none any more, or was none yet. `reason` is a note for operators.
+    """
+
+    subject: str
+    user_id: str | None
+    reason: str = ""
     since: Timestamp
     until: Timestamp
 

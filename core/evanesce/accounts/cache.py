@@ -18,7 +18,18 @@ import msgspec
 import trio
 
 from evanesce.model import ChatRoom, User
-from evanesce.store.control_bus import REVOCATION_SECONDS, Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import (
+    REVOCATION_SECONDS,
+    DrainRequested,
+    Notice,
+    NoticesLost,
+    TokenRevoked,
+    UserBanned,
+    UserDisconnected,
+    UserErased,
+    UserRenamed,
+    ban_mark,
+)
 
 MOST = 10_000
 """How many sign-ins, and how many rooms, are cached; those that were not used for the longest time go first."""
@@ -66,6 +77,10 @@ class AccountCache:
         """Return whether a notice after `mark` said that a sign-in has ended, or that its user was erased."""
         return any(self._ended.get(ended, 0) > mark for ended in (user_id, sign_in_id))
 
+    def banned_since(self, mark: Mark, user_id: str) -> bool:
+        """Return whether a notice after `mark` said that a user is banned, or is not any more."""
+        return self._ended.get(ban_mark(user_id), 0) > mark
+
     def handle_notice(self, notice: Notice | NoticesLost) -> None:
         """Update the entries of the sign-in or user that a notice is about. It costs no more than those."""
         self._notices = Mark(self._notices + 1)
@@ -75,14 +90,18 @@ class AccountCache:
                 self._drop(sign_in_id)
             case UserErased(user_id):
                 self._end(user_id)
-                for sign_in_id in tuple(self._sign_ins.get(user_id, ())):
-                    self._drop(sign_in_id)
+                self._drop_all(user_id)
+            case UserBanned(user_id):
+                self._end(ban_mark(user_id))
+                self._drop_all(user_id)
             case UserRenamed(user_id, display_name):
                 for sign_in_id in self._sign_ins.get(user_id, ()):
                     entry = self._users[sign_in_id]
                     entry.value = msgspec.structs.replace(entry.value, display_name=display_name)
             case NoticesLost():
                 self._lost_at = self._notices
+            case UserDisconnected() | DrainRequested():
+                pass
 
     def _end(self, ended: str) -> None:
         self._ended[ended] = self._notices
@@ -106,7 +125,7 @@ class AccountCache:
         """Cache a user who has just signed in or reconnected, as the database returned it after `mark`."""
         if mark < self._lost_at or mark < self._ended_known_since:
             return
-        if self.ended_since(mark, user.user_id, sign_in_id):
+        if self.ended_since(mark, user.user_id, sign_in_id) or self.banned_since(mark, user.user_id):
             return
         self._users[sign_in_id] = _Entry(user, trio.current_time() + VALID_SECONDS, mark)
         self._users.move_to_end(sign_in_id)
@@ -133,6 +152,10 @@ class AccountCache:
         """Return a user of whom any sign-in is cached; None where no valid entry has the user."""
         entries = (self._users[sign_in_id] for sign_in_id in self._sign_ins.get(user_id, ()))
         return next((user for entry in entries if (user := self._valid_value(entry)) is not None), None)
+
+    def _drop_all(self, user_id: str) -> None:
+        for sign_in_id in tuple(self._sign_ins.get(user_id, ())):
+            self._drop(sign_in_id)
 
     def _drop(self, sign_in_id: str) -> None:
         entry = self._users.pop(sign_in_id, None)

@@ -14,7 +14,15 @@ import trio
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store import Store
-from evanesce.store.control_bus import Notice, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import (
+    DrainRequested,
+    Notice,
+    TokenRevoked,
+    UserBanned,
+    UserDisconnected,
+    UserErased,
+    UserRenamed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -116,5 +124,13 @@ class ControlPublisher:
 
 def _key(announcement: Announcement) -> tuple[type, str]:
     match announcement:
-        case TokenRevoked(subject) | UserErased(subject) | UserRenamed(subject) | RoomClosing(subject):
+        case (
+            TokenRevoked(subject)
+            | UserErased(subject)
+            | UserRenamed(subject)
+            | UserBanned(subject)
+            | UserDisconnected(subject)
+            | DrainRequested(subject)
+            | RoomClosing(subject)
+        ):
             return type(announcement), subject

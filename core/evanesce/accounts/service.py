@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from evanesce.accounts.bans import banned, is_banned
 from evanesce.accounts.cache import AccountCache, Mark
 from evanesce.accounts.control import ControlPublisher
 from evanesce.accounts.erasure import Erasure
@@ -30,7 +31,7 @@ from evanesce.lookups import Lookups, SharedLookups
 from evanesce.model import Access, ChatRoom, Timestamp, User, timestamp
 from evanesce.protocol import commands, events, fields
 from evanesce.rooms.requests import room_not_found
-from evanesce.store.control_bus import UserRenamed
+from evanesce.store.control_bus import UserRenamed, ban_mark
 
 PAGE = 100
 """How many rooms the reply to `rooms` has at most."""
@@ -90,7 +91,7 @@ class AccountService:
     # --- who a client is ------------------------------------------------------------------------------------------
 
     async def authenticate(self, token: str, *, allow_cached: bool = False) -> Principal:
-        """Return the user that a token belongs to. Raises `invalid_token`.
+        """Return the user that a token belongs to. Raises `invalid_token`, and `forbidden` for a user who is banned.
 
         With `allow_cached` a user whom the database confirmed lately is accepted while the database is unavailable,
         unless the store knows that the sign-in has ended, or does not answer.
@@ -103,13 +104,14 @@ class AccountService:
             known = self._cache.user(claims.sub, claims.sid)
             if known is None or not allow_cached:
                 raise
-            if await self._has_ended(claims):
-                raise _signed_out() from None
+            await self._check_in_store(claims)
             return Principal(known, claims, mark)
         if user is None:
             raise _signed_out()
         if user.user_id != claims.sub:
             raise RuntimeError("the repository returned another user than was asked for")
+        if is_banned(user, self._store.clock):
+            raise banned(user.banned_until)
         self._cache.keep_user(user, claims.sid, mark)
         return Principal(user, claims, mark)
 
@@ -119,15 +121,28 @@ class AccountService:
             return [await self._repository.user(*sign_ins[0])]
         return await self._repository.signed_in(sign_ins)
 
-    async def _has_ended(self, claims: Claims) -> bool:
-        """Ask the store whether a sign-in has ended. Raises `PersistenceUnavailable` when it does not answer."""
+    async def _check_in_store(self, claims: Claims) -> None:
+        """Ask the store whether a sign-in has ended, or its user is banned. Raises as `authenticate` does.
+
+        Raises `PersistenceUnavailable` when the store does not answer.
+        """
+        mark = ban_mark(claims.sub)
         try:
-            return bool(await self._store.control.revoked([claims.sub, claims.sid]))
+            found = await self._store.control.revoked([claims.sub, claims.sid, mark])
         except StoreUnavailable:
             raise PersistenceUnavailable from None
+        if mark in found:
+            raise banned()
+        if found:
+            raise _signed_out() from None
 
     def check_still_valid(self, principal: Principal) -> None:
-        """Raise `invalid_token` when a notice after the database was read said that the sign-in has ended."""
+        """Raise `invalid_token` when a notice after the database was read said that the sign-in has ended.
+
+        Raises `forbidden` when one said that the user is banned, or is not any more: then the client has to try again.
+        """
+        if self._cache.banned_since(principal.mark, principal.user.user_id):
+            raise banned()
         if self._cache.ended_since(principal.mark, principal.user.user_id, principal.claims.sid):
             raise _signed_out()
 
@@ -304,11 +319,11 @@ class AccountService:
         await self.close(room_id)
         return events.Ok(ref=command.ref)
 
-    async def close(self, room_id: str) -> None:
-        """Close a room, whoever asks for it."""
+    async def close(self, room_id: str, reason: str = CLOSED) -> None:
+        """Close a room, whoever asks for it. Its members are told the reason."""
         # The store is first. If the database then fails, closing the room again does the rest. In the other order the
         # room's messages and members would stay, and no user would be left who may close it.
-        await self._store.messages.close_room(room_id, CLOSED)
+        await self._store.messages.close_room(room_id, reason)
         self._cache.drop_room(room_id)
         await self._repository.close_room(room_id, timestamp(self._store.clock.now()))
         self._plugins.observe("evanesce_room_closed", room_id=room_id)

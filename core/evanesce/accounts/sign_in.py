@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from evanesce.accounts.bans import UserBans
 from evanesce.accounts.challenges import Challenges
 from evanesce.accounts.purge import Purge
 from evanesce.accounts.revocation import Revocation
@@ -66,6 +67,7 @@ class Providers:
         sign_ins: DistributedRateLimit,
         revocation: Revocation,
         purge: Purge,
+        bans: UserBans,
     ) -> None:
         self._authenticators = authenticators
         self._repository = repository
@@ -74,6 +76,7 @@ class Providers:
         self._sign_ins = sign_ins
         self._revocation = revocation
         self._purge = purge
+        self._bans = bans
 
     async def challenge(self, provider: str, request: Mapping[str, Any], client: Client) -> dict[str, Any]:
         """Ask a provider for a challenge. Raises `CommandError`."""
@@ -109,12 +112,14 @@ class Providers:
         account = await self._repository.user(found.user_id)
         if account is None:
             raise AuthFailed("This account was erased.")
+        await self._bans.check(account.world_id)
         return account
 
     async def _identified(self, found: Identity, provider: str, user: User | None) -> tuple[User, bool]:
         world_id = _world_id(found, provider)
         if user is not None and user.world_id != world_id:
             raise _other_user()
+        await self._bans.check(world_id)
         now = timestamp(self._clock.now())
         account = User(
             user_id=str(uuid.uuid4()),
@@ -126,9 +131,12 @@ class Providers:
             guest=found.guest,
         )
         try:
-            return await self._repository.sign_in(account, provider, found.registration)
+            user, created = await self._repository.sign_in(account, provider, found.registration)
         except RegistrationTaken:
             raise AuthFailed("This sign-in is registered with another account. Start again.") from None
+        if created:  # a ban that was stored meanwhile does not name this account
+            await self._bans.check(world_id)
+        return user, created
 
     def _find(self, provider: str, *, local: bool) -> Authenticator:
         authenticator = self._authenticators.get(provider)

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from evanesce.model import Ban, ChatRoom, Invite, Record, RegisteredAccount, Registration, Timestamp, User
+from evanesce.model import (
+    Ban,
+    ChatRoom,
+    Invite,
+    Record,
+    RegisteredAccount,
+    Registration,
+    Timestamp,
+    User,
+    UserBan,
+)
 
 MOST_CHECKED = 500
 """The most sign-ins, rooms, admissions or members in one call of `signed_in`, `open_rooms`, `admitted` or `lost`."""
@@ -85,7 +95,7 @@ class Repository(Protocol):
         ...
 
     async def user(self, user_id: str, sign_in_id: str | None = None) -> User | None:
-        """Return a user; None for an unknown or erased user, or where `sign_in_id` was revoked."""
+        """Return a user, with `banned_until`; None for an unknown or erased user, or a revoked `sign_in_id`."""
         ...
 
     async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
@@ -98,6 +108,33 @@ class Repository(Protocol):
 
     async def has_account(self, world_id: str) -> bool:
         """Return whether there is an account with `world_id`."""
+        ...
+
+    async def find_user(self, world_id: str) -> User | None:
+        """Return the user with `world_id`, with `banned_until`; None where there is no such account."""
+        ...
+
+    async def all_users(self, after: str, count: int) -> Sequence[User]:
+        """Return up to `count` users, as `user` does, in the order of their ids: those after the id `after`."""
+        ...
+
+    async def ban_user(self, ban: UserBan) -> None:
+        """Store the ban of a person from all servers, in place of an earlier one of this `subject`.
+
+        `user_id` is not stored where the account was erased. Storing the same again changes nothing.
+        """
+        ...
+
+    async def unban_user(self, subject: str) -> bool:
+        """Delete the ban of a person from all servers, and return whether there was one."""
+        ...
+
+    async def user_ban(self, subject: str) -> UserBan | None:
+        """Return the ban of a person from all servers, also one that has ended; None where there is none."""
+        ...
+
+    async def user_bans(self, after: str, count: int) -> Sequence[UserBan]:
+        """Return up to `count` bans from all servers in the order of their subjects: those after `after`."""
         ...
 
     async def find_registration(self, provider: str, account_code: str) -> RegisteredAccount | None:
@@ -123,7 +160,8 @@ class Repository(Protocol):
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
         """Clear the user's row, delete the session logs and registrations, and close the rooms, all or nothing.
 
-        Admissions are deleted, but the places that they took of an invite stay taken. Bans stay, without the account.
+        Admissions are deleted, but the places that they took of an invite stay taken. Bans stay, also those from all
+        servers, without the account.
 
         Returns the ids of the closed rooms. The row itself stays, because others refer to it. Erasing again returns the
         same ids, for a caller that does not know whether its first call succeeded.
@@ -162,6 +200,13 @@ class Repository(Protocol):
 
     async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
         """Return which of at most `MOST_CHECKED` rooms are open, and the `rules_version` of each."""
+        ...
+
+    async def all_rooms(self, after: str, count: int, *, active: bool) -> Sequence[ChatRoom]:
+        """Return up to `count` open rooms in the order of their ids, those after the id `after`.
+
+        With `active`, only those that are marked active.
+        """
         ...
 
     async def rooms(self, user_id: str, after: str | None, count: int) -> tuple[list[ChatRoom], str | None]:
@@ -230,7 +275,10 @@ class Repository(Protocol):
         ...
 
     async def delete_ended_rules(self, before: Timestamp, count: int) -> int:
-        """Delete up to `count` invites and up to `count` bans that ended before a time, and return how many it was."""
+        """Delete up to `count` of each that ended before a time, and return how many it was.
+
+        These are invites, bans from rooms, and bans from all servers.
+        """
         ...
 
     async def record(self, records: Sequence[Record]) -> None:

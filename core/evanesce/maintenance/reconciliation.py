@@ -14,14 +14,26 @@ from typing import TypeVar
 
 import trio
 
+from evanesce.accounts.bans import is_banned
 from evanesce.accounts.cache import AccountCache
 from evanesce.accounts.control import ControlPublisher, RoomClosing
 from evanesce.context import ServerContext
 from evanesce.errors import StoreUnavailable, Unavailable
 from evanesce.interfaces import MOST_CHECKED
 from evanesce.jobs import report_repository_fault
+from evanesce.model import FOR_EVER
 from evanesce.rooms.hub import Hub
-from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import (
+    DrainRequested,
+    Notice,
+    NoticesLost,
+    TokenRevoked,
+    UserBanned,
+    UserDisconnected,
+    UserErased,
+    UserRenamed,
+    ban_mark,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +89,7 @@ class Reconciliation:
                 self._renamed.add(user_id)
                 for session in self._hub.sessions_of(user_id):
                     self.check_soon(user_id, session.sign_in_id)
-            case TokenRevoked() | UserErased():
+            case TokenRevoked() | UserErased() | UserBanned() | UserDisconnected() | DrainRequested():
                 pass
 
     def check_soon(self, user_id: str, sign_in_id: str) -> None:
@@ -151,9 +163,12 @@ class Reconciliation:
 
     async def _ask_store(self, batch: Sequence[SignInKey]) -> None:
         with trio.fail_after(ANSWER_SECONDS):
-            ended = await self._store.control.revoked([one for sign_in in batch for one in sign_in])
+            ids = [one for user_id, sign_in_id in batch for one in (user_id, sign_in_id, ban_mark(user_id))]
+            ended = await self._store.control.revoked(ids)
         for user_id, sign_in_id in batch:
-            if user_id in ended or sign_in_id in ended:
+            if ban_mark(user_id) in ended:  # the database knows until when
+                self._hub.handle_notice(UserBanned(user_id, FOR_EVER))
+            elif user_id in ended or sign_in_id in ended:
                 self._hub.handle_notice(TokenRevoked(sign_in_id))
 
     async def _check_sign_ins(self, batch: Sequence[SignInKey]) -> None:
@@ -164,6 +179,8 @@ class Reconciliation:
         for (user_id, sign_in_id), user in zip(batch, users, strict=True):
             if user is None:
                 self._hub.handle_notice(TokenRevoked(sign_in_id))
+            elif is_banned(user, self._store.clock):
+                self._hub.handle_notice(UserBanned(user_id, user.banned_until or FOR_EVER))
             elif user_id not in self._renamed:  # otherwise it is asked again: this answer may be older than the name
                 self._cache.confirm_user(user, sign_in_id, mark)
                 if any(session.display_name != user.display_name for session in self._hub.sessions_of(user_id)):

@@ -13,18 +13,34 @@ import trio
 from evanesce.context import ServerContext
 from evanesce.errors import CloseCode, StoreUnavailable
 from evanesce.logs import folded
-from evanesce.model import ChatRoom
+from evanesce.model import ChatRoom, timestamp
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.requests import RenameRequest
 from evanesce.rooms.returns import Returns
 from evanesce.rooms.room import Room
 from evanesce.rooms.rule_sync import RuleSync
-from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import (
+    DrainRequested,
+    Notice,
+    NoticesLost,
+    TokenRevoked,
+    UserBanned,
+    UserDisconnected,
+    UserErased,
+    UserRenamed,
+)
 
 logger = logging.getLogger(__name__)
 
 RENAMED_AT_ONCE = 2
 """How many rooms are sent a name at once: each costs a round trip to the store, and a frame for each of its members."""
+
+BANNED = "This account is banned from this server."
+"""Why a banned user's connection is ended."""
+
+SIGN_IN_ENDED = "This sign-in has ended. Sign in again."
+
+DISCONNECTED = "An operator of this server has ended this connection."
 
 RENAME_PAUSE_SECONDS = 0.01
 """The pause before the next rooms, in which other tasks run."""
@@ -221,13 +237,18 @@ class Hub:
         """
         match notice:
             case TokenRevoked(sign_in_id):
-                self._sign_out(self._sign_ins.get(sign_in_id, ()))
+                self._end(self._sign_ins.get(sign_in_id, ()), CloseCode.SIGN_IN_AGAIN, SIGN_IN_ENDED)
             case UserErased(user_id):
-                self._sign_out(self._sessions.get(user_id, ()))
+                self._end(self._sessions.get(user_id, ()), CloseCode.SIGN_IN_AGAIN, SIGN_IN_ENDED)
+            case UserBanned(user_id, until):
+                if until > timestamp(self._context.store.clock.now()):
+                    self._end(self._sessions.get(user_id, ()), CloseCode.NOT_ALLOWED, BANNED)
+            case UserDisconnected(user_id):
+                self._end(self._sessions.get(user_id, ()), CloseCode.NOT_ALLOWED, DISCONNECTED)
             case UserRenamed(user_id, display_name):
                 self.rename(user_id, display_name)
-            case NoticesLost():
-                pass  # the listeners find out what they said
+            case NoticesLost() | DrainRequested():
+                pass  # the listeners find out what was lost, and take servers out of service
         for listener in self._listeners:
             listener(notice)
 
@@ -239,9 +260,9 @@ class Hub:
             rooms |= dict.fromkeys(session.rooms)
         self._renames.add(user_id, display_name, rooms)
 
-    def _sign_out(self, sessions: Iterable[HubSession]) -> None:
+    def _end(self, sessions: Iterable[HubSession], code: CloseCode, reason: str) -> None:
         for session in list(sessions):
-            session.end(CloseCode.SIGN_IN_AGAIN, "This sign-in has ended. Sign in again.")
+            session.end(code, reason)
 
 
 class Renames:

@@ -189,7 +189,12 @@ class Dispatcher:
             connection.end(CloseCode.RATE_LIMITED, reason, may_return=False)
             return
         # From here on every notice reaches this session. Notices that came while the database was read did not.
-        self._accounts.check_still_valid(principal)
+        try:
+            self._accounts.check_still_valid(principal)
+        except CommandError as error:
+            if error.code is ErrorCode.FORBIDDEN:
+                connection.end(CloseCode.NOT_ALLOWED, error.message)
+            raise
         self._reconciliation.check_soon(principal.user.user_id, principal.claims.sid)
         deadline = trio.current_time() + (principal.claims.exp * 1000 - self._store.clock.now()) / 1000
         # An older token of the same sign-in does not shorten the session that a newer one has extended. With another

@@ -25,6 +25,7 @@ from evanesce.model import (
     UserSeen,
 )
 from evanesce.testing.memory_room_rules import MemoryRoomRules, delete
+from evanesce.testing.memory_user_bans import MemoryUserBans
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class SessionLog:
     lost: bool = False
 
 
-class MemoryRepository(MemoryRoomRules):
+class MemoryRepository(MemoryRoomRules, MemoryUserBans):
     """An `evanesce.interfaces.Repository` in the memory of this process. No call waits for real time.
 
     `state` decides what the next calls do. `up`: they work. `down`: they raise `PersistenceUnavailable` and change
@@ -48,14 +49,15 @@ class MemoryRepository(MemoryRoomRules):
 
     Tests may read the contents. `users` and `chat_rooms` are, by id, those that are neither erased nor closed; `erased`
     and `closed` have the others with the time of their end, and `guests` the ids of erased guests. `session_logs` and
-    `room_invites` are by id, `admissions` by room and user with the time of each, and `room_bans` by room and subject.
-    `revoked` has the time until which a revoked sign-in has to be remembered. `registered` is by provider and user,
-    `spent` by provider and proof. `binding` is the identity of the Redis to which the repository is bound, the number
-    of heartbeats and the time of the last one. `purges` counts the calls of `purge`.
+    `room_invites` are by id, `admissions` by room and user with the time of each, `room_bans` by room and subject, and
+    `banned` by subject. `revoked` has the time until which a revoked sign-in has to be remembered. `registered` is by
+    provider and user, `spent` by provider and proof. `binding` is the identity of the Redis to which the repository is
+    bound, the number of heartbeats and the time of the last one. `purges` counts the calls of `purge`.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        MemoryRoomRules.__init__(self)
+        MemoryUserBans.__init__(self)
         self.state: Literal["up", "down", "hung"] = "up"
         self.erased: dict[str, Timestamp] = {}
         self.guests: set[str] = set()
@@ -108,17 +110,28 @@ class MemoryRepository(MemoryRoomRules):
     async def user(self, user_id: str, sign_in_id: str | None = None) -> User | None:
         """See `Repository.user`."""
         await self._answer()
-        return None if sign_in_id in self.revoked else self.users.get(user_id)
+        return None if sign_in_id in self.revoked else self._with_ban(self.users.get(user_id))
 
     async def signed_in(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
         """See `Repository.signed_in`."""
         await self._answer()
-        return [None if key in self.revoked else self.users.get(user_id) for user_id, key in sign_ins]
+        return [None if key in self.revoked else self._with_ban(self.users.get(user)) for user, key in sign_ins]
 
     async def has_account(self, world_id: str) -> bool:
         """See `Repository.has_account`."""
         await self._answer()
         return any(user.world_id == world_id for user in self.users.values())
+
+    async def find_user(self, world_id: str) -> User | None:
+        """See `Repository.find_user`."""
+        await self._answer()
+        return self._with_ban(next((user for user in self.users.values() if user.world_id == world_id), None))
+
+    async def all_users(self, after: str, count: int) -> Sequence[User]:
+        """See `Repository.all_users`."""
+        await self._answer()
+        found = [self._with_ban(self.users[key]) for key in sorted(self.users) if key > after][:count]
+        return [user for user in found if user is not None]
 
     async def find_registration(self, provider: str, account_code: str) -> RegisteredAccount | None:
         """See `Repository.find_registration`."""
@@ -177,6 +190,7 @@ class MemoryRepository(MemoryRoomRules):
             for log in [log for log in self.session_logs.values() if log.user_id == user_id]:
                 del self.session_logs[log.session_id]
             self._erase_from_rules(user_id)
+            self._erase_from_user_bans(user_id)
         erased_at = self.erased.get(user_id)
         return [key for key, (room, at) in self.closed.items() if room.created_by == user_id and at == erased_at]
 
@@ -227,6 +241,12 @@ class MemoryRepository(MemoryRoomRules):
         await self._answer()
         return self.chat_rooms.get(room_id)
 
+    async def all_rooms(self, after: str, count: int, *, active: bool) -> Sequence[ChatRoom]:
+        """See `Repository.all_rooms`."""
+        await self._answer()
+        rooms = (self.chat_rooms[key] for key in sorted(self.chat_rooms) if key > after)
+        return [room for room in rooms if room.active or not active][:count]
+
     async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Repository.open_rooms`."""
         await self._answer()
@@ -268,6 +288,11 @@ class MemoryRepository(MemoryRoomRules):
                     if record.room_id in self.chat_rooms:
                         room = msgspec.structs.replace(self.chat_rooms[record.room_id], active=record.active)
                         self.chat_rooms[record.room_id] = room
+
+    async def delete_ended_rules(self, before: Timestamp, count: int) -> int:
+        """See `Repository.delete_ended_rules`."""
+        deleted = await super().delete_ended_rules(before, count)
+        return deleted + delete(self.banned, lambda _, ban: ban.until < before, count)
 
     async def servers_in_sessions(self) -> Sequence[str]:
         """See `Repository.servers_in_sessions`."""

@@ -79,6 +79,7 @@ class TestServer:
         self.gateway = application.gateway
         self.hub = application.hub
         self.cleanup = application.cleanup
+        self.bans = application.bans
         self.store = store
         self.repository = repository
         self._nursery = nursery

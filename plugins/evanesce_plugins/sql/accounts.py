@@ -16,6 +16,12 @@ from evanesce_plugins.sql.driver import Refused, SqlTables, Statement
 
 _USER = "userId, worldId, displayName, email, createdAt, lastActive, guest"
 
+_WITH_BAN = f"""
+    {", ".join(f'"User".{column}' for column in _USER.split(", "))},
+    (SELECT max(until) FROM "UserBan" WHERE "UserBan".userId = "User".userId)
+"""
+"""The columns of a user, and when the user's ban from all servers ends."""
+
 # No conflict target: a sign-in that is repeated conflicts with its own userId and with its own worldId.
 _ADD_USER = f'INSERT INTO "User" ({_USER}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING userId'
 
@@ -29,17 +35,21 @@ _REVOKE = """
 """
 
 _GET_USER = f"""
-    SELECT {_USER} FROM "User" WHERE userId = ? AND erasedAt IS NULL
+    SELECT {_WITH_BAN} FROM "User" WHERE userId = ? AND erasedAt IS NULL
     AND NOT EXISTS (SELECT 1 FROM "RevokedSignIn" WHERE signInId = ?)
 """
 
 # One row for each element of the JSON array, in its order.
 _SIGNED_IN = f"""
-    SELECT {_USER} FROM json_each(?) AS asked LEFT JOIN "User" ON userId = json_extract(asked.value, '$[0]')
+    SELECT {_WITH_BAN} FROM json_each(?) AS asked LEFT JOIN "User" ON userId = json_extract(asked.value, '$[0]')
     AND erasedAt IS NULL
     AND NOT EXISTS (SELECT 1 FROM "RevokedSignIn" WHERE signInId = json_extract(asked.value, '$[1]'))
     ORDER BY asked.key
 """
+
+_FIND_USER = f'SELECT {_WITH_BAN} FROM "User" WHERE worldId = ?'
+
+_ALL_USERS = f'SELECT {_WITH_BAN} FROM "User" WHERE erasedAt IS NULL AND userId > ? ORDER BY userId LIMIT ?'
 
 _HAS_ACCOUNT = 'SELECT 1 FROM "User" WHERE worldId = ?'
 
@@ -83,6 +93,8 @@ _ERASE_SESSIONS = 'DELETE FROM "SessionLog" WHERE userId = ?'
 _ERASE_ADMISSIONS = 'DELETE FROM "RoomAdmission" WHERE userId = ?'
 
 _ERASE_FROM_BANS = 'UPDATE "RoomBan" SET userId = NULL WHERE userId = ?'
+
+_ERASE_FROM_USER_BANS = 'UPDATE "UserBan" SET userId = NULL WHERE userId = ?'
 
 _ERASE_ROOMS = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE createdBy = ? AND closedAt IS NULL'
 
@@ -144,6 +156,15 @@ class AccountTables(SqlTables):
         """See `Repository.has_account`."""
         return bool(await self._rows(_HAS_ACCOUNT, world_id))
 
+    async def find_user(self, world_id: str) -> User | None:
+        """See `Repository.find_user`."""
+        rows = await self._rows(_FIND_USER, world_id)
+        return _user(rows[0]) if rows else None
+
+    async def all_users(self, after: str, count: int) -> Sequence[User]:
+        """See `Repository.all_users`."""
+        return [_user(row) for row in await self._rows(_ALL_USERS, after, count)]
+
     async def find_registration(self, provider: str, account_code: str) -> RegisteredAccount | None:
         """See `Repository.find_registration`."""
         rows = await self._rows(_FIND_REGISTRATION, account_code, provider)
@@ -192,6 +213,7 @@ class AccountTables(SqlTables):
                 Statement(_ERASE_SESSIONS, (user_id,)),
                 Statement(_ERASE_ADMISSIONS, (user_id,)),
                 Statement(_ERASE_FROM_BANS, (user_id,)),
+                Statement(_ERASE_FROM_USER_BANS, (user_id,)),
                 Statement(_ERASE_ROOMS, (now, user_id)),
                 Statement(_ERASED_ROOMS, (user_id,)),
             ]
@@ -212,7 +234,7 @@ class AccountTables(SqlTables):
 
 
 def _user(row: Sequence[Any]) -> User:
-    user_id, world_id, display_name, email, created_at, last_active, guest = row
+    user_id, world_id, display_name, email, created_at, last_active, guest, *ban = row
     return User(
         user_id=user_id,
         world_id=world_id,
@@ -221,4 +243,5 @@ def _user(row: Sequence[Any]) -> User:
         created_at=created_at,
         last_active=last_active,
         guest=bool(guest),
+        banned_until=ban[0] if ban else None,
     )

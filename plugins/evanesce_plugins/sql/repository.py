@@ -17,6 +17,7 @@ from evanesce_plugins.sql.rooms import RoomTables
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
 from evanesce_plugins.sql.session_log import SessionLogTables
 from evanesce_plugins.sql.table_copy import SqlTableCopy, tables
+from evanesce_plugins.sql.user_bans import UserBanTables
 
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
@@ -28,7 +29,9 @@ _TRY = 'INSERT INTO "RevokedSignIn" (signInId, expiresAt) VALUES (?, ?)'
 _UNDO_TRY = 'DELETE FROM "RevokedSignIn" WHERE signInId = ?'
 
 
-class SqlRepository(AccountTables, RoomTables, RoomRuleTables, SessionLogTables, BindingTable, SqlTableCopy):
+class SqlRepository(
+    AccountTables, UserBanTables, RoomTables, RoomRuleTables, SessionLogTables, BindingTable, SqlTableCopy
+):
     """Implements `Repository` and `TableCopy` of `evanesce.interfaces` on SQLite or libSQL, opened by `connect`.
 
     `setting` is the path of the configuration's key that names the database: errors at its opening name it.

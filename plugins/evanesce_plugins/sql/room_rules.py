@@ -136,6 +136,10 @@ _DELETE_ENDED_BANS = """
     DELETE FROM "RoomBan" WHERE (roomId, subject) IN (SELECT roomId, subject FROM "RoomBan" WHERE until < ? LIMIT ?)
 """
 
+_DELETE_ENDED_USER_BANS = """
+    DELETE FROM "UserBan" WHERE subject IN (SELECT subject FROM "UserBan" WHERE until < ? LIMIT ?)
+"""
+
 
 class RoomRuleTables(SqlTables):
     """The methods of `evanesce.interfaces.Repository` that are about invites, admissions and bans."""
@@ -216,7 +220,8 @@ class RoomRuleTables(SqlTables):
     async def delete_ended_rules(self, before: Timestamp, count: int) -> int:
         """See `Repository.delete_ended_rules`."""
         invites = await self._change(_DELETE_ENDED_INVITES, before, count)
-        return invites + await self._change(_DELETE_ENDED_BANS, before, count)
+        bans = await self._change(_DELETE_ENDED_BANS, before, count)
+        return invites + bans + await self._change(_DELETE_ENDED_USER_BANS, before, count)
 
 
 def _invite(row: Sequence[Any]) -> Invite:

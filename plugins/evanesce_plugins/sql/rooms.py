@@ -61,6 +61,14 @@ _CLOSE_ROOM = 'UPDATE "ChatRoom" SET closedAt = ?, active = 0 WHERE roomId = ? A
 
 _ACTIVE_ROOMS = 'SELECT roomId FROM "ChatRoom" WHERE active = 1 AND roomId > ? ORDER BY roomId LIMIT ?'
 
+_ALL_ROOMS = f"""
+    SELECT {_ROOM} FROM "ChatRoom" WHERE closedAt IS NULL AND roomId > ? ORDER BY roomId LIMIT ?
+"""
+
+_ALL_ACTIVE_ROOMS = f"""
+    SELECT {_ROOM} FROM "ChatRoom" WHERE active = 1 AND closedAt IS NULL AND roomId > ? ORDER BY roomId LIMIT ?
+"""
+
 _RENEW_LINKS = """
     UPDATE "ChatRoom" SET deepLink = ? || roomId WHERE roomId IN (
         SELECT roomId FROM "ChatRoom" WHERE deepLink <> ? || roomId LIMIT ?
@@ -133,6 +141,11 @@ class RoomTables(SqlTables):
         """See `Repository.room`."""
         rows = await self._rows(_GET_ROOM, room_id)
         return _room(rows[0]) if rows else None
+
+    async def all_rooms(self, after: str, count: int, *, active: bool) -> Sequence[ChatRoom]:
+        """See `Repository.all_rooms`."""
+        rows = await self._rows(_ALL_ACTIVE_ROOMS if active else _ALL_ROOMS, after, count)
+        return [_room(row) for row in rows]
 
     async def open_rooms(self, room_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Repository.open_rooms`."""

@@ -177,6 +177,20 @@ MIGRATIONS: tuple[Migration, ...] = (
         'CREATE INDEX "SessionLogByMember" ON "SessionLog" (userId, roomId, leaveTime)',
         'DROP INDEX "SessionLogByUser"',
     ),
+    (
+        """
+        CREATE TABLE "UserBan" (
+            subject TEXT NOT NULL PRIMARY KEY,
+            userId TEXT REFERENCES "User" (userId),
+            reason TEXT NOT NULL,
+            since TEXT NOT NULL,
+            until TEXT NOT NULL,
+            CHECK (until >= since)
+        )
+        """,
+        'CREATE INDEX "UserBanByUser" ON "UserBan" (userId)',
+        'CREATE INDEX "UserBanByEnd" ON "UserBan" (until)',
+    ),
 )
 
 STEPS = (
@@ -188,6 +202,7 @@ STEPS = (
     "which Redis the servers use",
     "rules of rooms, invites, admissions and bans",
     "which sessions ended with a lost connection",
+    "bans of people from all servers",
 )
 """What each migration adds, in a few words."""
 

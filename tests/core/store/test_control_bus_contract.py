@@ -6,8 +6,20 @@ import pytest
 import trio
 
 from evanesce.errors import StoreUnavailable
+from evanesce.model import FOR_EVER, timestamp
 from evanesce.store import Store
-from evanesce.store.control_bus import REVOCATION_SECONDS, Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
+from evanesce.store.control_bus import (
+    REVOCATION_SECONDS,
+    DrainRequested,
+    Notice,
+    NoticesLost,
+    TokenRevoked,
+    UserBanned,
+    UserDisconnected,
+    UserErased,
+    UserRenamed,
+    ban_mark,
+)
 from evanesce.store.redis import control_bus
 from evanesce.store.redis.control_bus import NoticeQueue
 from tests.core.store.backends import Backend, RedisBackend, eventually
@@ -19,7 +31,14 @@ REVOKED = "evanesce:{servers}:revoked"
 
 async def test_every_server_hears_notices(backend: Backend) -> None:
     one, two = await backend.open("one"), await backend.open("two")
-    notices = [TokenRevoked("s"), UserErased("u"), UserRenamed("u", "Zoë")]
+    notices = [
+        TokenRevoked("s"),
+        UserErased("u"),
+        UserRenamed("u", "Zoë"),
+        UserBanned("u", FOR_EVER),
+        UserDisconnected("u"),
+        DrainRequested("a/1"),
+    ]
     with trio.fail_after(PATIENCE):
         # A subscription takes a moment: who asks too early may lose some.
         with trio.move_on_after(0) as not_yet:
@@ -33,7 +52,7 @@ async def test_every_server_hears_notices(backend: Backend) -> None:
             await one.control.announce(notice)
         for store in (one, two):
             heard = [await store.control.next_notice()]
-            while len(heard) < 3 or heard[-3:] != notices:
+            while heard[-len(notices) :] != notices:
                 heard.append(await store.control.next_notice())
 
 
@@ -59,6 +78,23 @@ async def test_that_notices_may_be_lost_is_told_at_first_and_after_an_interrupti
         await eventually(lambda: announced(one, TokenRevoked("after")))
         while await two.control.next_notice() != TokenRevoked("after"):
             pass
+
+
+async def test_the_mark_of_a_ban_ends_with_the_ban(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    await one.control.announce(UserBanned("for ever", FOR_EVER))
+    await one.control.announce(UserBanned("until then", timestamp(one.clock.now() + 100_000)))
+    await one.control.announce(UserBanned("for a moment", timestamp(one.clock.now() + 1)))
+    await one.control.announce(UserBanned("unbanned", FOR_EVER))
+    await two.control.announce(UserBanned("unbanned", timestamp(two.clock.now())))
+    marks = {user: ban_mark(user) for user in ("for ever", "until then", "for a moment", "unbanned")}
+
+    async def ended() -> bool:
+        found = await two.control.revoked([*marks, *marks.values()])
+        return set(found) == {marks["for ever"], marks["until then"]}
+
+    with trio.fail_after(PATIENCE):
+        await eventually(ended)
 
 
 async def test_what_has_ended_is_kept_for_a_while(backend: Backend) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from evanesce.interfaces import Repository
 from evanesce.model import Access, Record, RoomActivity, UserSeen
-from evanesce.testing.contracts.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
+from evanesce.testing.contracts.rows import a_ban, a_room, a_session, a_user, a_user_ban, an_invite, at, its_end
 from evanesce_plugins.sql.driver import Driver, Row, Statement
 from evanesce_plugins.sql.repository import SqlRepository
 from evanesce_plugins.sqlite.driver import connect
@@ -320,6 +320,14 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.erase_user(user.user_id, at(3))
         assert len(recorder.batches) == 24
         assert sum(len(batch) for batch in recorder.batches if "json_each" in batch[0].sql) == 6
+        await repository.ban_user(a_user_ban(user))
+        await repository.user_ban(a_user_ban(user).subject)
+        await repository.user_bans("", 10)
+        await repository.unban_user(a_user_ban(user).subject)
+        await repository.find_user(user.world_id)
+        await repository.all_users("", 10)
+        for only_active in (False, True):
+            await repository.all_rooms("", 10, active=only_active)
         await repository.servers_in_sessions()
         await repository.end_sessions("one", at(4), 10)
         await repository.active_rooms("", 10)
@@ -328,7 +336,7 @@ async def test_every_call_is_one_batch_and_every_statement_finds_its_rows_by_an_
         await repository.delete_ended_rules(at(5), 10)  # two: invites, and bans
         await repository.unused_guests(at(5), 0, 10)
         await repository.delete_guests(10)
-        assert len(recorder.batches) == 37
+        assert len(recorder.batches) == 46
         for statement in {statement for batch in recorder.batches for statement in batch}:
             [plan] = await recorder.execute([Statement(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)])
             # A parent's INSERT looks for its children only where a deferred key is violated (OP_FkIfZero), so never.

@@ -8,15 +8,20 @@ from collections.abc import Collection, Sequence
 
 import trio
 
+from evanesce.model import milliseconds
 from evanesce.store.control_bus import (
     REVOCATION_SECONDS,
+    DrainRequested,
     Notice,
     NoticesLost,
     TokenRevoked,
+    UserBanned,
+    UserDisconnected,
     UserErased,
     UserRenamed,
+    ban_mark,
 )
-from evanesce.store.memory.server import MemoryServer
+from evanesce.store.memory.server import STARTED_AT, MemoryServer
 
 WAITING = 1_000
 """How many notices may wait until they are read. While so many wait, new ones are dropped."""
@@ -44,7 +49,11 @@ class MemoryControlBus:
             match notice:
                 case TokenRevoked(ended) | UserErased(ended):
                     self._server.revoked[ended] = trio.current_time() + REVOCATION_SECONDS
-                case UserRenamed():
+                case UserBanned(user_id, until):
+                    seconds = (milliseconds(until) - STARTED_AT) / 1000 - self._server.elapsed()
+                    kept = min(seconds, REVOCATION_SECONDS)
+                    self._server.revoked[ban_mark(user_id)] = trio.current_time() + kept
+                case UserRenamed() | UserDisconnected() | DrainRequested():
                     pass
             for listener in self._server.listeners:
                 listener(notice)

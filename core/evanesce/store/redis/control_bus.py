@@ -6,17 +6,23 @@ import logging
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
+from typing import NamedTuple, get_args
 
 import msgspec
 import trio
 
+from evanesce.model import milliseconds
 from evanesce.store.control_bus import (
     REVOCATION_SECONDS,
+    DrainRequested,
     Notice,
     NoticesLost,
     TokenRevoked,
+    UserBanned,
+    UserDisconnected,
     UserErased,
     UserRenamed,
+    ban_mark,
 )
 from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.cluster_subscriber import ClusterSubscriber
@@ -41,9 +47,7 @@ SLICE = 100
 REPORT_LOSS_SECONDS = 10.0
 """How often `NoticesLost` is returned while the subscription is lost."""
 
-_KINDS: dict[str, type[TokenRevoked] | type[UserErased] | type[UserRenamed]] = {
-    kind.__name__: kind for kind in (TokenRevoked, UserErased, UserRenamed)
-}
+_KINDS: dict[str, type[Notice]] = {kind.__name__: kind for kind in get_args(Notice)}
 _decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -52,15 +56,22 @@ def encode(notice: Notice) -> bytes:
     return msgspec.json.encode([type(notice).__name__, notice])
 
 
-def ended(notice: Notice) -> str:
-    """Return the id of the sign-in or user that a notice revokes; empty if it revokes none."""
+class Kept(NamedTuple):
+    """The id that is kept because of a notice, and until when it is valid; 0: as long as ids are kept."""
+
+    id: str
+    until: int = 0
+
+
+def kept(notice: Notice) -> Kept | None:
+    """Return the id that is kept because of a notice; None if there is none."""
     match notice:
-        case TokenRevoked(sign_in_id):
-            return sign_in_id
-        case UserErased(user_id):
-            return user_id
-        case UserRenamed():
-            return ""
+        case TokenRevoked(ended) | UserErased(ended):
+            return Kept(ended)
+        case UserBanned(user_id, until):
+            return Kept(ban_mark(user_id), max(1, milliseconds(until)))
+        case UserRenamed() | UserDisconnected() | DrainRequested():
+            return None
 
 
 class NoticeQueue:
@@ -95,7 +106,7 @@ class NoticeQueue:
         try:
             name, notice = _decoder.decode(payload)
             kind = _KINDS[msgspec.json.decode(name, type=str)]
-            decoded: Notice = msgspec.json.decode(notice, type=kind)
+            decoded = msgspec.json.decode(notice, type=kind)
         except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
             logger.warning("a notice was skipped: it is malformed or of an unknown kind")
             return
@@ -139,12 +150,12 @@ class RedisControlBus:
 
     async def announce(self, notice: Notice) -> None:
         """See `ControlBus.announce`."""
-        ended_id, told = ended(notice), encode(notice)
+        keep, told = kept(notice), encode(notice)
         with Deadline():
-            if ended_id and len(self._homes) > 1:
-                await self._homes.each(lambda home: self._announce(home, b"", ended_id))
-                ended_id = ""
-            await self._homes.any(lambda home: self._announce(home, told, ended_id))
+            if keep is not None and len(self._homes) > 1:
+                await self._homes.each(lambda home: self._announce(home, b"", keep))
+                keep = None
+            await self._homes.any(lambda home: self._announce(home, told, keep))
 
     async def next_notice(self) -> Notice | NoticesLost:
         """See `ControlBus.next_notice`."""
@@ -158,14 +169,16 @@ class RedisControlBus:
                 found |= some
         return found
 
-    async def _announce(self, home: Home, told: bytes, ended_id: str) -> None:
+    async def _announce(self, home: Home, told: bytes, keep: Kept | None) -> None:
         keys = [home.keys.revoked, home.keys.control]
-        await self._client.run(ANNOUNCE.call(keys, told, ended_id, REVOCATION_SECONDS * 1000, MOST_REVOKED))
+        kept_id, until = ("", 0) if keep is None else keep
+        await self._client.run(ANNOUNCE.call(keys, told, kept_id, REVOCATION_SECONDS * 1000, MOST_REVOKED, until))
 
     async def _revoked(self, home: Home, ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
         for start in range(0, len(ids), SLICE):
             some = ids[start : start + SLICE]
             ends = await self._client.run(*(("ZSCORE", home.keys.revoked, one) for one in some))
-            found |= {one for one, end in zip(some, ends, strict=True) if end is not None}
+            now = home.clock.now()
+            found |= {one for one, end in zip(some, ends, strict=True) if end is not None and float(end) > now}
         return found

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import uuid
 
-from evanesce.model import Access, Ban, ChatRoom, Invite, SessionEnded, SessionStarted, Timestamp, User, timestamp
+from evanesce.model import (
+    Access,
+    Ban,
+    ChatRoom,
+    Invite,
+    SessionEnded,
+    SessionStarted,
+    Timestamp,
+    User,
+    UserBan,
+    timestamp,
+)
 
 EPOCH = 1_795_000_000_000
 
@@ -89,3 +100,10 @@ def a_session(user: User, room: ChatRoom, *, now: Timestamp | None = None, serve
 def its_end(session: SessionStarted, now: Timestamp, *, lost: bool = False) -> SessionEnded:
     """Return the record that a session ended."""
     return SessionEnded(session_id=session.session_id, leave_time=now, lost=lost)
+
+
+def a_user_ban(user: User, *, since: int = 0, until: int = 1_000, reason: str = "") -> UserBan:
+    """Return a ban of a user from all servers, with times in milliseconds after the beginning."""
+    return UserBan(
+        subject=f"subject-of-{user.world_id}", user_id=user.user_id, reason=reason, since=at(since), until=at(until)
+    )

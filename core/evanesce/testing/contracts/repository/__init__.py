@@ -13,6 +13,7 @@ from evanesce.testing.contracts.repository.records import RecordRows
 from evanesce.testing.contracts.repository.retention import RetentionRows
 from evanesce.testing.contracts.repository.rooms import RoomRows
 from evanesce.testing.contracts.repository.rule_retention import RuleRetentionRows
+from evanesce.testing.contracts.repository.user_bans import ListedRows, UserBanRows
 
 __all__ = ["RepositoryContract", "RoomRulesContract"]
 
@@ -22,7 +23,16 @@ class RoomRulesContract(OptionRows, InviteRows, BanRows, RuleRetentionRows):
 
 
 class RepositoryContract(
-    AccountRows, ProviderRows, RoomRows, RecordRows, LostRows, RetentionRows, RoomRulesContract, CancelledRows
+    AccountRows,
+    ProviderRows,
+    RoomRows,
+    RecordRows,
+    LostRows,
+    RetentionRows,
+    RoomRulesContract,
+    UserBanRows,
+    ListedRows,
+    CancelledRows,
 ):
     """The contract of a `Repository`. Override `make_repository`.
 
