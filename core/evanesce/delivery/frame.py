@@ -51,6 +51,11 @@ class Frame:
         """Return the number of events."""
         return len(self._items)
 
+    def after(self, item: Outgoing) -> Frame:
+        """Return a frame with `item` before the events of this one."""
+        payload = b"[" + codec.encode_one(item.event) + b"," + self.payload[1:]
+        return Frame([item, *self._items], payload)
+
     def wire(self, framing: Framing) -> bytes:
         """Return the wire bytes. They are made at the first call for each framing."""
         wire = self.wires.get(framing)

@@ -15,6 +15,7 @@ from evanesce.errors import CloseCode, StoreUnavailable
 from evanesce.logs import folded
 from evanesce.model import ChatRoom, timestamp
 from evanesce.rooms.admissions import Admissions
+from evanesce.rooms.kept_replies import KeptReplies
 from evanesce.rooms.requests import RenameRequest
 from evanesce.rooms.returns import Returns
 from evanesce.rooms.room import Room
@@ -92,6 +93,7 @@ class Hub:
         """Keeps the store's copies of the rules of rooms up to date."""
         self._admissions = Admissions(context)
         self._returns = Returns(context)
+        self._replies = KeptReplies()
         self._nursery: trio.Nursery | None = None
         self._ended = trio.lowlevel.ParkingLot()
         self._largest_inbox = 0  # of the rooms that have ended
@@ -139,6 +141,7 @@ class Hub:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._renames.run)
+            nursery.start_soon(self._replies.run)
             nursery.start_soon(self.rule_sync.run)
             task_status.started()
             while True:
@@ -163,7 +166,7 @@ class Hub:
             if self._nursery is None:
                 raise AssertionError("the Hub does not run")
             room = self._rooms[known.room_id] = Room(
-                known, self._context, self.rule_sync, self._admissions, self._returns
+                known, self._context, self.rule_sync, self._admissions, self._returns, self._replies
             )
             self._nursery.start_soon(self._supervise, room)
         return room

@@ -120,7 +120,8 @@ class RoomListener:
         for entry in entries:
             if isinstance(entry, LogEntry):
                 self._typing.stopped(entry.message.sender_id)
-        deliveries, fell_behind = self._members.deliver(entries)
+        reply = self._messages.reply_to_one_of(entries)
+        deliveries, fell_behind = self._members.deliver(entries, reply)
         self._metrics.delivered.inc(deliveries)
         if fell_behind and not self._inbox.closed:
             for subscription in fell_behind:

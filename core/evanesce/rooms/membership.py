@@ -21,7 +21,7 @@ from evanesce.protocol.events import (
     TypingEvent,
     Unsent,
 )
-from evanesce.rooms.requests import Subscriber
+from evanesce.rooms.requests import Reply, Subscriber
 from evanesce.rooms.roster import Roster
 from evanesce.rooms.subscription import Deliverable, Position, Subscription
 from evanesce.store.events import HistoryLost
@@ -89,10 +89,11 @@ class Membership:
         del self._connections[user_id]
         return True
 
-    def deliver(self, entries: Sequence[Deliverable]) -> tuple[int, list[Subscription]]:
+    def deliver(self, entries: Sequence[Deliverable], reply: Reply | None = None) -> tuple[int, list[Subscription]]:
         """Deliver messages and notices of unsent messages to the members, in order.
 
-        What the store has for the second time goes to those who did not get it before it lost its data.
+        What the store has for the second time goes to those who did not get it before it lost its data. `reply` is
+        about one of the messages: its sender gets both in one frame, where that is possible.
 
         Return the number of deliveries, and the subscriptions that have fallen behind: their connections did not take
         all of it, and they have to read on in the store.
@@ -101,7 +102,9 @@ class Membership:
         if not entries:
             return 0, fell_behind
         if RepeatedEntry not in map(type, entries):  # the usual case
-            return self._deliver(entries, self._subscriptions.values(), fell_behind), fell_behind
+            return self._deliver(entries, self._subscriptions.values(), fell_behind, reply), fell_behind
+        if reply is not None:
+            reply.subscriber.answer([reply.sent])
         count = 0
         for previous, run in groupby(entries, _previous_number):
             to = [one for one in self._subscriptions.values() if previous is None or one.lacks(previous)]
@@ -109,7 +112,11 @@ class Membership:
         return count, fell_behind
 
     def _deliver(
-        self, entries: Iterable[Deliverable], to: Iterable[Subscription], fell_behind: list[Subscription]
+        self,
+        entries: Iterable[Deliverable],
+        to: Iterable[Subscription],
+        fell_behind: list[Subscription],
+        reply: Reply | None = None,
     ) -> int:
         items: list[tuple[int, Outgoing]] = []
         before = self.delivered
@@ -121,8 +128,12 @@ class Membership:
                 self.delivered = self.delivered._replace(number=entry.number)
         packed = frames([item for _, item in items])
         first, single = items[0][0], packed[0] if len(packed) == 1 else None
-        count = 0
+        count, sender = 0, None
+        if reply is not None and (sender := self._deliver_with(reply, single, first)) is not None:
+            count = len(items)
         for subscription in to:
+            if subscription is sender:
+                continue
             if (
                 single is not None
                 and subscription.held is None
@@ -136,6 +147,25 @@ class Membership:
                 subscription.fell_behind = False
                 fell_behind.append(subscription)
         return count
+
+    def _deliver_with(self, reply: Reply, frame: Frame | None, first: int) -> Subscription | None:
+        """Write a reply, together with `frame` if its subscription takes that: it is returned then, otherwise None.
+
+        A write is the largest part of the cost of a message in a small room.
+        """
+        subscription = self._subscriptions.get(reply.subscriber)
+        if (
+            frame is not None
+            and len(frame.payload) < codec.FRAME_BYTES // 2
+            and subscription is not None
+            and subscription.held is None
+            and subscription.number < first
+            and subscription.offer(frame.after(reply.sent))
+        ):
+            reply.subscriber.answer([])
+            return subscription
+        reply.subscriber.answer([reply.sent])
+        return None
 
     def announce_gap(self, lost: HistoryLost) -> None:
         """Send each member the event that messages may have been lost, with the cursor to join again from."""

@@ -11,9 +11,11 @@ from evanesce.delivery.frame import Outgoing
 from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
 from evanesce.protocol import events
 from evanesce.protocol.commands import Ref
+from evanesce.rooms.kept_replies import KeptReplies
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.policy import RoomPolicy, mute_refusal
 from evanesce.rooms.requests import (
+    Reply,
     Request,
     ResendRequest,
     SendRequest,
@@ -44,6 +46,7 @@ class Messages:
         members: Membership,
         policy: RoomPolicy,
         progress: trio.lowlevel.ParkingLot,
+        replies: KeptReplies,
         context: ServerContext,
     ) -> None:
         self._room_id = room_id
@@ -56,8 +59,25 @@ class Messages:
         self._progress = progress
         self.direct: SendRequest | None = None
         """The message that was sent by `send_at_once` and has no answer yet."""
+        self._replies = replies
+        self._reply: Reply | None = None  # to a message that is stored and was not delivered yet
         self.unpublished: set[str] = set()
         """The ids of messages that went to the store and have not been delivered to the members yet."""
+
+    def reply_to_one_of(self, entries: Iterable[Deliverable]) -> Reply | None:
+        """Return the reply that has waited for one of `entries`, to be written together with it."""
+        if (reply := self._reply) is not None:
+            for entry in entries:
+                if isinstance(entry, LogEntry) and entry.message.message_id == reply.message_id:
+                    self._reply = None
+                    return reply
+        return None
+
+    def write_kept_reply(self) -> None:
+        """Write the reply that waits for its message, if any."""
+        if (reply := self._reply) is not None:
+            self._reply = None
+            reply.subscriber.answer([reply.sent])
 
     def published(self, entries: Iterable[Deliverable]) -> None:
         """Note that messages were delivered to the members."""
@@ -96,7 +116,12 @@ class Messages:
         else:
             self._metrics.groups.inc()
             if (sent := self._settle(request, outcome)) is not None:
-                request.subscriber.answer([sent])
+                self.write_kept_reply()
+                if request.draft.message_id in self.unpublished:
+                    self._reply = Reply(request.draft.message_id, request.subscriber, sent)
+                    self._replies.add(self)
+                else:
+                    request.subscriber.answer([sent])
         if self._progress:  # it is rare that a task waits
             self._progress.unpark_all()
 

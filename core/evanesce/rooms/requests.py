@@ -6,7 +6,7 @@ A request is made for every command. It is a struct, because a frozen data class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -71,6 +71,14 @@ class Subscriber(Protocol):
     def end(self, code: CloseCode, reason: str) -> None:
         """End the connection."""
         ...
+
+
+class Reply(NamedTuple):
+    """The reply `sent` to a message that is stored and was not delivered yet: both go to its sender together."""
+
+    message_id: str
+    subscriber: Subscriber
+    sent: Outgoing
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):

@@ -22,6 +22,7 @@ from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.backlog import Backlog
 from evanesce.rooms.inbox import Inbox
 from evanesce.rooms.joining import Joining
+from evanesce.rooms.kept_replies import KeptReplies
 from evanesce.rooms.leaving import Leaving
 from evanesce.rooms.listener import RoomListener
 from evanesce.rooms.member_records import MemberRecords
@@ -71,6 +72,7 @@ class Room:
         rule_sync: RuleSync,
         admissions: Admissions,
         returns: Returns,
+        replies: KeptReplies,
     ) -> None:
         self.room_id = room_id = room.room_id
         self.inbox: Inbox[RoomRequest] = Inbox(INBOX)
@@ -110,7 +112,7 @@ class Room:
             records=records,
             context=context,
         )
-        self._messages = Messages(room_id, self._members, self._policy, self._progress, context)
+        self._messages = Messages(room_id, self._members, self._policy, self._progress, replies, context)
         self._listener = RoomListener(
             room_id,
             members=self._members,
@@ -232,6 +234,7 @@ class Room:
                 await self._messages.direct_answered()
                 requests += self.inbox.drain_nowait()
                 self._busy = len(requests) > 1
+            self._messages.write_kept_reply()  # replies are in the order of the requests
             for _, alike in groupby(self._handling, type):
                 same = list(alike)
                 for start in range(0, len(same), GROUP):

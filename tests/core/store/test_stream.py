@@ -30,7 +30,8 @@ async def received(stream: Stream, count: int) -> list[object]:
     answers: list[object] = []
     with trio.fail_after(PATIENCE):
         while len(answers) < count:
-            answers += await stream.receive()
+            await stream.wait_readable()
+            answers += stream.receive()
     return answers
 
 

@@ -294,26 +294,41 @@ class NodeClient(ConnectionTask):
 
     async def _receive(self, stream: Stream) -> None:
         while True:
-            answers = await stream.receive()
-            unknown: list[Call] = []
-            for answer in answers:
-                if not self._sent:
-                    raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
-                call = self._sent[0]
-                call.received.append(answer)
-                if isinstance(answer, NoScriptError):
-                    call.unknown = True
-                if len(call.received) < len(call.commands):
-                    continue
-                self._sent.popleft()
-                if call.unknown and not call.repeat and call in self._outstanding:
-                    unknown.append(call)
-                else:
-                    self._deliver(call, call.received)
-            if unknown:
-                self._repeat(unknown)
-            if self._waiting:
-                self._writer.unpark()
+            await stream.wait_readable()
+            self._take(stream)
+
+    def take_answers(self) -> None:
+        """Deliver the answers that have arrived, without waiting.
+
+        A message is published at about the time of its answer, on another connection. Whoever reads that calls this
+        before, so that the answer comes first.
+        """
+        if self._stream is not None:
+            try:
+                self._take(self._stream)
+            except Exception as error:  # as where `_receive` raises it
+                self._break(error)
+
+    def _take(self, stream: Stream) -> None:
+        unknown: list[Call] = []
+        for answer in stream.receive():
+            if not self._sent:
+                raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
+            call = self._sent[0]
+            call.received.append(answer)
+            if isinstance(answer, NoScriptError):
+                call.unknown = True
+            if len(call.received) < len(call.commands):
+                continue
+            self._sent.popleft()
+            if call.unknown and not call.repeat and call in self._outstanding:
+                unknown.append(call)
+            else:
+                self._deliver(call, call.received)
+        if unknown:
+            self._repeat(unknown)
+        if self._waiting:
+            self._writer.unpark()
 
     def _repeat(self, calls: Sequence[Call]) -> None:
         """Load the scripts, and run those again that were unknown, because the script cache was emptied.

@@ -53,28 +53,28 @@ class Stream:
             except (BlockingIOError, ssl.SSLWantWriteError):
                 await trio.lowlevel.wait_writable(self._socket)
 
-    async def receive(self) -> list[Any]:
-        """Wait for answers, and return all that have arrived; that of a refused command is a `RedisError`."""
-        while True:
-            if self._more:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._socket)
-            try:
-                count = self._socket.recv_into(self._buffer)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._more = False
-                continue
-            if not count:
-                raise ConnectionError("Connection closed by server.")
-            self.received_at = trio.current_time()
-            decrypted = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
-            self._more = count == READ_BYTES or decrypted > 0
-            self._reader.feed(self._buffer, 0, count)
-            self._buffer[:count] = _ZEROS[:count]  # names and content must not stay in it
-            answers = list(iter(self._reader.gets, _INCOMPLETE))
-            if answers:
-                return answers
+    async def wait_readable(self) -> None:
+        """Wait until something may have arrived."""
+        if self._more:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._socket)
+
+    def receive(self) -> list[Any]:
+        """Read once, and return the answers that are complete; that of a refused command is a `RedisError`."""
+        try:
+            count = self._socket.recv_into(self._buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._more = False
+            return []
+        if not count:
+            raise ConnectionError("Connection closed by server.")
+        self.received_at = trio.current_time()
+        decrypted = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        self._more = count == READ_BYTES or decrypted > 0
+        self._reader.feed(self._buffer, 0, count)
+        self._buffer[:count] = _ZEROS[:count]  # names and content must not stay in it
+        return list(iter(self._reader.gets, _INCOMPLETE))
 
     def readable(self) -> bool:
         """Return whether something has arrived that was not received: data, or the end of the connection."""

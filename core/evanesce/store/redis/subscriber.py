@@ -218,7 +218,9 @@ class Subscriber(ConnectionTask):
 
     async def _receive(self, stream: Stream) -> None:
         while True:
-            answers = await stream.receive()
+            await stream.wait_readable()
+            self._client.take_answers()
+            answers = stream.receive()
             published: dict[bytes, list[bytes]] = {}
             for answer in answers:
                 if answer.__class__ is list and answer[0] == b"smessage":
