@@ -1,4 +1,4 @@
-"""A cache of users and rooms, so that signed-in users can reconnect while the database is unavailable.
+"""A cache of users and rooms, so that signed-in users can reconnect without the database, also while it is unavailable.
 
 An entry must not outlive a revocation. Two rules ensure that:
 
@@ -38,7 +38,7 @@ MOST_ENDED = 10_000
 """How many of the latest revocations are remembered, for callers that were reading the database meanwhile."""
 
 VALID_SECONDS = REVOCATION_SECONDS
-"""How long after its last use an entry is valid: as long as the store knows revoked sign-ins and closed rooms."""
+"""How long after it was read an entry is valid: as long as the store knows revoked sign-ins and closed rooms."""
 
 Mark = NewType("Mark", int)
 """The number of notices up to a moment."""
@@ -122,7 +122,7 @@ class AccountCache:
         return [(entry.value.user_id, sign_in_id) for sign_in_id, entry in self._users.items()]
 
     def keep_user(self, user: User, sign_in_id: str, mark: Mark) -> None:
-        """Cache a user who has just signed in or reconnected, as the database returned it after `mark`."""
+        """Cache a user who signs in or reconnects, as the database returned it after `mark`."""
         if mark < self._lost_at or mark < self._ended_known_since:
             return
         if self.ended_since(mark, user.user_id, sign_in_id) or self.banned_since(mark, user.user_id):
@@ -146,7 +146,10 @@ class AccountCache:
     def user(self, user_id: str, sign_in_id: str) -> User | None:
         """Return a user who was signed in when the database last answered; None where no valid entry says so."""
         user = self._valid_value(self._users.get(sign_in_id))
-        return user if user is not None and user.user_id == user_id else None
+        if user is None or user.user_id != user_id:
+            return None
+        self._users.move_to_end(sign_in_id)
+        return user
 
     def any_user(self, user_id: str) -> User | None:
         """Return a user of whom any sign-in is cached; None where no valid entry has the user."""
@@ -197,7 +200,10 @@ class AccountCache:
 
     def room(self, room_id: str) -> ChatRoom | None:
         """Return a room that was open when the database last answered; None where no valid entry says so."""
-        return self._valid_value(self._rooms.get(room_id))
+        room = self._valid_value(self._rooms.get(room_id))
+        if room is not None:
+            self._rooms.move_to_end(room_id)
+        return room
 
     def drop_room(self, room_id: str) -> None:
         """Remove a closed room."""

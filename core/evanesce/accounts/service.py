@@ -6,9 +6,10 @@ It serves connections and HTTP requests alike. It checks permissions, and asks t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -56,6 +57,20 @@ class Principal:
         return timestamp(self.claims.exp * 1000)
 
 
+class _Standing(Enum):
+    """What the store knows of a sign-in."""
+
+    VALID = auto()
+    ENDED = auto()
+    BANNED = auto()
+
+
+def _standing(known: Collection[str], user_id: str, sign_in_id: str) -> _Standing:
+    if ban_mark(user_id) in known:
+        return _Standing.BANNED
+    return _Standing.ENDED if user_id in known or sign_in_id in known else _Standing.VALID
+
+
 class AccountService:
     """The commands about accounts and rooms. Every method raises `CommandError` when it refuses the command."""
 
@@ -84,6 +99,8 @@ class AccountService:
         self._erasure = erasure
         self._link_base = deep_link_base(context.config)
         self._limits = public_limits(context.config)
+        # All clients come back at once after an outage of the network.
+        self._standings: Lookups[tuple[str, str], _Standing] = Lookups(self._find_standings, MOST_CHECKED)
         self._signed_in: Lookups[tuple[str, str], User | None] = Lookups(self._find_users, MOST_CHECKED)
         # Members come back at once. A room is closed in the store as well, so an answer may be a little older.
         self._rooms: SharedLookups[str, ChatRoom] = SharedLookups(self._find_room)
@@ -93,19 +110,21 @@ class AccountService:
     async def authenticate(self, token: str, *, allow_cached: bool = False) -> Principal:
         """Return the user that a token belongs to. Raises `invalid_token`, and `forbidden` for a user who is banned.
 
-        With `allow_cached` a user whom the database confirmed lately is accepted while the database is unavailable,
-        unless the store knows that the sign-in has ended, or does not answer.
+        With `allow_cached` the database is not asked for a user whom it has confirmed lately, if the store answers that
+        it knows of no end of the sign-in and of no ban. The caller has to let the sign-in be compared with the database soon.
         """
         claims = self._tokens.read(token, self._store.clock.now())
+        sign_in = claims.sub, claims.sid
         mark = self._cache.mark()
-        try:
-            user = await self._signed_in.get((claims.sub, claims.sid))
-        except PersistenceUnavailable:
-            known = self._cache.user(claims.sub, claims.sid)
-            if known is None or not allow_cached:
-                raise
-            await self._check_in_store(claims)
-            return Principal(known, claims, mark)
+        if allow_cached and (known := self._cache.user(*sign_in)) is not None:
+            with suppress(StoreUnavailable):
+                standing = await self._standings.get(sign_in)
+                if standing is _Standing.BANNED:
+                    raise banned()
+                if standing is _Standing.ENDED:
+                    raise _signed_out()
+                return Principal(known, claims, mark)
+        user = await self._signed_in.get(sign_in)
         if user is None:
             raise _signed_out()
         if user.user_id != claims.sub:
@@ -115,26 +134,18 @@ class AccountService:
         self._cache.keep_user(user, claims.sid, mark)
         return Principal(user, claims, mark)
 
+    async def _find_standings(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[_Standing]:
+        """Return what the store knows of each sign-in, a user id and a sign-in id."""
+        known = await self._store.control.revoked(
+            [key for user_id, sign_in_id in sign_ins for key in (ban_mark(user_id), user_id, sign_in_id)]
+        )
+        return [_standing(known, user_id, sign_in_id) for user_id, sign_in_id in sign_ins]
+
     async def _find_users(self, sign_ins: Sequence[tuple[str, str]]) -> Sequence[User | None]:
         """Return the user of each sign-in, a user id and a sign-in id; None for one that has ended."""
         if len(sign_ins) == 1:
             return [await self._repository.user(*sign_ins[0])]
         return await self._repository.signed_in(sign_ins)
-
-    async def _check_in_store(self, claims: Claims) -> None:
-        """Ask the store whether a sign-in has ended, or its user is banned. Raises as `authenticate` does.
-
-        Raises `PersistenceUnavailable` when the store does not answer.
-        """
-        mark = ban_mark(claims.sub)
-        try:
-            found = await self._store.control.revoked([claims.sub, claims.sid, mark])
-        except StoreUnavailable:
-            raise PersistenceUnavailable from None
-        if mark in found:
-            raise banned()
-        if found:
-            raise _signed_out() from None
 
     def check_still_valid(self, principal: Principal) -> None:
         """Raise `invalid_token` when a notice after the database was read said that the sign-in has ended.
@@ -200,11 +211,14 @@ class AccountService:
 
     # --- rooms ----------------------------------------------------------------------------------------------------
 
-    async def room(self, room_id: str) -> ChatRoom:
+    async def room(self, room_id: str, *, allow_cached: bool = False) -> ChatRoom:
         """Return an open room. Raises `room_not_found`.
 
-        While the database is unavailable, a room that was open lately counts as open: the store knows if it is closed.
+        While the database is unavailable, a room that was open lately counts as open, with `allow_cached` also without
+        asking the database: the store knows if it is closed, and whether it has newer rules.
         """
+        if allow_cached and (known := self._cache.room(room_id)) is not None:
+            return known
         room = await self._rooms.get(room_id)
         if room is None:
             raise room_not_found()

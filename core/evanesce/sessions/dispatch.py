@@ -171,7 +171,7 @@ class Dispatcher:
             address, local = connection.address, connection.local
             principal, token, _ = await self._accounts.sign_in(command.credential, before, address, local=local)
         elif command.token is not None:
-            # A client that reconnects may do so while the database is unavailable.
+            # Clients may reconnect while the database is unavailable, and all at once: it is asked below, for many.
             principal = await self._accounts.authenticate(command.token, allow_cached=True)
         elif before is not None:
             principal = before
@@ -236,7 +236,7 @@ class Dispatcher:
         while True:
             room = self._hub.running(room_id)
             if room is None:
-                room = self._hub.start(await self._accounts.room(room_id))
+                room = self._hub.start(await self._accounts.room(room_id, allow_cached=True))
             subject = self._subjects.of(session.require_principal().user.world_id)
             try:
                 request = JoinRequest(session, command.ref, command.since, subject, command.invite)

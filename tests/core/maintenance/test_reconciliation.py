@@ -348,6 +348,21 @@ async def test_nobody_who_was_revoked_is_welcomed_from_memory(
         pair.repository.state = "up"
 
 
+async def test_who_comes_back_to_a_known_room_waits_for_no_answer_of_the_database(autojump_clock: MockClock) -> None:
+    async with a_pair() as pair:
+        here = await pair.arrive(pair.a, "Ada")
+        room_id = await pair.a.open_room(here)
+        here.leave()
+        await trio.sleep(1)
+        pair.repository.state = "hung"
+        began = trio.current_time()
+        back = pair.a.connect()
+        assert (await back.ask("hello", token=pair.tokens["Ada"]))["type"] == "welcome"
+        assert (await back.ask("join", roomId=room_id))["type"] == "joined"
+        assert trio.current_time() == began
+        pair.repository.state = "up"
+
+
 async def test_after_a_loss_the_database_has_to_confirm_before_anybody_is_welcomed_from_memory(
     autojump_clock: MockClock,
 ) -> None:
