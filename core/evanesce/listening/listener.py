@@ -80,6 +80,9 @@ class Listener:
     slots: WorkSlots
     """Limits the work that the transport does for new clients."""
 
+    background: Background
+    """Runs the tasks of outboxes; there while it listens."""
+
     def __init__(
         self,
         setup: Setup,
@@ -138,6 +141,7 @@ class Listener:
                 background.start_soon(self._shortage.report)
                 background.start_soon(self.slots.watch)
                 async with trio.open_nursery() as clients:
+                    self.background = Background(clients)
                     start_client = functools.partial(self._start_client, gateway.address_limits, serve, clients)
                     for listener in listeners:
                         clients.start_soon(self._accept, listener, start_client)
@@ -278,6 +282,26 @@ class Listener:
             client_stream.stream = secure
             return True
         return False
+
+
+class Background:
+    """Starts tasks for connections in one nursery for all: one for each would be a tenth of what a connection costs.
+
+    An error of such a task is logged, and harms no other client.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Start a task, which has to end with its connection."""
+        self._nursery.start_soon(self._run, work)
+
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            log.exception("a task of a connection failed")
 
 
 async def _open_listeners(bind: Bind, *, shared: bool) -> list[trio.SocketListener]:

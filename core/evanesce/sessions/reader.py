@@ -20,7 +20,7 @@ BAD_FRAMES = 20
 class FrameReader:
     """Reads the frames of one connection for its session. `frame_bytes` bounds what is read ahead."""
 
-    __slots__ = ("_ahead", "_bad_frames", "_connection", "_dispatcher", "_metrics", "_session", "waiting")
+    __slots__ = ("_bad_frames", "_connection", "_dispatcher", "_metrics", "_session", "ahead", "waiting")
 
     def __init__(
         self,
@@ -35,16 +35,14 @@ class FrameReader:
         self._session = session
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._ahead = ReadAhead(frame_bytes)
+        self.ahead = ReadAhead(frame_bytes)
+        """The frames that were read ahead: take them before `receive`."""
         self._bad_frames = 0  # in a row
         self.waiting = False
         """Whether it waits for a frame."""
 
-    async def next_frame(self) -> str | bytes | None:
-        """Return the next frame; None when the client has left."""
-        return self._ahead.take() if self._ahead else await self._receive()
-
-    async def _receive(self) -> str | bytes | None:
+    async def receive(self) -> str | bytes | None:
+        """Wait for the next frame; None when the client has left."""
         self.waiting = True
         try:
             return await self._connection.receive()
@@ -106,16 +104,16 @@ class FrameReader:
 
     async def _read_ahead(self, work: trio.CancelScope) -> None:
         """Read ahead while there is room; cancel `work` when the client has left."""
-        while self._ahead.has_room:
-            frame = await self._receive()
+        while self.ahead.has_room:
+            frame = await self.receive()
             if frame is None:
-                self._ahead.close()
+                self.ahead.close()
                 work.cancel()
                 return
             if is_ping(frame):
                 await self.read(frame)
             else:
-                self._ahead.put(frame)
+                self.ahead.put(frame)
 
     def _refuse_fast(self, ref: commands.Ref | None, error: RateLimited) -> None:
         """Refuse a command above the rate, and end the connection of a client that is far above it."""

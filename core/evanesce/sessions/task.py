@@ -89,8 +89,9 @@ class SessionTask:
     async def _read(self) -> None:
         if self._bearer is not None:
             await self._reader.execute(commands.Hello(token=self._bearer), greet=False)
-        while (frame := await self._reader.next_frame()) is not None:
-            await self._reader.read(frame)
+        reader = self._reader
+        while (frame := reader.ahead.take() if reader.ahead else await reader.receive()) is not None:
+            await reader.read(frame)
             del frame  # a message must not stay in memory until the client sends the next one
             if self._session.principal is None:
                 self._check_hello(trio.current_time())

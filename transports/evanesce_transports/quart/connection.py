@@ -146,6 +146,7 @@ class WsprotoConnection(WebSocketConnection):
         "_pace",
         "_plain",
         "_reading",
+        "_reading_ended",
         "_too_fast",
     )
 
@@ -167,7 +168,9 @@ class WsprotoConnection(WebSocketConnection):
         self._plain.receive(rest)
         self._library_has = False  # wsproto has data, and may have further events
         self._in_turn = 0  # how many messages were returned without a checkpoint
-        self._reading = trio.Lock()  # `receive` and `close` may run in two tasks
+        # `receive` and `close` may run in two tasks. A lock of Trio takes longer than reading a message.
+        self._reading = False
+        self._reading_ended: trio.Event | None = None  # None: no task waits to read
         self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._heard_at = self._clock.current_time()
         self._pace = Pace()
@@ -195,15 +198,28 @@ class WsprotoConnection(WebSocketConnection):
             if message is not None:
                 self._in_turn += 1
                 return message
-        if self._library_has or self._reading.locked():
-            await self._reading.acquire()
+        if self._library_has:  # otherwise it will most likely wait for the client
             self._in_turn = 0
-        else:
-            self._reading.acquire_nowait()  # without a checkpoint: it will most likely wait for the client
+            await trio.lowlevel.checkpoint()
+        if self._reading:
+            await self._begin_reading()
+        self._reading = True
         try:
             return await self._next_message()
         finally:
-            self._reading.release()
+            self._end_reading()
+
+    async def _begin_reading(self) -> None:
+        """Wait until no other task reads."""
+        while self._reading:
+            self._reading_ended = self._reading_ended or trio.Event()
+            await self._reading_ended.wait()
+
+    def _end_reading(self) -> None:
+        self._reading = False
+        if self._reading_ended is not None:
+            self._reading_ended.set()
+            self._reading_ended = None
 
     async def _next_message(self) -> str | bytes | None:
         """Wait for the next message, where none is plain and complete."""
@@ -220,7 +236,7 @@ class WsprotoConnection(WebSocketConnection):
                 event = next(self._protocol.events(), None)
                 self._library_has = event is not None
             else:
-                await self._feed()
+                self._take(await self.client_stream.receive(_READ_BYTES))
             if event is None:
                 if not (self.closing or self._library_has) and (message := self._plain.message()) is not None:
                     self._in_turn += 1
@@ -254,19 +270,23 @@ class WsprotoConnection(WebSocketConnection):
 
     async def _wait_for_end(self) -> None:
         """Discard input until the client sends a close frame or leaves. A flood is read slowly."""
-        async with self._reading:
+        await self._begin_reading()
+        self._reading = True
+        try:
             self._pass_on(self._plain.disable())
             while not self.ended:
                 event = next(self._protocol.events(), None)
                 if event is None:
-                    await self._feed()
+                    self._take(await self.client_stream.receive(_READ_BYTES))
                 elif isinstance(event, CloseConnection):
                     self.ended = True
                 else:
                     await trio.sleep(self._pace.count())
+        finally:
+            self._end_reading()
 
-    async def _feed(self) -> None:
-        data = await self.client_stream.receive(_READ_BYTES)
+    def _take(self, data: bytes) -> None:
+        """Take data of the client; none where it has left."""
         self._in_turn = 0
         if data:
             self._heard_at = self._clock.current_time()

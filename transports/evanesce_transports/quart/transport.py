@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
+from typing import cast
 
 import trio
 from quart_trio import QuartTrio
@@ -127,22 +128,17 @@ class ClientHandler:
         token, rest = bearer_of(request), request.rest
         del request, head  # otherwise kept for the whole life of the connection
         # Not in a method of its own: another coroutine would take memory for the whole life of the connection.
-        async with trio.open_nursery() as nursery:
-            outbox = Outbox(
-                nursery, client_stream.socket, WEBSOCKET, limit=self._outbox_bytes, stream=client_stream.tls
-            )
-            outbox.write_raw(acceptance)
-            del acceptance
-            connection = WsprotoConnection(
-                client_stream,
-                outbox,
-                client=client,
-                message_bytes=self._frame_bytes,
-                rest=rest,
-            )
-            del rest
-            await serve_connection(self._gateway, connection, token)
-            nursery.cancel_scope.cancel()
+        outbox = Outbox(
+            cast(trio.Nursery, self._listener.background),  # an outbox uses only `start_soon`
+            client_stream.socket,
+            WEBSOCKET,
+            limit=self._outbox_bytes,
+            stream=client_stream.tls,
+        )
+        outbox.write_raw(acceptance)
+        connection = WsprotoConnection(client_stream, outbox, client=client, message_bytes=self._frame_bytes, rest=rest)
+        del acceptance, rest
+        await serve_connection(self._gateway, connection, token)
         return b""
 
     async def _accept(self, request: Request) -> bytes:
