@@ -55,7 +55,7 @@ class AddressLimits:
     def hold_connection(self, address: str) -> HeldConnection:
         """Count a connection from `address` until it is released. Raises `RateLimited`."""
         if self.is_exempt(address):
-            return HeldConnection(None, "")
+            return _UNCOUNTED
         block = address_block(address)
         count = self._connections.get(block, 0)
         if count >= self._most:
@@ -92,3 +92,7 @@ class HeldConnection:
 
     def __exit__(self, *_error: object) -> None:
         self.release()
+
+
+_UNCOUNTED = HeldConnection(None, "")
+"""The one of all connections from exempt addresses."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 from collections.abc import Sequence
 
 from wsproto.utilities import generate_accept_token
@@ -22,6 +23,8 @@ SUBPROTOCOL = "evanesce.v1"
 _VERSION = b"13"
 
 _RETRY_SECONDS = 1.0
+
+_MOST_HOSTS = 64
 
 _PROBES = (b"/healthz", b"/readyz")
 
@@ -115,7 +118,8 @@ def check_handshake(request: Request) -> list[str]:
         raise Refused(426, "Sec-WebSocket-Version has to be 13.")
     if not keys:
         raise Refused(400, "Missing header, 'Sec-WebSocket-Key'.")
-    if not _is_valid_host(request.values(b"host")):
+    hosts = request.values(b"host")
+    if len(hosts) != 1 or not _is_international_name(hosts[0]):
         raise Refused(400, "The Host header is not a valid host.")
     if not _is_valid_key(keys):
         raise Refused(400, "Sec-WebSocket-Key has to be 16 bytes in base64.")
@@ -139,10 +143,11 @@ def encode_acceptance(request: Request, subprotocol: str | None) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-def _is_valid_host(values: Sequence[bytes]) -> bool:
-    """Return whether there is one host, which can be decoded as an international name."""
+@functools.lru_cache(_MOST_HOSTS)  # clients use a few names, and this took as long as all other checks of a handshake
+def _is_international_name(host: bytes) -> bool:
+    """Return whether a host can be decoded as an international name, and is not empty."""
     try:
-        return len(values) == 1 and bool(values[0].decode("idna"))
+        return bool(host.decode("idna"))
     except UnicodeError:
         return False
 

@@ -41,7 +41,7 @@ RESPONSE_SECONDS = 10.0
 BACKLOG = 0xFFFF
 """How many clients may wait in the kernel: as many as it allows, as with `trio.open_tcp_listeners`."""
 
-_ACCEPTED_AT_ONCE = 32
+_ACCEPTED_AT_ONCE = 16  # clients in one turn of the scheduler: their handshakes take 0.1 ms each
 _BUSY_SECONDS = 0.1
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel sends a reset and discards unsent data

@@ -196,18 +196,19 @@ class Gateway:
         It is a method of its own so that no variable holds a connection, and the name of its user, until the next time.
         """
         silent = 0
+        now = trio.current_time()
         for number, task in enumerate(list(self._tasks), 1):
-            self._check(task, every, crowded=crowded)
+            try:
+                task.check(now, every, crowded=crowded)
+            except (
+                BaseException
+            ) as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
+                task.connection.fail(error)
             silent += task.waits_for_hello
             if number % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
+                now = trio.current_time()
         return silent
-
-    def _check(self, task: SessionTask, every: float, *, crowded: bool) -> None:
-        try:
-            task.check(trio.current_time(), every, crowded=crowded)
-        except BaseException as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
-            task.connection.fail(error)
 
     def announce_end(self) -> None:
         """Report by `readiness` that the server is going to end, and serve as before until `drain`."""

@@ -70,7 +70,8 @@ class Session:
     @property
     def user_id(self) -> str:
         """The user's id. A user must have signed in."""
-        return self.require_principal().user.user_id
+        principal = self._principal or self.require_principal()  # read a dozen times for each join
+        return principal.user.user_id
 
     @property
     def display_name(self) -> str:

@@ -101,6 +101,7 @@ class ClientHandler:
     async def serve(self, client_stream: ClientStream) -> bytes:
         """Serve the first request of a client to its end, and return the response that is still to be sent."""
         head = bytearray(client_stream.receive_waiting(FREE_BYTES))
+        came_at_once = len(head)
         share = self._listener.share()
         try:
             request = await read_head(
@@ -116,9 +117,13 @@ class ClientHandler:
                 return encode_server_options(METHODS)
             if not asks_for_websocket(request):
                 return await self._serve_http(client_stream, request, client, share)
-            acceptance = await self._listener.slots.run(
-                functools.partial(self._accept, request), deadline=self._listener.deadline(client_stream)
-            )
+            acceptance: bytes | None
+            if len(head) == came_at_once:
+                # It needs no slot: no more clients get this far in a turn of the scheduler than the listener accepts.
+                acceptance = self._accept(request)
+            else:
+                accept = functools.partial(self._accept_later, request)
+                acceptance = await self._listener.slots.run(accept, deadline=self._listener.deadline(client_stream))
         except Refused as refused:
             return refusal_response(refused, bytes(head), self._gateway, self._listener.public_path)
         finally:
@@ -141,7 +146,10 @@ class ClientHandler:
         await serve_connection(self._gateway, connection, token)
         return b""
 
-    async def _accept(self, request: Request) -> bytes:
+    async def _accept_later(self, request: Request) -> bytes:
+        return self._accept(request)
+
+    def _accept(self, request: Request) -> bytes:
         """Return the response that accepts an upgrade. Raises `Refused`.
 
         The application has no part in it: to ask it took twice as long as all the rest.
