@@ -35,7 +35,10 @@ class Talker(Protocol):
         ...
 
     async def join(self, room_id: str) -> Sequence[Said]:
-        """Join a room, and return the messages that it has, oldest first."""
+        """Join a room, and return the messages that it has, oldest first.
+
+        A library that hands them over as events returns none of them here: they are heard first.
+        """
         ...
 
     async def leave(self, room_id: str) -> None:
@@ -132,6 +135,8 @@ class _Conversation:
     async def _join(self, name: str) -> None:
         talker = await self._talker(name)
         found = list(await talker.join(self._room))
+        while len(found) < len(self._said):
+            found.append(await talker.hear())
         if found != self._said:
             raise AssertionError(f"{name} has to find the messages {self._said} in the room, and finds {found}")
         self._inside[name] = talker
