@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -117,15 +118,8 @@ class DriverTalker:
     async def open(cls, command: Sequence[str], account: ChatClient, url: str) -> AsyncGenerator[DriverTalker]:
         """Start the driver `command` for the person of `account`, at the server `url`."""
         async with trio.open_nursery() as nursery:
-            process: trio.Process = await nursery.start(
-                lambda task_status: trio.run_process(
-                    [*command, url],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    check=False,
-                    task_status=task_status,
-                )
-            )
+            run = partial(trio.run_process, [*command, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+            process: trio.Process = await nursery.start(run)
             talker = cls(process, account)
             nursery.start_soon(talker._read)
             await talker._tell("connect", token=account.token)

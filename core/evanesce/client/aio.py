@@ -15,7 +15,7 @@ import trio
 
 from evanesce.client import client as on_trio
 from evanesce.client.client import CONNECT_SECONDS
-from evanesce.client.errors import Disconnected
+from evanesce.client.errors import Disconnected, Refused
 from evanesce.client.events import Members, RoomEvent, RoomInfo, RoomOptions, Sent, State
 from evanesce.client.membership import MembershipState
 from evanesce.client.room import Room as TrioRoom
@@ -150,6 +150,11 @@ class Room:
         """The rules of the room, as the server told them last."""
         return self._room.options
 
+    @property
+    def refused(self) -> Refused | None:
+        """With which error the server refused to let the client in, if it did."""
+        return self._room.refused
+
     def __aiter__(self) -> Room:
         return self
 
@@ -219,9 +224,24 @@ class Client:
         return self._client.user_id
 
     @property
+    def display_name(self) -> str:
+        """The name of the account, as the server told it last."""
+        return self._client.display_name
+
+    @property
     def token(self) -> str | None:
         """The present token, with which another client can sign in to this account."""
         return self._client.token
+
+    @property
+    def message_ttl(self) -> float:
+        """For how many seconds messages live on this server, where a room has no other rule."""
+        return self._client.message_ttl
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The limits of the server: `limits` of `welcome`."""
+        return self._client.limits
 
     async def join(self, room: str, *, invite: str | None = None, key: RoomKey | None = None) -> Room:
         """Join a room, by its link or its id; see `evanesce.client.Client.join`."""

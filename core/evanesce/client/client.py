@@ -192,7 +192,7 @@ class Client:
                 room.lose()
         pause = self._backoff.pause(end.online_seconds, end.close.reconnect_after)
         if self._may_return(end):
-            self._set_state(State(state="offline", code=end.code, reason=end.close.reason))
+            self._set_state(State(state="offline", code=end.code, reason=end.close.reason, retry_in=pause))
             await trio.sleep(pause)
             return
         self._stop(end.code or end.close.code, end.close.reason)

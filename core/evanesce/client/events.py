@@ -189,12 +189,15 @@ class Left(RoomEvent, tag="left", kw_only=True, frozen=True):
 class State(Event, tag="state", kw_only=True, frozen=True):
     """The state of the connection.
 
-    `code` and `reason` say why it is `offline` or `stopped`: `code` is a close code, or that of a protocol's error.
+    `code` and `reason` say why it is `offline` or `stopped`: `code` is a close code, or that of a protocol's error, and
+    `reason` is what the server said. Where no connection could be opened, `reason` says why, and there is no `code`.
+    `retry_in`: an `offline` client connects again in so many seconds.
     """
 
     state: Literal["connecting", "online", "offline", "stopped"]
     code: int | str | None = None
     reason: str = ""
+    retry_in: float | None = None
 
 
 # Replies

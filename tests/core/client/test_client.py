@@ -213,6 +213,26 @@ async def test_what_is_not_the_protocol_ends_the_connection_and_another_is_tried
         ]
 
 
+async def test_a_client_that_is_offline_says_why_and_for_how_long(autojump_clock: MockClock) -> None:
+    """The same as `offline` of the JavaScript client has."""
+    async with scripted() as (client, peer):
+        _, connection = await entered(client, peer)
+        goodbye = {"code": 1012, "reason": "The server restarts.", "reconnect": True, "reconnectAfter": 5}
+        await connection.says({"type": "goodbye"} | goodbye)
+        await connection.socket.aclose(1012)
+        connection = await peer.connections.receive()
+        busy = {"type": "error", "code": "auth_unavailable", "message": "Try later.", "retry": True, "retryAfter": 2}
+        await connection.answers("hello", busy)
+        connection = await peer.connections.receive()
+        await connection.welcomes()
+        await connection.socket.aclose(1001, "in the frame of the end")
+        await peer.connections.receive()
+    offline = [(state.reason, state.retry_in) for state in peer.states if state.state == "offline"]
+    assert offline[:2] == [("The server restarts.", 6.0), ("Try later.", 2.4)]  # with the jitter, which is the most
+    assert offline[2][0] == "in the frame of the end"
+    assert offline[2][1] is not None
+
+
 async def test_a_refused_sign_in_stops_until_another_is_given(autojump_clock: MockClock) -> None:
     async with scripted() as (client, peer):
         room = client.enter(ROOM)

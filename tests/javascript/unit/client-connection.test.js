@@ -77,8 +77,8 @@ test("the server's delay is kept, with a fifth of jitter at most", async () => {
   const stage = new Stage();
   stage.random = 0.5;
   await stage.joined();
-  await stage.lose(1012, { reconnectAfter: 5 });
-  assert.equal(stage.states.at(-1)?.retryIn, 5.5);
+  await stage.lose(1012, { reason: "It restarts.", reconnectAfter: 5 });
+  assert.deepEqual(stage.states.at(-1), { type: "state", state: "offline", retryIn: 5.5, reason: "It restarts." });
   await stage.pass(5_499);
   assert.equal(stage.sockets.length, 1);
   await stage.pass(1);
@@ -156,8 +156,14 @@ test("a hello that is refused for now is repeated, and one of a user who may not
   const stage = new Stage();
   stage.client.connect({ token: "a token" });
   stage.open();
-  await stage.answer("hello", { type: "error", code: "auth_unavailable", message: "", retry: true, retryAfter: 2 });
-  assert.equal(stage.states.at(-1)?.retryIn, 2.2);
+  await stage.answer("hello", {
+    type: "error",
+    code: "auth_unavailable",
+    message: "Later.",
+    retry: true,
+    retryAfter: 2,
+  });
+  assert.deepEqual(stage.states.at(-1), { type: "state", state: "offline", retryIn: 2.2, reason: "Later." });
   await stage.pass(2_200);
   stage.open();
   await stage.answer("hello", { type: "error", code: "forbidden", message: "Not you.", retry: false });

@@ -255,7 +255,7 @@ export class Client {
       if (this.#socket !== socket || !(error instanceof Refused)) return; // it is lost, which the listener is told
       const { code, message, retry, retryAfter } = error;
       this.#drop();
-      if (retry) this.#reconnectAfter(retryAfter);
+      if (retry) this.#reconnectAfter(retryAfter, message);
       else if (NO_SIGN_IN.includes(code)) this.#signInAgain(message);
       else this.#stop(code === "forbidden" ? FORBIDDEN : BROKEN, message);
     }
@@ -305,7 +305,7 @@ export class Client {
     const last = code === ABNORMAL && goodbye ? goodbye.code : code; // a connection may be reset after the last word
     if (last === UNAUTHENTICATED) this.#signInAgain(goodbye?.reason || reason);
     else if (FINAL.includes(last) || goodbye?.reconnect === false) this.#stop(last, goodbye?.reason || reason);
-    else this.#reconnectAfter(goodbye?.reconnectAfter, goodbye?.reason);
+    else this.#reconnectAfter(goodbye?.reconnectAfter, goodbye?.reason || reason);
   }
 
   /** @param {string} reason why the server does not accept the sign-in */
@@ -324,7 +324,7 @@ export class Client {
    * Connect again after a while.
    *
    * @param {number} [seconds] that the server asks for
-   * @param {string} [reason] that the server gave for closing the connection
+   * @param {string} [reason] that the server gave for closing the connection, or for not accepting the sign-in now
    */
   #reconnectAfter(seconds, reason) {
     this.#delay = this.#backoff.next(seconds);
