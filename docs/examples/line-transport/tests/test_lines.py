@@ -1,103 +1,95 @@
-"""People talk over the transport, on real sockets."""
+"""The transport keeps the contract of transports, on real sockets."""
 
 import json
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import trio
-from evanesce.testing import ChatClient, ClientTalker, converse, plugin_server
+from evanesce.interfaces import Setup, Transport
+from evanesce.testing import plugin_server
+from evanesce.testing.contracts import TransportClient, TransportContract
+
+from evanesce_lines import LineSettings, LineTransport
 
 PLUGINS = {"lines": "evanesce_lines"}
 CONFIG = {"plugins": {"lines": {"bind": "127.0.0.1:0"}}}
 
-SCRIPT = """
-    ada opens a room
-    bob joins
-    ada: Hello, Bob
-    bob: Grüße 👩‍👩‍👧
-    cleo joins
-    bob leaves
-    cleo: Hello, both
-"""
 
-
-class LineClient(ChatClient):
+class LineClient:
     """A client that speaks the protocol of the transport."""
 
+    close_code: int | None = None  # the protocol has none
+
     def __init__(self, stream: trio.SocketStream) -> None:
-        super().__init__()
         self._stream = stream
         self._received = b""
-        self._waiting: list[dict[str, Any]] = []
-        self.ended = False
 
-    async def send_frame(self, frame: str) -> None:
+    async def send(self, frame: str) -> None:
         await self.send_bytes(frame.encode() + b"\n")
 
     async def send_bytes(self, data: bytes) -> None:
         await self._stream.send_all(data)
 
-    async def receive_line(self) -> str | None:
+    async def receive(self) -> str | None:
         """Return the next line; None where the connection has ended."""
         while b"\n" not in self._received:
-            data = await self._stream.receive_some(65_536)
+            try:
+                data = await self._stream.receive_some(65_536)
+            except trio.BrokenResourceError:
+                return None
             if not data:
-                self.ended = True
                 return None
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
         return line.decode()
 
-    async def receive_event(self) -> dict[str, Any]:
-        while not self._waiting:
-            line = await self.receive_line()
-            assert line is not None, "the connection has ended"
-            self._waiting += json.loads(line)  # always an array
-        return self._waiting.pop(0)
 
-    def describe(self) -> str:
-        return "the connection has ended" if self.ended else "the connection is open"
-
-
-async def connect(stack: AsyncExitStack, url: str) -> LineClient:
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[LineClient]:
     host, _, port = url.partition("://")[2].rpartition(":")
-    stream = await trio.open_tcp_stream(host, int(port))
-    return LineClient(await stack.enter_async_context(stream))
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        yield LineClient(stream)
 
 
-async def test_people_talk_over_it(tmp_path: Path) -> None:
-    async with (
-        plugin_server(PLUGINS, config=CONFIG, folder=tmp_path) as server,
-        AsyncExitStack() as stack,
-    ):
+class TestLines(TransportContract):
+    has_close_codes = False
 
-        async def meet(name: str) -> ClientTalker:
-            client = await connect(stack, server.urls[0])
-            await client.command("hello", token=(await server.guest(name)).token)
-            return ClientTalker(client)
+    async def make_transport(self, folder: Path, outbox_bytes: int) -> Transport:
+        return LineTransport(
+            Setup(
+                name="lines",
+                settings=LineSettings(bind="127.0.0.1:0"),
+                folder=folder,
+                public_url="http://127.0.0.1:8000",
+                origins=(),
+                frame_bytes=65_536,
+                outbox_bytes=outbox_bytes,
+            )
+        )
 
-        with trio.fail_after(30):
-            await converse(SCRIPT, meet)
-        assert not server.log.plugin_faults
+    def connect(self, url: str) -> AbstractAsyncContextManager[TransportClient]:
+        return connected(url)
 
 
 async def test_a_line_that_is_too_long_ends_its_connection_alone(tmp_path: Path) -> None:
-    async with (
-        plugin_server(PLUGINS, config=CONFIG, folder=tmp_path) as server,
-        AsyncExitStack() as stack,
-    ):
+    async with plugin_server(PLUGINS, config=CONFIG, folder=tmp_path) as server:
         with trio.fail_after(30):
-            ada, bob = [await connect(stack, server.urls[0]) for _ in range(2)]
-            await ada.send_frame("x" * 70_000)
-            while await ada.receive_line() is not None:
-                pass
-            assert (await bob.ask("ping"))["type"] == "pong"
+            async with connected(server.urls[0]) as ada, connected(server.urls[0]) as bob:
+                await ada.send("x" * 70_000)
+                assert await ada.receive() is None
+                await bob.send('{"type": "ping"}')
+                [pong] = json.loads(await bob.receive() or "")
+                assert pong["type"] == "pong"
 
 
 async def test_bytes_that_are_no_text_are_answered(tmp_path: Path) -> None:
-    async with plugin_server(PLUGINS, config=CONFIG, folder=tmp_path) as server, AsyncExitStack() as stack:
+    async with plugin_server(PLUGINS, config=CONFIG, folder=tmp_path) as server:
         with trio.fail_after(30):
-            ada = await connect(stack, server.urls[0])
-            await ada.send_bytes(b'\xff\n{"type": "ping"}\n')
-            assert [(await ada.receive_event()).get("code") for _ in range(2)] == ["bad_frame", None]
+            async with connected(server.urls[0]) as ada:
+                await ada.send_bytes(b'\xff\n{"type": "ping"}\n')
+                events: list[dict[str, Any]] = []
+                while len(events) < 2:
+                    events += json.loads(await ada.receive() or "")
+                assert [event.get("code") for event in events] == ["bad_frame", None]
