@@ -170,7 +170,9 @@ class Draft(Confidential, msgspec.Struct, frozen=True, kw_only=True, rename="cam
 
     `retry`: this plugin has let the same message through before, on this server, and it was not stored then, because
     another filter, the room or the store refused it. A filter that counts messages has counted it already. It is False
-    after the plugin's own refusal, and for a client that has come back on another server.
+    after the plugin's own refusal, and for a client that has come back on another server. Each server remembers its
+    own, of the last 10,000 messages: to ask the store would cost one call more for each message. So a message that is
+    sent again on another server may be counted twice, and is never let through uncounted.
     """
 
     message_id: str
