@@ -36,6 +36,13 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 1_000
 """How many events may wait for one plugin; further ones are dropped and counted."""
 
+NO_HOOK = Finding(
+    "it implements no hook: nothing of it is ever called",
+    "Its author has to mark the hooks with evanesce.hookspecs.hookimpl,"
+    " and to name the object that has them in the entry point.",
+)
+"""What is found about a plugin without hooks."""
+
 T = TypeVar("T")
 
 HookCaller = Callable[..., list[Awaitable[Any]]]
@@ -200,7 +207,7 @@ class Plugins:
         return components.build(self._registry, self._calls, config, folder, handover)
 
     def findings(self, config: Config, folder: Path, exposed: Sequence[str]) -> list[tuple[str, Finding]]:
-        """Return what every plugin finds about its settings, and what it uses that is deprecated, each with its name.
+        """Return what every plugin finds about its settings, and what is wrong with its hooks, each with its name.
 
         Called after `build`.
         """
@@ -209,7 +216,8 @@ class Plugins:
             for name in self._registry.names
             for finding in deprecation_findings(self._registry.arguments(name))
         ]
-        return [*deprecated, *components.findings(self._registry, config, folder, exposed)]
+        without_hooks = [(name, NO_HOOK) for name in self._registry.names if not self._registry.hooks(name)]
+        return [*without_hooks, *deprecated, *components.findings(self._registry, config, folder, exposed)]
 
     def repository(self, config: Config, folder: Path, name: str | None = None) -> Repository:
         """Return the repository alone: that of plugin `name`, or (None) that of the one plugin that provides one.

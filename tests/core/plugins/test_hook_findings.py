@@ -1,4 +1,4 @@
-"""What a plugin uses that a coming version of the plugin API will not have is told, once for each plugin and use."""
+"""What a plugin uses that a coming version of the API will not have is told once for each; and that it has no hook."""
 
 from __future__ import annotations
 
@@ -66,3 +66,10 @@ def test_what_is_deprecated_exists_and_will_be_removed_with_a_later_major_versio
         parameters = inspect.signature(getattr(Hooks, one.hook)).parameters
         assert one.argument is None or one.argument in parameters
         assert major(one.until) > major(API) >= major(FIRST_API)
+
+
+def test_a_plugin_without_hooks_is_told_by_name() -> None:
+    told = found(loaded(main=full(), empty=object()))
+    assert [(name, finding.text) for name, finding in told] == [
+        ("empty", "it implements no hook: nothing of it is ever called")
+    ]
