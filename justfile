@@ -43,7 +43,7 @@ types:
 js:
     npm ci --prefix tests/javascript --ignore-scripts --prefer-offline --silent
     tests/javascript/node_modules/.bin/eslint --config tests/javascript/eslint.config.js --max-warnings 0 plugins tests transports
-    tests/javascript/node_modules/.bin/prettier --config tests/javascript/.prettierrc.json --check "{plugins,tests,transports}/**/*.js" "{tests/javascript,transports}/**/*.{ts,json}"
+    tests/javascript/node_modules/.bin/prettier --config tests/javascript/.prettierrc.json --check "{plugins,tests,transports}/**/*.js" "!**/vendor/**" "{tests/javascript,transports}/**/*.{ts,json}"
     tests/javascript/node_modules/.bin/tsc --project tests/javascript
     tests/javascript/node_modules/.bin/tsc --project tests/javascript/tsconfig.node.json
 

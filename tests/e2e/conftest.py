@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,25 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.browsers import BrowserClient
+from tests.e2e.browsers import BrowserClient, chromium, find_chromium
 from tests.e2e.running import Server
 from tests.e2e.valkey import Valkey
 from tests.worldid.idkit import fetch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-# The flags against background networking prevent Chromium from contacting hosts of its vendor at every start.
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -101,21 +89,16 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, transport: str) -> I
 def browser() -> Iterator[Browser]:
     """A headless Chromium. The test is skipped if there is none, but fails in CI."""
     missing = None
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
+    if importlib.util.find_spec("playwright") is None:
         missing = "playwright is not installed"
-    if chromium is None:
+    elif find_chromium() is None:
         missing = "there is no Chromium on this machine"
     if missing is not None:
         if os.environ.get("CI"):
             pytest.fail(f"{missing}, and in CI this is not skipped")
         pytest.skip(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

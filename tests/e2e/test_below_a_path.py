@@ -63,7 +63,9 @@ def test_a_browser_and_a_terminal_talk(
     assert link.startswith(f"{proxy.url}/r/")
     ana.context.grant_permissions(["clipboard-read", "clipboard-write"])
     ana.page.click("#room-share")
-    ana.shows("#room-share:has-text('Copied')")
+    ana.page.click("#dialog-share .copy")
+    ana.shows("#dialog-share .copy:has-text('Copied')")
+    ana.page.keyboard.press("Escape")
     assert ana.page.evaluate("navigator.clipboard.readText()") == link
     ben.sign_in(link, "Ben")
     ben.in_room(2)
@@ -76,6 +78,7 @@ def test_a_browser_and_a_terminal_talk(
         ana.sees("and from a terminal")
         cleo.type("/quit")
         assert cleo.ends() == (0, "")
+    ana.page.click("#room-menu-open")
     ana.page.click("#room-leave")
     ana.shows("#home")
     assert ana.page.url == f"{proxy.url}/"

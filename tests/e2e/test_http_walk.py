@@ -177,7 +177,7 @@ def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:
     assert status == 200
     assert shared_server.ask("GET", f"/r/{NOWHERE}") == (200, page)
     loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.decode()))
-    assert loaded == {"/static/icon.svg", "/static/chat.css", "/static/chat.js"}
+    assert loaded == {"/static/icon.svg", "/static/base.css", "/static/room.css", "/static/chat.js"}
     while loaded:
         path = loaded.pop()
         status, body = shared_server.ask("GET", path)

@@ -75,9 +75,12 @@ def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Call
     ana.in_room(1)
     ana.context.grant_permissions(["clipboard-read", "clipboard-write"])
     ana.page.click("#room-share")
-    ana.shows("#room-share:has-text('Copied')")
+    ana.page.click("#dialog-share .copy")
+    ana.shows("#dialog-share .copy:has-text('Copied')")
     link = ana.page.evaluate("navigator.clipboard.readText()")
     assert link == ana.page.url
+    assert ana.page.input_value("#share-link") == link
+    ana.page.keyboard.press("Escape")
     ben.sign_in(link, "Ben")
     ben.in_room(2)
     ana.shows(".notice:has-text('joined')")
@@ -90,9 +93,13 @@ def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Call
     assert ana.page.locator("#members-list li").all_text_contents() == ["Ana (you)", "Ben"]
     ana.page.click("#members button")
 
+    ben.page.tap("#messages .own .text")
     ben.page.get_by_role("button", name="Unsend").click()
     ana.sees_no("I am ty")
+    ben.page.click("#room-menu-open")
+    ben.shows("#room-leave")
     assert ben.page.locator("#room-close").is_hidden()
+    ana.page.click("#room-menu-open")
     ana.page.click("#room-close")
     ana.page.click("#confirm-yes")
     for one in (ana, ben):
@@ -115,12 +122,17 @@ def test_messages_fade_and_are_gone(serve: Callable[..., Server], browser_client
     ana.say("soon gone")
     for one in (ana, ben):
         one.sees("soon gone")
-    opacity = "one => Number(getComputedStyle(one).opacity)"
-    seen = [ben.page.locator(".message").evaluate(opacity)]
+    width = "one => one.getBoundingClientRect().width"
+    seen = [ben.page.locator("#messages .wick").evaluate(width)]
     for _ in range(3):
-        ben.page.wait_for_timeout(500)
-        seen.append(ben.page.locator(".message").evaluate(opacity))
-    assert seen == sorted(set(seen), reverse=True), "it fades continuously"
+        ben.page.wait_for_function(
+            "width => document.querySelector('#messages .wick').getBoundingClientRect().width < width", arg=seen[-1]
+        )
+        seen.append(ben.page.locator("#messages .wick").evaluate(width))
+    assert seen == sorted(set(seen), reverse=True), "it burns down"
+    left = ben.page.locator("#messages .left").text_content()
+    assert left is not None
+    assert left.endswith("left"), "and says how long it has left"
     for one in (ana, ben):
         one.sees_no("soon gone")
         assert "soon gone" not in one.page.content()

@@ -84,7 +84,7 @@ def test_a_flood_leaves_the_page_usable(joined: Script) -> None:
     )
     joined.tell(*members)
     joined.reads("text 2999")
-    joined.notes("<b>299")
+    joined.notes("300 people joined")
     shown = joined.contents()
     assert len(shown) <= 1000
     assert shown[-1] == "text 2999"

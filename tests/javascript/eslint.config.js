@@ -56,7 +56,7 @@ const IDS = {
 const PAGES = ["transports/**/static/**/*.js", "plugins/**/static/**/*.js"];
 
 export default [
-  { ignores: ["**/node_modules/**", ".venv/**"] },
+  { ignores: ["**/node_modules/**", ".venv/**", "**/static/vendor/**"] },
   js.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: "error" },
@@ -93,6 +93,16 @@ export default [
     // The entry points of pages. They start their page when they are imported.
     files: ["transports/**/static/chat.js", "plugins/*/oidc/static/callback.js"],
     rules: { "no-restricted-syntax": ["error", ...STATE, DEFAULT, IDS] },
+  },
+  {
+    // The language of the page is chosen once, before anything is drawn, and all modules write in it.
+    files: ["transports/**/static/i18n.js"],
+    rules: { "no-restricted-syntax": ["error", STATEMENTS, DEFAULT, IDS] },
+  },
+  {
+    // Texts alone.
+    files: ["transports/**/static/locales/*.js"],
+    rules: { "no-restricted-syntax": ["error", ...STATE, STATEMENTS, IDS] },
   },
   {
     // A program of Node.

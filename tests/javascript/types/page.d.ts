@@ -6,6 +6,17 @@ declare namespace Page {
     provider: string;
   }
 
+  /** A text with a form for each plural category that its language has. */
+  type Plural = { other: string; [category: string]: string };
+
+  /** The texts of a language, by section and name. */
+  type Texts = { [section: string]: { [name: string]: string | Plural } };
+
+  type English = typeof import("../../../transports/evanesce_transports/quart/static/locales/en.js").default;
+
+  /** The key of a text: its section and its name. */
+  type TextKey = { [Section in keyof English]: `${Section}.${keyof English[Section] & string}` }[keyof English];
+
   type RoomSecrets = import("../../../transports/evanesce_transports/quart/static/client/index.js").RoomSecrets;
 
   type Ask = <Method extends Protocol.Method, Path extends string>(

@@ -5,33 +5,46 @@ import { test } from "node:test";
 import { absolutePath, basePath, homePath, roomIdIn, roomPath, withKey } from "#page/addresses.js";
 import { Refused, secretsIn } from "#page/client/index.js";
 import { describeError, Disconnected, Problem } from "#page/errors.js";
-import { counted, duration, isolate, typingText } from "#page/format.js";
+import { hue, initials, isolate, typingText } from "#page/format.js";
+import { chooseLanguage, direction, duration, loadTexts, setLanguage, t } from "#page/i18n.js";
 import { formatAccountCode, parseAccountCode } from "#worldid/account-code.js";
 
 const CODE = "0123456789ABCDEFGHJKMNPQRS";
 
+setLanguage("en", await loadTexts("en"));
+
 test("counts and durations as text", () => {
+  const missed = [0, 1, 2].map((count) => t("message.missed", { count }));
+  assert.deepEqual(missed, ["You missed 0 messages", "You missed 1 message", "You missed 2 messages"]);
+  const people = [1, 3, 1234].map((count) => t("people.count", { count }));
+  assert.deepEqual(people, ["1 person", "3 people", "1,234 people"]);
   assert.deepEqual(
-    [counted(0, "message"), counted(1, "message"), counted(2, "message")],
-    ["0 messages", "1 message", "2 messages"],
+    [1, 119, 120, 7199, 7200, 86_400].map((seconds) => duration(seconds)),
+    ["1 second", "119 seconds", "2 minutes", "120 minutes", "2 hours", "24 hours"],
   );
-  assert.deepEqual([counted(1, "person", "people"), counted(3, "person", "people")], ["1 person", "3 people"]);
-  assert.deepEqual([1, 119, 120, 7199, 7200, 86_400].map(duration), [
-    "1 second",
-    "119 seconds",
-    "2 minutes",
-    "120 minutes",
-    "2 hours",
-    "24 hours",
-  ]);
 });
 
 test("who is typing", () => {
   assert.equal(typingText([]), "");
   assert.equal(typingText(["Ana"]), "Ana is typing…");
-  assert.equal(typingText(["Ana", "Ben"]), "Ana, Ben are typing…");
+  assert.equal(typingText(["Ana", "Ben"]), "Ana and Ben are typing…");
   assert.equal(typingText(["Ana", "Ben", "Cleo", "Dan"]), "Several people are typing…");
   assert.equal(isolate("Ana"), "\u2068Ana\u2069");
+});
+
+test("the sign of a person", () => {
+  assert.deepEqual(["Ana", "ana maria lopez", " Бен ", "😀x", ""].map(initials), ["A", "AL", "Б", "😀", ""]);
+  assert.equal(hue("00000000-0000-4000-8000-000000000002"), hue("00000000-0000-4000-8000-000000000002"));
+  const hues = new Set(Array.from({ length: 100 }, (_, number) => hue(`00000000-0000-4000-8000-${number}`)));
+  assert.equal(hues.size, 12);
+});
+
+test("the language is the first wanted one that the page has", () => {
+  assert.equal(chooseLanguage(["fr-FR", "de-AT", "en"]), "de-AT");
+  assert.equal(chooseLanguage(["DE"]), "DE");
+  assert.equal(chooseLanguage(["fr", "x-private"]), "en");
+  assert.equal(chooseLanguage([]), "en");
+  assert.deepEqual(["ar-EG", "de", "en-GB"].map(direction), ["rtl", "ltr", "ltr"]);
 });
 
 test("errors are described for the user", () => {

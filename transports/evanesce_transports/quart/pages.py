@@ -19,6 +19,9 @@ INDEX = "index.html"
 CLIENT = "client"
 """The folder of the client that the page uses."""
 
+FOLDERS = (CLIENT, "locales", "vendor")
+"""The folders below that of the page. A browser needs their modules alone."""
+
 SIGN_IN = "sign-in.json"
 """The name of the list of ways to sign in, which is served with the files."""
 
@@ -38,9 +41,9 @@ def load_pages(public_path: str) -> Mapping[str, Page]:
     """
     folder = resources.files("evanesce_transports.quart") / "static"
     files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    # The client is also a package for Node. A browser needs its modules alone.
-    client = [file for file in (folder / CLIENT).iterdir() if file.name.endswith(".js")]
-    files |= {f"{CLIENT}/{file.name}": file.read_bytes() for file in client}
+    for name in FOLDERS:
+        modules = [file for file in (folder / name).iterdir() if file.name.endswith(".js")]
+        files |= {f"{name}/{file.name}": file.read_bytes() for file in modules}
     files[INDEX] = files[INDEX].replace(b'="/', b'="' + public_path.encode("ascii") + b"/")
     return {name: Page(body, content_type(name)) for name, body in files.items()}
 

@@ -1,9 +1,8 @@
 // The dialog of the user's account: the name, the provider's part, signing out, deleting the account; and its reminder.
 
 import { showError } from "./errors.js";
-
-const DELETION =
-  "Your name and the record of your visits are deleted, and your rooms are closed. You cannot undo this.";
+import { t } from "./i18n.js";
+import { createAvatar } from "./message-view.js";
 
 export class AccountDialog {
   #elements;
@@ -61,6 +60,7 @@ export class AccountDialog {
     const account = this.#accounts.current();
     this.#elements.open.hidden = account === null || !visible;
     this.#elements.label.textContent = account?.displayName ?? "";
+    this.#elements.avatar.replaceChildren(createAvatar(account?.userId ?? "", account?.displayName ?? ""));
   }
 
   /** Show the provider's reminder of a task in this dialog, where there is one and the user has not dismissed it. */
@@ -125,7 +125,7 @@ export class AccountDialog {
 
   async #signOut() {
     const warning = await this.#call("leaving", this.#host());
-    if (warning && !(await this.#confirm.ask("Sign out?", [warning], "Sign out"))) return;
+    if (warning && !(await this.#confirm.ask(t("account.signOutTitle"), [warning], t("account.signOut")))) return;
     await this.#session.signOut();
     this.#actions.signedOut();
   }
@@ -133,8 +133,8 @@ export class AccountDialog {
   async #delete() {
     const { provider } = this.#account();
     const warning = await this.#call("forgetting", this.#host());
-    const paragraphs = warning ? [DELETION, warning] : [DELETION];
-    if (!(await this.#confirm.ask("Delete your account?", paragraphs, "Delete account"))) return;
+    const paragraphs = warning ? [t("account.deletion"), warning] : [t("account.deletion")];
+    if (!(await this.#confirm.ask(t("account.deleteTitle"), paragraphs, t("account.delete")))) return;
     await this.#session.deleteAccount();
     await this.#providers.call(provider, "forgotten");
     this.#actions.signedOut();

@@ -8,6 +8,7 @@ import { Refused, secretsIn } from "./client/index.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
 import { showError } from "./errors.js";
 import { Home } from "./home.js";
+import { t } from "./i18n.js";
 import { Providers } from "./providers.js";
 import { RoomView } from "./room-view.js";
 import { Sections } from "./sections.js";
@@ -91,7 +92,7 @@ export class App {
     const roomId = roomIdIn(location.pathname);
     if (this.#room.waitsIn(roomId)) {
       if (account === null) {
-        this.#showSignIn();
+        this.#showSignIn(t("signIn.expired"));
         return;
       }
       if (this.#room.goOn(account.userId)) {
@@ -101,11 +102,8 @@ export class App {
       this.#room.clearDraft(); // of somebody else
     }
     this.#leaveRoom();
-    if (roomId && !UUID.test(roomId)) this.#stop("This room does not exist", "The link may be incomplete.");
-    else if (account === null)
-      this.#showSignIn(
-        roomId && "Somebody shared a room with you. Sign in to join it. Messages fade out and are then gone.",
-      );
+    if (roomId && !UUID.test(roomId)) this.#stop(t("stopped.noRoom"), t("stopped.incomplete"));
+    else if (account === null) this.#showSignIn();
     else if (roomId) this.#joinRoom(roomId, account.userId);
     else this.#showHome();
   }
@@ -136,8 +134,12 @@ export class App {
 
   /** @param {string} [reason] */
   #showSignIn(reason) {
-    if (reason) this.#signIn.explain(reason);
-    document.title = "Sign in – Evanesce";
+    const isInvited = roomIdIn(location.pathname) !== undefined;
+    const [title, text] = isInvited
+      ? [t("welcome.invited"), t("welcome.invitedText")]
+      : [t("welcome.title"), t("welcome.text")];
+    this.#signIn.explain(title, reason ?? text);
+    document.title = t("page.signInTitle");
     this.#show("signIn");
     this.#signIn.draw();
   }
@@ -159,7 +161,7 @@ export class App {
   }
 
   #showRoom() {
-    document.title = "Room – Evanesce";
+    document.title = t("page.roomTitle");
     this.#show("room");
   }
 
@@ -184,7 +186,7 @@ export class App {
   #stop(title, text, retry = false) {
     this.#leaveRoom();
     this.#sections.describeStop(title, text, retry);
-    document.title = `${title} – Evanesce`;
+    document.title = t("page.stoppedTitle", { title });
     this.#show("stopped");
     this.#sections.focusStop();
   }
@@ -194,14 +196,14 @@ export class App {
     this.#room.wait();
     this.#closeDialogs();
     this.#accounts.remove();
-    this.#showSignIn("Your sign-in has expired. Sign in again.");
+    this.#showSignIn(t("signIn.expired"));
   }
 
   #signedOut() {
     history.pushState(null, "", homePath());
     this.#room.clearDraft();
-    this.#signIn.explain("You are signed out.");
-    this.#open();
+    this.#leaveRoom();
+    this.#showSignIn(t("signIn.signedOut"));
   }
 
   /**

@@ -1,6 +1,14 @@
 // The entry point of the page, which index.html loads. No other module of the page does anything when it is imported.
 
 import { App } from "./app.js";
-import { findElements } from "./elements.js";
+import { findElements, translate } from "./elements.js";
+import { chooseLanguage, loadTexts, setLanguage } from "./i18n.js";
 
-new App(findElements()).start();
+async function start() {
+  const language = chooseLanguage(navigator.languages);
+  setLanguage(language, await loadTexts(language));
+  translate(language);
+  new App(findElements()).start();
+}
+
+start();

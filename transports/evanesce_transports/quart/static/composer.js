@@ -1,5 +1,7 @@
 // The field for a new message: Enter sends, the field grows with its text, and a text that is too long is reported.
 
+import { t } from "./i18n.js";
+
 export class Composer {
   #elements;
   #listener;
@@ -81,7 +83,7 @@ export class Composer {
     text.style.height = `${text.scrollHeight + 2}px`;
     const excess = new TextEncoder().encode(text.value).length - this.#maxBytes;
     problem.hidden = excess <= 0;
-    problem.textContent = excess > 0 ? `This message is ${excess} bytes too long.` : "";
+    problem.textContent = excess > 0 ? t("composer.tooLong", { count: excess }) : "";
     send.disabled = excess > 0;
   }
 }

@@ -1,5 +1,7 @@
 // The elements of index.html. No other module looks elements of the page up, or knows their ids.
 
+import { direction, t } from "./i18n.js";
+
 /**
  * Return the element with this id. Throws `TypeError` where there is none of this type.
  *
@@ -23,6 +25,10 @@ export function findElements() {
       room: find("room", HTMLElement),
     },
     loading: find("loading", HTMLElement),
+    bar: {
+      word: find("room-title", HTMLElement),
+      room: find("room-bar", HTMLElement),
+    },
     banner: {
       element: find("banner", HTMLElement),
       text: find("banner-text", HTMLElement),
@@ -34,10 +40,14 @@ export function findElements() {
       retry: find("stopped-retry", HTMLButtonElement),
     },
     signIn: {
+      demo: find("demo", HTMLElement),
+      demoMessages: find("demo-messages", HTMLElement),
+      title: find("sign-in-title", HTMLElement),
       reason: find("sign-in-reason", HTMLElement),
       methods: find("sign-in-methods", HTMLElement),
     },
     home: {
+      title: find("home-title", HTMLElement),
       create: find("home-create", HTMLButtonElement),
       problem: find("home-problem", HTMLElement),
       rooms: find("home-rooms", HTMLElement),
@@ -51,10 +61,15 @@ export function findElements() {
       messageTtl: find("message-ttl", HTMLElement),
     },
     timeline: {
-      scroll: find("scroll", HTMLElement),
       empty: find("empty", HTMLElement),
       messages: find("messages", HTMLElement),
       pending: find("pending", HTMLElement),
+    },
+    scroller: {
+      scroll: find("scroll", HTMLElement),
+      flow: find("flow", HTMLElement),
+      jump: find("jump", HTMLButtonElement),
+      jumpText: find("jump-text", HTMLElement),
     },
     composer: {
       form: find("composer", HTMLFormElement),
@@ -71,11 +86,15 @@ export function findElements() {
     share: {
       dialog: find("share", HTMLDialogElement),
       link: find("share-link", HTMLInputElement),
+      problem: find("share-problem", HTMLElement),
+      panel: sharePanel("dialog-share"),
+      emptyPanel: sharePanel("empty-share"),
     },
     account: {
       dialog: find("account", HTMLDialogElement),
       open: find("account-open", HTMLButtonElement),
       label: find("account-label", HTMLElement),
+      avatar: find("account-avatar", HTMLElement),
       form: find("account-form", HTMLFormElement),
       name: find("account-name", HTMLInputElement),
       provider: find("account-provider", HTMLElement),
@@ -99,6 +118,40 @@ export function findElements() {
 }
 
 /** @typedef {ReturnType<typeof findElements>} Elements */
+/** @typedef {ReturnType<typeof sharePanel>} SharePanelElements */
+
+/**
+ * Return the parts of one of the panels with which a room is shared.
+ *
+ * @param {string} id
+ */
+function sharePanel(id) {
+  const panel = find(id, HTMLElement);
+  const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (panel.querySelector(name));
+  return {
+    code: part(".code"),
+    copy: /** @type {HTMLButtonElement} */ (part(".copy")),
+    send: /** @type {HTMLButtonElement} */ (part(".send")),
+  };
+}
+
+/**
+ * Write the texts of index.html in the language of the page: `data-t` is the key of an element's text, `data-t-label` and
+ * `data-t-placeholder` are those of its attributes.
+ *
+ * @param {string} language
+ */
+export function translate(language) {
+  document.documentElement.lang = language;
+  document.documentElement.dir = direction(language);
+  const put = (/** @type {string} */ name, /** @type {(element: HTMLElement, text: string) => void} */ set) => {
+    for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[${name}]`)))
+      set(element, t(/** @type {Page.TextKey} */ (element.getAttribute(name))));
+  };
+  put("data-t", (element, text) => (element.textContent = text));
+  put("data-t-label", (element, text) => element.setAttribute("aria-label", text));
+  put("data-t-placeholder", (element, text) => element.setAttribute("placeholder", text));
+}
 
 /**
  * Focus the first field of a form that a sign-in module has drawn into `place`.

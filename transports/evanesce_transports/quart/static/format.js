@@ -1,4 +1,6 @@
-// Numbers and names as text.
+// Names as text.
+
+import { list, t } from "./i18n.js";
 
 /**
  * Return `name` in isolation marks, so that its direction does not change the order of the text beside it.
@@ -10,32 +12,34 @@ export function isolate(name) {
 }
 
 /**
- * Return a count with its noun.
- *
- * @param {number} count
- * @param {string} singular
- */
-export function counted(count, singular, plural = `${singular}s`) {
-  return `${count} ${count === 1 ? singular : plural}`;
-}
-
-/**
- * Return a duration in seconds as text, in the largest unit of which there are at least two.
- *
- * @param {number} seconds
- */
-export function duration(seconds) {
-  if (seconds < 120) return counted(seconds, "second");
-  return seconds < 7200 ? `${Math.round(seconds / 60)} minutes` : `${Math.round(seconds / 3600)} hours`;
-}
-
-/**
  * Return the sentence that says who is typing; "" where there are no names.
  *
  * @param {string[]} names
  */
 export function typingText(names) {
   if (names.length === 0) return "";
-  if (names.length > 3) return "Several people are typing…";
-  return `${names.join(", ")} ${names.length === 1 ? "is" : "are"} typing…`;
+  if (names.length > 3) return t("people.typingMany");
+  return t("people.typing", { names: list(names), count: names.length });
+}
+
+/**
+ * Return one or two letters that stand for a name: the first ones of its first and its last word.
+ *
+ * @param {string} name
+ */
+export function initials(name) {
+  const words = name.split(" ").filter(Boolean);
+  const ends = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return ends.map((word) => String.fromCodePoint(/** @type {number} */ (word.codePointAt(0))).toUpperCase()).join("");
+}
+
+/**
+ * Return the hue of a user in degrees, one of twelve.
+ *
+ * @param {string} userId
+ */
+export function hue(userId) {
+  let sum = 0;
+  for (const letter of userId) sum = (sum * 31 + letter.charCodeAt(0)) % 65_521;
+  return (sum % 12) * 30;
 }

@@ -1,6 +1,7 @@
 // The section with the user's rooms.
 
 import { roomPath } from "./addresses.js";
+import { moment, t } from "./i18n.js";
 
 export class Home {
   #elements;
@@ -51,11 +52,10 @@ export class Home {
 function roomItem({ roomId, createdAt, active, memberCount }) {
   const link = document.createElement("a");
   link.href = roomPath(roomId);
-  const created = new Date(createdAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   const state = document.createElement("span");
   state.className = "state";
-  state.textContent = active ? `${memberCount} in the room` : "empty";
-  link.append(created, state);
+  state.textContent = active ? t("home.inRoom", { count: memberCount }) : t("home.nobody");
+  link.append(moment(createdAt), state);
   const item = document.createElement("li");
   item.append(link);
   return item;

@@ -3,14 +3,14 @@
 import { withKey } from "./addresses.js";
 import { Composer } from "./composer.js";
 import { Refused } from "./client/index.js";
-import { describeError } from "./errors.js";
-import { counted, duration } from "./format.js";
+import { describeError, Problem, showError } from "./errors.js";
+import { duration, t } from "./i18n.js";
+import { createAvatar } from "./message-view.js";
 import { Room } from "./room.js";
+import { Scroller } from "./scroller.js";
+import { SharePanel } from "./share-panel.js";
 import { Timeline } from "./timeline.js";
 import { TypingIndicator } from "./typing-indicator.js";
-
-const COPIED_FOR = 2_000; // ms for which the button says that the link is copied
-const CLOSING = "The room closes for everyone, and its link stops working.";
 
 /**
  * What the view calls.
@@ -29,6 +29,8 @@ export class RoomView {
   #accounts;
   #listener;
   #composer;
+  #scroller;
+  #panels;
   /** @type {Room | null} */
   #room = null;
   /** @type {Protocol.RoomReply | null} */
@@ -42,7 +44,7 @@ export class RoomView {
   #countdown;
 
   /**
-   * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "composer" | "members" | "share">} elements
+   * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "scroller" | "composer" | "members" | "share">} elements
    * @param {import("./confirm-dialog.js").ConfirmDialog} confirm
    * @param {import("./account-store.js").AccountStore} accounts
    * @param {RoomViewListener} listener
@@ -56,8 +58,11 @@ export class RoomView {
       send: (content) => this.#room?.send(content),
       typing: () => this.#room?.typing(),
     });
-    const { room, members } = elements;
-    room.share.addEventListener("click", () => this.#copyLink());
+    const { room, members, share } = elements;
+    this.#scroller = new Scroller(elements.scroller);
+    this.#panels = [share.panel, share.emptyPanel].map((panel) => new SharePanel(panel, () => this.#shareByHand()));
+    room.share.addEventListener("click", () => this.#share());
+    share.link.addEventListener("focus", () => share.link.select());
     room.leave.addEventListener("click", () => listener.left());
     room.close.addEventListener("click", () => this.#close());
     members.open.addEventListener("click", () => {
@@ -76,7 +81,7 @@ export class RoomView {
    */
   join(roomId, userId, secrets) {
     const clock = { now: () => room.now() };
-    const timeline = new Timeline(this.#elements.timeline, userId, clock, (messageId) => room.unsend(messageId));
+    const timeline = new Timeline(this.#elements.timeline, this.#scroller, userId, clock, (id) => room.unsend(id));
     const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
     /** @type {Room} */
     const room = new Room(roomId, secrets, timeline, this.#accounts, {
@@ -87,12 +92,14 @@ export class RoomView {
       typingStopped: (member) => (member === null ? typing.clear() : typing.remove(member)),
       described: (description) => this.#describe(description),
       limited: (bytes) => this.#composer.limit(bytes),
-      messageTtlChanged: (seconds) => (this.#elements.room.messageTtl.textContent = duration(seconds)),
+      messageTtlChanged: (seconds) => {
+        this.#elements.room.messageTtl.textContent = t("room.life", { time: duration(seconds) });
+      },
       admitted: () => this.#forgetInvite(),
       edit: (content) => this.#composer.restore(content),
       refused: (error) => this.#refused(error),
-      closed: (reason) => this.#listener.stopped("This room is closed", reason),
-      removed: (reason) => this.#listener.stopped("You are not in this room any more", reason),
+      closed: (reason) => this.#listener.stopped(t("stopped.closed"), reason),
+      removed: (reason) => this.#listener.stopped(t("stopped.removed"), reason),
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
     this.#room = room;
@@ -102,6 +109,8 @@ export class RoomView {
     this.#description = null;
     this.#elements.room.close.hidden = true;
     this.#elements.members.count.textContent = "–";
+    this.#shareAddress();
+    this.#scroller.toEnd();
     room.connect();
     this.#composer.focus();
   }
@@ -163,12 +172,14 @@ export class RoomView {
     const { banner } = this.#listener;
     clearInterval(this.#countdown);
     if (state === "joined") banner(null);
-    else if (state === "connecting") banner("Connecting…");
-    else if (state === "unavailable") banner("The server cannot reach its message store at the moment. Trying again…");
+    else if (state === "connecting") banner(t("connection.connecting"));
+    else if (state === "unavailable") banner(t("connection.unavailable"));
     else {
       let left = Math.max(1, Math.ceil(seconds));
-      const why = reason && `${reason} `;
-      const show = () => banner(`No connection. ${why}Trying again in ${Math.max(1, left--)} s.`, true);
+      const show = () => {
+        const values = { reason, seconds: Math.max(1, left--) };
+        banner(t(reason ? "connection.lostWhy" : "connection.lost", values), true);
+      };
       show();
       this.#countdown = setInterval(show, 1000);
     }
@@ -177,29 +188,31 @@ export class RoomView {
   /** @param {Room} room */
   #showMembers({ members, memberCount }) {
     const { count, dialog, list } = this.#elements.members;
-    count.textContent = counted(memberCount, "person", "people");
+    count.textContent = t("people.count", { count: memberCount });
+    this.#elements.timeline.empty.classList.toggle("alone", memberCount <= 1);
     if (!dialog.open) return; // hundreds of items, each time that somebody comes or goes
     const own = this.#accounts.current()?.userId;
     const items = [...members].map(([userId, name]) => {
       const label = document.createElement("bdi");
-      label.textContent = name;
-      return listItem(label, userId === own ? " (you)" : "");
+      label.textContent = userId === own ? t("people.you", { name }) : name;
+      return listItem(createAvatar(userId, name), label);
     });
     const more = memberCount - members.size;
-    if (more > 0) items.push(listItem(members.size ? `and ${more} more` : `${more} people: too many to list`));
+    if (more > 0) items.push(listItem(t(members.size ? "people.more" : "people.tooMany", { count: more })));
     list.replaceChildren(...items);
   }
 
   /** @param {Protocol.RoomReply} description */
   #describe(description) {
     this.#description = description;
+    this.#shareAddress();
     this.#elements.room.close.hidden = description.createdBy !== this.#accounts.current()?.userId;
   }
 
   /** @param {unknown} error */
   #refused(error) {
     const retry = !(error instanceof Refused && error.code === "room_not_found");
-    this.#listener.stopped("You cannot join this room", describeError(error), retry);
+    this.#listener.stopped(t("stopped.refused"), describeError(error), retry);
   }
 
   /**
@@ -208,7 +221,7 @@ export class RoomView {
    */
   #disconnected(code, reason) {
     if (code === 4401) this.#listener.signedOut();
-    else this.#listener.stopped("The connection is closed", reason || "The server has closed it.", true);
+    else this.#listener.stopped(t("stopped.disconnected"), reason || t("stopped.byServer"), true);
   }
 
   /** Remove the invite from the address bar: who was admitted stays admitted, and the page is shown to others. */
@@ -217,25 +230,30 @@ export class RoomView {
     history.replaceState(null, "", withKey(location.pathname, this.#secrets.key));
   }
 
-  async #copyLink() {
-    const { dialog, link } = this.#elements.share;
-    const { share } = this.#elements.room;
+  /** Let the panels share the link of this room, without the invite. */
+  #shareAddress() {
     const address = withKey(this.#description?.deepLink ?? location.origin + location.pathname, this.#secrets.key);
-    try {
-      await navigator.clipboard.writeText(address);
-    } catch {
-      // The page is not from a secure origin, or the user has not allowed it.
-      link.value = address;
-      dialog.showModal();
-      link.select();
-      return;
-    }
-    share.textContent = "Copied";
-    setTimeout(() => (share.textContent = "Copy link"), COPIED_FOR);
+    this.#elements.share.link.value = address;
+    for (const panel of this.#panels) panel.show(address);
+  }
+
+  #share() {
+    const { dialog, problem } = this.#elements.share;
+    showError(problem, null);
+    dialog.showModal();
+  }
+
+  /** Show the link, for the user to copy it. */
+  #shareByHand() {
+    const { dialog, link, problem } = this.#elements.share;
+    if (!dialog.open) dialog.showModal();
+    showError(problem, new Problem(t("share.byHand")));
+    link.focus();
+    link.select();
   }
 
   async #close() {
-    if (!(await this.#confirm.ask("Close this room?", [CLOSING], "Close room"))) return;
+    if (!(await this.#confirm.ask(t("room.closeTitle"), [t("room.closeText")], t("room.close")))) return;
     try {
       await this.#room?.close();
     } catch (error) {

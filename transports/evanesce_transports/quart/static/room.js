@@ -3,7 +3,8 @@
 import { serverAddress } from "./addresses.js";
 import { Client, KeyMissing, longestText, newMessageId, OutcomeUnknown, Refused } from "./client/index.js";
 import { describeError } from "./errors.js";
-import { counted, duration, isolate } from "./format.js";
+import { isolate } from "./format.js";
+import { duration, t } from "./i18n.js";
 
 const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
 const MAX_RETRY_DELAY = 60_000; // ms
@@ -113,7 +114,7 @@ export class Room {
       this.#timeline.markSent(messageId, expiresAt);
     } catch (error) {
       const isUnknown = error instanceof OutcomeUnknown;
-      const reason = isUnknown ? "This message may not have been sent." : describeError(error);
+      const reason = isUnknown ? t("message.perhapsSent") : describeError(error);
       this.#timeline.markFailed(messageId, reason, () => this.#listener.edit(content));
     }
   }
@@ -161,13 +162,13 @@ export class Room {
   }
 
   /**
-   * Return the name of a member, isolated for a sentence; "Someone" where it is not known.
+   * Return the name of a member, isolated for a sentence; "someone" where it is not known.
    *
    * @param {string} userId
    */
   name(userId) {
     const name = this.members.get(userId);
-    return name === undefined ? "Someone" : isolate(name);
+    return name === undefined ? t("people.someone") : isolate(name);
   }
 
   /**
@@ -250,12 +251,13 @@ export class Room {
         this.#timeline.addNotice(describeMissed(event));
         break;
       case "member_joined":
-        this.#timeline.addNotice(`${isolate(event.displayName)} joined`);
+        this.#timeline.addPerson("arrived", isolate(event.displayName));
         this.members.set(event.userId, event.displayName);
         this.#setMemberCount(event.memberCount);
         break;
       case "member_left":
-        this.#timeline.addNotice(`${this.name(event.userId)} ${event.removed ? "was removed" : "left"}`);
+        if (event.removed) this.#timeline.addNotice(t("people.removed", { name: this.name(event.userId) }));
+        else this.#timeline.addPerson("left", this.name(event.userId));
         this.members.delete(event.userId);
         this.#listener.typingStopped(event.userId);
         this.#setMemberCount(event.memberCount);
@@ -291,7 +293,7 @@ export class Room {
   /** @param {import("./client/index.js").JoinedEvent} joined */
   async #joined(joined) {
     this.#listener.messageTtlChanged(joined.room.messageTtl);
-    if (joined.room.encrypted && !this.#isEncrypted) this.#timeline.addNotice(new KeyMissing().message);
+    if (joined.room.encrypted && !this.#isEncrypted) this.#timeline.addNotice(describeError(new KeyMissing()));
     this.#setMembers(joined);
     this.#listener.stateChanged("joined");
     this.#listener.admitted();
@@ -301,16 +303,15 @@ export class Room {
 
   /** @param {Protocol.Removed} removed */
   #describeRemoval({ reason, until }) {
-    const by =
-      reason === "vote" ? "The people in the room have voted for it." : "The creator of the room has removed you.";
+    const by = t(reason === "vote" ? "stopped.byVote" : "stopped.byCreator");
     if (until === undefined) return by;
     const seconds = Math.ceil((Date.parse(until) - this.now()) / 1000);
-    return `${by} You can come back in ${duration(Math.max(1, seconds))}.`;
+    return `${by} ${t("stopped.comeBack", { time: duration(Math.max(1, seconds)) })}`;
   }
 
   /** @param {Protocol.MemberUpdated} event */
   #memberUpdated({ userId, displayName }) {
-    this.#timeline.addNotice(`${this.name(userId)} is now ${isolate(displayName)}`);
+    this.#timeline.addNotice(t("people.renamed", { before: this.name(userId), name: isolate(displayName) }));
     this.members.set(userId, displayName);
     if (userId === this.#accounts.current()?.userId) {
       this.#accounts.update({ displayName });
@@ -334,7 +335,6 @@ export class Room {
 
 /** @param {import("./client/index.js").MissedEvent} missed */
 function describeMissed({ count, reason }) {
-  if (count === null) return "You may have missed messages that have expired";
-  if (reason === "resume") return `You missed ${counted(count, "message")}`;
-  return `${counted(count, "message")} expired before ${count === 1 ? "it" : "they"} reached you`;
+  if (count === null) return t("message.perhapsMissed");
+  return t(reason === "resume" ? "message.missed" : "message.expired", { count });
 }

@@ -7,16 +7,18 @@ export class Sections {
   #loading;
   #stopped;
   #banner;
+  #bar;
 
   /**
-   * @param {Pick<import("./elements.js").Elements, "sections" | "loading" | "stopped" | "banner">} elements
+   * @param {Pick<import("./elements.js").Elements, "sections" | "loading" | "stopped" | "banner" | "bar">} elements
    * @param {{ retryConnection(): void, reopen(): void }} actions of the banner's button, and of the one of `stopped`
    */
-  constructor({ sections, loading, stopped, banner }, { retryConnection, reopen }) {
+  constructor({ sections, loading, stopped, banner, bar }, { retryConnection, reopen }) {
     this.#sections = sections;
     this.#loading = loading;
     this.#stopped = stopped;
     this.#banner = banner;
+    this.#bar = bar;
     banner.retry.addEventListener("click", retryConnection);
     stopped.retry.addEventListener("click", reopen);
   }
@@ -29,6 +31,7 @@ export class Sections {
   show(section) {
     this.#loading.hidden = true;
     for (const [name, element] of Object.entries(this.#sections)) element.hidden = name !== section;
+    for (const element of Object.values(this.#bar)) element.hidden = section !== "room";
     this.showBanner(null);
   }
 

@@ -2,11 +2,14 @@
 
 import { focusFirstField } from "./elements.js";
 import { describeError } from "./errors.js";
+import { t } from "./i18n.js";
+import { Welcome } from "./welcome.js";
 
 export class SignIn {
   #elements;
   #providers;
   #drawing = new AbortController();
+  #welcome;
 
   /**
    * @param {import("./elements.js").Elements["signIn"]} elements
@@ -15,20 +18,24 @@ export class SignIn {
   constructor(elements, providers) {
     this.#elements = elements;
     this.#providers = providers;
+    this.#welcome = new Welcome(elements);
   }
 
   /**
-   * Say why the user has to sign in.
+   * Say what the user signs in for.
    *
-   * @param {string} reason
+   * @param {string} title
+   * @param {string} text
    */
-  explain(reason) {
-    this.#elements.reason.textContent = reason;
+  explain(title, text) {
+    this.#elements.title.textContent = title;
+    this.#elements.reason.textContent = text;
   }
 
   /** Draw the sign-in methods. */
   async draw() {
     this.clear();
+    this.#welcome.start();
     const { signal } = (this.#drawing = new AbortController());
     let methods;
     try {
@@ -38,8 +45,7 @@ export class SignIn {
       return;
     }
     if (signal.aborted) return;
-    if (methods.length === 0)
-      this.#fail("This server has no sign-in method for this page. Use another client, or contact its operator.");
+    if (methods.length === 0) this.#fail(t("signIn.noMethod"));
     await Promise.all(methods.map(({ provider }, index) => this.#add(provider, index > 0, signal)));
     if (!signal.aborted && document.activeElement === document.body) focusFirstField(this.#elements.methods);
   }
@@ -47,6 +53,7 @@ export class SignIn {
   /** Remove the sign-in methods, and abort what they are doing. */
   clear() {
     this.#drawing.abort();
+    this.#welcome.stop();
     this.#elements.methods.replaceChildren();
   }
 
@@ -57,7 +64,7 @@ export class SignIn {
    */
   async #add(provider, divided, signal) {
     const { methods } = this.#elements;
-    if (divided) methods.append(paragraph("or", "or"));
+    if (divided) methods.append(paragraph(t("page.or"), "or"));
     const place = document.createElement("div");
     place.className = "sign-in-method";
     methods.append(place);
@@ -66,11 +73,7 @@ export class SignIn {
       if (!signal.aborted) await module.signIn(place, this.#providers.host(provider, signal));
     } catch (error) {
       console.error(`Signing in with the provider ${provider} failed:`, error);
-      place.replaceChildren(
-        problem(
-          `Signing in with “${provider}” does not work on this page at the moment. Reload the page to try again.`,
-        ),
-      );
+      place.replaceChildren(problem(t("signIn.broken", { provider })));
     }
   }
 
@@ -84,7 +87,7 @@ export class SignIn {
     if (retry === undefined) return;
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = "Try again";
+    button.textContent = t("page.retry");
     button.addEventListener("click", retry);
     methods.append(button);
   }

@@ -1,57 +1,70 @@
-// The messages in the section of a room. Each fades until it expires, and is then removed. Content is set as text, never as
-// markup.
+// The messages in the section of a room, those that are being sent, and the notices between them.
 
-const NOTICE_TTL = 20_000; // ms
-const MAX_NOTICES = 50;
+import { Candles } from "./candles.js";
+import { t } from "./i18n.js";
+import { createMessage, linkButton } from "./message-view.js";
+import { Notices } from "./notices.js";
+
 const MAX_MESSAGES = 1_000; // in the list: a browser lays out no more of them in time
 const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
-const TOO_MANY = "The oldest messages were removed: there are more than this page can show.";
-const AT_END = 80; // px: as near to the end the list follows new messages
-const FADE = Object.freeze([
-  { opacity: 1 },
-  { opacity: 0.85, offset: 0.5 },
-  { opacity: 0.2, offset: 0.97 },
-  { opacity: 0 },
-]);
+
+/** @typedef {import("./message-view.js").MessageParts} MessageParts */
 
 /**
- * A message in the list. Times are in ms since 1970.
+ * A message in the list.
  *
  * @typedef {object} Entry
- * @property {HTMLElement} element
- * @property {HTMLElement} side holds its time and its buttons
- * @property {number} [expiresAt]
+ * @property {MessageParts} parts
+ * @property {string} userId of its sender
  */
 
-/** @typedef {Entry & { expiresAt: number, createdAt: number, animation?: Animation }} MessageEntry */
-
-/** @typedef {{ element: HTMLElement, timer: number }} Notice */
+/**
+ * A message of the user's that is being sent.
+ *
+ * @typedef {object} PendingEntry
+ * @property {MessageParts} parts
+ * @property {number} [expiresAt] ms since 1970
+ */
 
 export class Timeline {
   #elements;
+  #scroller;
   #userId;
   #clock;
   #unsend;
-  /** @type {Map<string, MessageEntry>} */
-  #messages = new Map(); // by message id
+  #candles;
+  #notices;
   /** @type {Map<string, Entry>} */
+  #messages = new Map(); // by message id
+  /** @type {Map<string, PendingEntry>} */
   #pending = new Map(); // the user's own messages whose `message` event has not arrived, by message id
-  /** @type {Set<Notice>} */
-  #notices = new Set();
-  /** @type {number | undefined} */
-  #frame; // in which the list is scrolled to its end, if it was there
+  /** @type {Map<Element, Entry>} */
+  #byElement = new Map();
+  /** @type {HTMLElement | null} */
+  #tabStop = null; // the message that the Tab key leads to; the arrow keys lead to the others
+  #listening = new AbortController();
 
   /**
    * @param {import("./elements.js").Elements["timeline"]} elements
+   * @param {import("./scroller.js").Scroller} scroller
    * @param {string} userId of the user, whose messages are shown as own
    * @param {{ now(): number }} clock the server's time in ms since 1970
    * @param {(messageId: string) => void} unsend called when the user unsends a message
    */
-  constructor(elements, userId, clock, unsend) {
+  constructor(elements, scroller, userId, clock, unsend) {
     this.#elements = elements;
+    this.#scroller = scroller;
     this.#userId = userId;
     this.#clock = clock;
     this.#unsend = unsend;
+    this.#candles = new Candles(clock);
+    this.#notices = new Notices(
+      (element) => this.#append(elements.messages, element),
+      () => this.#showEmpty(),
+    );
+    const { signal } = this.#listening;
+    elements.messages.addEventListener("keydown", (event) => this.#move(event), { signal });
+    elements.messages.addEventListener("focusin", (event) => this.#focused(event.target), { signal });
   }
 
   /**
@@ -60,22 +73,29 @@ export class Timeline {
    * @param {import("./client/index.js").MessageEvent} message
    */
   add(message) {
-    this.#drop(this.#pending, message.messageId);
-    const expiresAt = Date.parse(message.expiresAt);
-    const createdAt = Date.parse(message.createdAt);
+    this.#dropPending(message.messageId);
     const own = message.senderId === this.#userId;
-    const content = message.content ?? "This message cannot be opened.";
-    const { element, side, text } = this.#element(own, message.senderName, content);
-    text.classList.toggle("unreadable", message.content === null);
-    const time = document.createElement("time");
-    time.dateTime = message.createdAt;
-    time.textContent = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    side.append(time);
-    if (own) side.append(button("Unsend", () => this.#unsend(message.messageId)));
-    const entry = { element, side, expiresAt, createdAt };
+    const parts = createMessage({
+      userId: message.senderId,
+      name: message.senderName,
+      content: message.content ?? t("message.unreadable"),
+      own,
+    });
+    parts.text.classList.toggle("unreadable", message.content === null);
+    if (own) parts.side.append(linkButton(t("message.unsend"), () => this.#unsend(message.messageId)));
+    const entry = { parts, userId: message.senderId };
+    const { messages } = this.#elements;
+    this.#markFirst(entry, messages.lastElementChild);
     this.#messages.set(message.messageId, entry);
-    this.#append(this.#elements.messages, element);
-    this.#fade(entry);
+    this.#byElement.set(parts.element, entry);
+    this.#append(messages, parts.element);
+    if (!messages.contains(document.activeElement)) this.#setTabStop(parts.element);
+    this.#candles.add({
+      parts,
+      createdAt: Date.parse(message.createdAt),
+      expiresAt: Date.parse(message.expiresAt),
+    });
+    if (!own) this.#scroller.added();
     if (this.#messages.size > MAX_MESSAGES) this.#dropOldest();
   }
 
@@ -86,12 +106,12 @@ export class Timeline {
    * @param {string} content
    */
   addPending(messageId, content) {
-    const { element, side } = this.#element(true, "", content);
-    element.classList.add("pending");
-    side.append("Sending…");
-    this.#pending.set(messageId, { element, side });
-    this.#append(this.#elements.pending, element);
-    this.#scrollToEnd();
+    const parts = createMessage({ userId: this.#userId, name: "", content, own: true });
+    parts.element.classList.add("pending");
+    parts.side.append(t("message.sending"));
+    this.#pending.set(messageId, { parts });
+    this.#append(this.#elements.pending, parts.element);
+    this.#scroller.toEnd();
   }
 
   /**
@@ -104,7 +124,7 @@ export class Timeline {
   markSent(messageId, expiresAt) {
     const entry = this.#pending.get(messageId);
     if (!entry) return;
-    entry.side.textContent = "";
+    entry.parts.side.textContent = "";
     entry.expiresAt = Date.parse(expiresAt);
     setTimeout(() => this.update(), Math.min(Math.ceil(entry.expiresAt - this.#clock.now()), MAX_TIMER));
   }
@@ -119,18 +139,20 @@ export class Timeline {
   markFailed(messageId, reason, edit) {
     const entry = this.#pending.get(messageId);
     if (!entry) return;
-    entry.side.replaceChildren(
-      button("Edit", () => {
-        this.#drop(this.#pending, messageId);
+    const { element, side } = entry.parts;
+    element.classList.add("failed");
+    side.replaceChildren(
+      linkButton(t("message.edit"), () => {
+        this.#dropPending(messageId);
         edit();
       }),
-      button("Discard", () => this.#drop(this.#pending, messageId)),
+      linkButton(t("message.discard"), () => this.#dropPending(messageId)),
     );
     const problem = document.createElement("p");
     problem.className = "problem why";
     problem.setAttribute("role", "alert");
     problem.textContent = reason;
-    entry.element.append(problem);
+    element.append(problem);
   }
 
   /**
@@ -139,143 +161,126 @@ export class Timeline {
    * @param {string} messageId
    */
   remove(messageId) {
-    this.#drop(this.#messages, messageId);
-    this.#drop(this.#pending, messageId);
+    this.#dropMessage(messageId);
+    this.#dropPending(messageId);
   }
 
   /**
-   * Add a notice, which is removed after `NOTICE_TTL`.
+   * Add a notice, which is removed after a while.
    *
    * @param {string} text
    */
   addNotice(text) {
-    const element = document.createElement("li");
-    element.className = "notice";
-    element.textContent = text;
-    /** @type {Notice} */
-    const notice = { element, timer: setTimeout(() => this.#removeNotice(notice), NOTICE_TTL) };
-    element.animate([...FADE], { duration: NOTICE_TTL, fill: "forwards" });
-    this.#notices.add(notice);
-    this.#append(this.#elements.messages, element);
-    const [oldest] = this.#notices;
-    if (this.#notices.size > MAX_NOTICES) this.#removeNotice(oldest);
+    this.#notices.add(text);
   }
 
-  /** Update how far each message has faded, after the clock was set or the page slept. */
+  /**
+   * Add a notice that somebody came or went.
+   *
+   * @param {"arrived" | "left"} kind
+   * @param {string} name
+   */
+  addPerson(kind, name) {
+    this.#notices.addPerson(kind, name);
+  }
+
+  /** Update how far each message has burnt down, after the clock was set or the page slept. */
   update() {
-    for (const entry of this.#messages.values()) this.#fade(entry);
+    this.#candles.update();
     for (const [messageId, { expiresAt }] of [...this.#pending]) {
-      if (expiresAt !== undefined && expiresAt <= this.#clock.now()) this.#drop(this.#pending, messageId);
+      if (expiresAt !== undefined && expiresAt <= this.#clock.now()) this.#dropPending(messageId);
     }
   }
 
   /** Remove everything. */
   clear() {
-    for (const messageId of [...this.#messages.keys()]) this.#drop(this.#messages, messageId);
-    for (const messageId of [...this.#pending.keys()]) this.#drop(this.#pending, messageId);
-    for (const notice of [...this.#notices]) this.#removeNotice(notice);
+    this.#listening.abort();
+    for (const messageId of [...this.#messages.keys()]) this.#dropMessage(messageId);
+    for (const messageId of [...this.#pending.keys()]) this.#dropPending(messageId);
+    this.#notices.clear();
   }
 
   /**
-   * Return the element of a message, and the parts of it that hold the time and the buttons, and the text.
+   * Show the sender with a message, unless the element before it is a message of the same sender.
    *
-   * @param {boolean} own
-   * @param {string} name
-   * @param {string} content
+   * @param {Entry} entry
+   * @param {Element | null} before
    */
-  #element(own, name, content) {
-    const element = document.createElement("li");
-    element.className = own ? "message own" : "message";
-    const sender = document.createElement("bdi");
-    sender.className = "name";
-    sender.textContent = name;
-    const text = document.createElement("p");
-    text.className = "text";
-    text.dir = "auto";
-    text.textContent = content;
-    const side = document.createElement("div");
-    side.className = "side";
-    element.append(sender, text, side);
-    return { element, side, text };
+  #markFirst({ parts, userId }, before) {
+    parts.element.classList.toggle("first", before === null || this.#byElement.get(before)?.userId !== userId);
+  }
+
+  /** @param {HTMLElement | null} element */
+  #setTabStop(element) {
+    if (this.#tabStop !== null) this.#tabStop.tabIndex = -1;
+    if (element !== null) element.tabIndex = 0;
+    this.#tabStop = element;
+  }
+
+  /** @param {EventTarget | null} target */
+  #focused(target) {
+    const element = target instanceof Element ? target.closest("li") : null;
+    if (element !== null && this.#byElement.has(element)) this.#setTabStop(element);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #move(event) {
+    if (event.target !== document.activeElement || !this.#byElement.has(/** @type {Element} */ (event.target))) return;
+    const all = [...this.#messages.values()].map(({ parts }) => parts.element);
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    const next = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (next === undefined || all[next] === undefined) return;
+    event.preventDefault();
+    all[next].focus();
   }
 
   /**
-   * @param {HTMLElement} list
+   * @param {HTMLElement} place
    * @param {HTMLElement} element
    */
-  #append(list, element) {
-    const { scroll, empty } = this.#elements;
-    if (this.#frame === undefined) {
-      // Once in a frame: to lay out the list for each message of many takes the browser longer than they live.
-      const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < AT_END;
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = undefined;
-        if (isAtEnd) this.#scrollToEnd();
-      });
-    }
-    list.append(element);
-    empty.hidden = true;
+  #append(place, element) {
+    place.append(element);
+    this.#showEmpty();
   }
 
-  #scrollToEnd() {
-    const { scroll } = this.#elements;
-    scroll.scrollTop = scroll.scrollHeight;
-  }
-
-  /**
-   * Set how far a message has faded.
-   *
-   * @param {MessageEntry} entry
-   */
-  #fade(entry) {
-    const duration = entry.expiresAt - entry.createdAt;
-    entry.animation ??= entry.element.animate([...FADE], { duration, fill: "forwards" });
-    entry.animation.currentTime = Math.max(0, this.#clock.now() - entry.createdAt);
+  #showEmpty() {
+    const isEmpty = this.#messages.size + this.#pending.size === 0;
+    this.#elements.empty.hidden = !isEmpty;
   }
 
   #dropOldest() {
     const [oldest] = this.#messages.keys();
-    this.#drop(this.#messages, oldest);
-    const isTold = [...this.#notices].some(({ element }) => element.textContent === TOO_MANY);
-    if (!isTold) this.addNotice(TOO_MANY);
+    this.#dropMessage(oldest);
+    this.#notices.addOnce(t("message.tooMany"));
   }
 
-  /**
-   * @param {Map<string, Entry>} entries
-   * @param {string} messageId
-   */
-  #drop(entries, messageId) {
-    const entry = entries.get(messageId);
+  /** @param {string} messageId */
+  #dropMessage(messageId) {
+    const entry = this.#messages.get(messageId);
     if (!entry) return;
-    entries.delete(messageId);
-    this.#removeElement(entry.element);
-  }
-
-  /** @param {Notice} notice */
-  #removeNotice(notice) {
-    this.#notices.delete(notice);
-    clearTimeout(notice.timer);
-    this.#removeElement(notice.element);
-  }
-
-  /** @param {HTMLElement} element */
-  #removeElement(element) {
+    const { element } = entry.parts;
+    const { previousElementSibling: before, nextElementSibling: after } = element;
+    const hadFocus = element.contains(document.activeElement);
+    this.#messages.delete(messageId);
+    this.#byElement.delete(element);
+    this.#candles.remove(element);
     element.remove();
-    this.#elements.empty.hidden = this.#messages.size + this.#pending.size + this.#notices.size > 0;
+    const next = after === null ? undefined : this.#byElement.get(after);
+    if (next !== undefined) this.#markFirst(next, before);
+    if (this.#tabStop === element) {
+      const heir = next ?? [...this.#messages.values()].at(-1);
+      this.#setTabStop(heir?.parts.element ?? null);
+      if (hadFocus) this.#tabStop?.focus();
+    }
+    this.#showEmpty();
   }
-}
 
-/**
- * Return a button that looks like a link.
- *
- * @param {string} label
- * @param {() => void} pressed
- */
-function button(label, pressed) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.className = "link";
-  element.textContent = label;
-  element.addEventListener("click", pressed);
-  return element;
+  /** @param {string} messageId */
+  #dropPending(messageId) {
+    const entry = this.#pending.get(messageId);
+    if (!entry) return;
+    this.#pending.delete(messageId);
+    entry.parts.element.remove();
+    this.#showEmpty();
+  }
 }
