@@ -111,7 +111,8 @@ class AccountService:
         """Return the user that a token belongs to. Raises `invalid_token`, and `forbidden` for a user who is banned.
 
         With `allow_cached` the database is not asked for a user whom it has confirmed lately, if the store answers that
-        it knows of no end of the sign-in and of no ban. The caller has to let the sign-in be compared with the database soon.
+        it knows of no end of the sign-in and of no ban. The caller has to let the sign-in be compared with the database
+        soon.
         """
         claims = self._tokens.read(token, self._store.clock.now())
         sign_in = claims.sub, claims.sid
