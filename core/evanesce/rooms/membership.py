@@ -221,6 +221,8 @@ def fill(joined: Joined, messages: Sequence[LogEntry], unsent: Sequence[str]) ->
 
     Return the reply, and how many of each it has.
     """
+    if not (messages or unsent):  # nothing to measure
+        return Outgoing(joined), 0, 0
     room = codec.FRAME_BYTES - len(codec.encode([joined])) - SPARE_BYTES
     taken: list[Outgoing] = []
     for message in messages:
