@@ -19,7 +19,8 @@ from evanesce.store.presence import PresenceSnapshot
 from evanesce.store.redis.clock import Clock
 from evanesce.store.redis.feed import RoomFeed
 from evanesce.store.redis.message_log import Reading, RedisMessageLog
-from evanesce_plugins.worldid.portal import ANSWER_BYTES, Portal
+from evanesce_plugins.provider_http import ANSWER_BYTES
+from evanesce_plugins.worldid.portal import Portal
 from evanesce_plugins.worldid.proof import check
 from evanesce_transports.request import HEAD_BYTES, Refused, read_body, read_head
 from tests.hostile import costs

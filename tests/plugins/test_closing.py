@@ -148,5 +148,5 @@ async def test_the_client_of_worlds_portal_leaves_nothing_open() -> None:
 async def test_the_client_of_worlds_portal_is_closed_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     stopwatch = Stopwatch()
     async with Portal("https://portal.example", "rp_1", 5.0) as portal:
-        monkeypatch.setattr(portal._client, "aclose", trio.sleep_forever)
+        monkeypatch.setattr(portal._client._client, "aclose", trio.sleep_forever)
     assert stopwatch.seconds() < CLOSING

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 from urllib.parse import quote_plus
 
-import httpx2
 import msgspec
 import trio
 
@@ -19,20 +17,12 @@ from evanesce_plugins.oidc.cached import Cached
 from evanesce_plugins.oidc.id_token import IdToken
 from evanesce_plugins.oidc.keys import KeySet, parse_keys
 from evanesce_plugins.oidc.settings import OidcSettings, is_safe
+from evanesce_plugins.provider_http import Answer, NoAnswer, ProviderClient
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Arguments = TypeVarTuple("Arguments")
-
-CONNECTIONS = 20
-"""The most concurrent requests; others wait, within the same time-out."""
-
-CLOSE_SECONDS = 1.0
-"""How long closing all connections may take, in seconds."""
-
-ANSWER_BYTES = 64 * 1024
-"""The largest response that is read."""
 
 KEPT_SECONDS = 600.0
 """How long the discovery document and the keys are kept, in seconds. A key that the issuer withdraws is accepted as
@@ -45,9 +35,6 @@ OPERATORS = frozenset({"invalid_client", "unauthorized_client", "unsupported_gra
 """Refusals of the token endpoint that only the operator can resolve. They are logged."""
 
 _REFUSALS = OPERATORS | {"invalid_grant", "invalid_request", "access_denied"}
-
-# At INFO it logs the address of every request.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,25 +73,14 @@ class Issuer:
         self._settings = settings
         self._discovery = Cached(self._load_discovery, clock)
         self._keys = Cached(self._load_keys, clock)
-        self._client: httpx2.AsyncClient
+        self._client = ProviderClient()
 
     async def __aenter__(self) -> Issuer:
-        self._client = httpx2.AsyncClient(
-            headers={
-                "User-Agent": f"evanesce/{version('evanesce')}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            limits=httpx2.Limits(max_connections=CONNECTIONS),
-            timeout=None,  # each call has one deadline: the client's time-outs are for each read
-            follow_redirects=False,
-        )
         await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):  # the closing message of TLS may have to wait for the peer
-            await self._client.aclose()
+        await self._client.__aexit__(*error)
 
     async def discovery(self, seconds: float = KEPT_SECONDS) -> Discovery:
         """Return the discovery document, which is at most `seconds` old."""
@@ -127,10 +103,12 @@ class Issuer:
             "code_verifier": code_verifier,
             "redirect_uri": redirect_uri,
         }
-        status, body = await self._within(self._request, "POST", discovery.token_endpoint, form, headers)
-        if status == 200:
-            return _decode(body, _Tokens, "its token endpoint answered without an ID token").id_token
-        given = _decode(body, _Refusal, f"its token endpoint answered HTTP {status} without a reason").error
+        answer = await self._within(self._post, discovery.token_endpoint, form, headers)
+        if answer.status == 200:
+            return _decode(answer.body, _Tokens, "its token endpoint answered without an ID token").id_token
+        given = _decode(
+            answer.body, _Refusal, f"its token endpoint answered HTTP {answer.status} without a reason"
+        ).error
         reason = given if given in _REFUSALS else "unknown"
         if reason in OPERATORS:
             logger.error("the issuer refuses this server's client: %s. Correct [plugins.oidc]", reason)
@@ -168,10 +146,13 @@ class Issuer:
             raise IssuerUnavailable(f"its key set is unusable: {error}") from None
 
     async def _document(self, url: str, what: str) -> bytes:
-        status, body = await self._request("GET", url)
-        if status != 200:
-            raise IssuerUnavailable(f"it answered HTTP {status} in place of its {what}")
-        return body
+        answer = await self._client.request("GET", url)
+        if answer.status != 200:
+            raise IssuerUnavailable(f"it answered HTTP {answer.status} in place of its {what}")
+        return answer.body
+
+    async def _post(self, url: str, form: dict[str, str], headers: dict[str, str]) -> Answer:
+        return await self._client.request("POST", url, form=form, headers=headers)
 
     async def _within(self, call: Callable[[*Arguments], Awaitable[Value]], *arguments: *Arguments) -> Value:
         """Call within the time-out, which includes waiting for another task that loads the same."""
@@ -181,28 +162,10 @@ class Issuer:
                 return await call(*arguments)
             except IssuerUnavailable as error:
                 problem = error.problem
-            except httpx2.ConnectError:
-                problem = "it cannot be connected to"
-            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                problem = f"the connection to it failed ({type(error).__name__})"
+            except NoAnswer as error:
+                problem = error.problem
         logger.warning("the issuer of plugins.oidc: %s", problem)
         raise IssuerUnavailable(problem)
-
-    async def _request(
-        self, method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes]:
-        """Return the status and the body of a response that is no redirect and no fault."""
-        async with self._client.stream(method, url, data=form, headers=headers) as response:
-            body = bytearray()
-            async for chunk in response.aiter_raw():  # a compressed response is invalid
-                # Read to the end, or to the deadline: an iterator of this client that is left early is not closed.
-                if len(body) <= ANSWER_BYTES:
-                    body += chunk
-        if len(body) > ANSWER_BYTES:
-            raise IssuerUnavailable(f"it gave an answer of over {ANSWER_BYTES} bytes")
-        if response.status_code != 200 and not 400 <= response.status_code < 500:
-            raise IssuerUnavailable(f"it answered HTTP {response.status_code}")
-        return response.status_code, bytes(body)
 
 
 def _decode(body: bytes, kind: type[Value], problem: str) -> Value:

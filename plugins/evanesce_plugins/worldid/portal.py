@@ -6,27 +6,17 @@ import logging
 import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 from typing import NoReturn
 
-import httpx2
 import msgspec
 import trio
 
 from evanesce.errors import AuthFailed, AuthUnavailable
+from evanesce_plugins.provider_http import Answer, NoAnswer, ProviderClient
 from evanesce_plugins.worldid import encoding
 from evanesce_plugins.worldid.proof import Proof
 
 logger = logging.getLogger(__name__)
-
-CONNECTIONS = 20
-"""The most concurrent requests; others wait, within the same time-out."""
-
-CLOSE_SECONDS = 1.0
-"""How long closing all connections may take, in seconds."""
-
-ANSWER_BYTES = 64 * 1024
-"""The largest response that is read."""
 
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -59,9 +49,6 @@ _WORDS = {
 
 OPERATORS = frozenset({"app_not_migrated", "rp_not_active", "configuration_error", "not_found"})
 """Codes that only the operator can resolve. They are logged."""
-
-# At INFO it logs the address of every request.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +89,14 @@ class Portal:
         self._url = url
         self._rp_id = rp_id
         self._timeout = timeout
-        self._client: httpx2.AsyncClient
+        self._client = ProviderClient()
 
     async def __aenter__(self) -> Portal:
-        self._client = httpx2.AsyncClient(
-            headers={
-                "User-Agent": f"evanesce/{version('evanesce')}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            limits=httpx2.Limits(max_connections=CONNECTIONS),
-            timeout=None,  # each call has one deadline: the client's time-outs are for each read
-        )
         await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):  # the closing message of TLS may have to wait for the peer
-            await self._client.aclose()
+        await self._client.__aexit__(*error)
 
     async def verify(self, *proofs: Proof) -> None:
         """Verify proofs, within one time-out. Raises `AuthFailed` for an invalid one, and `AuthUnavailable`."""
@@ -130,7 +107,7 @@ class Portal:
     async def _verify(self, proof: Proof, deadline: float) -> None:
         path, content = f"/api/v4/verify/{self._rp_id}", msgspec.json.encode(proof.request)
         response, answer = await self._ask("POST", path, content, deadline)
-        if response.status_code != 200 or not answer.success:
+        if response.status != 200 or not answer.success:
             self._refuse(answer)
         if not _matches(answer, proof):
             logger.error("World's portal answered for another proof than it was asked about")
@@ -140,43 +117,28 @@ class Portal:
         """Return the state of the RP's registration. Raises `AuthUnavailable`, and `AuthFailed` where there is none."""
         deadline = trio.current_time() + self._timeout
         response, answer = await self._ask("GET", f"/api/v4/rp-status/{self._rp_id}", None, deadline)
-        if response.status_code != 200:
+        if response.status != 200:
             self._refuse(answer)
         return Status(answer.production_status, answer.staging_status, _time(response.headers.get("Date")))
 
-    async def _ask(
-        self, method: str, path: str, content: bytes | None, deadline: float
-    ) -> tuple[httpx2.Response, _Answer]:
+    async def _ask(self, method: str, path: str, content: bytes | None, deadline: float) -> tuple[Answer, _Answer]:
         problem = f"it gave no answer within {self._timeout:g} s"
         with trio.move_on_at(deadline):
             try:
                 return await self._exchange(method, path, content)
-            except httpx2.ConnectError:
-                problem = "it cannot be connected to"
-            except httpx2.HTTPError as error:
-                problem = f"the connection to it failed ({type(error).__name__})"
-            except _NotAnAnswer as error:
-                problem = str(error)
+            except NoAnswer as error:
+                problem = error.problem
         logger.warning("World's portal: %s", problem)
         raise PortalUnavailable(problem)
 
-    async def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx2.Response, _Answer]:
+    async def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[Answer, _Answer]:
         headers = {} if content is None else {"Content-Type": "application/json"}
-        async with self._client.stream(method, self._url + path, content=content, headers=headers) as response:
-            body = bytearray()
-            async for chunk in response.aiter_raw():  # a compressed response is invalid
-                # Read to the end, or to the deadline: an iterator of this client that is left early is not closed.
-                if len(body) <= ANSWER_BYTES:
-                    body += chunk
-        if len(body) > ANSWER_BYTES:
-            raise _NotAnAnswer(f"it gave an answer of over {ANSWER_BYTES} bytes")
-        if response.status_code != 200 and not 400 <= response.status_code < 500:
-            raise _NotAnAnswer(f"it answered HTTP {response.status_code}")
+        response = await self._client.request(method, self._url + path, content=content, headers=headers)
         try:
-            return response, msgspec.json.decode(body, type=_Answer)
+            return response, msgspec.json.decode(response.body, type=_Answer)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            problem = f"it answered HTTP {response.status_code} with a body that is not the portal's"
-            raise _NotAnAnswer(problem) from None
+            # Not a documented one, but for example a gateway's page.
+            raise NoAnswer(f"it answered HTTP {response.status} with a body that is not the portal's") from None
 
     def _refuse(self, answer: _Answer) -> NoReturn:
         code = _code(answer)
@@ -191,10 +153,6 @@ class PortalUnavailable(AuthUnavailable):
     def __init__(self, problem: str) -> None:
         super().__init__("World ID does not answer. Try again in a moment.")
         self.problem = problem
-
-
-class _NotAnAnswer(Exception):
-    """The response is not a documented one, but for example a gateway's page."""
 
 
 def _code(answer: _Answer) -> str:

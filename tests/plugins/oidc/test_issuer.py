@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from evanesce.errors import AuthFailed, AuthUnavailable, BadRequest, ConfigurationError
 from evanesce_plugins.oidc.authenticator import FRESH_SECONDS
-from evanesce_plugins.oidc.issuer import ANSWER_BYTES
 from evanesce_plugins.oidc.keys import MOST_KEYS, parse_keys
 from evanesce_plugins.oidc.settings import OidcSettings, check, is_safe
+from evanesce_plugins.provider_http import ANSWER_BYTES
 from tests.patience import PATIENCE
 from tests.plugins.oidc.contract import VERIFIER
 from tests.plugins.oidc.local_issuer import (

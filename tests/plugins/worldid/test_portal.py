@@ -11,9 +11,10 @@ import pytest
 import trio
 
 from evanesce.errors import AuthFailed, AuthUnavailable
+from evanesce_plugins.provider_http import ANSWER_BYTES
 from evanesce_plugins.worldid import health
 from evanesce_plugins.worldid.health import Health
-from evanesce_plugins.worldid.portal import ANSWER_BYTES, Portal, refusal
+from evanesce_plugins.worldid.portal import Portal, refusal
 from evanesce_plugins.worldid.proof import check
 from tests.patience import PATIENCE
 from tests.plugins.worldid.results import NULLIFIER, SESSION, fields, item, result, settings, wanted
