@@ -159,7 +159,10 @@ class Room:
         return self
 
     async def __anext__(self) -> RoomEvent:
-        """Wait for the next event. Raises `Stopped` while the client does not connect any more."""
+        """Wait for the next event, without a deadline: `asyncio.timeout` sets one, and no event is lost by it.
+
+        Raises `Stopped` while the client does not connect any more.
+        """
         if self._next is None:
             self._next, _ = self._guest.begin(self._read)
         await asyncio.wait([self._next])

@@ -99,7 +99,11 @@ class Client:
         """Join a room, by its link or its id, and return it when the client is in it.
 
         A link has the invite and the key in its fragment. Raises `Refused`, `Stopped`, and `BadLink` for a text that
-        is no link or of another server. Waits while there is no connection.
+        is no link or of another server.
+
+        It waits while there is no connection, and while the server cannot let the client in for now, without a
+        deadline: use `trio.move_on_after` to wait for less. The client goes on to join then; `enter` returns the room,
+        and `Room.leave` ends it.
         """
         joining = self.enter(room, invite=invite, key=key)
         await joining.joined()

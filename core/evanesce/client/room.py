@@ -86,7 +86,11 @@ class Room:
         return self
 
     async def __anext__(self) -> RoomEvent:
-        """Wait for the next event. Raises `Stopped` while the client does not connect any more."""
+        """Wait for the next event. Raises `Stopped` while the client does not connect any more.
+
+        It has no deadline, as nobody may have anything to say, and a connection that is lost is no end: use
+        `trio.move_on_after` to wait for less. A dead connection is noticed within a minute, and made again.
+        """
         await trio.lowlevel.checkpoint()
         while True:
             event = self._feed.next()

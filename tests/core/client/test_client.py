@@ -213,6 +213,24 @@ async def test_what_is_not_the_protocol_ends_the_connection_and_another_is_tried
         ]
 
 
+async def test_a_join_that_nobody_waits_for_any_more_goes_on(autojump_clock: MockClock) -> None:
+    async with scripted() as (client, peer):
+        connection = await peer.connections.receive()
+        await connection.welcomes()
+        with trio.move_on_after(5) as given_up:
+            await client.join(ROOM)
+        assert given_up.cancelled_caught
+        await connection.lets_in()
+        room = client.enter(ROOM)
+        assert isinstance(await anext(room), Joined)
+        with trio.move_on_after(5) as quiet:
+            await anext(room)
+        assert quiet.cancelled_caught
+        await connection.says(message(1))
+        await expect(room, Message)
+        assert client.enter(ROOM) is room
+
+
 async def test_a_client_that_is_offline_says_why_and_for_how_long(autojump_clock: MockClock) -> None:
     """The same as `offline` of the JavaScript client has."""
     async with scripted() as (client, peer):
