@@ -57,7 +57,6 @@ def test_a_browser_and_a_terminal_talk(
     behind(proxy, serve)
     ana, ben = browser_client(), browser_client()
     ana.sign_in(proxy.url, "Ana")
-    ana.page.click("#home-create")
     ana.in_room(1)
     link = ana.page.url
     assert link.startswith(f"{proxy.url}/r/")

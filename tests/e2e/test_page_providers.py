@@ -98,7 +98,7 @@ def test_what_comes_in_too_late_counts_no_more(scripted: Server, browser_client:
     ana.shows(".sign-in-method:has-text('Held back.')")
     ana.page.fill("#sign-in-name", "Ana")
     ana.page.press("#sign-in-name", "Enter")
-    ana.shows("#home")
+    ana.in_room(1)
     ana.page.evaluate("window.tooLate()")
     account = kept(ana)
     assert account is not None
@@ -145,7 +145,7 @@ def test_a_guest_sees_nothing_of_another_provider(
 ) -> None:
     ana = browser_client()
     ana.sign_in(scripted.url, "Ana")
-    ana.shows("#home")
+    ana.in_room(1)
     ana.page.click("#account-open")
     ana.shows("#account-name")
     assert ana.page.locator("#account-provider").inner_text() == ""
@@ -176,7 +176,7 @@ def test_a_way_that_is_broken_leaves_the_others(
     assert any("scripted" in problem for problem in ana.problems), "the console says why"
     ana.problems.clear()
     ana.sign_in(scripted.url, "Ana")
-    ana.shows("#home")
+    ana.in_room(1)
     ana.problems.clear()
 
 

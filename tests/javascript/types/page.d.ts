@@ -33,8 +33,8 @@ declare namespace Page {
     attempt: Attempt;
     /** Go to a path of this server. */
     go(path: string): void;
-    /** Show the section of the address. */
-    open(): void;
+    /** Show the section of the address. `isNew`: at the start page, with a first room. */
+    open(isNew?: boolean): void;
     /** Renew the token, now and later. */
     keepFresh(): void;
     /** Show that the user is signed out. */
@@ -44,13 +44,14 @@ declare namespace Page {
   /** What the page passes to a sign-in module. */
   interface Host {
     signal: AbortSignal;
+    language: string;
     ask: Ask;
     friendly(error: unknown): string;
     Problem: new (message: string) => Error;
     attempt: Attempt;
     account(): Account | null;
     update(answer: Protocol.SessionAnswer): void;
-    signedIn(answer: Protocol.SessionAnswer): void;
+    signedIn(answer: Protocol.SessionAnswer, options?: { isNew?: boolean }): void;
   }
 
   type Text = string | null | undefined;

@@ -1,12 +1,20 @@
 // The sign-in module of guests: a form that asks for a name.
 
+/** @type {Readonly<Record<string, { name: string, button: string }>>} */
+const TEXTS = Object.freeze({
+  en: { name: "Your name", button: "Continue as a guest" },
+  de: { name: "Dein Name", button: "Als Gast weiter" },
+  ar: { name: "اسمك", button: "المتابعة كضيف" },
+});
+
 /** @type {Page.SignInModule["signIn"]} */
 function signIn(place, host) {
+  const texts = TEXTS[host.language] ?? TEXTS.en;
   const form = document.createElement("form");
   form.autocomplete = "off";
   const label = document.createElement("label");
   label.htmlFor = "sign-in-name";
-  label.textContent = "Your name";
+  label.textContent = texts.name;
   const name = document.createElement("input");
   Object.assign(name, {
     id: "sign-in-name",
@@ -18,7 +26,7 @@ function signIn(place, host) {
   });
   name.enterKeyHint = "go";
   const button = document.createElement("button");
-  button.textContent = "Continue as a guest";
+  button.textContent = texts.button;
   const problem = document.createElement("p");
   problem.className = "problem";
   problem.setAttribute("role", "alert");
@@ -27,7 +35,8 @@ function signIn(place, host) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     host.attempt(button, problem, async () => {
-      host.signedIn(await host.ask("POST", "/session", { provider: "guest", displayName: name.value }));
+      const answer = await host.ask("POST", "/session", { provider: "guest", displayName: name.value });
+      host.signedIn(answer, { isNew: true });
     });
   });
   place.append(form);

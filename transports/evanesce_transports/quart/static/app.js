@@ -36,7 +36,7 @@ export class App {
     const actions = {
       attempt: (button, problem, work) => this.#attempt(button, problem, work),
       go: (path) => this.#go(path),
-      open: () => this.#open(),
+      open: (isNew) => this.#open(isNew),
       keepFresh: () => this.#session.keepFresh(),
       signedOut: () => this.#signedOut(),
     };
@@ -86,8 +86,8 @@ export class App {
     this.#session.check();
   }
 
-  /** Show the section of the address. */
-  #open() {
+  /** Show the section of the address: to somebody new, at the start page, a first room. */
+  #open(isNew = false) {
     const account = this.#accounts.current();
     const roomId = roomIdIn(location.pathname);
     if (this.#room.waitsIn(roomId)) {
@@ -105,7 +105,10 @@ export class App {
     if (roomId && !UUID.test(roomId)) this.#stop(t("stopped.noRoom"), t("stopped.incomplete"));
     else if (account === null) this.#showSignIn();
     else if (roomId) this.#joinRoom(roomId, account.userId);
-    else this.#showHome();
+    else {
+      this.#showHome();
+      if (isNew) this.#home.create();
+    }
   }
 
   /** @param {string} path */

@@ -17,7 +17,7 @@ export class Home {
     this.#elements = elements;
     this.#api = api;
     this.#actions = actions;
-    elements.create.addEventListener("click", () => this.#create());
+    elements.create.addEventListener("click", () => this.create());
   }
 
   /** Clear the list of rooms, and load it again. */
@@ -27,7 +27,8 @@ export class Home {
     this.#loadPage("/rooms");
   }
 
-  #create() {
+  /** Create a room, and go there. */
+  create() {
     const { create, problem } = this.#elements;
     return this.#actions.attempt(create, problem, async () => {
       const { roomId } = await this.#api.request("POST", "/rooms");

@@ -19,31 +19,36 @@ export function chooseLanguage(wanted) {
 /**
  * Load the texts of a language. Throws what the import throws.
  *
- * @param {string} language one that `chooseLanguage` has returned
+ * @param {string} one that `chooseLanguage` has returned
  * @returns {Promise<Page.Texts>}
  */
-export async function loadTexts(language) {
-  return (await import(`./locales/${primary(language)}.js`)).default;
+export async function loadTexts(one) {
+  return (await import(`./locales/${primary(one)}.js`)).default;
 }
 
 /**
  * Write all texts in this language from now on.
  *
- * @param {string} language a tag such as "de-AT"
+ * @param {string} one a tag such as "de-AT"
  * @param {Page.Texts} itsTexts
  */
-export function setLanguage(language, itsTexts) {
-  tag = language;
+export function setLanguage(one, itsTexts) {
+  tag = one;
   texts = itsTexts;
+}
+
+/** Return the language of the page, without its region, such as "de". */
+export function language() {
+  return primary(tag);
 }
 
 /**
  * Return the direction of writing of a language.
  *
- * @param {string} language
+ * @param {string} one
  */
-export function direction(language) {
-  return RIGHT_TO_LEFT.includes(primary(language)) ? "rtl" : "ltr";
+export function direction(one) {
+  return RIGHT_TO_LEFT.includes(primary(one)) ? "rtl" : "ltr";
 }
 
 /**
@@ -106,7 +111,7 @@ function pluralForm(forms, count) {
   return forms[new Intl.PluralRules(tag).select(count)] ?? forms.other;
 }
 
-/** @param {string} language */
-function primary(language) {
-  return language.toLowerCase().split("-")[0];
+/** @param {string} one */
+function primary(one) {
+  return one.toLowerCase().split("-")[0];
 }

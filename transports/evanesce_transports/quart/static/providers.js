@@ -2,6 +2,7 @@
 
 import { basePath } from "./addresses.js";
 import { describeError, Disconnected, Problem } from "./errors.js";
+import { language } from "./i18n.js";
 
 const TIMEOUT = 15_000; // ms
 
@@ -84,15 +85,16 @@ export class Providers {
     }
     return {
       signal,
+      language: language(),
       ask: (method, path, body) => api.request(method, path, body),
       friendly: describeError,
       Problem,
       attempt: actions.attempt,
       account: () => accounts.current(),
       update,
-      signedIn(answer) {
+      signedIn(answer, { isNew = false } = {}) {
         update(answer);
-        if (!signal.aborted) actions.open();
+        if (!signal.aborted) actions.open(isNew);
       },
     };
   }

@@ -59,7 +59,7 @@ export class RoomView {
       typing: () => this.#room?.typing(),
     });
     const { room, members, share } = elements;
-    this.#scroller = new Scroller(elements.scroller);
+    this.#scroller = new Scroller(elements);
     this.#panels = [share.panel, share.emptyPanel].map((panel) => new SharePanel(panel, () => this.#shareByHand()));
     room.share.addEventListener("click", () => this.#share());
     share.link.addEventListener("focus", () => share.link.select());

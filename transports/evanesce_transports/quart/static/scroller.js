@@ -8,10 +8,11 @@ export class Scroller {
   #elements;
   #follows = true;
   #unseen = 0;
+  #height = 0; // px of all that can be scrolled, as it was drawn last: more may have come since
 
-  /** @param {import("./elements.js").Elements["scroller"]} elements */
-  constructor(elements) {
-    this.#elements = elements;
+  /** @param {Pick<import("./elements.js").Elements, "scroller" | "timeline">} elements */
+  constructor({ scroller, timeline }) {
+    const elements = (this.#elements = { ...scroller, empty: timeline.empty });
     const { scroll, flow, jump } = elements;
     scroll.addEventListener("scroll", () => this.#scrolled());
     jump.addEventListener("click", () => {
@@ -20,6 +21,7 @@ export class Scroller {
     });
     // Also when the keyboard opens, the composer grows, or a banner appears.
     const sizes = new ResizeObserver(() => {
+      this.#place();
       if (this.#follows) this.toEnd();
       else this.#scrolled();
     });
@@ -31,7 +33,7 @@ export class Scroller {
   toEnd() {
     const { scroll } = this.#elements;
     this.#follows = true;
-    scroll.scrollTop = scroll.scrollHeight;
+    scroll.scrollTop = this.#elements.empty.hidden ? scroll.scrollHeight : 0;
     this.#count(0);
   }
 
@@ -40,9 +42,19 @@ export class Scroller {
     if (!this.#follows) this.#count(this.#unseen + 1);
   }
 
+  /** Put a list that is shorter than its place at the end of it, or what is shown instead of messages in the middle. */
+  #place() {
+    const { scroll, flow, empty } = this.#elements;
+    const { paddingTop, paddingBottom } = getComputedStyle(scroll);
+    const height = scroll.clientHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
+    const free = Math.max(0, height - flow.offsetHeight);
+    flow.style.transform = `translateY(${empty.hidden ? free : free / 2}px)`;
+    this.#height = scroll.scrollHeight;
+  }
+
   #scrolled() {
     const { scroll } = this.#elements;
-    this.#follows = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < AT_END;
+    this.#follows = this.#height - scroll.scrollTop - scroll.clientHeight < AT_END;
     this.#count(this.#follows ? 0 : this.#unseen);
   }
 

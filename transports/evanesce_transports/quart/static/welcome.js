@@ -1,18 +1,23 @@
-// The conversation of the first visit: some messages that really burn down, one after the other, and come again.
+// The conversation of the first visit: some messages that really burn down, each in its place, and come again.
 
 import { Candles } from "./candles.js";
 import { t } from "./i18n.js";
 import { createMessage } from "./message-view.js";
 
 const PAUSE = 1_800; // ms between two messages
-const LIFE = 9_000; // ms
-const STILL = Object.freeze([0.25, 0.5, 0.75, 1]); // of their lives, where the user wants no motion
+const LIFE = 7_000; // ms
+const ROUND = 6; // pauses until the first message comes again
+const AT_FIRST = Object.freeze([0.4, 0.65, 0.9]); // of the lives of the messages that are there at the beginning
+const STILL = Object.freeze([0.2, 0.4, 0.7, 0.95]); // where the user wants no motion
+const FOREVER = 1e9; // ms
 
 /** @typedef {{ userId: string, name: string, own: boolean, content: string }} Line */
 
 export class Welcome {
   #elements;
   #candles = new Candles({ now: () => performance.now() });
+  /** @type {Map<import("./message-view.js").MessageParts, number | undefined>} */
+  #messages = new Map(); // with the timers of their ends
   /** @type {number | undefined} */
   #timer;
 
@@ -23,49 +28,55 @@ export class Welcome {
 
   /** Begin the conversation, unless it has begun. */
   start() {
-    if (this.#timer !== undefined) return;
-    const lines = conversation();
+    if (this.#messages.size > 0) return;
+    for (const line of conversation()) {
+      const parts = createMessage(line);
+      parts.element.removeAttribute("tabindex"); // it is a picture
+      parts.side.remove();
+      parts.element.classList.add("first", "gone");
+      this.#messages.set(parts, undefined);
+      this.#elements.demoMessages.append(parts.element);
+    }
+    const all = [...this.#messages.keys()];
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      this.#timer = 0;
-      lines.forEach((line, index) => this.#add(line, 1e9, STILL[index]));
+      all.forEach((parts, index) => this.#light(parts, FOREVER, STILL[index]));
       return;
     }
-    let next = 0;
-    const add = () => {
-      if (next < lines.length) this.#add(lines[next], LIFE, 1);
-      next = next < lines.length + 3 ? next + 1 : 0; // a pause before it comes again
-    };
-    for (const left of [0.4, 0.65, 0.9]) this.#add(lines[next++], LIFE, left);
-    this.#timer = setInterval(add, PAUSE);
+    AT_FIRST.forEach((left, index) => this.#light(all[index], LIFE, left));
+    let next = AT_FIRST.length;
+    this.#timer = setInterval(() => {
+      if (next < all.length) this.#light(all[next], LIFE, 1);
+      next = (next + 1) % ROUND;
+    }, PAUSE);
   }
 
   /** End the conversation. */
   stop() {
     clearInterval(this.#timer);
-    this.#timer = undefined;
-    for (const element of [...this.#elements.demoMessages.children]) this.#remove(element);
+    for (const [parts, timer] of this.#messages) {
+      clearTimeout(timer);
+      this.#candles.remove(parts.element);
+    }
+    this.#messages.clear();
+    this.#elements.demoMessages.replaceChildren();
   }
 
   /**
-   * @param {Line} line
+   * @param {import("./message-view.js").MessageParts} parts
    * @param {number} life ms
    * @param {number} left of the life
    */
-  #add(line, life, left) {
-    const parts = createMessage(line);
-    parts.element.removeAttribute("tabindex"); // it is a picture
-    parts.side.remove();
-    parts.element.classList.add("first");
+  #light(parts, life, left) {
     const now = performance.now();
-    this.#elements.demoMessages.append(parts.element);
+    const { element } = parts;
+    element.classList.remove("gone");
     this.#candles.add({ parts, createdAt: now - life * (1 - left), expiresAt: now + life * left });
-    setTimeout(() => this.#remove(parts.element), Math.min(life * left, 1e9));
-  }
-
-  /** @param {Element} element */
-  #remove(element) {
-    this.#candles.remove(element);
-    element.remove();
+    const end = () => {
+      this.#candles.remove(element);
+      element.classList.add("gone");
+      for (const animation of element.getAnimations()) animation.cancel();
+    };
+    this.#messages.set(parts, setTimeout(end, life * left));
   }
 }
 
