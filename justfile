@@ -46,6 +46,7 @@ js:
     tests/javascript/node_modules/.bin/prettier --config tests/javascript/.prettierrc.json --check "{plugins,tests,transports}/**/*.js" "!**/vendor/**" "{tests/javascript,transports}/**/*.{ts,json}"
     tests/javascript/node_modules/.bin/tsc --project tests/javascript
     tests/javascript/node_modules/.bin/tsc --project tests/javascript/tsconfig.node.json
+    tests/javascript/node_modules/.bin/tsc --project tests/javascript/tsconfig.worker.json
 
 # Build the documentation as a site in build/docs; a warning, such as for a broken link, is an error
 docs:

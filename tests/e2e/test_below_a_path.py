@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import trio
@@ -96,22 +98,27 @@ def test_a_browser_and_a_terminal_talk(
 def test_all_that_the_server_has_is_below_it(proxy: PathProxy, serve: Serve) -> None:
     server = behind(proxy, serve)
     origin = f"http://{urlsplit(proxy.url).netloc}"
+    page = get(proxy.url, f"{PATH}/")[2].decode()
+    loaded = re.findall(r'(?:src|href)="([^"]*[.][a-z]+)"', page)
+    assert len(loaded) >= 5
+    for address in loaded:
+        assert address.startswith(f"{PATH}/")
+        assert get(proxy.url, address)[0] == 200, address
+    manifest = next(address for address in loaded if address.endswith(".webmanifest"))
+    start = json.loads(get(proxy.url, manifest)[2])["start_url"]
+    assert urljoin(f"{origin}{manifest}", start) == f"{proxy.url}/"
     for target, kind in [
         ("", "text/html"),
         ("/", "text/html"),
         ("/?x=/", "text/html"),
-        ("/static/chat.js", "text/javascript"),
-        ("/static/sign-in.json", "application/json"),
+        ("/service-worker.js", "text/javascript"),
         ("/healthz", "application/json"),
         ("/readyz", "application/json"),
         ("/metrics", "text/plain"),
     ]:
-        status, headers, body = get(proxy.url, PATH + target)
+        status, headers, _ = get(proxy.url, PATH + target)
         assert (status, headers.get_content_type()) == (200, kind), target
         assert headers["Content-Security-Policy"], target
-        if kind == "text/html":
-            assert b'="/static' not in body
-            assert f'src="{PATH}/static/chat.js"'.encode() in body
     framed: dict[str, str] = {"Transfer_Encoding": "chunked"}  # which the application never sees
     for more, wanted in ({}, 401), (framed, 411):
         status, headers, _ = get(proxy.url, f"{PATH}/api/v1/me", Origin=origin, **more)

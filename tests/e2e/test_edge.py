@@ -61,7 +61,7 @@ def test_a_rebinding_page_gets_nothing(serve: Serve) -> None:
             ("POST", "/api/v1/rooms", None),
             ("GET", "/metrics", None),
             ("GET", "/", None),
-            ("GET", "/static/sign-in.json", None),
+            ("GET", "/service-worker.js", None),
         ]:
             status, answer = server.ask(method, path, body, headers={"Host": host})
             assert status == 421, (host, path)

@@ -145,7 +145,7 @@ def message(number: int, content: str, sender: str = OTHER) -> Fields:
 @pytest.fixture
 def script(shared_server: Server, browser: Browser) -> Iterator[Script]:
     account = shared_server.sign_in("Ana")
-    context = browser.new_context()
+    context = browser.new_context(service_workers="block")
     page = context.new_page()
     page.set_default_timeout(1000 * PATIENCE)
     problems: list[str] = []

@@ -56,6 +56,23 @@ ROWS: dict[str, Row] = {
     "evanesce.plugins.declarations._VERSION": Row("fullmatch", ["1", "0", ".", "1.", "x"]),
     "evanesce.plugins.contracts._ROUTE_PATH": Row("fullmatch", ["/", "a", "/a", "//", "%"], ["", "/"]),
     "evanesce.plugins.contracts._MODULE_PATH": Row("fullmatch", ["/", "a", "/a", "%"], ["", "/"]),
+    "evanesce_transports.quart.joining._COMMENT": Row("search", [" ", "/", "*", "\n", "/*", "// a"], ["", "/*", " "]),
+    "evanesce_transports.quart.joining._IMPORT": Row(
+        "search", ["a", " ", ",", "\n", '"', "import {"], ["", "import {", "import * as a", 'import {a} from "./']
+    ),
+    "evanesce_transports.quart.joining._REEXPORT": Row(
+        "search", ["a", " ", "}", '"', "\n"], ["", "export {", 'export {} from ".']
+    ),
+    "evanesce_transports.quart.joining._LIST": Row("search", ["a", " ", ",", "}", "\n"], ["", "export {"]),
+    "evanesce_transports.quart.joining._DECLARATION": Row(
+        "search", ["a", " ", "const ", "*"], ["", "export ", "export const "]
+    ),
+    "evanesce_transports.quart.joining._DEFAULT": Row("search", ["a", " ", "class"], ["", "export default "]),
+    "evanesce_transports.quart.joining._LEFT": Row(
+        "search", ["a", " ", "(", "import", "\n"], ["", "import", "import "]
+    ),
+    "evanesce_transports.quart.joining._PLACE": Row("search", ["a", " ", "(", ".meta"], ["", "import", "import "]),
+    r"\W": Row("search", ["a", "/", "é"]),
     "evanesce_plugins.worldid.rp_signature._KEY": HEXADECIMAL,
     "evanesce_plugins.worldid.rp_signature._SIGNATURE": HEXADECIMAL,
     "evanesce_plugins.worldid.account_code._CODE": Row("fullmatch", ["0", "Z", "0Z"]),
@@ -97,7 +114,7 @@ ROWS: dict[str, Row] = {
     r"^https?://[^/?#@\s]+(/[^?#\s]*)?\Z": ADDRESS,
     r"^(embedded\Z|rediss?://|rediss?\+sentinel://|unix://)": ADDRESS,
     r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z": Row("search", [UUID, "a", "a-", "-"]),
-    r"^(?!default-)[a-z]+-src\Z": Row("search", ["a", "-src", "a-", "default-"]),
+    r"^(?:(?!default-)[a-z]+-src|trusted-types)\Z": Row("search", ["a", "-src", "a-", "default-", "trusted-"]),
     r"^[!-+\--:<-~]+\Z": Row("search", ["a", "!", ";"]),
     r"^session_[0-9a-f]{128}\Z": Row("search", ["a", "session_"], ["", "session_"]),
     r"^(0x)?[0-9a-fA-F]+\Z": Row("search", ["a", "0x"], ["", "0x"]),

@@ -105,6 +105,12 @@ export default [
     rules: { "no-restricted-syntax": ["error", ...STATE, STATEMENTS, IDS] },
   },
   {
+    // The service worker, which is a script of its own.
+    files: ["transports/**/static/service-worker.js"],
+    languageOptions: { sourceType: "script", globals: globals.serviceworker },
+    rules: { "no-restricted-syntax": "off", "no-implicit-globals": "off" },
+  },
+  {
     // A program of Node.
     files: ["transports/**/static/client/driver.js"],
     rules: { "no-restricted-syntax": ["error", DEFAULT] },

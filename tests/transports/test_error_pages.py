@@ -132,8 +132,8 @@ async def test_a_foreign_name_and_too_many_requests(gateway: FakeGateway, transp
         body = check_page(await server.exchange(foreign), 421)
         assert "evil" not in body
         assert "<script" not in body
-        await server.exchange(ask("GET /"))
-        answer = await server.exchange(ask("GET /"))
+        await server.exchange(ask("GET /nothing"))
+        answer = await server.exchange(ask("GET /nothing"))
         assert "Try again in 1 second." in check_page(answer, 429, "/" if transport == QUART else None)
         assert read(answer)[1]["retry-after"] == "1"
 

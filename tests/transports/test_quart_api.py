@@ -1,4 +1,4 @@
-"""The protocol's HTTP table, errors, probes, cross-origin requests, plugins' routes and the web client's files."""
+"""The protocol's HTTP table, errors, probes, cross-origin requests and plugins' routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evanesce.errors import BadRequest, CommandError, ErrorCode, Rejected, StoreUnavailable
-from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness, SignInPage
+from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute, Readiness
 from evanesce.model import Access
 from evanesce.protocol.commands import (
     Challenge,
@@ -66,7 +66,7 @@ class Answer:
 
 
 async def ask(server: Listening, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-    lines = {"Host": "x", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    lines = {"Host": "x", "Connection": "close", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if body is not None:
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -463,65 +463,6 @@ async def test_a_plugins_route_may_say_when_to_try_again(gateway: FakeGateway) -
     )
 
 
-@pytest.mark.parametrize("path", ["/", f"/r/{ROOM}"])
-async def test_the_web_client(server: Listening, path: str) -> None:
-    answer = await ask(server, "GET", path)
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert b"<html" in answer.body
-
-
-STRICT = "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-
-
-async def test_the_ways_to_sign_in(gateway: FakeGateway) -> None:
-    gateway.sign_in_pages = [
-        SignInPage("b", "/b/b.js", {"script-src": ["'wasm-unsafe-eval'"], "connect-src": ["https://one.example"]}),
-        SignInPage("a", "/a.js", {"connect-src": ("https://two.example", "https://one.example")}),
-    ]
-    async with listening(gateway) as server:
-        answer = await ask(server, "GET", "/static/sign-in.json")
-        assert answer.json == [{"provider": "b", "module": "/b/b.js"}, {"provider": "a", "module": "/a.js"}]
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.headers["cache-control"] == "no-cache"
-        for path in ("/", f"/r/{ROOM}"):
-            assert (await ask(server, "GET", path)).headers["content-security-policy"] == (
-                "default-src 'self'; connect-src 'self' https://one.example https://two.example; base-uri 'none'; "
-                "form-action 'self'; frame-ancestors 'none'; script-src 'self' 'wasm-unsafe-eval'"
-            )
-        for path in ("/static/sign-in.json", "/static/chat.js", "/static/index.html", "/healthz", "/nothing"):
-            assert (await ask(server, "GET", path)).headers["content-security-policy"] == STRICT
-
-
-async def test_no_way_to_sign_in(server: Listening) -> None:
-    assert (await ask(server, "GET", "/static/sign-in.json")).json == []
-    assert (await ask(server, "GET", "/")).headers["content-security-policy"] == STRICT
-
-
-async def test_static_files_and_no_others(server: Listening) -> None:
-    answer = await ask(server, "GET", "/static/chat.js")
-    assert answer.status == 200
-    assert "javascript" in answer.headers["content-type"]
-    client = await ask(server, "GET", "/static/client/index.js")
-    assert client.status == 200
-    for name in ("content-type", "cache-control", "content-security-policy"):
-        assert client.headers[name] == answer.headers[name]
-    nothing = ("/static/nothing.js", "/static/client", "/static/client/", "/static/client/package.json")
-    outside = (
-        "/static/..%2f__init__.py",
-        "/static/../app.py",
-        "/static/client/../../app.py",
-        "/static/client/..%2fchat.js",
-    )
-    for path in ("/static/", *nothing, *outside):
-        assert (await ask(server, "GET", path)).status == 404
-
-
 async def test_the_store_being_down(server: Listening, gateway: FakeGateway) -> None:
     gateway.failure = StoreUnavailable()
     answer = await ask(server, "GET", f"/api/v1/rooms/{ROOM}")
@@ -529,7 +470,7 @@ async def test_the_store_being_down(server: Listening, gateway: FakeGateway) -> 
 
 
 def test_the_paths_that_are_its_own_are_reserved(gateway: FakeGateway) -> None:
-    application = application_of(gateway, {}, metrics_public=False)
+    application = application_of(gateway, metrics_public=False)
     reserved = getattr(build(QUART), "reserved_paths")  # noqa: B009  # not of every transport
     for rule in application.url_map.iter_rules():
         path = rule.rule

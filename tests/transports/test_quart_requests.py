@@ -95,7 +95,7 @@ async def test_every_refusal_can_be_read_by_the_pages_that_may(
         "access-control-expose-headers: Retry-After",
         "vary: Origin",
         "cache-control: no-store",
-        "content-security-policy: default-src 'self'",
+        "content-security-policy: default-src 'none'",
         "x-content-type-options: nosniff",
         "referrer-policy: no-referrer",
     ):

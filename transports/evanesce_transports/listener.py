@@ -49,6 +49,13 @@ class HttpListener(Listener):
         """Return the share of a request in the memory of all requests. The caller releases it in the end."""
         return Share(self._budget)
 
+    def may_keep(self, client_stream: ClientStream) -> bool:
+        """Return whether the connection may have further requests.
+
+        Those of a trusted proxy may be of other clients, each of which has to be counted: its connections have one.
+        """
+        return not is_within(client_stream.peer, self._trusted)
+
     def admit(self, gateway: Gateway, client_stream: ClientStream, request: Request) -> Client:
         """Return the client of a request, and count it. Raises `Refused`, and `OSError` where the client left.
 

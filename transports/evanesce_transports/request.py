@@ -66,12 +66,13 @@ _READ_PREFIX = b"sec-websocket-"
 class Refused(Exception):
     """The server refuses a request with an HTTP status and an error of the protocol.
 
-    An error that is only a message has the code `bad_frame`.
+    An error that is only a message has the code `bad_frame`. `allow` are the methods that the address supports.
     """
 
-    def __init__(self, status: int, error: CommandError | str) -> None:
+    def __init__(self, status: int, error: CommandError | str, *, allow: str | None = None) -> None:
         super().__init__(str(error))
         self.status = status
+        self.allow = allow
         self.error = CommandError(ErrorCode.BAD_FRAME, error) if isinstance(error, str) else error
 
 
@@ -104,6 +105,16 @@ class Request:
     def path(self) -> bytes:
         """Return the target without its query; `*` for an `OPTIONS` request about the whole server."""
         return self.head.target.partition(b"?")[0]
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Return whether the client keeps the connection for another request (RFC 9112, section 9.3)."""
+        return not self.is_http_1_0 and b"close" not in self.tokens(b"connection")
+
+    @property
+    def has_body(self) -> bool:
+        """Return whether a body follows the head."""
+        return any(int(length) > 0 for length in self.values(b"content-length"))
 
     @property
     def is_http_1_0(self) -> bool:

@@ -1,6 +1,7 @@
 """The HTTP responses that a transport writes itself: refusals as JSON or, for a browser, as a page.
 
-The connection ends after each of them. The page contains its own style, so that a browser loads nothing else.
+The connection ends after each of them, except where it is kept for other files. The page contains its own style, so
+that a browser loads nothing else.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _TITLES = {
     500: "Something went wrong on the server",
     503: "The server cannot answer now",
 }
+
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 _MOST_RANGES = 64  # in an Accept header; browsers send fewer than 10
 
@@ -89,11 +92,24 @@ def parse_partial(head: bytes | bytearray) -> PartialRequest:
     )
 
 
-def encode_response(status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, method: str = "GET") -> bytes:
-    """Return the bytes of a response to a request with `method`, after which the connection ends."""
+def encode_response(
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    *,
+    method: str = "GET",
+    keep_seconds: float | None = None,
+) -> bytes:
+    """Return the bytes of a response to a request with `method`.
+
+    The connection ends after it, or where `keep_seconds` pass without another request.
+    """
     connection = h11.Connection(h11.SERVER)
-    framing = [] if status == HTTPStatus.NO_CONTENT else [(b"content-length", b"%d" % len(body))]
-    framing.append((b"connection", b"close"))
+    framing = [] if status in _WITHOUT_BODY else [(b"content-length", b"%d" % len(body))]
+    if keep_seconds is None:
+        framing.append((b"connection", b"close"))
+    else:
+        framing.append((b"keep-alive", b"timeout=%d" % keep_seconds))
     head = connection.send(
         h11.Response(status_code=status, headers=headers + framing, reason=HTTPStatus(status).phrase.encode())
     )
@@ -112,6 +128,8 @@ def encode_refusal(
     own += [(name, value) for name, value in headers if name.lower() not in names or name == "Vary"]
     if refused.status == HTTPStatus.UPGRADE_REQUIRED:
         own += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+    if refused.allow is not None:
+        own.append(("Allow", refused.allow))
     encoded = [(name.lower().encode(), value.encode()) for name, value in own]
     return encode_response(refused.status, encoded, body, method=request.method)
 

@@ -72,7 +72,7 @@ declare namespace Page {
   type Result<Name extends OptionalFunction> = ReturnType<Required<SignInModule>[Name]>;
   type ModuleWith<Name extends OptionalFunction> = { [name in Name]?: (...args: Arguments<Name>) => Result<Name> };
 
-  /** A sign-in method; `module` is a path below the server's own. */
+  /** A sign-in method; `module` is an address. */
   interface SignInMethod {
     provider: string;
     module: string;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -16,7 +15,6 @@ from evanesce_transports.admission import bearer
 from evanesce_transports.quart.api import api_blueprint
 from evanesce_transports.quart.asgi import CLIENT
 from evanesce_transports.quart.documents import documents_blueprint
-from evanesce_transports.quart.pages import Page, pages_blueprint
 from evanesce_transports.quart.responses import (
     API_PREFIX,
     FAULT,
@@ -36,14 +34,13 @@ _PREFLIGHT = {
 }
 
 
-def build(gateway: Gateway, pages: Mapping[str, Page], *, metrics_public: bool, home: str = "/") -> QuartTrio:
+def build(gateway: Gateway, *, metrics_public: bool, home: str = "/") -> QuartTrio:
     """Return the application that serves `gateway`. `home` is the path of the start page."""
     app = QuartTrio(__name__, static_folder=None)
     app.debug = False  # also where the environment sets it: Quart shows tracebacks in debug mode
     app.url_map.merge_slashes = False  # its redirects would contain the Host header of the request
     app.register_blueprint(api_blueprint(gateway))
     app.register_blueprint(documents_blueprint(gateway.documents))
-    app.register_blueprint(pages_blueprint(pages, gateway.sign_in_pages))
     _add_probes(app, gateway, metrics_public=metrics_public)
     for route in gateway.routes:
         view = functools.partial(_plugin_view, gateway, route)

@@ -1,92 +1,165 @@
-"""The web client: the files of `static/`, the pages, and the list of ways to sign in."""
+"""The web client: the pages, and their files below a folder whose name is a digest of all of them.
+
+A browser keeps the files for ever, and asks about a page at every visit. The transport serves both itself: they need
+nothing of the application, and a browser gets several of them over one connection.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import functools
+import html
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
+from urllib.parse import unquote
 from uuid import UUID
 
-import msgspec
-from quart import Blueprint, Response, abort, request
-
-from evanesce.files import content_type
-from evanesce.interfaces import SignInPage
-from evanesce_transports.quart.responses import policy
+from evanesce.errors import CommandError, ErrorCode
+from evanesce.files import content_type, digest, static_file
+from evanesce.interfaces import HttpResponse, HttpRoute, SignInPage, StaticFile
+from evanesce_transports.quart.joining import join_modules
+from evanesce_transports.quart.responses import document_headers
+from evanesce_transports.request import Refused, Request
 
 INDEX = "index.html"
+OFFLINE = "offline.html"
+WORKER = "service-worker.js"
+ENTRY = "chat.js"
+"""The module that `INDEX` loads, and into which all others are joined."""
 
-CLIENT = "client"
-"""The folder of the client that the page uses."""
+WORKER_PATH = f"/{WORKER}"
+"""The path of the service worker. It controls the pages below the folder of this path: all of them."""
 
-FOLDERS = (CLIENT, "locales", "vendor")
-"""The folders below that of the page. A browser needs their modules alone."""
+ROOMS = "/r/"
+"""The beginning of the paths of rooms."""
 
-SIGN_IN = "sign-in.json"
-"""The name of the list of ways to sign in, which is served with the files."""
+METHODS = "GET, HEAD"
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A file of the web client."""
-
-    body: bytes
-    content_type: str
+_FOLDER = "/static"
+_NOT_SERVED = (INDEX, WORKER, "client/driver.js")  # the last one is a program for Node
+_HEAD_END = b"</head>"
 
 
-def load_pages(public_path: str) -> Mapping[str, Page]:
-    """Return the files of the web client by name. Reads the disk: call it before the event loop starts.
+@dataclass(frozen=True, eq=False)
+class Assets:
+    """What the pages consist of. `files` are served below `folder`, the pages and the worker elsewhere."""
 
-    The URLs in `INDEX` get the prefix `public_path`. All other files use URLs relative to their module.
+    folder: str
+    public_path: str
+    files: Mapping[str, bytes]
+    index: bytes
+    worker: bytes
+
+    @functools.cached_property
+    def compressed(self) -> Mapping[str, StaticFile]:
+        """The files by their paths. To compress them takes 0.2 s."""
+        return {
+            f"{self.folder}/{name}": static_file(body, content_type(name), for_ever=True)
+            for name, body in self.files.items()
+        }
+
+
+@functools.cache
+def read_assets(public_path: str) -> Assets:
+    """Read the files of the web client, and join its modules. Call it before the event loop starts.
+
+    The URLs of the pages get the prefix `public_path`, which is empty or begins with a slash. All other files use URLs
+    relative to themselves.
     """
-    folder = resources.files("evanesce_transports.quart") / "static"
-    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    for name in FOLDERS:
-        modules = [file for file in (folder / name).iterdir() if file.name.endswith(".js")]
-        files |= {f"{name}/{file.name}": file.read_bytes() for file in modules}
-    files[INDEX] = files[INDEX].replace(b'="/', b'="' + public_path.encode("ascii") + b"/")
-    return {name: Page(body, content_type(name)) for name, body in files.items()}
+    read = dict(_read(resources.files("evanesce_transports.quart") / "static"))
+    scripts = {name: body.decode() for name, body in read.items() if name.endswith(".js") and name not in _NOT_SERVED}
+    joined = {name: text.encode() for name, text in join_modules(scripts, ENTRY).items()}
+    files = {name: body for name, body in read.items() if not name.endswith(".js") and name not in _NOT_SERVED} | joined
+    folder = f"{_FOLDER}/{digest(files)}"
+
+    def with_addresses(page: bytes) -> bytes:
+        prefix = public_path.encode("ascii")
+        return page.replace(b'="/', b'="%s/' % prefix).replace(
+            b'="%s%s/' % (prefix, _FOLDER.encode()), b'="%s%s/' % (prefix, folder.encode())
+        )
+
+    files[OFFLINE] = with_addresses(files[OFFLINE])
+    worker = read[WORKER].replace(b'"static"', b'"%s"' % folder.removeprefix("/").encode())
+    return Assets(folder, public_path, files, with_addresses(read[INDEX]), worker)
 
 
-def pages_blueprint(pages: Mapping[str, Page], sign_in_pages: Sequence[SignInPage]) -> Blueprint:
-    """Return the routes of the web client. `sign_in_pages` are the ways to sign in, in order."""
-    blueprint = Blueprint("pages", __name__)
-    ways = msgspec.json.encode([{"provider": page.provider, "module": page.module} for page in sign_in_pages])
-    files = {**pages, SIGN_IN: Page(ways, content_type(SIGN_IN))}
-    page_policy = policy(sign_in_pages)
+class Site:
+    """The pages and all files, as responses to requests. `files` are by their paths."""
 
-    @blueprint.get("/")
-    async def index() -> Response:
-        return page()
+    def __init__(self, page: StaticFile, files: Mapping[str, StaticFile]) -> None:
+        self._page = page
+        self._files = files
 
-    @blueprint.get("/r/<room_id>")
-    @blueprint.get("/r/<room_id>/")
-    async def room(room_id: str) -> Response:
-        """Serve a deep link. The page reads the room from its own URL, so the URL has to be the canonical one."""
-        written: bytes = request.scope["raw_path"].rpartition(b"/r/")[2]
-        canonical = _canonical(room_id)
-        if canonical is None or written == canonical.encode():
-            return page()
-        # Relative, because the host and the path before it may differ behind a proxy. A browser keeps the fragment.
-        location = f"../{canonical}" if written.endswith(b"/") else canonical
-        return Response(b"", status=301, headers={"Location": location, "Cache-Control": "no-store"})
-
-    @blueprint.get("/static/<path:name>")
-    async def static(name: str) -> Response:
-        return serve(name)
-
-    def page() -> Response:
-        response = serve(INDEX)
-        response.headers["Content-Security-Policy"] = page_policy
-        return response
-
-    def serve(name: str) -> Response:
-        file = files.get(name)
+    def respond(self, request: Request) -> HttpResponse | None:
+        """Return the response to a request; None where it is for no page and no file. Raises `Refused` for a method."""
+        path = request.path.decode("ascii")
+        file = self._files.get(path)
+        location = None
         if file is None:
-            abort(404)
-        return Response(file.body, content_type=file.content_type, headers={"Cache-Control": "no-cache"})
+            if not _is_page(path):
+                return None
+            file, location = self._page, _canonical_location(path)
+        if request.head.method not in (b"GET", b"HEAD"):
+            error = CommandError(ErrorCode.UNKNOWN_TYPE, "This address does not support this method.")
+            raise Refused(405, error, allow=METHODS)
+        if location is not None:
+            return HttpResponse(b"", 301, headers={"Location": location, "Cache-Control": "no-store"})
+        asked = {name: ",".join(value.decode("latin-1") for value in request.values(name.encode())) for name in _ASKED}
+        return file.respond(asked)
 
-    return blueprint
+
+_ASKED = ("accept-encoding", "if-none-match")
+
+
+def build_site(assets: Assets, sign_in_pages: Sequence[SignInPage], routes: Iterable[HttpRoute]) -> Site:
+    """Return the site with these ways to sign in, in order, and the files of plugins. It compresses: use a thread."""
+    headers = document_headers(sign_in_pages)
+    page = replace(static_file(_with_ways(assets, sign_in_pages), "text/html; charset=utf-8"), headers=headers)
+    etag = f'W/"{digest({"page": page.forms["identity"], "headers": repr(headers).encode()})}"'
+    files = {
+        **{route.path: route.file for route in routes if route.file is not None},
+        **assets.compressed,
+        WORKER_PATH: static_file(assets.worker, content_type(WORKER)),
+    }
+    return Site(replace(page, etag=etag), files)
+
+
+def _with_ways(assets: Assets, sign_in_pages: Sequence[SignInPage]) -> bytes:
+    """Return the page with the modules for signing in, which the page's script finds, and the browser loads at once."""
+    links = "".join(
+        f'  <link rel="modulepreload" href="{html.escape(assets.public_path + page.module)}"'
+        f' data-provider="{html.escape(page.provider)}">\n'
+        for page in sign_in_pages
+    )
+    return assets.index.replace(_HEAD_END, links.encode() + _HEAD_END, 1)
+
+
+def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield the files that a browser may need: of folders below this one, the scripts alone."""
+    for file in folder.iterdir():
+        if file.is_dir():
+            yield from _read(file, f"{prefix}{file.name}/")
+        elif not prefix or file.name.endswith(".js"):
+            yield f"{prefix}{file.name}", file.read_bytes()
+
+
+def _is_page(path: str) -> bool:
+    room = path.removeprefix(ROOMS)
+    return path == "/" or (room != path and room.removesuffix("/") != "" and "/" not in room.removesuffix("/"))
+
+
+def _canonical_location(path: str) -> str | None:
+    """Return where a deep link leads that is not canonical: the page reads the room from its own URL. None: it is.
+
+    The result is relative, because the host and the path before it may differ behind a proxy. A browser keeps the
+    fragment.
+    """
+    written = path.removeprefix(ROOMS)
+    canonical = _canonical(unquote(written.removesuffix("/")))
+    if path == "/" or canonical is None or written == canonical:
+        return None
+    return f"../{canonical}" if written.endswith("/") else canonical
 
 
 def _canonical(room_id: str) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -11,9 +12,9 @@ from quart import Response
 from werkzeug.datastructures import Headers
 
 from evanesce.errors import CommandError
-from evanesce.interfaces import Gateway, SignInPage
+from evanesce.interfaces import Gateway, HttpResponse, SignInPage
 from evanesce_transports.request import PublicPath, Refused
-from evanesce_transports.response import encode_refusal, error_body, parse_partial
+from evanesce_transports.response import encode_refusal, encode_response, error_body, parse_partial
 
 API_PREFIX = "/api/v1"
 """The beginning of the paths of the API."""
@@ -22,22 +23,46 @@ FAULT = "Something went wrong here. Try again in a moment."
 """The message of the error for a request that failed."""
 
 _DIRECTIVES = {
-    "default-src": "'self'",
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
     "connect-src": "'self'",
+    "manifest-src": "'self'",
+    "worker-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'self'",
     "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "evanesce",
 }
+"""What a page may load: nothing that is not named here. `evanesce` is the policy for the page's service worker."""
+
+_DENIED = (
+    *("accelerometer", "bluetooth", "browsing-topics", "camera", "display-capture", "encrypted-media"),
+    *("fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone"),
+    *("midi", "payment", "serial", "storage-access", "usb", "window-management", "xr-spatial-tracking"),
+)
+"""The features of a browser that a page and its sign-ins do not use."""
 
 
 def policy(pages: Iterable[SignInPage] = ()) -> str:
-    """Return the Content-Security-Policy, which allows this origin and the sources that `pages` need."""
+    """Return the Content-Security-Policy, which names what the page needs, and the sources that `pages` need."""
     directives = {name: [value] for name, value in _DIRECTIVES.items()}
     for page in pages:
         for name, sources in page.sources.items():
-            allowed = directives.setdefault(name, [] if name == "trusted-types" else ["'self'"])
+            allowed = directives.setdefault(name, ["'self'"])
             allowed += [source for source in sources if source not in allowed]
     return "; ".join(" ".join((name, *allowed)) for name, allowed in directives.items())
+
+
+def document_headers(pages: Iterable[SignInPage]) -> Mapping[str, str]:
+    """Return the headers of the page, on which `pages` sign people in."""
+    return {
+        "Content-Security-Policy": policy(pages),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _DENIED),
+    }
 
 
 _HEADERS = {
@@ -68,6 +93,18 @@ def add_common_headers(headers: Headers, path: str, origin: str | None, gateway:
 def json_reply(value: Any, status: int = 200) -> Response:
     """Return a response with `value` as JSON."""
     return Response(msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def encode_file(answer: HttpResponse, method: bytes, *, keep_seconds: float | None) -> bytes:
+    """Return the bytes of a response of the site. `keep_seconds`: how long the connection waits for another request."""
+    headers = Headers(dict(answer.headers))
+    headers["Date"] = formatdate(usegmt=True)
+    if answer.body:
+        headers["Content-Type"] = answer.content_type
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return encode_response(answer.status, encoded, answer.body, method=method.decode(), keep_seconds=keep_seconds)
 
 
 def error_reply(error: CommandError, status: int, accept: Sequence[str], *, home: str) -> Response:

@@ -4,7 +4,7 @@ const ROOM_PATH = /^\/r\/([^/]+)\/?$/;
 
 /** Return the path that all addresses of this server begin with, without a slash at its end; "" where there is none. */
 export function basePath() {
-  return new URL("..", import.meta.url).pathname.slice(0, -1);
+  return new URL("../..", import.meta.url).pathname.slice(0, -1); // the files are in a folder of `static`
 }
 
 /** Return the address of the server, which all its other addresses begin with. */

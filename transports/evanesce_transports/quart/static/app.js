@@ -40,7 +40,7 @@ export class App {
       keepFresh: () => this.#session.keepFresh(),
       signedOut: () => this.#signedOut(),
     };
-    const providers = new Providers(this.#accounts, api, actions);
+    const providers = new Providers(elements.ways, this.#accounts, api, actions);
     this.#sections = new Sections(elements, {
       retryConnection: () => this.#room.wake(),
       reopen: () => this.#open(),

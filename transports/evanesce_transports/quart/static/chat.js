@@ -3,12 +3,14 @@
 import { App } from "./app.js";
 import { findElements, translate } from "./elements.js";
 import { chooseLanguage, loadTexts, setLanguage } from "./i18n.js";
+import { registerServiceWorker } from "./service-worker-registration.js";
 
 async function start() {
   const language = chooseLanguage(navigator.languages);
   setLanguage(language, await loadTexts(language));
   translate(language);
   new App(findElements()).start();
+  registerServiceWorker();
 }
 
 start();

@@ -39,6 +39,7 @@ export function findElements() {
       text: find("stopped-text", HTMLElement),
       retry: find("stopped-retry", HTMLButtonElement),
     },
+    ways: findWays(),
     signIn: {
       demo: find("demo", HTMLElement),
       demoMessages: find("demo-messages", HTMLElement),
@@ -115,6 +116,13 @@ export function findElements() {
       yes: find("confirm-yes", HTMLButtonElement),
     },
   };
+}
+
+/** Return the modules for signing in, which the server names in the page, in its order. */
+function findWays() {
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const links = document.querySelectorAll("link[data-provider]");
+  return [...links].map(({ href, dataset }) => ({ provider: dataset.provider ?? "", module: href }));
 }
 
 /** @typedef {ReturnType<typeof findElements>} Elements */

@@ -1,36 +1,27 @@
 // The sign-in methods of this server. Each is a JavaScript module that its provider's plugin serves.
 
-import { basePath } from "./addresses.js";
 import { describeError, Disconnected, Problem } from "./errors.js";
 import { language } from "./i18n.js";
-
-const TIMEOUT = 15_000; // ms
 
 export class Providers {
   #accounts;
   #api;
   #actions;
-  /** @type {Promise<Page.SignInMethod[]> | null} */
-  #methods = null;
+
+  /** The sign-in methods, in the server's order. */
+  methods;
 
   /**
+   * @param {Page.SignInMethod[]} methods
    * @param {import("./account-store.js").AccountStore} accounts
    * @param {import("./api.js").Api} api
    * @param {Page.Actions} actions
    */
-  constructor(accounts, api, actions) {
+  constructor(methods, accounts, api, actions) {
+    this.methods = methods;
     this.#accounts = accounts;
     this.#api = api;
     this.#actions = actions;
-  }
-
-  /** Return the sign-in methods in the server's order. Throws `Disconnected`. */
-  methods() {
-    this.#methods ??= loadMethods().catch((error) => {
-      this.#methods = null;
-      throw error;
-    });
-    return this.#methods;
   }
 
   /**
@@ -41,8 +32,8 @@ export class Providers {
    * @returns {Promise<Page.SignInModule | null>}
    */
   async load(provider) {
-    const method = (await this.methods()).find((one) => one.provider === provider);
-    return method === undefined ? null : (await import(basePath() + method.module)).default;
+    const method = this.methods.find((one) => one.provider === provider);
+    return method === undefined ? null : (await import(method.module)).default;
   }
 
   /**
@@ -97,15 +88,5 @@ export class Providers {
         if (!signal.aborted) actions.open(isNew);
       },
     };
-  }
-}
-
-/** @returns {Promise<Page.SignInMethod[]>} */
-async function loadMethods() {
-  try {
-    const response = await fetch(`${basePath()}/static/sign-in.json`, { signal: AbortSignal.timeout(TIMEOUT) });
-    return await response.json();
-  } catch {
-    throw new Disconnected();
   }
 }

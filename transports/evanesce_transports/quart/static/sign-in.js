@@ -1,7 +1,6 @@
 // The sign-in section: each sign-in method of the server, in the server's order.
 
 import { focusFirstField } from "./elements.js";
-import { describeError } from "./errors.js";
 import { t } from "./i18n.js";
 import { Welcome } from "./welcome.js";
 
@@ -37,15 +36,8 @@ export class SignIn {
     this.clear();
     this.#welcome.start();
     const { signal } = (this.#drawing = new AbortController());
-    let methods;
-    try {
-      methods = await this.#providers.methods();
-    } catch (error) {
-      if (!signal.aborted) this.#fail(describeError(error), () => this.draw());
-      return;
-    }
-    if (signal.aborted) return;
-    if (methods.length === 0) this.#fail(t("signIn.noMethod"));
+    const { methods } = this.#providers;
+    if (methods.length === 0) this.#elements.methods.append(problem(t("signIn.noMethod")));
     await Promise.all(methods.map(({ provider }, index) => this.#add(provider, index > 0, signal)));
     if (!signal.aborted && document.activeElement === document.body) focusFirstField(this.#elements.methods);
   }
@@ -69,27 +61,12 @@ export class SignIn {
     place.className = "sign-in-method";
     methods.append(place);
     try {
-      const module = /** @type {Page.SignInModule} */ (await this.#providers.load(provider)); // one of `methods()`
+      const module = /** @type {Page.SignInModule} */ (await this.#providers.load(provider)); // one of `methods`
       if (!signal.aborted) await module.signIn(place, this.#providers.host(provider, signal));
     } catch (error) {
       console.error(`Signing in with the provider ${provider} failed:`, error);
       place.replaceChildren(problem(t("signIn.broken", { provider })));
     }
-  }
-
-  /**
-   * @param {string} text
-   * @param {() => void} [retry]
-   */
-  #fail(text, retry) {
-    const { methods } = this.#elements;
-    methods.append(problem(text));
-    if (retry === undefined) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = t("page.retry");
-    button.addEventListener("click", retry);
-    methods.append(button);
   }
 }
 
