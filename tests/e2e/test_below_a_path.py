@@ -99,7 +99,7 @@ def test_all_that_the_server_has_is_below_it(proxy: PathProxy, serve: Serve) -> 
     server = behind(proxy, serve)
     origin = f"http://{urlsplit(proxy.url).netloc}"
     page = get(proxy.url, f"{PATH}/")[2].decode()
-    loaded = re.findall(r'(?:src|href)="([^"]*[.][a-z]+)"', page)
+    loaded = re.findall(r'(?:src|href|content)="(/[^"]*[.][a-z]+)"', page)
     assert len(loaded) >= 5
     for address in loaded:
         assert address.startswith(f"{PATH}/")

@@ -176,7 +176,7 @@ def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:
     status, page = shared_server.ask("GET", "/")
     assert status == 200
     assert shared_server.ask("GET", f"/r/{NOWHERE}") == (200, page)
-    loaded = set(re.findall(r'(?:src|href)="(/[^"]+[.][a-z]+)"', page.decode()))
+    loaded = set(re.findall(r'(?:src|href|content)="(/[^"]+[.][a-z]+)"', page.decode()))
     names = {path.rpartition("/")[2] for path in loaded}
     assert names == {"icon.svg", "manifest.webmanifest", "base.css", "room.css", "chat.js", "guest.js"}
     for path in loaded:

@@ -215,7 +215,7 @@ def test_no_way_to_sign_in(server: Server, browser_client: Callable[..., Browser
 
     def without_ways(route: Route) -> None:
         page = route.fetch()
-        route.fulfill(response=page, body=re.sub("<link[^>]* data-provider[^>]*>", "", page.text()))
+        route.fulfill(response=page, body=re.sub("<meta[^>]* data-provider[^>]*>", "", page.text()))
 
     ana.page.route(server.url, without_ways)
     ana.page.goto(server.url)

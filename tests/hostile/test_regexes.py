@@ -72,6 +72,9 @@ ROWS: dict[str, Row] = {
         "search", ["a", " ", "(", "import", "\n"], ["", "import", "import "]
     ),
     "evanesce_transports.quart.joining._PLACE": Row("search", ["a", " ", "(", ".meta"], ["", "import", "import "]),
+    "evanesce_transports.quart.pages._STYLE_LINK": Row(
+        "search", [" ", "a", ".css"], ["", '<link rel="stylesheet" href="/static/']
+    ),
     r"\W": Row("search", ["a", "/", "é"]),
     "evanesce_plugins.worldid.rp_signature._KEY": HEXADECIMAL,
     "evanesce_plugins.worldid.rp_signature._SIGNATURE": HEXADECIMAL,

@@ -118,7 +118,7 @@ async def test_the_ways_to_sign_in(gateway: FakeGateway) -> None:
         ),
     ]
     answer = await page_with(gateway, pages)
-    links = re.findall(r'<link rel="modulepreload" href="([^"]*)" data-provider="([^"]*)">', answer.body.decode())
+    links = re.findall(r'<meta name="sign-in" content="([^"]*)" data-provider="([^"]*)">', answer.body.decode())
     assert links == [("/b/b.js?x&amp;y", "b&quot;"), ("/a.js", "a")]
     wanted = (
         POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -28,6 +29,9 @@ WORKER = "service-worker.js"
 ENTRY = "chat.js"
 """The module that `INDEX` loads, and into which all others are joined."""
 
+STYLE = "chat.css"
+"""The style sheet into which those of `INDEX` are joined."""
+
 WORKER_PATH = f"/{WORKER}"
 """The path of the service worker. It controls the pages below the folder of this path: all of them."""
 
@@ -39,6 +43,7 @@ METHODS = "GET, HEAD"
 _FOLDER = "/static"
 _NOT_SERVED = (INDEX, WORKER, "client/driver.js")  # the last one is a program for Node
 _HEAD_END = b"</head>"
+_STYLE_LINK = re.compile(rb' *<link rel="stylesheet" href="/static/([a-z-]+\.css)">\n')
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,11 @@ def read_assets(public_path: str) -> Assets:
     read = dict(_read(resources.files("evanesce_transports.quart") / "static"))
     scripts = {name: body.decode() for name, body in read.items() if name.endswith(".js") and name not in _NOT_SERVED}
     joined = {name: text.encode() for name, text in join_modules(scripts, ENTRY).items()}
-    files = {name: body for name, body in read.items() if not name.endswith(".js") and name not in _NOT_SERVED} | joined
+    index, style = _join_styles(read)
+    others = {
+        name: body for name, body in read.items() if not name.endswith((".js", ".css")) and name not in _NOT_SERVED
+    }
+    files = others | joined | {STYLE: style}
     folder = f"{_FOLDER}/{digest(files)}"
 
     def with_addresses(page: bytes) -> bytes:
@@ -81,7 +90,15 @@ def read_assets(public_path: str) -> Assets:
 
     files[OFFLINE] = with_addresses(files[OFFLINE])
     worker = read[WORKER].replace(b'"static"', b'"%s"' % folder.removeprefix("/").encode())
-    return Assets(folder, public_path, files, with_addresses(read[INDEX]), worker)
+    return Assets(folder, public_path, files, with_addresses(index), worker)
+
+
+def _join_styles(read: Mapping[str, bytes]) -> tuple[bytes, bytes]:
+    """Return the page with one style sheet in place of all that it names, and that style sheet."""
+    names = [name.decode() for name in _STYLE_LINK.findall(read[INDEX])]
+    first, rest = _STYLE_LINK.split(read[INDEX])[0], _STYLE_LINK.split(read[INDEX])[2::2]
+    link = b'  <link rel="stylesheet" href="%s/%s">\n' % (_FOLDER.encode(), STYLE.encode())
+    return first + link + b"".join(rest), b"".join(read[name] for name in names)
 
 
 class Site:
@@ -126,13 +143,16 @@ def build_site(assets: Assets, sign_in_pages: Sequence[SignInPage], routes: Iter
 
 
 def _with_ways(assets: Assets, sign_in_pages: Sequence[SignInPage]) -> bytes:
-    """Return the page with the modules for signing in, which the page's script finds, and the browser loads at once."""
-    links = "".join(
-        f'  <link rel="modulepreload" href="{html.escape(assets.public_path + page.module)}"'
+    """Return the page with the modules for signing in, which the page's script finds.
+
+    The browser does not preload them: it would open a third connection, for less time than that takes.
+    """
+    ways = "".join(
+        f'  <meta name="sign-in" content="{html.escape(assets.public_path + page.module)}"'
         f' data-provider="{html.escape(page.provider)}">\n'
         for page in sign_in_pages
     )
-    return assets.index.replace(_HEAD_END, links.encode() + _HEAD_END, 1)
+    return assets.index.replace(_HEAD_END, ways.encode() + _HEAD_END, 1)
 
 
 def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:

@@ -120,9 +120,9 @@ export function findElements() {
 
 /** Return the modules for signing in, which the server names in the page, in its order. */
 function findWays() {
-  /** @type {NodeListOf<HTMLLinkElement>} */
-  const links = document.querySelectorAll("link[data-provider]");
-  return [...links].map(({ href, dataset }) => ({ provider: dataset.provider ?? "", module: href }));
+  /** @type {NodeListOf<HTMLMetaElement>} */
+  const ways = document.querySelectorAll("meta[data-provider]");
+  return [...ways].map(({ content, dataset }) => ({ provider: dataset.provider ?? "", module: content }));
 }
 
 /** @typedef {ReturnType<typeof findElements>} Elements */
