@@ -63,9 +63,9 @@ class ClientStream:
         try:
             if not isinstance(self.stream, trio.SocketStream):
                 return self._received(bytes(await self.stream.receive_some(most)))
-            while self.socket.fileno() >= 0:  # it is closed where a frame that was sent in part has expired
+            while (descriptor := self.socket.fileno()) >= 0:  # -1: a frame that was sent in part has expired
                 # Trio's stream tries to read before it waits, and does a dozen things more for each message.
-                await trio.lowlevel.wait_readable(self.socket)
+                await trio.lowlevel.wait_readable(descriptor)
                 try:
                     return self._received(os.read(self.socket.fileno(), most))
                 except BlockingIOError:

@@ -50,6 +50,11 @@ class PlainReader:
         self.disabled = False
         """Whether wsproto reads all further data."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether all data was taken, and the next is for this class."""
+        return not (self._data or self.disabled)
+
     def receive(self, data: bytes) -> None:
         """Add data of the client. At most one message, and the data that came with its end, are kept."""
         if self._at == len(self._data):
@@ -145,8 +150,8 @@ class WsprotoConnection(WebSocketConnection):
         "_message_bytes",
         "_pace",
         "_plain",
+        "_readers",
         "_reading",
-        "_reading_ended",
         "_too_fast",
     )
 
@@ -168,9 +173,9 @@ class WsprotoConnection(WebSocketConnection):
         self._plain.receive(rest)
         self._library_has = False  # wsproto has data, and may have further events
         self._in_turn = 0  # how many messages were returned without a checkpoint
-        # `receive` and `close` may run in two tasks. A lock of Trio takes longer than reading a message.
+        # Whether a task reads: `receive` and `close` may run in two. A `trio.Lock` costs more than reading a message.
         self._reading = False
-        self._reading_ended: trio.Event | None = None  # None: no task waits to read
+        self._readers: trio.lowlevel.ParkingLot | None = None  # the other task; most connections never have one
         self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._heard_at = self._clock.current_time()
         self._pace = Pace()
@@ -190,36 +195,31 @@ class WsprotoConnection(WebSocketConnection):
 
     async def receive(self) -> str | bytes | None:
         """Wait for the next message; None when the client closed or left, or its data is invalid or too large."""
+        plain = self._plain
         if not (self._library_has or self.closing or self.ended):
             if self._in_turn == _MESSAGES_AT_ONCE:
                 self._in_turn = 0
                 await trio.lowlevel.checkpoint()  # before a message is taken, which a cancellation would lose
-            message = self._plain.message()
+            message = plain.message()
             if message is not None:
                 self._in_turn += 1
                 return message
-        if self._library_has:  # otherwise it will most likely wait for the client
-            self._in_turn = 0
+        if self._library_has or self._reading:
             await trio.lowlevel.checkpoint()
-        if self._reading:
             await self._begin_reading()
-        self._reading = True
+            self._in_turn = 0
+        else:
+            self._reading = True  # without a checkpoint: it will most likely wait for the client
         try:
+            if plain.empty and not (self._library_has or self._too_fast or self.closing or self.ended):
+                # The usual case: one message at a time, which came whole. Without further coroutines on the way.
+                self._take(await self.client_stream.receive(_READ_BYTES))
+                if not (self._library_has or self.closing or self.ended) and (message := plain.message()) is not None:
+                    self._in_turn += 1
+                    return message
             return await self._next_message()
         finally:
-            self._end_reading()
-
-    async def _begin_reading(self) -> None:
-        """Wait until no other task reads."""
-        while self._reading:
-            self._reading_ended = self._reading_ended or trio.Event()
-            await self._reading_ended.wait()
-
-    def _end_reading(self) -> None:
-        self._reading = False
-        if self._reading_ended is not None:
-            self._reading_ended.set()
-            self._reading_ended = None
+            self._stop_reading()
 
     async def _next_message(self) -> str | bytes | None:
         """Wait for the next message, where none is plain and complete."""
@@ -271,7 +271,6 @@ class WsprotoConnection(WebSocketConnection):
     async def _wait_for_end(self) -> None:
         """Discard input until the client sends a close frame or leaves. A flood is read slowly."""
         await self._begin_reading()
-        self._reading = True
         try:
             self._pass_on(self._plain.disable())
             while not self.ended:
@@ -283,7 +282,19 @@ class WsprotoConnection(WebSocketConnection):
                 else:
                     await trio.sleep(self._pace.count())
         finally:
-            self._end_reading()
+            self._stop_reading()
+
+    async def _begin_reading(self) -> None:
+        while self._reading:
+            if self._readers is None:
+                self._readers = trio.lowlevel.ParkingLot()
+            await self._readers.park()
+        self._reading = True
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        if self._readers is not None:
+            self._readers.unpark()
 
     def _take(self, data: bytes) -> None:
         """Take data of the client; none where it has left."""
