@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from evanesce.errors import StoreUnavailable
 from evanesce.model import milliseconds

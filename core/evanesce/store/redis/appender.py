@@ -105,12 +105,7 @@ class Appender:
         self._client.call(self._command(room_id, [draft], told), answered)
 
     def _command(self, room_id: str, drafts: Sequence[Draft], told: _Told) -> Command:
-        keys = [
-            self._keys.state(room_id),
-            self._keys.index(room_id),
-            self._keys.events(room_id),
-            self._keys.mutes(room_id),
-        ]
+        keys = self._keys.of_messages(room_id)
         arguments: list[str | bytes] = []
         own: list[int] | None = None
         latest = 0
@@ -124,7 +119,7 @@ class Appender:
             if self._cipher is not None:
                 draft, end = self._cipher.seal(draft, ttl, told.now)
                 latest = min(latest or end - ttl, end - ttl)
-            keys += self._keys.message(room_id, draft.message_id), self._keys.unsent(room_id, draft.message_id)
+            keys += self._keys.of_message(room_id, draft.message_id)
             # Its JSON without the closing brace: the script adds the times and the brace.
             arguments += draft.message_id, draft.sender_id, _encoder.encode(draft)[:-1]
         each = " ".join(map(str, own)) if own else ""

@@ -138,10 +138,7 @@ class Clock:
 
     def seconds_until(self, at: int) -> float:
         """Return in how many seconds it is `at`, in ms of the store's clock: rather too few than too many."""
-        return (at - self._exactly()) / 1000
-
-    def _exactly(self) -> float:
-        return self._offset + time.monotonic() * 1000
+        return (at - self._offset) / 1000 - time.monotonic()
 
 
 class SharedClock(Clock):

@@ -94,6 +94,7 @@ class RoomFeed:
         self._roster = roster
         self._log = log
         self._presence = presence
+        self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._payloads: deque[bytes] = deque()
         self._payload_bytes = 0
         self._news = trio.lowlevel.ParkingLot()
@@ -171,7 +172,7 @@ class RoomFeed:
                     break
         except (_Gap, *_MALFORMED):
             return payloads[read:]  # `next` reads them again, fetches what is missing, and tells what is malformed
-        if self._handle is None or self._log.seems_expired(self._ready, new=True):
+        if self._handle is None or self._log.seems_expired(self._ready, self._clock.current_time(), new=True):
             return payloads[read:]
         events, self._ready = self._ready, []
         if events:
@@ -324,8 +325,8 @@ class RoomFeed:
     def _give(self, at: Cursor, body: bytes, *, published: bool = False) -> None:
         """Deliver a message; one that gets a second entry, after the store lost its data, as `RepeatedEntry`."""
         self._at = at
-        entry = self._log.to_entry(body, at, published=published)
-        now = trio.current_time()
+        now = self._clock.current_time()
+        entry = self._log.to_entry(body, at, now, published=published)
         while self._ends and self._ends[0][0] <= now:
             _, ended = heapq.heappop(self._ends)
             if ended in self._seen and self._seen[ended][0] <= now:  # else it was stored again

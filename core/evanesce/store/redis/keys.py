@@ -46,6 +46,16 @@ class Keys:
         """Return a stream: the ids of the room's messages, and of those that were unsent, never content."""
         return f"{self._prefix}:{{{room_id}}}:index"
 
+    def of_messages(self, room_id: str) -> list[str]:
+        """Return what storing messages needs of a room: state, index, events and mutes."""
+        room = f"{self._prefix}:{{{room_id}}}:"  # one call instead of four, for each message
+        return [f"{room}state", f"{room}index", f"{room}events", f"{room}mutes"]
+
+    def of_message(self, room_id: str, message_id: str) -> tuple[str, str]:
+        """Return the keys of a message and of its tombstone."""
+        room = f"{self._prefix}:{{{room_id}}}:"
+        return f"{room}message:{message_id}", f"{room}unsent:{message_id}"
+
     def is_index(self, key: str) -> bool:
         """Return whether a key is the index of a room."""
         return key.endswith("}:index") and key.startswith(f"{self._prefix}:{{")

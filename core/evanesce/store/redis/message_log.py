@@ -258,12 +258,12 @@ class RedisMessageLog:
         )
         return int(count)
 
-    def to_entry(self, body: bytes, cursor: Cursor, *, published: bool = False) -> LogEntry:
-        """Decode the JSON of a message, which may have been `published` a moment ago."""
+    def to_entry(self, body: bytes, cursor: Cursor, now: float, *, published: bool = False) -> LogEntry:
+        """Decode the JSON of a message, which may have been `published` a moment ago. `now` is Trio's time."""
         message = _decoder.decode(body)
         if published:  # otherwise the clock may have been set back since
             self._clock.witnessed(milliseconds(message.created_at))
-        return LogEntry(message, str(cursor), cursor.number, self._deadline(message))
+        return LogEntry(message, str(cursor), cursor.number, self._deadline(message, now))
 
     async def refresh_deadlines(self, events: Sequence[RoomEvent], *, new: bool = False) -> list[RoomEvent]:
         """Return the same events; measure the clock and compute the deadlines again if a message seems to have expired.
@@ -271,29 +271,31 @@ class RedisMessageLog:
         A message that Redis had a moment ago cannot have expired, and a `new` one has most of its TTL left. If it seems
         otherwise, the message arrived late, or Redis's clock was set back and this server does not know it yet.
         """
-        if not self.seems_expired(events, new=new):
+        if not self.seems_expired(events, trio.current_time(), new=new):
             return list(events)
         await self._clock.remeasure()
+        now = trio.current_time()
         return [
-            item._replace(deadline=self._deadline(item.message)) if isinstance(item, LogEntry) else item
+            item._replace(deadline=self._deadline(item.message, now)) if isinstance(item, LogEntry) else item
             for item in events
         ]
 
-    def seems_expired(self, events: Sequence[RoomEvent], *, new: bool) -> bool:
-        """Return whether `refresh_deadlines` would measure the clock again."""
-        now = trio.current_time()
+    def seems_expired(self, events: Sequence[RoomEvent], now: float, *, new: bool) -> bool:
+        """Return whether `refresh_deadlines` would measure the clock again. `now` is Trio's time."""
         least = now + (self._ttl / 2000 if new else 0.0)
-        return any(
-            isinstance(item, LogEntry)
-            and item.deadline <= least
-            and (not new or item.deadline <= now + _life(item.message) / 2000)  # it may have a shorter TTL of its own
-            for item in events
-        )
+        for item in events:
+            if (
+                isinstance(item, LogEntry)
+                and item.deadline <= least
+                and (not new or item.deadline <= now + _life(item.message) / 2000)  # its own TTL may be shorter
+            ):
+                return True
+        return False
 
-    def _deadline(self, message: Message) -> float:
+    def _deadline(self, message: Message, now: float) -> float:
         """Return when a message expires: at the latest after its whole TTL from now, however the clocks were set."""
         created, expires = milliseconds(message.created_at), milliseconds(message.expires_at)
-        return trio.current_time() + min(self._clock.seconds_until(expires), (expires - created) / 1000)
+        return now + min(self._clock.seconds_until(expires), (expires - created) / 1000)
 
     async def history(
         self, room_id: str, since: str | None, most: int, most_bytes: int, whole: bool = True
@@ -434,7 +436,7 @@ class _Page:
                 self._end = Cursor(self._epoch, entry.milliseconds, entry.number - 1, entry.messages - 1)
             return
         self._end = Cursor(self._epoch, entry.milliseconds, entry.number, entry.messages)
-        self._messages.append(self._log.to_entry(body, self._end))
+        self._messages.append(self._log.to_entry(body, self._end, trio.current_time()))
 
     def history(
         self,

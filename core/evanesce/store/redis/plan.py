@@ -72,7 +72,9 @@ class Plan:
     def note(self, keys: Sequence[Expiring], now: int) -> None:
         """Record keys that are about to be written."""
         for key, after in keys:
-            self._expect(key, now + after if after else UNKNOWN, now)
+            end = now + after if after else UNKNOWN
+            if not self.schedule.ends_by(key, end):  # mostly it does: no further call then
+                self._expect(key, end, now)
             if (walk := self._walks.get(key)) is not None:
                 walk.noted(after, now)
 
