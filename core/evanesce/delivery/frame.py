@@ -42,9 +42,12 @@ class Frame:
         self._items = items
         self.wires: dict[Framing, bytes] = {}
         """The wire bytes for each framing that `wire` was called for."""
-        self.payload = codec.encode([item.event for item in items]) if payload is None else payload
-        # Most frames have one item.
-        deadlines = items[0].deadlines if len(items) == 1 else [at for item in items for at in item.deadlines]
+        if len(items) == 1:  # as most frames
+            event, deadlines = items[0]
+            self.payload = b"[" + codec.encode_one(event) + b"]" if payload is None else payload
+        else:
+            self.payload = codec.encode([item.event for item in items]) if payload is None else payload
+            deadlines = tuple([at for item in items for at in item.deadlines])
         self.expires_at = min(deadlines) if deadlines else math.inf
 
     def __len__(self) -> int:

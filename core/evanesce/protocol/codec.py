@@ -201,7 +201,7 @@ def encode(events: Sequence[Event]) -> bytes:
 
 def encode_one(event: Event) -> bytes:
     """Encode one reply or event as JSON."""
-    return _encoder.encode(_encodable(event))
+    return _encoder.encode(_encodable(event) if isinstance(event, ChallengeReply) else event)
 
 
 def _encodable(event: Event) -> Event | dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-KEPT_SECONDS = 0.05
+KEPT_SECONDS = 0.1
 """How often it is looked for replies to write. A reply whose message does not come waits for up to twice as long."""
 
 

@@ -98,7 +98,8 @@ class ClientConnection:
         """Write a frame. Where the outbox has no room for it, the connection is ended."""
         if not self._open:
             return
-        self._slow.wrote(len(frame.payload))
+        if self._slow.watches:
+            self._slow.wrote(len(frame.payload))
         if not self._write(frame):
             self.end(CloseCode.TOO_SLOW, _TOO_SLOW)
         elif self.anonymous and self._outbox.waiting_bytes > ANONYMOUS_BYTES:

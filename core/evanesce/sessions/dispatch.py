@@ -246,7 +246,11 @@ class Dispatcher:
             return
 
     async def _send(self, command: commands.Send, session: Session) -> None:
-        flaw = self._flaw(command, session)
+        room = session.room(command.room_id)
+        if room is None:
+            flaw: CommandError | None = not_member()
+        else:
+            flaw = content_flaw(command.content, command.ttl, room.rules, self._config.messages)
         await session.budget.take(command if flaw is None else None)  # a refused message counts as another command
         if flaw is not None:
             try:
@@ -279,13 +283,6 @@ class Dispatcher:
         request = SendRequest(session, command.ref, draft)
         if not session.send_at_once(command.room_id, request):
             await session.ask(command.room_id, request)
-
-    def _flaw(self, command: commands.Send, session: Session) -> CommandError | None:
-        """Return why a message is refused before any plugin sees it; None where it is not."""
-        room = session.room(command.room_id)
-        if room is None:
-            return not_member()
-        return content_flaw(command.content, command.ttl, room.rules, self._config.messages)
 
 
 def internal_error(command: commands.Command, error: Exception, metrics: Metrics) -> CommandError:

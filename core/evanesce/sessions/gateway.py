@@ -198,17 +198,18 @@ class Gateway:
         silent = 0
         now = trio.current_time()
         for number, task in enumerate(list(self._tasks), 1):
-            try:
-                task.check(now, every, crowded=crowded)
-            except (
-                BaseException
-            ) as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
-                task.connection.fail(error)
+            self._check(task, now, every, crowded=crowded)
             silent += task.waits_for_hello
             if number % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
                 now = trio.current_time()
         return silent
+
+    def _check(self, task: SessionTask, now: float, every: float, *, crowded: bool) -> None:
+        try:
+            task.check(now, every, crowded=crowded)
+        except BaseException as error:  # a connection is a plugin's code; nothing waits here, so nothing is cancelled
+            task.connection.fail(error)
 
     def announce_end(self) -> None:
         """Report by `readiness` that the server is going to end, and serve as before until `drain`."""

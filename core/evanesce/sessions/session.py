@@ -34,11 +34,12 @@ class Session:
         "_joins",
         "_metrics",
         "_pending_replies",
-        "_principal",
         "_rooms",
         "budget",
         "connection",
+        "principal",
         "signed_in_at",
+        "user_id",
     )
 
     def __init__(self, connection: ClientConnection, budget: Budget, metrics: Metrics) -> None:
@@ -47,7 +48,10 @@ class Session:
         self.signed_in_at = math.inf
         """When a user was admitted, in seconds of Trio's clock; infinite before that."""
         self._metrics = metrics
-        self._principal: Principal | None = None
+        self.principal: Principal | None = None
+        """The user who has signed in; None before that."""
+        self.user_id = ""
+        """The id of that user; empty before."""
         # The rooms that it is in, or will be in once its last join of each is done.
         self._rooms: dict[str, Room] = {}
         self._joins: dict[str, JoinRequest] = {}
@@ -56,22 +60,11 @@ class Session:
 
     # --- the user -------------------------------------------------------------------------------------------------
 
-    @property
-    def principal(self) -> Principal | None:
-        """The user who has signed in; None before that."""
-        return self._principal
-
     def require_principal(self) -> Principal:
         """Return the user who has signed in. There must be one."""
-        if self._principal is None:
+        if self.principal is None:
             raise AssertionError("no user has signed in on this connection")
-        return self._principal
-
-    @property
-    def user_id(self) -> str:
-        """The user's id. A user must have signed in."""
-        principal = self._principal or self.require_principal()  # read a dozen times for each join
-        return principal.user.user_id
+        return self.principal
 
     @property
     def display_name(self) -> str:
@@ -85,14 +78,15 @@ class Session:
 
     def identify(self, principal: Principal | None) -> None:
         """Set the user of this session; None takes a sign-in back that was not admitted."""
-        self._principal = principal
+        self.principal = principal
+        self.user_id = "" if principal is None else principal.user.user_id
         self.connection.anonymous = principal is None
 
     def renamed(self, display_name: str) -> None:
         """Set the user's new name."""
         principal = self.require_principal()
         user = msgspec.structs.replace(principal.user, display_name=display_name)
-        self._principal = Principal(user, principal.claims, principal.mark)
+        self.principal = Principal(user, principal.claims, principal.mark)
 
     # --- requests to rooms ----------------------------------------------------------------------------------------
 
