@@ -44,22 +44,9 @@ def _read(time: str) -> int:
     return int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp())
 
 
-IDS_AT_ONCE = 64
-"""For how many ids the system is asked for random bytes at once: asking takes longer than all else about an id."""
-
-_random: list[str] = []
-os.register_at_fork(after_in_child=_random.clear)  # else two processes would make the same ids
-
-
 def new_id() -> str:
     """Return a random id (RFC 9562, version 4), as `uuid.uuid4` does, but faster: without a `UUID` object."""
-    while True:
-        try:
-            random = _random.pop()
-            break
-        except IndexError:  # which other threads may cause as well
-            pool = os.urandom(16 * IDS_AT_ONCE).hex()
-            _random.extend(pool[at : at + 32] for at in range(0, len(pool), 32))
+    random = os.urandom(16).hex()
     return f"{random[:8]}-{random[8:12]}-4{random[13:16]}-{_VARIANT[random[16]]}{random[17:20]}-{random[20:]}"
 
 
