@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from evanesce.store.redis.connection import Address
 from evanesce.store.redis.node_client import NodeClient
 from tests.core.store.backends import RedisBackend, append_one, draft, eventually
 from tests.core.store.gate import Gate, gated
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -158,3 +160,18 @@ async def test_a_defect_of_one_caller_costs_nobody_else_an_answer(
     assert told == [b"b"]
     assert client.up
     assert "was not handled" in caplog.text
+
+
+async def test_whoever_reads_another_connection_takes_the_answers_first(client: NodeClient) -> None:
+    """The subscriber does so: then the answer to a message comes before what was published with it."""
+    answers: list[bytes] = []
+    client.take_answers()
+    assert answers == [], "there are none, and nothing waits"
+    client.call(("ECHO", "a"), answers.append)
+    for _ in range(2):  # it is sent
+        await trio.lowlevel.checkpoint()
+    deadline = time.monotonic() + PATIENCE
+    while not answers and time.monotonic() < deadline:
+        client.take_answers()  # no other task runs meanwhile
+    assert answers == [b"a"]
+    assert await client.run(("ECHO", "b")) == [b"b"], "the next answer is not mistaken"
