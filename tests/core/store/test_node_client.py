@@ -162,16 +162,17 @@ async def test_a_defect_of_one_caller_costs_nobody_else_an_answer(
     assert "was not handled" in caplog.text
 
 
-async def test_whoever_reads_another_connection_takes_the_answers_first(client: NodeClient) -> None:
+async def test_whoever_reads_another_connection_takes_the_answers_first(valkey: RedisBackend) -> None:
     """The subscriber does so: then the answer to a message comes before what was published with it."""
     answers: list[bytes] = []
-    client.take_answers()
-    assert answers == [], "there are none, and nothing waits"
-    client.call(("ECHO", "a"), answers.append)
-    for _ in range(2):  # it is sent
-        await trio.lowlevel.checkpoint()
-    deadline = time.monotonic() + PATIENCE
-    while not answers and time.monotonic() < deadline:
-        client.take_answers()  # no other task runs meanwhile
-    assert answers == [b"a"]
-    assert await client.run(("ECHO", "b")) == [b"b"], "the next answer is not mistaken"
+    async with NodeClient(Address(valkey.url)) as client:
+        client.take_answers()
+        assert answers == [], "there are none, and nothing waits"
+        client.call(("ECHO", "a"), answers.append)
+        for _ in range(2):  # it is sent
+            await trio.lowlevel.checkpoint()
+        deadline = time.monotonic() + PATIENCE
+        while not answers and time.monotonic() < deadline:
+            client.take_answers()  # no other task runs meanwhile
+        assert answers == [b"a"]
+        assert await client.run(("ECHO", "b")) == [b"b"], "the next answer is not mistaken"
