@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 KEPT_SECONDS = 0.1
-"""How often it is looked for replies to write. A reply whose message does not come waits for up to twice as long."""
+"""How long a reply waits at least for its message, in seconds; at most twice as long."""
 
 
 class Keeper(Protocol):
@@ -37,12 +37,11 @@ class KeptReplies:
 
     async def run(self) -> None:
         """Have replies written whose messages did not come, until cancelled."""
+        earlier: set[Keeper] = set()
         while True:
-            while not self._keepers:
+            while not (earlier or self._keepers):
                 await self._added.park()
             await trio.sleep(KEPT_SECONDS)
-            earlier, self._keepers = self._keepers, set()
-            if earlier:
-                await trio.sleep(KEPT_SECONDS)
             for keeper in earlier:
                 keeper.write_kept_reply()
+            earlier, self._keepers = self._keepers, set()
