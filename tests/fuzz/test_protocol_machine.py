@@ -50,8 +50,8 @@ def test_the_command_of_the_page() -> None:
 def drop_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = Membership.deliver
 
-    def broken(self: Membership, entries: Sequence[Any]) -> Any:
-        return deliver(self, [entry for entry in entries if entry.number % 3])
+    def broken(self: Membership, entries: Sequence[Any], reply: Any) -> Any:
+        return deliver(self, [entry for entry in entries if entry.number % 3], reply)
 
     monkeypatch.setattr(Membership, "deliver", broken)
 

@@ -63,8 +63,8 @@ def test_the_same_seed_gives_the_same_run() -> None:
 def test_a_broken_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = Membership.deliver
 
-    def broken(self: Membership, entries: Sequence[Any]) -> Any:
-        return deliver(self, [entry for entry in entries if entry.number % 4])
+    def broken(self: Membership, entries: Sequence[Any], reply: Any) -> Any:
+        return deliver(self, [entry for entry in entries if entry.number % 4], reply)
 
     monkeypatch.setattr(Membership, "deliver", broken)
     result = trio.run(simulation(1, hours=2, clients=15), clock=MockClock(autojump_threshold=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from evanesce.config.model import LimitsTable
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.messages import Messages
+from evanesce.rooms.requests import Reply
 from evanesce.rooms.subscription import Deliverable, Subscription
 from evanesce.store.memory import MemoryServer
 from evanesce.store.memory.message_log import MemoryMessageLog
@@ -138,12 +139,14 @@ async def test_nothing_is_delivered_after_what_could_not_be(
     """Else a client that comes back, with the cursor of the second message, would never get the first."""
     deliver, calls = Membership.deliver, 0
 
-    def broken_once(members: Membership, entries: Iterable[Deliverable]) -> tuple[int, list[Subscription]]:
+    def broken_once(
+        members: Membership, entries: Sequence[Deliverable], reply: Reply | None
+    ) -> tuple[int, list[Subscription]]:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise ZeroDivisionError
-        return deliver(members, entries)
+        return deliver(members, entries, reply)
 
     memory = MemoryServer()
     async with memory_server(memory=memory) as server:
