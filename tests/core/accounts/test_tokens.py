@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from evanesce.accounts.tokens import Claims, Tokens
+from evanesce.accounts.tokens import MOST_READ, Claims, Tokens
 from evanesce.errors import CommandError
 
 SECRET = "a secret for tests, of 32 characters"
@@ -44,6 +44,19 @@ def test_a_token_is_read_until_it_runs_out() -> None:
     assert TOKENS.read(token, NOW + 3_599_000) == claims
     with pytest.raises(CommandError, match="expired"):
         TOKENS.read(token, NOW + 3_600_000)
+
+
+def test_a_token_that_was_read_before_is_read_alike_and_a_changed_one_is_not() -> None:
+    tokens = Tokens(SECRET, token_seconds=3600, refresh_seconds=86_400)
+    read = [tokens.issue(f"user {number}", NOW) for number in range(MOST_READ + 1)]
+    for token, claims in read:
+        assert tokens.read(token, NOW) == claims
+    for token, claims in (read[0], read[-1]):  # the first one is remembered no more
+        assert tokens.read(token, NOW) == tokens.read(token, NOW) == claims
+        with pytest.raises(CommandError, match="not valid"):
+            tokens.read(token[:-1] + ("A" if token[-1] != "A" else "E"), NOW)
+    with pytest.raises(CommandError, match="expired"):
+        tokens.read(read[0][0], NOW + 3_600_000)
 
 
 def test_refreshed_tokens_share_their_sign_in() -> None:
