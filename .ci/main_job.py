@@ -75,8 +75,9 @@ def refuse_what_is_not_installed() -> None:
         "plugins.oidc.issuer=https://id.example",
         "plugins.oidc.client_id=x",
     ]
+    passkey = ["plugins.enabled=['passkey','sqlite','quart']", "server.public_url=https://chat.example"]
     turso = ["plugins.enabled=['guest','turso','quart']", "plugins.turso.url=libsql://db.example"]
-    for extra, settings in (("worldid", worldid), ("oidc", oidc), ("turso", turso)):
+    for extra, settings in (("worldid", worldid), ("oidc", oidc), ("passkey", passkey), ("turso", turso)):
         command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 2, done

@@ -21,6 +21,7 @@ from evanesce.testing.contracts import (
 )
 from evanesce_plugins.guest import GuestAuthenticator
 from tests.plugins.oidc.contract import OidcCodes, OidcTokens
+from tests.plugins.passkey.contract import Passkeys
 from tests.plugins.worldid.contract import WorldIdSignUps
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,10 @@ class TestGuests(AuthenticatorContract):
 
 class TestWorldId(WorldIdSignUps):
     """World ID, with a simulated World."""
+
+
+class TestPasskeys(Passkeys):
+    """Passkeys, with keys in software."""
 
 
 class TestOidcTokens(OidcTokens):

@@ -39,6 +39,8 @@ NO_PATHS = {
     "plugins.oidc.issuer",
     "plugins.oidc.client_id",
     "plugins.oidc.client_secret",
+    "plugins.passkey.name",
+    "plugins.passkey.user_verification",
     "plugins.quart.bind",
     "plugins.quart.trusted_proxies",
     "plugins.trio_websocket.bind",
