@@ -154,7 +154,7 @@ class PasskeyAuthenticator:
         sign_in_id = answered.challenge_id
         if asked.purpose == "sign_in":
             return await self._sign_in(asked, passkey, caller, sign_in_id)
-        name = keyring.renamed(given.device_name)
+        name = keyring.device_name(given.device_name)
         key = await trio.to_thread.run_sync(self._ceremonies.verify_new_key, passkey, asked.challenge)
         device = self._device(name, key, sign_in_id)
         if asked.purpose == "sign_up":

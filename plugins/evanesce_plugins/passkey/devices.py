@@ -98,7 +98,7 @@ class DeviceRoutes:
         return _answer(CodesReply(recovery_codes=[codes.written(code, secret) for secret in secrets]))
 
     async def _caller(self, request: HttpRequest, limit: str, rate: float, burst: int) -> tuple[Caller, str]:
-        """Return who sends a request, and the account code. Raises `CommandError`, also above the limit of this name."""
+        """Return who sends a request, and the account code. Raises `CommandError`, also above this limit."""
         server = self._server()
         caller = await server.caller(request)
         code = stored.account_code_of(caller)

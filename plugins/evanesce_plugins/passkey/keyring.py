@@ -161,7 +161,7 @@ def new_codes(keyring: Keyring, secrets_: tuple[str, ...], current: str | None) 
     return Change(replace(keyring, recovery=Recovery(key=key, hashes=hashes, sign_ins=kept)), ended)
 
 
-def renamed(name: str | None) -> str:
+def device_name(name: str | None) -> str:
     """Return the name of a new device: what a client has sent, or a name for one without a name."""
     if name is None:
         return "Passkey"
