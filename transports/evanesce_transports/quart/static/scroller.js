@@ -47,7 +47,7 @@ export class Scroller {
     const { scroll, flow, empty } = this.#elements;
     const { paddingTop, paddingBottom } = getComputedStyle(scroll);
     const height = scroll.clientHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
-    const free = Math.max(0, height - flow.offsetHeight);
+    const free = Math.max(0, height - flow.getBoundingClientRect().height);
     flow.style.transform = `translateY(${empty.hidden ? free : free / 2}px)`;
     this.#height = scroll.scrollHeight;
   }
