@@ -1,4 +1,4 @@
-"""Every state of the page in every size: axe-core finds nothing, nothing is cut off, nothing moves that is being read."""
+"""Every state of the page in every size: axe-core finds nothing, nothing is cut off, and nothing moves."""
 
 from __future__ import annotations
 
