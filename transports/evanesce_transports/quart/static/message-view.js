@@ -3,7 +3,7 @@
 import { hue, initials } from "./format.js";
 
 const TALL_LINES = 10; // a text of more lines has a bounded height, and is scrolled
-const TALL_LENGTH = 800; // characters
+const TALL_LENGTH = 500; // characters
 
 /**
  * A message as it is shown.
@@ -41,7 +41,10 @@ export function createMessage({ userId, name, content, own }) {
   const body = create("div", "body");
   const text = create("p", "text", content);
   text.dir = "auto";
-  if (content.length > TALL_LENGTH || content.split("\n", TALL_LINES + 1).length > TALL_LINES) text.tabIndex = 0;
+  if (content.length > TALL_LENGTH || content.split("\n", TALL_LINES + 1).length > TALL_LINES) {
+    text.classList.add("tall");
+    text.tabIndex = 0; // so that the keyboard scrolls it
+  }
   const wick = create("span", "wick");
   wick.setAttribute("aria-hidden", "true");
   const side = create("div", "side");
