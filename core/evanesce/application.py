@@ -18,6 +18,9 @@ from evanesce.accounts.service import AccountService
 from evanesce.accounts.sign_in import Providers
 from evanesce.accounts.tokens import Tokens
 from evanesce.accounts.vote_bans import VoteBans
+from evanesce.admin.draining import Draining
+from evanesce.admin.service import AdminService
+from evanesce.admin.status import StatusReports
 from evanesce.config.model import Config
 from evanesce.context import ServerContext
 from evanesce.limits.budgets import Budgets
@@ -95,7 +98,7 @@ class Application:
         )
         budgets = Budgets(limits, shared, clock)
         self._plugins = context.plugins
-        self._services = Services(
+        services = Services(
             context,
             hub=self.hub,
             accounts=accounts,
@@ -104,6 +107,7 @@ class Application:
             providers=components.providers,
             clock=clock,
         )
+        self._services = services
         self.gateway = Gateway(
             context,
             components,
@@ -118,7 +122,12 @@ class Application:
             subjects=subjects,
         )
         self.cleanup = Cleanup(context, erasure, guard, lambda: self.hub.room_ids_with_members)
-        self._jobs = (publisher, reconciliation, activity, purge, vote_bans)
+        reports = StatusReports(context, self.hub, self.gateway)
+        draining = Draining(context, self.gateway)
+        self.hub.listen(draining.handle_notice)
+        self.admin = AdminService(services, self.bans, self.gateway, reports)
+        """What operators can do, whether or not this server listens for them."""
+        self._jobs = (publisher, reconciliation, activity, purge, vote_bans, reports, draining)
         pending = "Announcements to other servers that Redis has not accepted yet"
         context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
 

@@ -26,7 +26,7 @@ class Metrics:
         self.closed = counter("connections_closed", "Connections that the server ended, by close code", "code")
         self.accepted = self._count("messages_accepted", "Messages that the store accepted")
         self.delivered = self._count("messages_delivered", "Messages handed to connections")
-        self.skipped = counter("messages_skipped", "Messages that expired while they waited for a slow client")
+        self.skipped = self._count("messages_skipped", "Messages that expired while they waited for a slow client")
         self.refused = counter("commands_refused", "Commands that were refused, by error code", "code")
         self.groups = self._count("commit_groups", "Groups of messages that were sent to the store in one call")
         self.faults = counter("faults", "Contained faults of the server or of a plugin, by place", "where")

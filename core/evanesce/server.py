@@ -16,11 +16,19 @@ from typing import NoReturn
 
 import trio
 
+from evanesce.admin.access import Access
+from evanesce.admin.listener import (
+    RETRY_SECONDS,
+    AdminListener,
+    listening_on,
+    open_admin_sockets,
+)
 from evanesce.application import Application
 from evanesce.config.model import Config
+from evanesce.config.public import admin_bind
 from evanesce.config.shared import shared_settings
 from evanesce.context import ServerContext
-from evanesce.errors import PersistenceUnavailable
+from evanesce.errors import ConfigurationError, PersistenceUnavailable
 from evanesce.interfaces import Finding
 from evanesce.lifecycle.database import announce_migrations, locked
 from evanesce.lifecycle.reload import FileWatch
@@ -210,11 +218,12 @@ class _Server:
         gateway = application.gateway
         async with trio.open_nursery() as nursery:
             await self._start_services(nursery, context, guard, application)
+            admin_urls = await self._start_admin(nursery, application)
             async with run_transports(self._components.transports, self._plugins, gateway) as transports:
                 self._shutdown.serving()
                 self._log_findings()
                 nursery.start_soon(transports.watch, self._shutdown)
-                nursery.start_soon(self._shutdown.restart_on_request, transports.urls)
+                nursery.start_soon(self._shutdown.restart_on_request, [*transports.urls, *admin_urls])
                 if self._watched:
                     await nursery.start(FileWatch(self._watched).run)
                 if self._handover is not None:
@@ -248,6 +257,40 @@ class _Server:
         if (handover := self._handover) is not None:
             passed = "Connections that were passed to another worker, that of their room"
             context.metrics.watch_counter("connections_passed", passed, lambda: handover.passed)
+
+    async def _start_admin(self, nursery: trio.Nursery, application: Application) -> Sequence[str]:
+        """Serve operators, on the first of several workers: each of them can answer for all. Return the addresses.
+
+        Raises `ConfigurationError` where a server without a supervisor cannot listen. A worker tries again: its
+        supervisor would start it again and again, and the clients need it.
+        """
+        token, bind = self._config.admin.token, admin_bind(self._config)
+        if token is None or bind is None or not (self._channel is None or self._channel.assignment.number == 1):
+            return ()
+        access = Access(application.admin, token, application.gateway.admits_host, trio.current_time)
+        listener = AdminListener(access)
+
+        async def serve(*, task_status: trio.TaskStatus[Sequence[str]]) -> None:
+            async with open_admin_sockets(bind) as sockets:
+                urls = listening_on(bind, sockets)
+                logger.info("listening for operators on %s", ", ".join(urls))
+                task_status.started(urls)
+                await listener.run(sockets)
+
+        async def try_again() -> None:
+            while True:
+                try:
+                    async with trio.open_nursery() as serving:
+                        await serving.start(serve)
+                except* ConfigurationError as errors:
+                    logger.error("operators cannot be served: %s", errors.exceptions[0])
+                await trio.sleep(RETRY_SECONDS)
+
+        if self._channel is not None:
+            nursery.start_soon(try_again)
+            return ()
+        urls: Sequence[str] = await nursery.start(serve)
+        return urls
 
     def _log_findings(self) -> None:
         """Warn of what the deployer should change. After the start: a start that is refused logs its reason alone."""

@@ -82,6 +82,32 @@ class Services:
         self.providers = providers
         self.clock = clock
 
+    async def rules_for(self, command: commands.Send) -> RoomRules:
+        """Return the rules of the open room of a message, as they are known here. Raises where they do not allow it."""
+        running = self.hub.running(command.room_id)
+        if running is None:
+            rules = self.hub.rule_sync.rules_of(await self.accounts.room(command.room_id))
+        else:
+            rules = running.rules
+        if (flaw := content_flaw(command.content, command.ttl, rules, self.context.config.messages)) is not None:
+            raise flaw
+        return rules
+
+    async def send(self, draft: Draft, rules: RoomRules) -> None:
+        """Store the message of a service, after the filters. Raises `CommandError`."""
+        context = self.context
+        draft = await context.plugins.filter_message(draft)
+        if not fits(draft.content, rules):
+            raise CommandError(ErrorCode.REJECTED, "A filter of this server does not know encrypted messages.")
+        stored = await context.store.messages.append(draft.room_id, [draft], rules.message_ttl, rules.version)
+        if isinstance(stored, RoomClosed):
+            raise room_not_found()
+        [outcome] = stored
+        if not isinstance(outcome, Stored):
+            raise CommandError(ErrorCode.CONFLICT, "The store has not taken the message.")
+        context.metrics.accepted.inc()
+        context.plugins.message_stored(draft, outcome.created_at, outcome.expires_at, duplicate=False)
+
     def of(self, plugin: str) -> PluginServer:
         """Return the server for one plugin."""
         return PluginServer(plugin, self)
@@ -94,7 +120,6 @@ class PluginServer:
         self.shared = PluginLimits(plugin, services.context.store.rate_limits, services.clock)
         self._provider = services.providers.get(plugin)
         self._services = services
-        self._context = services.context
         self._sender_id = f"{SENDER_PREFIX}{plugin}"
         self._budget = services.budgets.of_user(self._sender_id)
         self._calls = trio.CapacityLimiter(MOST_CALLS)
@@ -112,9 +137,7 @@ class PluginServer:
         return await self._bounded(lambda: self._say(command, sender_name))
 
     async def _say(self, command: commands.Send, sender_name: str) -> str:
-        rules = await self._rules_of(command.room_id)
-        if (flaw := content_flaw(command.content, command.ttl, rules, self._context.config.messages)) is not None:
-            raise flaw
+        rules = await self._services.rules_for(command)
         await self._budget.take(command)
         draft = Draft(
             message_id=new_id(),
@@ -124,25 +147,8 @@ class PluginServer:
             content=command.content,
             ttl=command.ttl,
         )
-        draft = await self._context.plugins.filter_message(draft)
-        if not fits(draft.content, rules):
-            raise CommandError(ErrorCode.REJECTED, "A filter of this server does not know encrypted messages.")
-        stored = await self._context.store.messages.append(draft.room_id, [draft], rules.message_ttl, rules.version)
-        if isinstance(stored, RoomClosed):
-            raise room_not_found()
-        [outcome] = stored
-        if not isinstance(outcome, Stored):
-            raise CommandError(ErrorCode.CONFLICT, "The store has not taken the message.")
-        self._context.metrics.accepted.inc()
-        self._context.plugins.message_stored(draft, outcome.created_at, outcome.expires_at, duplicate=False)
+        await self._services.send(draft, rules)
         return draft.message_id
-
-    async def _rules_of(self, room_id: str) -> RoomRules:
-        """Return the rules of an open room, as they are known here. Raises `room_not_found`."""
-        running = self._services.hub.running(room_id)
-        if running is not None:
-            return running.rules
-        return self._services.hub.rule_sync.rules_of(await self._services.accounts.room(room_id))
 
     async def close_room(self, room_id: str) -> None:
         """See `Server.close_room`."""

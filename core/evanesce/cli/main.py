@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+import sys
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import chat, client_conformance, new_plugin, plugins, schema
+from evanesce.cli import admin, admin_client, chat, client_conformance, new_plugin, plugins, schema
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -95,6 +96,16 @@ def _parser() -> _Parser:
         help="start servers with faults instead, and fail if the audit does not find one of them",
     )
     command.set_defaults(_run=_audit)
+
+    command = commands.add_parser("admin", help="look after the rooms, people and servers of a running deployment")
+    admin.arguments(command, _configured)
+    command.set_defaults(_run=_admin)
+
+    command = commands.add_parser("top", parents=[configured], help="watch all servers in this terminal")
+    admin.address(command)
+    command.add_argument("--interval", type=_interval, default=2.0, metavar="S", help="seconds between two looks (2)")
+    command.add_argument("--count", type=int, metavar="N", help="end after so many looks (default: when interrupted)")
+    command.set_defaults(_run=_top)
 
     command = commands.add_parser("plugins", parents=[configured], help="list the plugins and their hooks")
     command.set_defaults(_run=_plugins)
@@ -269,6 +280,33 @@ def _audit(options: argparse.Namespace) -> int:
         if options.json:
             audit.print_failure(error)
         raise
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0.5 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("it is from 0.5 to 3600 seconds")
+    return seconds
+
+
+def _operator_address(options: argparse.Namespace) -> admin_client.Address:
+    if options.url is not None:
+        return admin_client.elsewhere(options.url)
+    return admin_client.configured(_prepare(_source(options))[0])
+
+
+def _admin(options: argparse.Namespace) -> int:
+    return admin.run(_operator_address(options), options)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from evanesce.cli import top  # here, as in `_serve`
+
+    try:
+        return top.run(_operator_address(options), interval=options.interval, count=options.count)
+    except admin_client.Failed as error:
+        sys.stderr.write(error_line(str(error)))
+        return 1
 
 
 def _schema(options: argparse.Namespace) -> int:

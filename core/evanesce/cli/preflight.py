@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
@@ -17,6 +17,7 @@ from evanesce import logs
 from evanesce.cli.exit_status import exit_code
 from evanesce.config import load
 from evanesce.config.model import Config
+from evanesce.config.public import admin_binds
 from evanesce.errors import ConfigurationError, StoreUnavailable
 from evanesce.lifecycle.database import inspect
 from evanesce.lifecycle.restart_check import RestartCheckRequest
@@ -71,7 +72,7 @@ def _check() -> int:
 
 async def _check_outside(config: Config, components: Components, request: RestartCheckRequest) -> None:
     """Raise what a start would raise about its ports, its database, or the Redis that the database is bound to."""
-    await refuse_taken(_binds(components, request.urls))
+    await refuse_taken(_binds(config, components, request))
     inspection = await inspect(components.repository, migrate=request.migrate)
     if request.locked_database is not None and request.locked_database != str(inspection.file):
         raise ConfigurationError(
@@ -92,15 +93,16 @@ async def _check_outside(config: Config, components: Components, request: Restar
                 raise ConfigurationError("redis.url", PROBLEM, HINT)
 
 
-def _binds(components: Components, urls: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the setting and the address of each bind, with port 0 in place of a port of the running server."""
-    ports = {url.rpartition(":")[2].partition("/")[0] for url in urls}
-    binds: list[tuple[str, str]] = []
-    for name, transport in components.transports.items():
-        for bind in transport.binds:
-            host, _, port = bind.rpartition(":")
-            binds.append((f"plugins.{name}.bind", f"{host}:0" if port in ports else bind))
-    return binds
+def _binds(config: Config, components: Components, request: RestartCheckRequest) -> list[tuple[str, str]]:
+    """Return the setting and the address of each bind, with port 0 in place of a port of the running server.
+
+    The first of several workers tries again where it cannot listen for operators: that address is not checked.
+    """
+    ports = {url.rpartition(":")[2].partition("/")[0] for url in request.urls}
+    binds = [(f"plugins.{name}.bind", one) for name, each in components.transports.items() for one in each.binds]
+    if not request.kept:
+        binds += admin_binds(config)
+    return [(key, f"{bind.rpartition(':')[0]}:0" if bind.rpartition(":")[2] in ports else bind) for key, bind in binds]
 
 
 def _changed(config: Config, kept: Mapping[str, str | float | bool]) -> list[str]:

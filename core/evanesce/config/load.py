@@ -19,6 +19,7 @@ from msgspec import Meta, inspect
 from evanesce.config import kinds, rules, sources
 from evanesce.config.convert import convert
 from evanesce.config.model import (
+    AdminTable,
     Config,
     LimitsTable,
     MessagesTable,
@@ -35,7 +36,7 @@ from evanesce.interfaces import Settings
 FILE = Path("config.toml")
 """The file in the working folder that is read where no other file is named."""
 
-_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention")
+_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin")
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -91,6 +92,7 @@ def from_tree(
         rooms=raw.section(RoomsTable, "rooms"),
         limits=raw.section(LimitsTable, "limits"),
         retention=raw.section(RetentionTable, "retention"),
+        admin=raw.section(AdminTable, "admin"),
     )
     rules.check(own)
     return Source(file, raw.enabled(default_plugins), own, raw)

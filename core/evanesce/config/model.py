@@ -28,6 +28,14 @@ Name = Annotated[
     ),
 ]
 
+AdminBind = Annotated[
+    str,
+    Meta(
+        pattern=r"^(unix:[^\x00]+|[^\s/]+:[0-9]{1,5})\Z",
+        description="HOST:PORT, or unix: with the path of a socket",
+    ),
+]
+
 Origin = Annotated[
     str,
     Meta(
@@ -251,6 +259,22 @@ class RetentionTable(Table, kw_only=True, frozen=True):
     """
 
 
+class AdminTable(Table, kw_only=True, frozen=True):
+    """`[admin]`: the interface for operators. It is off without a token. See docs/how-to/administer-a-server.md."""
+
+    bind: AdminBind | None = None
+    """The address to listen on: `HOST:PORT`, or `unix:` and the path of a socket, such as `unix:admin.sock`.
+
+    Without it, `127.0.0.1:8002`. A relative path starts from the working folder. Only the user of the server can use
+    the socket. There is no TLS: let other machines reach it through a proxy that has TLS, or through SSH.
+    """
+    token: Secret | None = None
+    """What every request has to prove that it comes from an operator.
+
+    Anyone who knows it can close rooms, ban people and take servers out of service.
+    """
+
+
 class Config(Table, kw_only=True, frozen=True):
     """The whole configuration.
 
@@ -265,3 +289,4 @@ class Config(Table, kw_only=True, frozen=True):
     rooms: RoomsTable
     limits: LimitsTable
     retention: RetentionTable
+    admin: AdminTable = AdminTable()

@@ -59,3 +59,18 @@ def _listening(settings: object) -> WebAddress | None:
 def deep_link_base(config: Config) -> str:
     """Return what the deep links of rooms begin with; the room's id follows."""
     return f"{public_address(config).text}/r/"
+
+
+DEFAULT_ADMIN_BIND = "127.0.0.1:8002"
+"""Where the interface for operators listens, if the configuration has a token for it and no address."""
+
+
+def admin_bind(config: Config) -> str | None:
+    """Return where the interface for operators listens; None where it is off."""
+    return None if config.admin.token is None else config.admin.bind or DEFAULT_ADMIN_BIND
+
+
+def admin_binds(config: Config) -> list[tuple[str, str]]:
+    """Return the setting and the address at which it listens, if that is a TCP port."""
+    bind = admin_bind(config)
+    return [] if bind is None or bind.startswith("unix:") else [("admin.bind", bind)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from evanesce.addresses import parse_networks
-from evanesce.config.model import Config
+from evanesce.config.model import AdminTable, Config
 from evanesce.config.public import public_address
 from evanesce.errors import ConfigurationError
 from evanesce.protocol.codec import FRAME_BYTES
-from evanesce.webaddress import parse_web_address
+from evanesce.webaddress import parse_web_address, split_authority
 
 _ENVELOPE_BYTES = 512
 """The size of a `send` without its content: names, ids and a `ref` of 64 characters."""
@@ -22,6 +22,9 @@ _MEMBER_BYTES = 330
 
 _CURSOR_BYTES = 2048
 """The size of a `joined` without its roster and messages, and of a message without its content."""
+
+SOCKET_PATH_BYTES = 90
+"""The longest path of a Unix socket: systems allow 103 or 107 bytes, and a temporary name is a little longer."""
 
 
 def check(config: Config) -> None:
@@ -40,6 +43,7 @@ def check(config: Config) -> None:
             "the embedded Valkey is not a cluster",
             "Name nodes of the cluster in redis.url: redis://HOST:PORT,HOST:PORT",
         )
+    _check_admin(config.admin)
     messages = config.messages
     if messages.shortest_ttl > messages.longest_ttl:
         raise ConfigurationError(
@@ -76,4 +80,28 @@ def check(config: Config) -> None:
             "rooms.roster_size",
             f"does not leave room for a message of messages.content_bytes in a frame of {FRAME_BYTES} bytes",
             "Make one of them smaller",
+        )
+
+
+def _check_admin(admin: AdminTable) -> None:
+    if admin.bind is None:
+        return
+    if admin.token is None:
+        raise ConfigurationError(
+            "admin.token",
+            "must be set with admin.bind, because every request has to prove that it comes from an operator",
+            'Set 32 or more random characters, for example token = { env = "EVANESCE_ADMIN_TOKEN" }',
+        )
+    if not admin.bind.startswith("unix:"):
+        try:
+            split_authority(admin.bind, zones=True)
+        except ValueError as error:
+            raise ConfigurationError(
+                "admin.bind", str(error), 'Write "HOST:PORT", such as "127.0.0.1:8002", or "unix:PATH"'
+            ) from None
+    elif len(admin.bind.encode()) - len("unix:") > SOCKET_PATH_BYTES:
+        raise ConfigurationError(
+            "admin.bind",
+            f"the path of a Unix socket has at most {SOCKET_PATH_BYTES} bytes",
+            "Choose a shorter path, such as unix:admin.sock in the working folder",
         )

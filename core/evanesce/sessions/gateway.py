@@ -117,6 +117,16 @@ class Gateway:
         watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
 
     @property
+    def connections(self) -> int:
+        """The number of connections that are open."""
+        return len(self._tasks)
+
+    @property
+    def leaves_service(self) -> bool:
+        """Whether `readiness` reports that the server is going to end."""
+        return self._announced or self.draining
+
+    @property
     def draining(self) -> bool:
         """Whether the server disconnects its clients because it ends."""
         return self._leaving is not None
@@ -281,7 +291,7 @@ class Gateway:
         parts = await self._checks.states()
         if not self._context.store.health.healthy:  # known at once, whatever result is kept
             parts["redis"] = "down"
-        if self._announced or self.draining:
+        if self.leaves_service:
             status = "draining"
         elif parts["redis"] == "down":
             status = "unavailable"

@@ -46,6 +46,17 @@ class ServerRegistry(Protocol):
         """Return the settings that each other server has published within 15 s, by its name."""
         ...
 
+    async def publish_status(self, status: bytes) -> None:
+        """Publish the status of this server, for operators. It is valid for 15 s, or until this server stops.
+
+        Every client of the store can read it: do not publish secrets or names of people.
+        """
+        ...
+
+    async def statuses(self) -> Mapping[str, bytes]:
+        """Return the status that each server, this one included, has published within 15 s, by its name."""
+        ...
+
     async def claim(self, duty: str, seconds: float) -> bool:
         """Reserve a duty for this server for some time. Return False if it is reserved already, even by this server.
 

@@ -80,6 +80,7 @@ class TestServer:
         self.hub = application.hub
         self.cleanup = application.cleanup
         self.bans = application.bans
+        self.admin = application.admin
         self.store = store
         self.repository = repository
         self._nursery = nursery

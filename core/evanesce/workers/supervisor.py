@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from evanesce.config.model import Config
+from evanesce.config.public import admin_binds
 from evanesce.lifecycle.database import locked
 from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
@@ -68,7 +69,8 @@ async def _main(
         raise AssertionError("the server is named before it starts")
     transports = components.transports.items()
     # Before the workers share the ports: they could share one with another program without noticing.
-    await refuse_taken((f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds)
+    binds = [(f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds]
+    await refuse_taken([*binds, *admin_binds(config)])
     async with AsyncExitStack() as stack:
         redis = config.redis
         embedded, alone = redis.url == "embedded", False

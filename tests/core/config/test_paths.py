@@ -30,6 +30,8 @@ signing_key = "{"1" * 64}"
 """
 
 NO_PATHS = {
+    "admin.bind",  # a socket that is made: tests/core/admin
+    "admin.token",
     "server.secret",
     "server.public_url",
     "server.origins",

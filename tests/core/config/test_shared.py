@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from evanesce.config.model import (
+    AdminTable,
     Config,
     LimitsTable,
     MessagesTable,
@@ -37,6 +38,8 @@ OWN = {
     "redis.prefix",
     "messages.history",
     "rooms.roster_size",
+    "admin.bind",
+    "admin.token",
     "limits.commands_per_second",
     "limits.joins_per_second",
     "limits.members_per_second",
@@ -61,6 +64,7 @@ def config_with(**changed: Any) -> Config:
         "rooms": RoomsTable(),
         "limits": LimitsTable(),
         "retention": RetentionTable(),
+        "admin": AdminTable(),
     }
     for path, value in changed.items():
         table, _, key = path.partition(".")

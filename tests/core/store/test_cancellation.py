@@ -105,6 +105,8 @@ def methods(store: Store, room_id: str) -> dict[str, Callable[[], Awaitable[obje
         "rate_limits.connected": lambda: store.rate_limits.connected(["ada", "bob"]),
         "servers.expiries": store.servers.expiries,
         "servers.running": store.servers.running,
+        "servers.publish_status": lambda: store.servers.publish_status(b"{}"),
+        "servers.statuses": lambda: store.servers.statuses(),
         "servers.publish_settings": lambda: store.servers.publish_settings({"name": "value"}),
         "servers.other_settings": store.servers.other_settings,
         "servers.claim": lambda: store.servers.claim("duty", 1),

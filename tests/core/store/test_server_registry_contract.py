@@ -117,6 +117,19 @@ async def test_servers_tell_each_other_what_they_are_set_to(backend: Backend) ->
     assert await two.servers.other_settings() == {}
 
 
+async def test_every_server_reads_the_status_of_all_and_of_none_that_has_ended(backend: Backend) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    assert await one.servers.statuses() == {}
+    for status in (b'{"old":1}', b'{"new":1}'):
+        await one.servers.publish_status(status)
+    await two.servers.publish_status(b"{}")
+    for store in (one, two):
+        assert await store.servers.statuses() == {one.servers.server_name: b'{"new":1}', two.servers.server_name: b"{}"}
+    assert await two.servers.other_settings() == {}, "they are kept apart"
+    await backend.close(one)
+    assert await two.servers.statuses() == {two.servers.server_name: b"{}"}
+
+
 async def test_what_servers_told_that_are_gone_is_not_believed_and_does_not_stay(valkey: RedisBackend) -> None:
     key = "evanesce:{servers}:settings"
     now = valkey.client.time()[0] * 1000

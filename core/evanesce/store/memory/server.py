@@ -33,6 +33,8 @@ class MemoryServer:
         self.claimed: dict[str, float] = {}
         self.settings: dict[str, tuple[Mapping[str, str], float]] = {}
         """The settings that each server published, and when, in seconds of Trio's clock."""
+        self.statuses: dict[str, tuple[bytes, float]] = {}
+        """The status that each server published, and when, in seconds of Trio's clock."""
         self.identity: str | None = None
         self.buckets: dict[str, float] = {}
         """When each bucket of tokens is full, in seconds as `elapsed`."""

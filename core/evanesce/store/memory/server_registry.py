@@ -32,9 +32,10 @@ class MemoryServerRegistry:
         return self._name
 
     def stop(self) -> None:
-        """End the lease of this server and delete its settings."""
+        """End the lease of this server and delete its settings and its status."""
         self._server.expiries[self._name] = self._server.elapsed()
         self._server.settings.pop(self._name, None)
+        self._server.statuses.pop(self._name, None)
 
     async def expiries(self) -> Mapping[str, Timestamp] | None:
         """See `ServerRegistry.expiries`."""
@@ -67,6 +68,23 @@ class MemoryServerRegistry:
             since = trio.current_time() - SETTINGS_SECONDS
             told = self._server.settings.items()
             return {name: settings for name, (settings, at) in told if name != self._name and at >= since}
+
+        return await self._server.ask(act)
+
+    async def publish_status(self, status: bytes) -> None:
+        """See `ServerRegistry.publish_status`."""
+
+        def act() -> None:
+            self._server.statuses[self._name] = status, trio.current_time()
+
+        await self._server.ask(act)
+
+    async def statuses(self) -> Mapping[str, bytes]:
+        """See `ServerRegistry.statuses`."""
+
+        def act() -> Mapping[str, bytes]:
+            since = trio.current_time() - SETTINGS_SECONDS
+            return {name: status for name, (status, at) in self._server.statuses.items() if at >= since}
 
         return await self._server.ask(act)
 

@@ -16,7 +16,8 @@ class Keys:
     the server; its key is called `lives`, as in version 0.1.0, so that servers of both versions see each other. `since`
     is the time since which Redis has these records, `heard` the time of the last renewal by any server. `revoked` is a
     sorted set: the ids of revoked sign-ins and erased users, by the time until which they are kept. `lag` is a hash:
-    how late each server erases expired keys. `settings` is a hash: the settings of each server. `identity` is a string:
+    how late each server erases expired keys. `settings` is a hash: the settings of each server,
+    `status` another one: the status of each. `identity` is a string:
     a random name of the data of this Redis, which is lost with the data. `ended` is a channel: a server that stopped
     has left keys to erase. `control` is the channel of notices, `key_notices` that of notices about keys of encryption.
     `pattern` is for access lists: all keys and channels.
@@ -33,6 +34,7 @@ class Keys:
         self.revoked = f"{prefix}:{{{home}}}:revoked"
         self.lag = f"{prefix}:{{{home}}}:lag"
         self.settings = f"{prefix}:{{{home}}}:settings"
+        self.status = f"{prefix}:{{{home}}}:status"
         self.identity = f"{prefix}:{{{home}}}:identity"
         self.ended = f"{prefix}:{{{home}}}:ended"
         self.control = f"{prefix}:{{{home}}}:events"
@@ -146,6 +148,7 @@ class Keys:
             self.revoked,
             self.lag,
             self.settings,
+            self.status,
             self.identity,
         )
         of_room = (self.state, self.index, self.members, self.bans, self.voted, self.mutes, self.away, self.votes)

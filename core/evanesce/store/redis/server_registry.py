@@ -31,6 +31,8 @@ class _PublishedSettings(msgspec.Struct, frozen=True, array_like=True):
     settings: dict[str, str]
 
 
+_STATUS = "status"
+
 _decoder = msgspec.json.Decoder(_PublishedSettings)
 
 
@@ -65,18 +67,32 @@ class RedisServerRegistry:
     async def publish_settings(self, settings: Mapping[str, str]) -> None:
         """See `ServerRegistry.publish_settings`. Call it again within `FRESH_SECONDS`."""
         with Deadline():
-            await self._homes.each(partial(self._publish, settings))
+            await self._homes.each(partial(self._publish, settings, False))
 
     async def other_settings(self) -> Mapping[str, Mapping[str, str]]:
         """See `ServerRegistry.other_settings`."""
         found: dict[str, Mapping[str, str]] = {}
         with Deadline():
-            for published in await self._homes.each(self._read):
+            for published in await self._homes.each(partial(self._read, False)):
                 found |= published
+        found.pop(self._homes.name, None)
+        return found
+
+    async def publish_status(self, status: bytes) -> None:
+        """See `ServerRegistry.publish_status`."""
+        with Deadline():
+            await self._homes.any(partial(self._publish, {_STATUS: status.decode()}, True))
+
+    async def statuses(self) -> Mapping[str, bytes]:
+        """See `ServerRegistry.statuses`."""
+        found: dict[str, bytes] = {}
+        with Deadline():
+            for published in await self._homes.each(partial(self._read, True)):
+                found |= {name: values.get(_STATUS, "").encode() for name, values in published.items()}
         return found
 
     async def delete_settings(self) -> None:
-        """Delete the settings of this server. If the store does not answer, they expire."""
+        """Delete the settings and the status of this server. If the store does not answer, they expire."""
         with suppress(StoreUnavailable):
             await self._homes.each(self._delete)
 
@@ -123,17 +139,19 @@ class RedisServerRegistry:
                 await self._homes.each(replace)
             return identity
 
-    async def _publish(self, settings: Mapping[str, str], home: Home) -> None:
+    async def _publish(self, settings: Mapping[str, str], is_status: bool, home: Home) -> None:
+        key = home.keys.status if is_status else home.keys.settings
         await home.lease.known()  # before that, the time is that of this machine
         published = _PublishedSettings(home.clock.now(), dict(settings))
         await self._client.run(
-            ("HSET", home.keys.settings, self._homes.name, msgspec.json.encode(published)),
-            ("PEXPIRE", home.keys.settings, KEEP),
+            ("HSET", key, self._homes.name, msgspec.json.encode(published)),
+            ("PEXPIRE", key, KEEP),
         )
 
-    async def _read(self, home: Home) -> dict[str, Mapping[str, str]]:
+    async def _read(self, is_status: bool, home: Home) -> dict[str, Mapping[str, str]]:
+        key = home.keys.status if is_status else home.keys.settings
         await home.lease.known()
-        [flat] = await self._client.run(("HGETALL", home.keys.settings))
+        [flat] = await self._client.run(("HGETALL", key))
         now = home.clock.now()
         found: dict[str, Mapping[str, str]] = {}
         gone: list[str] = []
@@ -146,11 +164,12 @@ class RedisServerRegistry:
             age = abs(now - published.at)  # the clock of the store may have been set back
             if age > KEEP:
                 gone.append(name)  # the others renew the hash, and with it the settings of killed servers
-            elif age <= FRESH_SECONDS * 1000 and name != self._homes.name:
+            elif age <= FRESH_SECONDS * 1000:
                 found[name] = published.settings
         if gone:
-            await self._client.run(("HDEL", home.keys.settings, *gone))
+            await self._client.run(("HDEL", key, *gone))
         return found
 
     async def _delete(self, home: Home) -> None:
-        await self._client.run(("HDEL", home.keys.settings, self._homes.name), urgent=True)
+        keys = (home.keys.settings, home.keys.status)
+        await self._client.run(*(("HDEL", key, self._homes.name) for key in keys), urgent=True)

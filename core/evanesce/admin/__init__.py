@@ -1,0 +1,1 @@
+"""The interface for operators: HTTP on an address of its own, which is off unless the configuration has a token."""
