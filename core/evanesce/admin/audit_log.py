@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from evanesce.logs import escaped
 
-logger = logging.getLogger("evanesce.admin.audit")
+logger = logging.getLogger(__name__)
 
 VALUE_CHARACTERS = 300
 """How much of a value is logged."""

@@ -17,7 +17,7 @@ from evanesce.errors import ConfigurationError
 from evanesce.testing.server import TestServer, memory_server
 from tests.core.admin.parts import TOKEN, Interface, interface
 
-LOG = "evanesce.admin.audit"
+LOG = "evanesce.admin.audit_log"
 STATS = "/admin/v1/stats"
 LONG = "x" * 20_000
 
