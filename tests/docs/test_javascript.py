@@ -32,6 +32,7 @@ TAGS = {
     "dialog": "HTMLDialogElement",
     "form": "HTMLFormElement",
     "input": "HTMLInputElement",
+    "select": "HTMLSelectElement",
     "textarea": "HTMLTextAreaElement",
 }
 

@@ -90,11 +90,12 @@ def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Call
     ana.sees("I am ty")
     assert ana.page.text_content("#typing") == ""
     ana.page.click("#members-open")
-    assert ana.page.locator("#members-list li").all_text_contents() == ["Ana (you)", "Ben"]
-    ana.page.click("#members button")
+    assert ana.page.locator("#members-list bdi").all_text_contents() == ["Ana (you)", "Ben"]
+    ana.page.locator("#members").get_by_role("button", name="Done").click()
 
     ben.page.tap("#messages .own .text")
-    ben.page.get_by_role("button", name="Unsend").click()
+    ben.page.get_by_role("button", name="What to do").click()
+    ben.page.get_by_role("menuitem", name="Unsend").click()
     ana.sees_no("I am ty")
     ben.page.click("#room-menu-open")
     ben.shows("#room-leave")

@@ -59,7 +59,8 @@ def test_links_in_other_forms_lead_to_the_room_and_keep_the_fragment(
         ana.page.goto("about:blank")
         ana.page.goto(f"{other}#k=secret")
         ana.in_room(1)
-        assert ana.page.url == f"{link}#k=secret", other
+        assert ana.page.url == link, other
+        assert ana.page.locator("#share-link").input_value() == f"{link}#k=secret", other
 
 
 @pytest.mark.parametrize("width", [390, 1280])

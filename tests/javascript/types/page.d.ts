@@ -19,6 +19,13 @@ declare namespace Page {
 
   type RoomSecrets = import("../../../transports/evanesce_transports/quart/static/client/index.js").RoomSecrets;
 
+  /** What the page and this browser have for the user alone. */
+  interface Private {
+    keys: import("../../../transports/evanesce_transports/quart/static/room-key.js").RoomKeys;
+    names: import("../../../transports/evanesce_transports/quart/static/nicknames.js").Nicknames;
+    alerts: import("../../../transports/evanesce_transports/quart/static/alerts.js").Alerts;
+  }
+
   type Ask = <Method extends Protocol.Method, Path extends string>(
     method: Method,
     path: Path,
@@ -39,6 +46,8 @@ declare namespace Page {
     keepFresh(): void;
     /** Show that the user is signed out. */
     signedOut(): void;
+    /** Return a signal that closes the dialogs which are open now. */
+    dialogs(): AbortSignal;
   }
 
   /** What the page passes to a sign-in module. */
@@ -50,6 +59,7 @@ declare namespace Page {
     Problem: new (message: string) => Error;
     attempt: Attempt;
     account(): Account | null;
+    address(): string;
     update(answer: Protocol.SessionAnswer): void;
     signedIn(answer: Protocol.SessionAnswer, options?: { isNew?: boolean }): void;
   }

@@ -49,7 +49,7 @@ async function goToIssuer(host) {
   const state = randomText();
   const verifier = randomText();
   const { challengeId, expiresAt } = challenge;
-  keep({ state, verifier, challengeId, expiresAt, returnTo: location.href });
+  keep({ state, verifier, challengeId, expiresAt, returnTo: host.address() });
   const address = new URL(challenge.authorizationEndpoint);
   const parameters = {
     response_type: "code",

@@ -34,11 +34,13 @@ export function absolutePath(path) {
 /**
  * Return the address of a room with the key of its encryption, if it has one.
  *
- * @param {string} address without a fragment
+ * @param {string} address which may have an invite in its fragment
  * @param {string | undefined} key
  */
 export function withKey(address, key) {
-  return key === undefined ? address : `${address}#k=${key}`;
+  if (key === undefined) return address;
+  const [place, secrets] = address.split("#");
+  return `${place}#k=${key}${secrets === undefined ? "" : `&${secrets}`}`;
 }
 
 /** Return the path of the page with the user's rooms. */

@@ -2,24 +2,40 @@
 
 import { AccountDialog } from "./account-dialog.js";
 import { AccountStore } from "./account-store.js";
-import { absolutePath, homePath, roomIdIn } from "./addresses.js";
+import { absolutePath, homePath, roomIdIn, withKey } from "./addresses.js";
 import { Api } from "./api.js";
-import { Refused, secretsIn } from "./client/index.js";
+import { Alerts } from "./alerts.js";
+import { Refused } from "./client/index.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
 import { showError } from "./errors.js";
 import { Home } from "./home.js";
 import { t } from "./i18n.js";
+import { Nicknames } from "./nicknames.js";
 import { Providers } from "./providers.js";
+import { RoomKeys } from "./room-key.js";
 import { RoomView } from "./room-view.js";
 import { Sections } from "./sections.js";
 import { Session } from "./session.js";
 import { SignIn } from "./sign-in.js";
+import { Unread } from "./unread.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class App {
   #elements;
   #accounts = new AccountStore();
+  #unread = new Unread({
+    setTitle: (title) => (document.title = title),
+    setAppBadge: navigator.setAppBadge?.bind(navigator),
+  });
+  /** @type {Page.Private} */
+  #private = {
+    keys: new RoomKeys(this.#accounts, globalThis),
+    names: new Nicknames(this.#accounts),
+    alerts: new Alerts(this.#unread),
+  };
+  #dialogs = new AbortController(); // aborted to close the dialogs that modules have made
+  #userId = this.#accounts.current()?.userId ?? null; // of the last account, whose keys the page has
   #sections;
   #session;
   #signIn;
@@ -39,8 +55,9 @@ export class App {
       open: (isNew) => this.#open(isNew),
       keepFresh: () => this.#session.keepFresh(),
       signedOut: () => this.#signedOut(),
+      dialogs: () => this.#dialogs.signal,
     };
-    const providers = new Providers(elements.ways, this.#accounts, api, actions);
+    const providers = new Providers(elements.ways, this.#accounts, api, actions, () => this.#address());
     this.#sections = new Sections(elements, {
       retryConnection: () => this.#room.wake(),
       reopen: () => this.#open(),
@@ -48,12 +65,15 @@ export class App {
     this.#session = new Session(this.#accounts, api, () => this.#room.renew());
     this.#signIn = new SignIn(elements.signIn, providers);
     this.#accountDialog = new AccountDialog(elements, confirm, this.#accounts, api, this.#session, providers, actions);
-    this.#home = new Home(elements.home, api, actions);
-    this.#room = new RoomView(elements, confirm, this.#accounts, {
+    this.#home = new Home(elements.home, api, actions, this.#private);
+    this.#room = new RoomView(elements, confirm, this.#accounts, this.#private, {
       banner: (text, retry) => this.#sections.showBanner(text, retry),
       accountChanged: () => this.#accountDialog.update(),
       left: () => this.#go(homePath()),
       signedOut: () => this.#signInAgain(),
+      reopen: () => this.#open(),
+      attempt: actions.attempt,
+      dialogs: actions.dialogs,
       stopped: (title, text, retry) => this.#stop(title, text, retry),
     });
   }
@@ -89,7 +109,10 @@ export class App {
   /** Show the section of the address: to somebody new, at the start page, a first room. */
   #open(isNew = false) {
     const account = this.#accounts.current();
+    if (account !== null && this.#userId !== null && account.userId !== this.#userId) this.#forgetPrivate();
+    this.#userId = account?.userId ?? this.#userId;
     const roomId = roomIdIn(location.pathname);
+    this.#private.keys.takeFromAddress(roomId);
     if (this.#room.waitsIn(roomId)) {
       if (account === null) {
         this.#showSignIn(t("signIn.expired"));
@@ -142,14 +165,14 @@ export class App {
       ? [t("welcome.invited"), t("welcome.invitedText")]
       : [t("welcome.title"), t("welcome.text")];
     this.#signIn.explain(title, reason ?? text);
-    document.title = t("page.signInTitle");
+    this.#unread.setTitle(t("page.signInTitle"));
     this.#show("signIn");
     this.#signIn.draw();
   }
 
   #showHome() {
     this.#room.clearDraft();
-    document.title = "Evanesce";
+    this.#unread.setTitle("Evanesce");
     this.#show("home");
     this.#home.load();
   }
@@ -160,11 +183,27 @@ export class App {
    */
   #joinRoom(roomId, userId) {
     this.#showRoom();
-    this.#room.join(roomId, userId, secretsIn(location.hash));
+    this.#room.join(roomId, userId);
+  }
+
+  /** Return the address of the page with the secrets that it was opened with. */
+  #address() {
+    const { key, invite } = this.#private.keys.secrets(roomIdIn(location.pathname) ?? "");
+    const address = location.origin + location.pathname;
+    return withKey(invite === undefined ? address : `${address}#invite=${encodeURIComponent(invite)}`, key);
+  }
+
+  /** Forget what the page and this browser have for the account that was signed in. */
+  #forgetPrivate() {
+    const { keys, names, alerts } = this.#private;
+    keys.clear();
+    names.clear();
+    alerts.settings.clear();
+    this.#userId = null;
   }
 
   #showRoom() {
-    document.title = t("page.roomTitle");
+    this.#unread.setTitle(t("page.roomTitle"));
     this.#show("room");
   }
 
@@ -177,6 +216,8 @@ export class App {
   #closeDialogs() {
     const { account, confirm, members, share } = this.#elements;
     for (const { dialog } of [account, confirm, members, share]) dialog.close();
+    this.#dialogs.abort();
+    this.#dialogs = new AbortController();
   }
 
   /**
@@ -189,7 +230,7 @@ export class App {
   #stop(title, text, retry = false) {
     this.#leaveRoom();
     this.#sections.describeStop(title, text, retry);
-    document.title = t("page.stoppedTitle", { title });
+    this.#unread.setTitle(t("page.stoppedTitle", { title }));
     this.#show("stopped");
     this.#sections.focusStop();
   }
@@ -203,6 +244,7 @@ export class App {
   }
 
   #signedOut() {
+    this.#forgetPrivate();
     history.pushState(null, "", homePath());
     this.#room.clearDraft();
     this.#leaveRoom();

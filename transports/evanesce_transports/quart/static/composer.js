@@ -6,10 +6,12 @@ export class Composer {
   #elements;
   #listener;
   #maxBytes = 4096;
+  /** @type {string | null} */
+  #forbidden = null; // why the user may not write
 
   /**
    * @param {import("./elements.js").Elements["composer"]} elements
-   * @param {{ send(content: string): void, typing(): void }} listener
+   * @param {{ send(content: string): void, typing(): void, up(): boolean, escape(): void }} listener `up` and `escape`: these keys were pressed, the first in the empty field
    */
   constructor(elements, listener) {
     this.#elements = elements;
@@ -20,6 +22,9 @@ export class Composer {
       if (text.value) listener.typing();
     });
     text.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Escape") listener.escape();
+      if (event.key === "ArrowUp" && text.value === "" && listener.up()) event.preventDefault();
       // 229: Safari ends a composition before the Enter that confirms it.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
@@ -38,6 +43,17 @@ export class Composer {
    */
   limit(bytes) {
     this.#maxBytes = bytes;
+  }
+
+  /**
+   * Forbid to send, and say why; null allows it.
+   *
+   * @param {string | null} reason
+   */
+  forbid(reason) {
+    if (reason === this.#forbidden) return;
+    this.#forbidden = reason;
+    this.#update();
   }
 
   /** Remove the text. */
@@ -82,8 +98,9 @@ export class Composer {
     text.style.height = "auto";
     text.style.height = `${text.scrollHeight + 2}px`;
     const excess = new TextEncoder().encode(text.value).length - this.#maxBytes;
-    problem.hidden = excess <= 0;
-    problem.textContent = excess > 0 ? t("composer.tooLong", { count: excess }) : "";
-    send.disabled = excess > 0;
+    const reason = excess > 0 ? t("composer.tooLong", { count: excess }) : this.#forbidden;
+    problem.hidden = reason === null;
+    problem.textContent = reason;
+    send.disabled = reason !== null;
   }
 }

@@ -50,6 +50,7 @@ export function findElements() {
     home: {
       title: find("home-title", HTMLElement),
       create: find("home-create", HTMLButtonElement),
+      options: find("home-options", HTMLButtonElement),
       problem: find("home-problem", HTMLElement),
       rooms: find("home-rooms", HTMLElement),
       more: find("home-more", HTMLButtonElement),
@@ -58,6 +59,7 @@ export function findElements() {
       share: find("room-share", HTMLButtonElement),
       close: find("room-close", HTMLButtonElement),
       leave: find("room-leave", HTMLButtonElement),
+      name: find("room-name", HTMLElement),
       typing: find("typing", HTMLElement),
       messageTtl: find("message-ttl", HTMLElement),
     },
@@ -71,6 +73,20 @@ export function findElements() {
       flow: find("flow", HTMLElement),
       jump: find("jump", HTMLButtonElement),
       jumpText: find("jump-text", HTMLElement),
+    },
+    tools: {
+      settings: find("room-settings", HTMLButtonElement),
+      rename: find("room-rename", HTMLButtonElement),
+      alerts: find("alerts-open", HTMLButtonElement),
+      help: find("help-open", HTMLButtonElement),
+      keyBar: find("key-bar", HTMLElement),
+      ballots: find("ballots", HTMLElement),
+      facts: find("room-facts", HTMLElement),
+    },
+    sendOptions: {
+      replying: find("replying", HTMLElement),
+      ttl: find("composer-ttl", HTMLSelectElement),
+      ttlShown: find("ttl-shown", HTMLElement),
     },
     composer: {
       form: find("composer", HTMLFormElement),

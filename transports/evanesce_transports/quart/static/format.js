@@ -1,6 +1,6 @@
-// Names as text.
+// Names and events as text.
 
-import { list, t } from "./i18n.js";
+import { duration, list, t } from "./i18n.js";
 
 /**
  * Return `name` in isolation marks, so that its direction does not change the order of the text beside it.
@@ -42,4 +42,27 @@ export function hue(userId) {
   let sum = 0;
   for (const letter of userId) sum = (sum * 31 + letter.charCodeAt(0)) % 65_521;
   return (sum % 12) * 30;
+}
+
+/**
+ * Return the sentence that says which messages nobody will see here.
+ *
+ * @param {import("./client/index.js").MissedEvent} missed
+ */
+export function describeMissed({ count, reason }) {
+  if (count === null) return t("message.perhapsMissed");
+  return t(reason === "resume" ? "message.missed" : "message.expired", { count });
+}
+
+/**
+ * Return the sentences that say why the user was removed, and for how long.
+ *
+ * @param {Protocol.Removed} removed
+ * @param {number} now the server's time in ms since 1970
+ */
+export function describeRemoval({ reason, until }, now) {
+  const by = t(reason === "vote" ? "stopped.byVote" : "stopped.byCreator");
+  if (until === undefined) return by;
+  const seconds = Math.ceil((Date.parse(until) - now) / 1000);
+  return `${by} ${t("stopped.comeBack", { time: duration(Math.max(1, seconds)) })}`;
 }

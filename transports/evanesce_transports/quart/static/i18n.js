@@ -81,7 +81,9 @@ export function duration(seconds, width = "long") {
       ? [seconds, "second"]
       : seconds < 7200
         ? [Math.round(seconds / 60), "minute"]
-        : [Math.round(seconds / 3600), "hour"];
+        : seconds < 172_800
+          ? [Math.round(seconds / 3600), "hour"]
+          : [Math.round(seconds / 86_400), "day"];
   return new Intl.NumberFormat(tag, { style: "unit", unit, unitDisplay: width }).format(count);
 }
 

@@ -1,6 +1,8 @@
 // The element of one message. Content is set as text, never as markup.
 
 import { hue, initials } from "./format.js";
+import { t } from "./i18n.js";
+import { actionIn, textNodes } from "./rich-text.js";
 
 const TALL_LINES = 10; // a text of more lines has a bounded height, and is scrolled
 const TALL_LENGTH = 500; // characters
@@ -39,8 +41,12 @@ export function createMessage({ userId, name, content, own }) {
   const avatar = createAvatar(userId, name);
   const sender = create("bdi", "name", name);
   const body = create("div", "body");
-  const text = create("p", "text", content);
+  const text = create("p", "text");
   text.dir = "auto";
+  const action = actionIn(content);
+  element.classList.toggle("action", action !== null);
+  if (action !== null) text.append(create("bdi", "actor", name), " ");
+  text.append(...textNodes(action ?? content));
   if (content.length > TALL_LENGTH || content.split("\n", TALL_LINES + 1).length > TALL_LINES) {
     text.classList.add("tall");
     text.tabIndex = 0; // so that the keyboard scrolls it
@@ -82,6 +88,19 @@ export function linkButton(label, pressed) {
   button.className = "link";
   button.textContent = label;
   button.addEventListener("click", pressed);
+  return button;
+}
+
+/**
+ * Return the button that opens the menu of a message.
+ *
+ * @param {string} name of its sender
+ * @param {(button: HTMLButtonElement) => void} pressed
+ */
+export function menuButton(name, pressed) {
+  const button = linkButton("⋯", () => pressed(button));
+  button.setAttribute("aria-label", t("message.menu", { name }));
+  button.setAttribute("aria-haspopup", "menu");
   return button;
 }
 

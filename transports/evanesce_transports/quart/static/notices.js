@@ -3,6 +3,7 @@
 
 import { vanish } from "./candles.js";
 import { list, t } from "./i18n.js";
+import { linkButton } from "./message-view.js";
 
 const LIFE = 20_000; // ms
 const LEAVING = 300; // ms
@@ -48,6 +49,25 @@ export class Notices {
   }
 
   /**
+   * Add a notice with a button, which is removed when it was pressed, or after so many ms.
+   *
+   * @param {string} text
+   * @param {string} label of the button
+   * @param {() => void} pressed
+   * @param {number} life ms
+   */
+  addOffer(text, label, pressed, life) {
+    /** @type {Notice} */
+    const notice = { element: createNotice(text), names: [], count: 0 };
+    const offer = linkButton(label, () => {
+      this.#remove(notice);
+      pressed();
+    });
+    notice.element.append(" ", offer);
+    this.#add(notice, life);
+  }
+
+  /**
    * Add a notice, unless one with this text is shown.
    *
    * @param {string} text
@@ -82,21 +102,21 @@ export class Notices {
   }
 
   /** @param {Notice} notice */
-  #add(notice) {
+  #add(notice, life = LIFE) {
     this.#notices.add(notice);
-    this.#keep(notice);
+    this.#keep(notice, life);
     this.#append(notice.element);
     const [oldest] = this.#notices;
     if (this.#notices.size > MAX_NOTICES) this.#remove(oldest);
   }
 
   /** @param {Notice} notice */
-  #keep(notice) {
+  #keep(notice, life = LIFE) {
     clearTimeout(notice.timer);
     notice.timer = setTimeout(async () => {
       await vanish(notice.element, 0).finished;
       this.#remove(notice);
-    }, LIFE - LEAVING);
+    }, life - LEAVING);
   }
 
   /** @param {Notice} notice */

@@ -7,6 +7,7 @@ export class Providers {
   #accounts;
   #api;
   #actions;
+  #address;
 
   /** The sign-in methods, in the server's order. */
   methods;
@@ -16,12 +17,14 @@ export class Providers {
    * @param {import("./account-store.js").AccountStore} accounts
    * @param {import("./api.js").Api} api
    * @param {Page.Actions} actions
+   * @param {() => string} address returns the address of the page, with its secrets
    */
-  constructor(methods, accounts, api, actions) {
+  constructor(methods, accounts, api, actions, address) {
     this.methods = methods;
     this.#accounts = accounts;
     this.#api = api;
     this.#actions = actions;
+    this.#address = address;
   }
 
   /**
@@ -82,6 +85,7 @@ export class Providers {
       Problem,
       attempt: actions.attempt,
       account: () => accounts.current(),
+      address: this.#address,
       update,
       signedIn(answer, { isNew = false } = {}) {
         update(answer);

@@ -5,10 +5,12 @@ import { Composer } from "./composer.js";
 import { Refused } from "./client/index.js";
 import { describeError, Problem, showError } from "./errors.js";
 import { duration, t } from "./i18n.js";
-import { createAvatar } from "./message-view.js";
+import { personItem, textItem } from "./people-list.js";
+import { RoomTools } from "./room-tools.js";
 import { Room } from "./room.js";
 import { Scroller } from "./scroller.js";
 import { SharePanel } from "./share-panel.js";
+import { listen } from "./shortcuts.js";
 import { Timeline } from "./timeline.js";
 import { TypingIndicator } from "./typing-indicator.js";
 
@@ -20,6 +22,9 @@ import { TypingIndicator } from "./typing-indicator.js";
  * @property {() => void} accountChanged
  * @property {() => void} left the user wants to leave the room
  * @property {() => void} signedOut the server does not accept the token
+ * @property {() => void} reopen joins the room again
+ * @property {Page.Attempt} attempt
+ * @property {() => AbortSignal} dialogs returns a signal that closes the dialogs which are open now
  * @property {(title: string, text: string, retry?: boolean) => void} stopped the page is not in the room any more
  */
 
@@ -28,15 +33,18 @@ export class RoomView {
   #confirm;
   #accounts;
   #listener;
+  #private;
   #composer;
   #scroller;
   #panels;
   /** @type {Room | null} */
   #room = null;
+  /** @type {RoomTools | null} */
+  #tools = null;
+  /** @type {Timeline | null} */
+  #timeline = null;
   /** @type {Protocol.RoomReply | null} */
   #description = null;
-  /** @type {Page.RoomSecrets} */
-  #secrets = {};
   #roomId = "";
   #userId = "";
   #waits = false; // for the user to sign in again
@@ -44,27 +52,35 @@ export class RoomView {
   #countdown;
 
   /**
-   * @param {Pick<import("./elements.js").Elements, "room" | "timeline" | "scroller" | "composer" | "members" | "share">} elements
+   * @param {import("./elements.js").Elements} elements
    * @param {import("./confirm-dialog.js").ConfirmDialog} confirm
    * @param {import("./account-store.js").AccountStore} accounts
+   * @param {Page.Private} ofUser
    * @param {RoomViewListener} listener
    */
-  constructor(elements, confirm, accounts, listener) {
+  constructor(elements, confirm, accounts, ofUser, listener) {
     this.#elements = elements;
     this.#confirm = confirm;
     this.#accounts = accounts;
     this.#listener = listener;
+    this.#private = ofUser;
     this.#composer = new Composer(elements.composer, {
-      send: (content) => this.#room?.send(content),
+      send: (content) => this.#room?.send(content, this.#tools?.takeSendOptions() ?? {}),
       typing: () => this.#room?.typing(),
+      up: () => this.#timeline?.focusLast() ?? false,
+      escape: () => this.#tools?.cancelReply(),
     });
-    const { room, members, share } = elements;
+    const { room, members, share, tools } = elements;
     this.#scroller = new Scroller(elements);
     this.#panels = [share.panel, share.emptyPanel].map((panel) => new SharePanel(panel, () => this.#shareByHand()));
     room.share.addEventListener("click", () => this.#share());
     share.link.addEventListener("focus", () => share.link.select());
     room.leave.addEventListener("click", () => listener.left());
     room.close.addEventListener("click", () => this.#close());
+    tools.rename.addEventListener("click", () => this.#rename());
+    tools.alerts.addEventListener("click", () => ofUser.alerts.open(listener.dialogs()));
+    tools.help.addEventListener("click", () => openHelp(listener.dialogs()));
+    listen(document, (shortcut) => this.#shortcut(shortcut));
     members.open.addEventListener("click", () => {
       this.#room?.requestMembers();
       members.dialog.showModal();
@@ -77,14 +93,19 @@ export class RoomView {
    *
    * @param {string} roomId
    * @param {string} userId of the user who is signed in
-   * @param {Page.RoomSecrets} secrets
    */
-  join(roomId, userId, secrets) {
+  join(roomId, userId) {
+    const { keys, names, alerts } = this.#private;
     const clock = { now: () => room.now() };
-    const timeline = new Timeline(this.#elements.timeline, this.#scroller, userId, clock, (id) => room.unsend(id));
+    const timeline = new Timeline(this.#elements.timeline, this.#scroller, userId, clock, {
+      menu: (message, opener) => tools.timelineListener.menu(message, opener),
+      pressed: (message, event) => tools.timelineListener.pressed(message, event),
+      gone: (messageId) => tools.timelineListener.gone(messageId),
+    });
     const typing = new TypingIndicator(this.#elements.room.typing, (member) => room.name(member));
     /** @type {Room} */
-    const room = new Room(roomId, secrets, timeline, this.#accounts, {
+    const room = new Room(roomId, keys.secrets(roomId), timeline, this.#accounts, {
+      happened: (event) => tools.take(event),
       stateChanged: (state, seconds, reason) => this.#showState(state, seconds, reason),
       membersChanged: () => this.#showMembers(room),
       accountChanged: () => this.#listener.accountChanged(),
@@ -95,17 +116,28 @@ export class RoomView {
       messageTtlChanged: (seconds) => {
         this.#elements.room.messageTtl.textContent = t("room.life", { time: duration(seconds) });
       },
-      admitted: () => this.#forgetInvite(),
+      admitted: () => keys.admitted(roomId),
       edit: (content) => this.#composer.restore(content),
       refused: (error) => this.#refused(error),
       closed: (reason) => this.#listener.stopped(t("stopped.closed"), reason),
       removed: (reason) => this.#listener.stopped(t("stopped.removed"), reason),
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
+    const services = {
+      ...{ keys, alerts, composer: this.#composer },
+      attempt: this.#listener.attempt,
+      reopen: this.#listener.reopen,
+      dialogs: this.#listener.dialogs,
+      withKey: (/** @type {string} */ link) => this.#withKey(link),
+    };
+    const tools = new RoomTools(this.#elements, services, { roomId, userId, room, timeline });
     this.#room = room;
+    this.#tools = tools;
+    this.#timeline = timeline;
     this.#roomId = roomId;
     this.#userId = userId;
-    this.#secrets = secrets;
+    this.#showName(names.get(roomId));
+    alerts.enter(roomId);
     this.#description = null;
     this.#elements.room.close.hidden = true;
     this.#elements.members.count.textContent = "–";
@@ -119,7 +151,11 @@ export class RoomView {
   leave() {
     clearInterval(this.#countdown);
     this.#room?.leave();
+    this.#tools?.leave();
+    this.#private.alerts.leave();
     this.#room = null;
+    this.#tools = null;
+    this.#timeline = null;
     this.#waits = false;
   }
 
@@ -191,20 +227,20 @@ export class RoomView {
     count.textContent = t("people.count", { count: memberCount });
     this.#elements.timeline.empty.classList.toggle("alone", memberCount <= 1);
     if (!dialog.open) return; // hundreds of items, each time that somebody comes or goes
+    this.#elements.tools.facts.textContent = this.#tools?.facts ?? "";
     const own = this.#accounts.current()?.userId;
-    const items = [...members].map(([userId, name]) => {
-      const label = document.createElement("bdi");
-      label.textContent = userId === own ? t("people.you", { name }) : name;
-      return listItem(createAvatar(userId, name), label);
-    });
+    const items = [...members].map(([userId, name]) =>
+      personItem(userId, name, userId === own ? null : () => this.#tools?.openPerson({ userId, name })),
+    );
     const more = memberCount - members.size;
-    if (more > 0) items.push(listItem(t(members.size ? "people.more" : "people.tooMany", { count: more })));
+    if (more > 0) items.push(textItem(t(members.size ? "people.more" : "people.tooMany", { count: more })));
     list.replaceChildren(...items);
   }
 
   /** @param {Protocol.RoomReply} description */
   #describe(description) {
     this.#description = description;
+    this.#tools?.describe(description);
     this.#shareAddress();
     this.#elements.room.close.hidden = description.createdBy !== this.#accounts.current()?.userId;
   }
@@ -224,15 +260,14 @@ export class RoomView {
     else this.#listener.stopped(t("stopped.disconnected"), reason || t("stopped.byServer"), true);
   }
 
-  /** Remove the invite from the address bar: who was admitted stays admitted, and the page is shown to others. */
-  #forgetInvite() {
-    if (this.#secrets.invite === undefined) return;
-    history.replaceState(null, "", withKey(location.pathname, this.#secrets.key));
+  /** @param {string} link of the open room */
+  #withKey(link) {
+    return withKey(link, this.#private.keys.secrets(this.#roomId).key);
   }
 
-  /** Let the panels share the link of this room, without the invite. */
+  /** Let the panels share the link of this room, without an invite. */
   #shareAddress() {
-    const address = withKey(this.#description?.deepLink ?? location.origin + location.pathname, this.#secrets.key);
+    const address = this.#withKey(this.#description?.deepLink ?? location.origin + location.pathname);
     this.#elements.share.link.value = address;
     for (const panel of this.#panels) panel.show(address);
   }
@@ -252,6 +287,34 @@ export class RoomView {
     link.select();
   }
 
+  async #rename() {
+    const { openName } = await import("./name-dialog.js");
+    const signal = this.#listener.dialogs();
+    openName(this.#private.names, this.#roomId, (name) => this.#showName(name || undefined), signal);
+  }
+
+  /** @param {string | undefined} name the user's own of the room */
+  #showName(name) {
+    this.#elements.room.name.textContent = name ?? t("room.room");
+  }
+
+  /** @type {(shortcut: import("./shortcuts.js").Shortcut) => boolean} */
+  #shortcut(shortcut) {
+    if (shortcut === "help") openHelp(this.#listener.dialogs());
+    if (shortcut === "help") return true;
+    if (this.#room === null || this.#waits) return false;
+    const { room, members } = this.#elements;
+    const acts = {
+      latest: () => this.#scroller.toEnd(),
+      people: () => members.open.click(),
+      share: () => room.share.click(),
+      write: () => this.#composer.focus(),
+      messages: () => this.#timeline?.focusLast(),
+    };
+    acts[shortcut]();
+    return true;
+  }
+
   async #close() {
     if (!(await this.#confirm.ask(t("room.closeTitle"), [t("room.closeText")], t("room.close")))) return;
     try {
@@ -262,9 +325,8 @@ export class RoomView {
   }
 }
 
-/** @param {(Node | string)[]} children */
-function listItem(...children) {
-  const item = document.createElement("li");
-  item.append(...children);
-  return item;
+/** @param {AbortSignal} signal */
+async function openHelp(signal) {
+  const help = await import("./help-dialog.js");
+  help.openHelp(signal);
 }

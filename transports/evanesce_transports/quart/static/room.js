@@ -1,10 +1,10 @@
 // A room as this page is a member of it: its events as changes of the page, and the commands to it.
 
 import { serverAddress } from "./addresses.js";
-import { Client, KeyMissing, longestText, newMessageId, OutcomeUnknown, Refused } from "./client/index.js";
+import { Client, longestText, newMessageId, OutcomeUnknown, Refused } from "./client/index.js";
 import { describeError } from "./errors.js";
-import { isolate } from "./format.js";
-import { duration, t } from "./i18n.js";
+import { describeMissed, describeRemoval, isolate } from "./format.js";
+import { t } from "./i18n.js";
 
 const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
 const MAX_RETRY_DELAY = 60_000; // ms
@@ -16,6 +16,7 @@ const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
  * @typedef {object} RoomListener
  * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", seconds?: number, reason?: string) => void} stateChanged
  *   `seconds`: until the next attempt to reconnect; `reason`: of the server, why it closed the connection; `unavailable`: the server cannot let the page join at the moment
+ * @property {(event: import("./client/index.js").RoomEvent) => void} happened gets each event, before anything else is done with it
  * @property {() => void} membersChanged
  * @property {() => void} accountChanged the server has sent another name for the user
  * @property {(userId: string) => void} typing
@@ -83,6 +84,16 @@ export class Room {
     this.#timeline.clear();
   }
 
+  /** Return the room of the client, for commands. */
+  get commands() {
+    return this.#room;
+  }
+
+  /** Return the limits that the server has told; null before. */
+  get limits() {
+    return this.#client.welcome?.limits ?? null;
+  }
+
   /** Return the server's time in ms since 1970. */
   now() {
     return this.#client.now();
@@ -104,13 +115,14 @@ export class Room {
    * Send a message, now or when the room is joined.
    *
    * @param {string} content
+   * @param {{ ttl?: number, replyTo?: string }} options
    */
-  async send(content) {
+  async send(content, options) {
     const messageId = newMessageId();
     this.#timeline.addPending(messageId, content);
     this.#cancelTyping();
     try {
-      const { expiresAt } = await this.#room.send(content, { messageId });
+      const { expiresAt } = await this.#room.send(content, { messageId, ...options });
       this.#timeline.markSent(messageId, expiresAt);
     } catch (error) {
       const isUnknown = error instanceof OutcomeUnknown;
@@ -133,15 +145,17 @@ export class Room {
   }
 
   /**
-   * Unsend a message of the user's.
+   * Unsend a message of the user's. Return whether it was taken back.
    *
    * @param {string} messageId
    */
   async unsend(messageId) {
     try {
       await this.#room.unsend(messageId);
+      return true;
     } catch (error) {
       this.#timeline.addNotice(describeError(error));
+      return false;
     }
   }
 
@@ -235,6 +249,7 @@ export class Room {
 
   /** @param {import("./client/index.js").RoomEvent} event */
   #event(event) {
+    this.#listener.happened(event);
     switch (event.type) {
       case "joined":
         this.#joined(event);
@@ -277,7 +292,7 @@ export class Room {
         break;
       case "removed":
         this.leave();
-        this.#listener.removed(this.#describeRemoval(event));
+        this.#listener.removed(describeRemoval(event, this.now()));
         break;
       case "room_closed":
         this.leave();
@@ -293,20 +308,11 @@ export class Room {
   /** @param {import("./client/index.js").JoinedEvent} joined */
   async #joined(joined) {
     this.#listener.messageTtlChanged(joined.room.messageTtl);
-    if (joined.room.encrypted && !this.#isEncrypted) this.#timeline.addNotice(describeError(new KeyMissing()));
     this.#setMembers(joined);
     this.#listener.stateChanged("joined");
     this.#listener.admitted();
     const description = await this.#ask({ type: "room" });
     if (description && !this.#hasLeft) this.#listener.described(description);
-  }
-
-  /** @param {Protocol.Removed} removed */
-  #describeRemoval({ reason, until }) {
-    const by = t(reason === "vote" ? "stopped.byVote" : "stopped.byCreator");
-    if (until === undefined) return by;
-    const seconds = Math.ceil((Date.parse(until) - this.now()) / 1000);
-    return `${by} ${t("stopped.comeBack", { time: duration(Math.max(1, seconds)) })}`;
   }
 
   /** @param {Protocol.MemberUpdated} event */
@@ -331,10 +337,4 @@ export class Room {
     this.memberCount = memberCount;
     this.#listener.membersChanged();
   }
-}
-
-/** @param {import("./client/index.js").MissedEvent} missed */
-function describeMissed({ count, reason }) {
-  if (count === null) return t("message.perhapsMissed");
-  return t(reason === "resume" ? "message.missed" : "message.expired", { count });
 }

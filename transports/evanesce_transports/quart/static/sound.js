@@ -20,8 +20,11 @@ export class Sound {
   play() {
     const now = performance.now();
     if (now - this.#playedAt < PAUSE) return false;
-    this.#context ??= new AudioContext(); // without an event it stays silent until there is one
-    if (this.#context.state === "suspended") return false;
+    this.#context ??= new AudioContext();
+    if (this.#context.state === "suspended") {
+      this.#context.resume(); // for the next message: a sound that comes late would speak of nothing
+      return false;
+    }
     this.#playedAt = now;
     TONES.forEach((frequency, number) =>
       playTone(/** @type {AudioContext} */ (this.#context), frequency, number * LENGTH),

@@ -2,20 +2,31 @@
 
 import { Candles } from "./candles.js";
 import { t } from "./i18n.js";
-import { createMessage, linkButton } from "./message-view.js";
+import { createMessage, linkButton, menuButton } from "./message-view.js";
 import { Notices } from "./notices.js";
+import { Quotes } from "./quotes.js";
 
 const MAX_MESSAGES = 1_000; // in the list: a browser lays out no more of them in time
 const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
 
 /** @typedef {import("./message-view.js").MessageParts} MessageParts */
+/** @typedef {import("./client/index.js").MessageEvent} MessageEvent */
+
+/**
+ * What the timeline calls.
+ *
+ * @typedef {object} TimelineListener
+ * @property {(message: MessageEvent, opener: HTMLElement) => void} menu the user wants to do something with a message; `opener` gets the focus back
+ * @property {(message: MessageEvent, event: KeyboardEvent) => void} pressed a key was pressed on a message
+ * @property {(messageId: string) => void} gone a message is not there any more
+ */
 
 /**
  * A message in the list.
  *
  * @typedef {object} Entry
  * @property {MessageParts} parts
- * @property {string} userId of its sender
+ * @property {MessageEvent} message
  */
 
 /**
@@ -31,8 +42,9 @@ export class Timeline {
   #scroller;
   #userId;
   #clock;
-  #unsend;
+  #listener;
   #candles;
+  #quotes;
   #notices;
   /** @type {Map<string, Entry>} */
   #messages = new Map(); // by message id
@@ -49,15 +61,16 @@ export class Timeline {
    * @param {import("./scroller.js").Scroller} scroller
    * @param {string} userId of the user, whose messages are shown as own
    * @param {{ now(): number }} clock the server's time in ms since 1970
-   * @param {(messageId: string) => void} unsend called when the user unsends a message
+   * @param {TimelineListener} listener
    */
-  constructor(elements, scroller, userId, clock, unsend) {
+  constructor(elements, scroller, userId, clock, listener) {
     this.#elements = elements;
     this.#scroller = scroller;
     this.#userId = userId;
     this.#clock = clock;
-    this.#unsend = unsend;
+    this.#listener = listener;
     this.#candles = new Candles(clock);
+    this.#quotes = new Quotes(this.#candles, (messageId) => this.#messages.get(messageId)?.parts.element.focus());
     this.#notices = new Notices(
       (element) => this.#append(elements.messages, element),
       () => this.#showEmpty(),
@@ -82,8 +95,9 @@ export class Timeline {
       own,
     });
     parts.text.classList.toggle("unreadable", message.content === null);
-    if (own) parts.side.append(linkButton(t("message.unsend"), () => this.#unsend(message.messageId)));
-    const entry = { parts, userId: message.senderId };
+    parts.side.append(menuButton(message.senderName, (button) => this.#listener.menu(message, button)));
+    const entry = { parts, message };
+    this.#quote(entry);
     const { messages } = this.#elements;
     this.#markFirst(entry, messages.lastElementChild);
     this.#messages.set(message.messageId, entry);
@@ -97,6 +111,13 @@ export class Timeline {
     });
     if (!own) this.#scroller.added();
     if (this.#messages.size > MAX_MESSAGES) this.#dropOldest();
+  }
+
+  /** Focus the latest message. Return false where there is none. */
+  focusLast() {
+    const last = [...this.#messages.values()].at(-1);
+    last?.parts.element.focus();
+    return last !== undefined;
   }
 
   /**
@@ -175,6 +196,18 @@ export class Timeline {
   }
 
   /**
+   * Add a notice with a button, which is removed when it was pressed, or after so many ms.
+   *
+   * @param {string} text
+   * @param {string} label of the button
+   * @param {() => void} pressed
+   * @param {number} life ms
+   */
+  addOffer(text, label, pressed, life) {
+    this.#notices.addOffer(text, label, pressed, life);
+  }
+
+  /**
    * Add a notice that somebody came or went.
    *
    * @param {"arrived" | "left"} kind
@@ -206,8 +239,11 @@ export class Timeline {
    * @param {Entry} entry
    * @param {Element | null} before
    */
-  #markFirst({ parts, userId }, before) {
-    parts.element.classList.toggle("first", before === null || this.#byElement.get(before)?.userId !== userId);
+  #markFirst({ parts, message }, before) {
+    parts.element.classList.toggle(
+      "first",
+      before === null || this.#byElement.get(before)?.message.senderId !== message.senderId,
+    );
   }
 
   /** @param {HTMLElement | null} element */
@@ -229,9 +265,26 @@ export class Timeline {
     const all = [...this.#messages.values()].map(({ parts }) => parts.element);
     const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
     const next = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[event.key];
-    if (next === undefined || all[next] === undefined) return;
-    event.preventDefault();
-    all[next].focus();
+    if (next === undefined) {
+      const entry = this.#byElement.get(/** @type {Element} */ (event.target));
+      if (entry !== undefined) this.#listener.pressed(entry.message, event);
+    } else if (all[next] !== undefined) {
+      event.preventDefault();
+      all[next].focus();
+    }
+  }
+
+  /**
+   * Put the quote into a reply, and let the message be quoted.
+   *
+   * @param {Entry} entry
+   */
+  #quote({ parts, message }) {
+    const { messageId, replyTo, content, senderName, createdAt, expiresAt } = message;
+    if (replyTo !== undefined) parts.text.before(this.#quotes.quote(messageId, replyTo));
+    const text = content ?? t("message.unreadable");
+    const times = { createdAt: Date.parse(createdAt), expiresAt: Date.parse(expiresAt) };
+    this.#quotes.remember(messageId, { name: senderName, text, ...times });
   }
 
   /**
@@ -260,9 +313,11 @@ export class Timeline {
     if (!entry) return;
     const { element } = entry.parts;
     const { previousElementSibling: before, nextElementSibling: after } = element;
-    const hadFocus = element.contains(document.activeElement);
     this.#messages.delete(messageId);
     this.#byElement.delete(element);
+    this.#quotes.forget(messageId);
+    this.#listener.gone(messageId); // what was opened for it closes, and gives the focus back to it
+    const hadFocus = element.contains(document.activeElement);
     this.#candles.remove(element);
     element.remove();
     const next = after === null ? undefined : this.#byElement.get(after);

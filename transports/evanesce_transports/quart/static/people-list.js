@@ -1,0 +1,36 @@
+// The list of the people in a room: who they are, and what can be done about each.
+
+import { t } from "./i18n.js";
+import { createAvatar, menuButton } from "./message-view.js";
+
+/**
+ * Return an item of the list for a person.
+ *
+ * @param {string} userId
+ * @param {string} name
+ * @param {(() => void) | null} about opens what can be done about the person; null: this is the user
+ */
+export function personItem(userId, name, about) {
+  const label = document.createElement("bdi");
+  label.textContent = about === null ? t("people.you", { name }) : name;
+  const item = textItem("");
+  item.append(createAvatar(userId, name), label);
+  if (about !== null) {
+    const button = menuButton(name, about);
+    button.setAttribute("aria-label", t("person.open", { name }));
+    button.setAttribute("aria-haspopup", "dialog");
+    item.append(button);
+  }
+  return item;
+}
+
+/**
+ * Return an item of the list with a text.
+ *
+ * @param {string} text
+ */
+export function textItem(text) {
+  const item = document.createElement("li");
+  item.textContent = text;
+  return item;
+}
