@@ -20,6 +20,8 @@ def ana(server: Server, browser_client: Open) -> BrowserClient:
     """The creator of an encrypted room, in it."""
     ana = browser_client()
     ana.sign_in(server.url, "Ana")
+    ana.in_room(1)
+    ana.page.click("#brand")
     ana.page.click("#home-options")
     ana.page.get_by_label("Encrypted from end to end").check()
     ana.page.get_by_role("button", name="Create a room", exact=True).last.click()

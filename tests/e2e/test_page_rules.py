@@ -18,7 +18,6 @@ def creator(server: Server, browser_client: Open, name: str = "Ana") -> BrowserC
     """Open a browser whose user creates a room and is in it."""
     ana = browser_client()
     ana.sign_in(server.url, name)
-    ana.page.click("#home-create")
     ana.in_room(1)
     return ana
 
@@ -147,6 +146,8 @@ def test_the_others_vote_while_the_creator_is_away(server: Server, browser_clien
 def test_a_room_with_rules_from_the_start(server: Server, browser_client: Open) -> None:
     ana = browser_client()
     ana.sign_in(server.url, "Ana")
+    ana.in_room(1)
+    ana.page.click("#brand")
     ana.page.click("#home-options")
     ana.page.get_by_label("Messages live for").select_option("10")
     ana.page.get_by_label("Only invited people").check()

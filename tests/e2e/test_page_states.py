@@ -6,7 +6,7 @@ import pytest
 
 from evanesce.model import timestamp
 from tests.e2e.running import Server
-from tests.e2e.test_page_protocol import NOW, OTHER, Script, joined, message, script
+from tests.e2e.test_page_protocol import NOW, OTHER, ROOM, Script, joined, message, script
 
 pytestmark = pytest.mark.slow
 
@@ -15,14 +15,18 @@ __all__ = ["joined", "script"]
 FOCUSED = "document.activeElement.id"
 
 
-@pytest.mark.parametrize("module", ["chat.js"])
-def test_a_page_without_one_of_its_modules_says_so(script: Script, shared_server: Server, module: str) -> None:
-    script.page.route(f"**/static/*/{module}", lambda route: route.abort())
-    script.page.goto(shared_server.url)
+@pytest.mark.parametrize(("module", "section"), [("chat", "home"), ("room-view", "room")])
+def test_a_page_without_one_of_its_modules_says_so(
+    script: Script, shared_server: Server, module: str, section: str
+) -> None:
+    address = shared_server.url + ("" if section == "home" else f"/r/{ROOM}")
+    script.page.route(f"**/static/*/{module}.js", lambda route: route.abort())
+    script.page.goto(address)
     script.shows("#loading:has-text('Reload')")
+    assert script.page.locator("main > section:visible").count() == 0
     script.page.unroute_all()
     script.page.click("#loading a")
-    script.shows("#home")
+    script.shows(f"#{section}")
     assert script.page.locator("#loading").is_hidden()
 
 

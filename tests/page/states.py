@@ -222,7 +222,7 @@ def signed_out(stage: Stage) -> None:
 
 def not_loaded(stage: Stage) -> None:
     stage.page.route("**/static/timeline*.js", lambda route: route.abort())
-    stage.page.goto(stage.url)
+    stage.page.goto(f"{stage.url}/r/{ROOM}")
     stage.page.locator("#loading").wait_for()
 
 

@@ -23,7 +23,8 @@ declare namespace Page {
   interface Private {
     keys: import("../../../transports/evanesce_transports/quart/static/room-key.js").RoomKeys;
     names: import("../../../transports/evanesce_transports/quart/static/nicknames.js").Nicknames;
-    alerts: import("../../../transports/evanesce_transports/quart/static/alerts.js").Alerts;
+    alerts: import("../../../transports/evanesce_transports/quart/static/alert-settings.js").AlertSettings;
+    unread: import("../../../transports/evanesce_transports/quart/static/unread.js").Unread;
   }
 
   type Ask = <Method extends Protocol.Method, Path extends string>(

@@ -1,20 +1,22 @@
 // Telling the user of messages that arrive while nobody looks at the page, as far as the user has asked for it.
 
-import { AlertSettings } from "./alert-settings.js";
 import { t } from "./i18n.js";
 import { Notifications, showNotification } from "./notifications.js";
 import { Sound } from "./sound.js";
 
 export class Alerts {
+  #settings;
   #unread;
   #sound = new Sound();
   /** @type {Notifications | null} */
   #notifications = null;
 
-  settings = new AlertSettings();
-
-  /** @param {import("./unread.js").Unread} unread */
-  constructor(unread) {
+  /**
+   * @param {import("./alert-settings.js").AlertSettings} settings
+   * @param {import("./unread.js").Unread} unread
+   */
+  constructor(settings, unread) {
+    this.#settings = settings;
     this.#unread = unread;
     const looked = () => isSeen() && this.#seen();
     addEventListener("focus", looked);
@@ -44,7 +46,7 @@ export class Alerts {
    */
   arrived({ messageId, senderName, content }) {
     if (isSeen()) return;
-    const { notify, content: isShown, sound } = this.settings.current;
+    const { notify, content: isShown, sound } = this.#settings.current;
     this.#unread.add(messageId);
     if (notify) this.#notifications?.add(messageId, { senderName, text: isShown ? content : null });
     if (sound) this.#sound.play();
@@ -67,7 +69,7 @@ export class Alerts {
    */
   async open(signal) {
     const { openAlerts } = await import("./alerts-dialog.js");
-    openAlerts(this.settings, this.#sound, signal);
+    openAlerts(this.#settings, this.#sound, signal);
   }
 
   #seen() {

@@ -1,7 +1,7 @@
 // Requests to the HTTP API.
 
 import { basePath } from "./addresses.js";
-import { Refused } from "./client/index.js";
+import { Refused } from "./client/errors.js";
 import { Disconnected } from "./errors.js";
 
 const TIMEOUT = 15_000; // ms

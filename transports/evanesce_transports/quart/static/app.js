@@ -4,8 +4,8 @@ import { AccountDialog } from "./account-dialog.js";
 import { AccountStore } from "./account-store.js";
 import { absolutePath, homePath, roomIdIn, withKey } from "./addresses.js";
 import { Api } from "./api.js";
-import { Alerts } from "./alerts.js";
-import { Refused } from "./client/index.js";
+import { AlertSettings } from "./alert-settings.js";
+import { Refused } from "./client/errors.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
 import { showError } from "./errors.js";
 import { Home } from "./home.js";
@@ -13,7 +13,7 @@ import { t } from "./i18n.js";
 import { Nicknames } from "./nicknames.js";
 import { Providers } from "./providers.js";
 import { RoomKeys } from "./room-key.js";
-import { RoomView } from "./room-view.js";
+import { RoomLoader } from "./room-loader.js";
 import { Sections } from "./sections.js";
 import { Session } from "./session.js";
 import { SignIn } from "./sign-in.js";
@@ -32,7 +32,8 @@ export class App {
   #private = {
     keys: new RoomKeys(this.#accounts, globalThis),
     names: new Nicknames(this.#accounts),
-    alerts: new Alerts(this.#unread),
+    alerts: new AlertSettings(),
+    unread: this.#unread,
   };
   #dialogs = new AbortController(); // aborted to close the dialogs that modules have made
   #userId = this.#accounts.current()?.userId ?? null; // of the last account, whose keys the page has
@@ -42,6 +43,8 @@ export class App {
   #accountDialog;
   #home;
   #room;
+  /** @type {object | null} */
+  #opening = null; // stands for the room that is opened: another one may be, while the modules are loaded
 
   /** @param {import("./elements.js").Elements} elements */
   constructor(elements) {
@@ -59,14 +62,15 @@ export class App {
     };
     const providers = new Providers(elements.ways, this.#accounts, api, actions, () => this.#address());
     this.#sections = new Sections(elements, {
-      retryConnection: () => this.#room.wake(),
+      retryConnection: () => this.#room.view?.wake(),
       reopen: () => this.#open(),
     });
-    this.#session = new Session(this.#accounts, api, () => this.#room.renew());
+    this.#session = new Session(this.#accounts, api, () => this.#room.view?.renew());
     this.#signIn = new SignIn(elements.signIn, providers);
     this.#accountDialog = new AccountDialog(elements, confirm, this.#accounts, api, this.#session, providers, actions);
     this.#home = new Home(elements.home, api, actions, this.#private);
-    this.#room = new RoomView(elements, confirm, this.#accounts, this.#private, {
+    /** @type {import("./room-view.js").RoomViewListener} */
+    const listener = {
       banner: (text, retry) => this.#sections.showBanner(text, retry),
       accountChanged: () => this.#accountDialog.update(),
       left: () => this.#go(homePath()),
@@ -75,7 +79,8 @@ export class App {
       attempt: actions.attempt,
       dialogs: actions.dialogs,
       stopped: (title, text, retry) => this.#stop(title, text, retry),
-    });
+    };
+    this.#room = new RoomLoader((View) => new View(elements, confirm, this.#accounts, this.#private, listener));
   }
 
   /** Show the section of the address, and follow the events of the browser. */
@@ -87,13 +92,16 @@ export class App {
     document.addEventListener("visibilitychange", wake);
     document.addEventListener("resume", wake); // after the browser has frozen the page
     // A page that the browser keeps for the back button must hold no messages either.
-    addEventListener("pagehide", () => this.#room.leave());
+    addEventListener("pagehide", () => {
+      this.#opening = null;
+      this.#room.view?.leave();
+    });
     addEventListener("pageshow", (event) => {
       if (event.persisted) this.#open();
     });
     this.#accounts.watch((before, now) => {
       if (before?.userId !== now?.userId) this.#open();
-      else if (before?.token !== now?.token) this.#room.renew();
+      else if (before?.token !== now?.token) this.#room.view?.renew();
     });
     this.#session.keepFresh();
     this.#open();
@@ -102,7 +110,7 @@ export class App {
   /** Look at what may be over after the page was hidden or the device slept. */
   #wake() {
     if (document.hidden) return;
-    this.#room.wake();
+    this.#room.view?.wake();
     this.#session.check();
   }
 
@@ -113,16 +121,17 @@ export class App {
     this.#userId = account?.userId ?? this.#userId;
     const roomId = roomIdIn(location.pathname);
     this.#private.keys.takeFromAddress(roomId);
-    if (this.#room.waitsIn(roomId)) {
+    const room = this.#room.view;
+    if (room?.waitsIn(roomId)) {
       if (account === null) {
         this.#showSignIn(t("signIn.expired"));
         return;
       }
-      if (this.#room.goOn(account.userId)) {
+      if (room.goOn(account.userId)) {
         this.#showRoom();
         return;
       }
-      this.#room.clearDraft(); // of somebody else
+      room.clearDraft(); // of somebody else
     }
     this.#leaveRoom();
     if (roomId && !UUID.test(roomId)) this.#stop(t("stopped.noRoom"), t("stopped.incomplete"));
@@ -167,23 +176,34 @@ export class App {
     this.#signIn.explain(title, reason ?? text);
     this.#unread.setTitle(t("page.signInTitle"));
     this.#show("signIn");
-    this.#signIn.draw();
+    this.#signIn.draw().then(() => this.#room.prepare());
   }
 
   #showHome() {
-    this.#room.clearDraft();
+    this.#room.view?.clearDraft();
     this.#unread.setTitle("Evanesce");
     this.#show("home");
     this.#home.load();
+    this.#room.prepare();
   }
 
   /**
    * @param {string} roomId
    * @param {string} userId
    */
-  #joinRoom(roomId, userId) {
+  async #joinRoom(roomId, userId) {
     this.#showRoom();
-    this.#room.join(roomId, userId);
+    const opening = (this.#opening = {});
+    const { room: section } = this.#elements.sections;
+    section.inert = true; // nothing in it does anything yet
+    try {
+      const room = await this.#room.load();
+      section.inert = false;
+      if (opening === this.#opening) room.join(roomId, userId);
+    } catch (error) {
+      console.error("The modules of the room cannot be loaded:", error);
+      if (opening === this.#opening) this.#sections.showIncomplete();
+    }
   }
 
   /** Return the address of the page with the secrets that it was opened with. */
@@ -198,7 +218,7 @@ export class App {
     const { keys, names, alerts } = this.#private;
     keys.clear();
     names.clear();
-    alerts.settings.clear();
+    alerts.clear();
     this.#userId = null;
   }
 
@@ -209,7 +229,8 @@ export class App {
 
   /** Leave the room, and close the dialogs. */
   #leaveRoom() {
-    this.#room.leave();
+    this.#opening = null;
+    this.#room.view?.leave();
     this.#closeDialogs();
   }
 
@@ -237,7 +258,7 @@ export class App {
 
   /** Ask the user to sign in again. The room waits, with the messages that are being sent. */
   #signInAgain() {
-    this.#room.wait();
+    this.#room.view?.wait();
     this.#closeDialogs();
     this.#accounts.remove();
     this.#showSignIn(t("signIn.expired"));
@@ -246,7 +267,7 @@ export class App {
   #signedOut() {
     this.#forgetPrivate();
     history.pushState(null, "", homePath());
-    this.#room.clearDraft();
+    this.#room.view?.clearDraft();
     this.#leaveRoom();
     this.#showSignIn(t("signIn.signedOut"));
   }

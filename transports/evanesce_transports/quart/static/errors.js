@@ -1,6 +1,6 @@
 // The errors of a request, and their descriptions for the user.
 
-import { KeyMissing, NotSent, OutcomeUnknown, Refused } from "./client/index.js";
+import { KeyMissing, NotSent, OutcomeUnknown, Refused } from "./client/errors.js";
 import { duration, t } from "./i18n.js";
 
 /** There was no reply: there is no connection, or it was lost. A later request may succeed. */

@@ -1,7 +1,7 @@
 // The keys of rooms that are encrypted from end to end. They come in the fragment of a link, and leave the address bar and the
 // history of this tab at once. They are in memory, and in this browser only where the user asks for that.
 
-import { parseRoom, secretsIn } from "./client/index.js";
+import { parseRoom, secretsIn } from "./client/links.js";
 import { RoomStore } from "./room-store.js";
 
 const KEY_BYTES = 32;

@@ -1,6 +1,7 @@
 // The section of the room that is open: its messages, members, typing indicator and composer, and its buttons.
 
 import { withKey } from "./addresses.js";
+import { Alerts } from "./alerts.js";
 import { Composer } from "./composer.js";
 import { Refused } from "./client/index.js";
 import { describeError, Problem, showError } from "./errors.js";
@@ -34,6 +35,7 @@ export class RoomView {
   #accounts;
   #listener;
   #private;
+  #alerts;
   #composer;
   #scroller;
   #panels;
@@ -64,6 +66,7 @@ export class RoomView {
     this.#accounts = accounts;
     this.#listener = listener;
     this.#private = ofUser;
+    this.#alerts = new Alerts(ofUser.alerts, ofUser.unread);
     this.#composer = new Composer(elements.composer, {
       send: (content) => this.#room?.send(content, this.#tools?.takeSendOptions() ?? {}),
       typing: () => this.#room?.typing(),
@@ -78,7 +81,7 @@ export class RoomView {
     room.leave.addEventListener("click", () => listener.left());
     room.close.addEventListener("click", () => this.#close());
     tools.rename.addEventListener("click", () => this.#rename());
-    tools.alerts.addEventListener("click", () => ofUser.alerts.open(listener.dialogs()));
+    tools.alerts.addEventListener("click", () => this.#alerts.open(listener.dialogs()));
     tools.help.addEventListener("click", () => openHelp(listener.dialogs()));
     listen(document, (shortcut) => this.#shortcut(shortcut));
     members.open.addEventListener("click", () => {
@@ -95,7 +98,7 @@ export class RoomView {
    * @param {string} userId of the user who is signed in
    */
   join(roomId, userId) {
-    const { keys, names, alerts } = this.#private;
+    const { keys, names } = this.#private;
     const clock = { now: () => room.now() };
     const timeline = new Timeline(this.#elements.timeline, this.#scroller, userId, clock, {
       menu: (message, opener) => tools.timelineListener.menu(message, opener),
@@ -124,7 +127,7 @@ export class RoomView {
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
     const services = {
-      ...{ keys, alerts, composer: this.#composer },
+      ...{ keys, alerts: this.#alerts, composer: this.#composer },
       attempt: this.#listener.attempt,
       reopen: this.#listener.reopen,
       dialogs: this.#listener.dialogs,
@@ -137,7 +140,7 @@ export class RoomView {
     this.#roomId = roomId;
     this.#userId = userId;
     this.#showName(names.get(roomId));
-    alerts.enter(roomId);
+    this.#alerts.enter(roomId);
     this.#description = null;
     this.#elements.room.close.hidden = true;
     this.#elements.members.count.textContent = "–";
@@ -152,7 +155,7 @@ export class RoomView {
     clearInterval(this.#countdown);
     this.#room?.leave();
     this.#tools?.leave();
-    this.#private.alerts.leave();
+    this.#alerts.leave();
     this.#room = null;
     this.#tools = null;
     this.#timeline = null;

@@ -35,6 +35,12 @@ export class Sections {
     this.showBanner(null);
   }
 
+  /** Show that the page has not loaded completely, in place of all sections. */
+  showIncomplete() {
+    for (const element of [...Object.values(this.#sections), ...Object.values(this.#bar)]) element.hidden = true;
+    this.#loading.hidden = false;
+  }
+
   /**
    * Set the text of the section `stopped`.
    *

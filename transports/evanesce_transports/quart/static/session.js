@@ -1,6 +1,6 @@
 // The session of the account that is signed in: renewing its token, signing out, deleting the account.
 
-import { Refused } from "./client/index.js";
+import { Refused } from "./client/errors.js";
 import { environmentWith } from "./client/environment.js";
 import { Stopwatch } from "./client/time.js";
 
