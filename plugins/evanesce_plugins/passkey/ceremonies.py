@@ -1,6 +1,7 @@
 """The two ceremonies of WebAuthn: what a client is asked for, and whether what it sends answers that.
 
-The methods that verify may take 20 ms for what was made to be slow: they are called in a worker thread.
+The methods that verify may take some tens of milliseconds for what was made to be slow: they are called in a worker
+thread.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ CREDENTIAL_BYTES = 1_023
 
 KEY_BYTES = 1_024
 """The longest public key: one of RSA with 4,096 bits has about 530."""
+
+EXPONENT_BYTES = 8
+"""The longest exponent of an RSA key. With a longer one, a signature can be made to take long to verify."""
 
 # The library writes the ids of keys into lines of the levels INFO and DEBUG.
 logging.getLogger("fido2").setLevel(logging.WARNING)
@@ -192,6 +196,8 @@ def _check_key(key: Any) -> None:
     """Raise an exception for a public key by which nobody could sign in later."""
     if key.get(3) not in ALGORITHMS:
         raise ValueError("the key is of another algorithm than was asked for")
+    if key[3] == RS256.ALGORITHM and len(key[-2]) > EXPONENT_BYTES:
+        raise ValueError("the exponent of the key is too long")
     try:
         key.verify(b"", b"")
     except InvalidSignature:

@@ -62,6 +62,9 @@ NEW_KEYS: dict[str, Answer] = {
         key, options, {1: 3, 3: -257, -1: b"\xff" * 4_000, -2: b"\x01\x00\x01"}
     ),
     "an even RSA exponent": lambda key, options: changed(key, options, {1: 3, 3: -257, -1: b"\xff" * 256, -2: b"\x02"}),
+    "a long RSA exponent": lambda key, options: changed(
+        key, options, {1: 3, 3: -257, -1: b"\xff" * 384, -2: b"\x7f" + b"\xff" * 300}
+    ),
     "a public key that is a list": lambda key, options: changed(key, options, [1, 2]),  # type: ignore[arg-type]
     "CBOR of arrays in arrays": lambda key, options: key.create(options, attestation=b"\x81" * 8_000),
     "CBOR of maps in maps": lambda key, options: key.create(options, attestation=b"\xa1\x01" * 4_000),
