@@ -160,6 +160,11 @@ def test_signing_out_and_in_again(server: Server, browser_client: Callable[..., 
 
     ana.page.click("#account-open")
     ana.page.click("#sign-out")
+    ana.shows("#confirm-text:has-text('account of a guest')")
+    ana.page.click("#confirm button:has-text('Cancel')")
+    assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 200
+    ana.page.click("#sign-out")
+    ana.page.click("#confirm-yes")
     ana.shows("#sign-in")
     ben.in_room(1)
     assert ana.page.evaluate("localStorage.length") == 0

@@ -155,6 +155,7 @@ def test_a_guest_sees_nothing_of_another_provider(
     assert ana.page.locator("#account-provider").inner_text() == ""
     assert ana.page.locator("#reminder").is_hidden()
     ana.page.click("#sign-out")
+    ana.page.click("#confirm-yes")
     ana.shows("#sign-in")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import pytest
 
 from evanesce.model import timestamp
@@ -106,3 +109,40 @@ def test_times_that_are_far_away(joined: Script) -> None:
     joined.page.evaluate("dispatchEvent(new Event('online'))")
     joined.page.locator("#messages .text").get_by_text("short").wait_for(state="detached")
     assert joined.contents() == ["long"]
+
+
+def test_a_draft_is_of_one_room(joined: Script) -> None:
+    joined.page.fill("#composer-text", "for this room alone")
+    joined.page.evaluate(f"history.pushState(null, '', '/r/{OTHER}'); dispatchEvent(new PopStateEvent('popstate'))")
+    assert joined.asked("join", 2)["roomId"] == OTHER
+    assert joined.page.input_value("#composer-text") == ""
+
+
+def test_a_draft_is_of_one_person(joined: Script, shared_server: Server) -> None:
+    joined.page.fill("#composer-text", "of this person alone")
+    other = joined.page.context.new_page()
+    other.goto(f"{shared_server.url}/healthz")
+    changed = joined.account | {"userId": OTHER, "token": "another"}
+    other.evaluate("kept => localStorage.setItem('evanesce.account', kept)", json.dumps(changed))
+    joined.asked("join", 2)
+    assert joined.page.input_value("#composer-text") == ""
+
+
+def test_a_dead_link_is_told_after_a_silence(joined: Script) -> None:
+    """The server is asked after 10 s of silence, and the page says so 5 s later."""
+    joined.answers.append(("ping", lambda line, command: None))
+    joined.asked("ping")
+    joined.shows("#banner:has-text('No connection')")
+    joined.asked("join", 2)
+    joined.page.locator("#banner").wait_for(state="hidden")
+
+
+def test_a_link_that_is_lost_is_told_at_once(joined: Script) -> None:
+    held: list[Callable[[], None]] = []
+    joined.answers.append(("ping", lambda line, command: held.append(lambda: joined.reply(line, command))))
+    told = "dispatchEvent(new Event('offline')), document.querySelector('#banner-text').textContent"
+    assert joined.page.evaluate(told) == "There is no network."
+    joined.asked("ping")
+    held[0]()
+    joined.page.locator("#banner").wait_for(state="hidden")
+    assert len(joined.lines) == 1, "the server was there"

@@ -42,4 +42,9 @@ function signIn(place, host) {
   place.append(form);
 }
 
-export default { signIn };
+/** Return the warning before a guest signs out. */
+function leaving() {
+  return "Nobody can sign in to the account of a guest again: its name and its rooms are lost to you.";
+}
+
+export default { signIn, leaving };

@@ -89,6 +89,7 @@ export class App {
     addEventListener("popstate", () => this.#open());
     const wake = () => this.#wake();
     addEventListener("online", wake);
+    addEventListener("offline", () => this.#room.view?.doubtConnection());
     document.addEventListener("visibilitychange", wake);
     document.addEventListener("resume", wake); // after the browser has frozen the page
     // A page that the browser keeps for the back button must hold no messages either.
@@ -100,8 +101,10 @@ export class App {
       if (event.persisted) this.#open();
     });
     this.#accounts.watch((before, now) => {
-      if (before?.userId !== now?.userId) this.#open();
-      else if (before?.token !== now?.token) this.#room.view?.renew();
+      if (before?.userId !== now?.userId) {
+        this.#room.view?.clearDraft();
+        this.#open();
+      } else if (before?.token !== now?.token) this.#room.view?.renew();
     });
     this.#session.keepFresh();
     this.#open();

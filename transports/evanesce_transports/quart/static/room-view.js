@@ -110,6 +110,7 @@ export class RoomView {
     const room = new Room(roomId, keys.secrets(roomId), timeline, this.#accounts, {
       happened: (event) => tools.take(event),
       stateChanged: (state, seconds, reason) => this.#showState(state, seconds, reason),
+      answered: () => this.#listener.banner(null),
       membersChanged: () => this.#showMembers(room),
       accountChanged: () => this.#listener.accountChanged(),
       typing: (member) => typing.add(member),
@@ -134,6 +135,8 @@ export class RoomView {
       withKey: (/** @type {string} */ link) => this.#withKey(link),
     };
     const tools = new RoomTools(this.#elements, services, { roomId, userId, room, timeline });
+    // A draft is of one person, and for one room.
+    if (roomId !== this.#roomId || userId !== this.#userId) this.#composer.clear();
     this.#room = room;
     this.#tools = tools;
     this.#timeline = timeline;
@@ -199,6 +202,13 @@ export class RoomView {
   /** Check the connection and the time, and reconnect now if the connection is lost. */
   wake() {
     this.#room?.wake();
+  }
+
+  /** Say that there is no network, as the browser says, until the server answers. */
+  doubtConnection() {
+    if (this.#room === null) return;
+    this.#listener.banner(t("connection.offline"));
+    this.#room.wake();
   }
 
   /** Send the newer token to the server. */

@@ -8,6 +8,7 @@ import { t } from "./i18n.js";
 
 const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
 const MAX_RETRY_DELAY = 60_000; // ms
+const SILENCE = 10_000; // ms without a word of the server, after which it is asked; the client waits 5 s for the answer
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
 
 /**
@@ -17,6 +18,7 @@ const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
  * @property {(state: "connecting" | "reconnecting" | "joined" | "unavailable", seconds?: number, reason?: string) => void} stateChanged
  *   `seconds`: until the next attempt to reconnect; `reason`: of the server, why it closed the connection; `unavailable`: the server cannot let the page join at the moment
  * @property {(event: import("./client/index.js").RoomEvent) => void} happened gets each event, before anything else is done with it
+ * @property {() => void} answered the server has answered, on a connection that is there
  * @property {() => void} membersChanged
  * @property {() => void} accountChanged the server has sent another name for the user
  * @property {(userId: string) => void} typing
@@ -43,6 +45,8 @@ export class Room {
   #typingSentAt = -Infinity;
   /** @type {number | undefined} */
   #typingTimer;
+  /** @type {number | undefined} */
+  #silence;
 
   /**
    * The names of the members by their ids. Empty where there are more than the server lists.
@@ -64,7 +68,7 @@ export class Room {
     this.#timeline = timeline;
     this.#accounts = accounts;
     this.#listener = listener;
-    this.#client = new Client(serverAddress(), { timeTold: () => timeline.update() });
+    this.#client = new Client(serverAddress(), { timeTold: () => this.#answered() });
     this.#room = this.#client.join(roomId, { ...secrets, waiting: () => listener.stateChanged("unavailable") });
     this.#followState();
     this.#followRoom();
@@ -205,8 +209,24 @@ export class Room {
     return undefined;
   }
 
+  #answered() {
+    this.#timeline.update();
+    if (this.#room.state !== "joined") return;
+    this.#heard();
+    this.#listener.answered();
+  }
+
+  /** Ask the server when it says nothing from now on. */
+  #heard() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      if (!document.hidden) this.#client.check(); // else when it is shown again
+    }, SILENCE);
+  }
+
   /** Stop what needs the connection. */
   #suspend() {
+    clearTimeout(this.#silence);
     this.#cancelTyping();
     this.#listener.typingStopped(null);
   }
@@ -250,6 +270,7 @@ export class Room {
   /** @param {import("./client/index.js").RoomEvent} event */
   #event(event) {
     this.#listener.happened(event);
+    this.#heard();
     switch (event.type) {
       case "joined":
         this.#joined(event);

@@ -86,6 +86,7 @@ export default Object.freeze({
     closeText: "تُغلق الغرفة للجميع ويتوقف رابطها عن العمل.",
   },
   connection: {
+    offline: "لا توجد شبكة.",
     connecting: "جارٍ الاتصال…",
     unavailable: "لا يستطيع الخادم الوصول إلى مخزن رسائله حاليًا. تجري المحاولة مرة أخرى…",
     lost: "لا يوجد اتصال. محاولة جديدة بعد {seconds} ث.",

@@ -74,6 +74,7 @@ export default Object.freeze({
     closeText: "Der Raum schließt für alle, und sein Link geht nicht mehr.",
   },
   connection: {
+    offline: "Es gibt kein Netz.",
     connecting: "Verbindung wird aufgebaut …",
     unavailable: "Der Server erreicht gerade seinen Nachrichtenspeicher nicht. Neuer Versuch …",
     lost: "Keine Verbindung. Neuer Versuch in {seconds} s.",

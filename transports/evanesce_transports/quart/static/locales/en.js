@@ -72,6 +72,7 @@ export default Object.freeze({
     closeText: "The room closes for everyone, and its link stops working.",
   },
   connection: {
+    offline: "There is no network.",
     connecting: "Connecting…",
     unavailable: "The server cannot reach its message store at the moment. Trying again…",
     lost: "No connection. Trying again in {seconds} s.",
