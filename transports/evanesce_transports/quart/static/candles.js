@@ -14,6 +14,7 @@ const LEAVING = 300; // ms, the last ones of the life
  * @property {import("./message-view.js").MessageParts} parts
  * @property {number} createdAt
  * @property {number} expiresAt
+ * @property {number} [told] how many seconds it is said to have left
  * @property {Animation} [end]
  */
 
@@ -84,8 +85,11 @@ export class Candles {
     wick.style.transform = `scaleX(${Math.min(1, rest / life)})`;
     element.classList.toggle("pale", burnt >= PALE);
     element.classList.toggle("palest", burnt >= PALEST);
-    const text = t("message.left", { time: duration(Math.ceil(rest / 1000), "short") });
-    if (left.textContent !== text) left.textContent = text;
+    const seconds = Math.ceil(rest / 1000);
+    // What nobody looks at is told to the nearest 5 s: to lay it out each second costs more than all else.
+    const told = element.matches(":hover, :focus-within") ? seconds : Math.ceil(seconds / 5) * 5;
+    if (candle.told !== told) left.textContent = t("message.left", { time: duration(told, "short") });
+    candle.told = told;
     if (rest > LEAVING + TICK) candle.end?.cancel();
     else if (candle.end === undefined || candle.end.playState === "idle") candle.end = vanish(element, rest - LEAVING);
   }
