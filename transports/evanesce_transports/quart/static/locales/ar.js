@@ -2,7 +2,6 @@
 
 export default Object.freeze({
   page: {
-    description: "دردشة لا تترك أثرًا.",
     home: "Evanesce: غرفك",
     signInTitle: "تسجيل الدخول – Evanesce",
     roomTitle: "غرفة – Evanesce",
@@ -180,7 +179,6 @@ export default Object.freeze({
     sending: "جارٍ الإرسال…",
     unreadable: "لا يمكن فتح هذه الرسالة.",
     perhapsSent: "ربما لم تُرسل هذه الرسالة.",
-    notSent: "لم تُرسل هذه الرسالة.",
     tooMany: "أُزيلت أقدم الرسائل: عددها أكبر مما تستطيع هذه الصفحة عرضه.",
     perhapsMissed: "ربما فاتتك رسائل انتهت مدتها",
     missed: {

@@ -2,7 +2,6 @@
 
 export default Object.freeze({
   page: {
-    description: "Chat, der nichts zurücklässt.",
     home: "Evanesce: deine Räume",
     signInTitle: "Anmelden – Evanesce",
     roomTitle: "Raum – Evanesce",
@@ -112,7 +111,6 @@ export default Object.freeze({
     sending: "Wird gesendet …",
     unreadable: "Diese Nachricht lässt sich nicht öffnen.",
     perhapsSent: "Diese Nachricht wurde vielleicht nicht gesendet.",
-    notSent: "Diese Nachricht wurde nicht gesendet.",
     tooMany: "Die ältesten Nachrichten wurden entfernt: Es sind mehr, als diese Seite zeigen kann.",
     perhapsMissed: "Vielleicht hast du Nachrichten verpasst, die abgelaufen sind",
     missed: { one: "Du hast {count} Nachricht verpasst", other: "Du hast {count} Nachrichten verpasst" },

@@ -2,7 +2,6 @@
 
 export default Object.freeze({
   page: {
-    description: "Chat that leaves nothing behind.",
     home: "Evanesce: your rooms",
     signInTitle: "Sign in – Evanesce",
     roomTitle: "Room – Evanesce",
@@ -110,7 +109,6 @@ export default Object.freeze({
     sending: "Sending…",
     unreadable: "This message cannot be opened.",
     perhapsSent: "This message may not have been sent.",
-    notSent: "This message was not sent.",
     tooMany: "The oldest messages were removed: there are more than this page can show.",
     perhapsMissed: "You may have missed messages that have expired",
     missed: { one: "You missed {count} message", other: "You missed {count} messages" },
