@@ -71,6 +71,7 @@ ROWS: dict[str, Row] = {
     "evanesce_transports.quart.joining._LEFT": Row(
         "search", ["a", " ", "(", "import", "\n"], ["", "import", "import "]
     ),
+    "evanesce_transports.quart.joining._LATE": Row("search", ["a", "-", ".js", '")'], ["", 'import("./']),
     "evanesce_transports.quart.joining._PLACE": Row("search", ["a", " ", "(", ".meta"], ["", "import", "import "]),
     "evanesce_transports.quart.pages._STYLE_LINK": Row(
         "search", [" ", "a", ".css"], ["", '<link rel="stylesheet" href="/static/']

@@ -48,8 +48,12 @@ export { b, b as again };
 import { a } from "./a.js";
 import { Kept } from "./main.js";
 import { own } from "./own.js";
-export const lazy = [a, new Kept() instanceof Kept, own];
+export async function lazy() {
+  const { other, again } = await import("./other.js");
+  return [a, new Kept() instanceof Kept, own, other, again];
+}
 """,
+    "other.js": 'import { own } from "./own.js";\nexport const other = `other ${own}`;\nexport { own as again };\n',
     "own.js": 'export const own = "own";\n',
 }
 PROGRAM = """
@@ -57,7 +61,7 @@ globalThis.seen = [];
 const main = await import(process.argv[2]);
 const all = main.seen ?? main.$main.seen;
 const { lazy } = await globalThis.lazy();
-console.log(JSON.stringify([all, lazy, globalThis.seen]));
+console.log(JSON.stringify([all, await lazy(), globalThis.seen]));
 """
 
 
@@ -78,10 +82,10 @@ def run(folder: Path, modules: dict[str, str]) -> object:
 
 def test_joined_modules_do_the_same(tmp_path: Path) -> None:
     joined = join_modules(MODULES, "main.js")
-    assert set(joined) == {"main.js", "lazy.js", "own.js"}
+    assert set(joined) == {"main.js", "lazy.js", "other.js"}, "what a late module imports is with it"
     assert "What it is" not in joined["main.js"]
     assert "of two lines" not in joined["main.js"]
-    expected = [["a", "two", "ab", "c", "ab", "/x"], ["a", True, "own"], ["a", "b", "c", "main"]]
+    expected = [["a", "two", "ab", "c", "ab", "/x"], ["a", True, "own", "other own", "own"], ["a", "b", "c", "main"]]
     assert run(tmp_path / "joined", joined) == expected
     assert run(tmp_path / "plain", MODULES) == expected
 

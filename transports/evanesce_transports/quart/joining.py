@@ -4,8 +4,10 @@ The files stay plain ES modules, which run as they are. They are joined when the
 each becomes a function that returns its exports, and is called once, after those of the modules that it imports.
 Comments that fill whole lines are left out: they are a third of the bytes. Licences stay: they begin with `/*!`.
 
-Modules that the entry does not import statically, such as those for `import()`, stay files of their own, which import
-from the joined module what is in it. So there is one instance of each module.
+A module that is named in an `import()` becomes the entry of another joined file, with what it imports that is in no
+earlier one: the largest first, so that a page that imports most of its modules late still needs one request for them.
+All other modules stay files of their own. Each imports from the joined files what is in them, so that there is one
+instance of each module. A module that is joined cannot wait at its top level.
 
 Only the usual forms of imports and exports are understood, each at the beginning of a line, as Prettier writes them.
 Any other form is an error at the start, and so is a circle.
@@ -27,6 +29,7 @@ _LIST = re.compile(r"^export \{(?P<names>[^{}]*)\};$", re.MULTILINE)
 _DECLARATION = re.compile(r"^export (?=(?:const|class|function\*?|async function\*?) (?P<name>\w+)\b)", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default (?!(?:class|function|async function)\b)", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import\b(?! *[(.])|export\b)[^\n]*", re.MULTILINE)
+_LATE = re.compile(r'\bimport\("\./([\w-]+\.js)"\)')
 _PLACE = re.compile(r"\bimport *(?:\(|\.meta\b)")
 
 
@@ -44,13 +47,34 @@ def join_modules(files: Mapping[str, str], entry: str) -> dict[str, str]:
 
     Names are paths relative to the folder of `entry`. Raises `ValueError` for a form that is not understood.
     """
-    order: dict[str, _Module] = {}
-    _collect(entry, files, order, ())
-    parts = [_wrapped(name, module) for name, module in order.items()]
-    joined = {entry: "".join(parts)}
-    for name in files.keys() - order.keys():
-        joined[name] = _separate(name, _COMMENT.sub("", files[name]), order, entry)
+    owners: dict[str, str] = {}  # the joined file that has a module
+    joined: dict[str, str] = {}
+    for start in [entry, *_late_entries(files, entry)]:
+        if start in owners:
+            continue
+        order: dict[str, _Module] = {}
+        _collect(start, files, order, ())
+        own = {name: module for name, module in order.items() if name not in owners}
+        taken = sorted({name for module in own.values() for name in module.imports} & owners.keys())
+        imports = [f'import {{ {_variable(name)} }} from "{_address(start, owners[name])}";\n' for name in taken]
+        parts = [_wrapped(name, module) for name, module in own.items()]
+        exports = [] if start == entry else [_exported(start, own[start])]
+        joined[start] = "".join([*imports, *parts, *exports])
+        owners |= dict.fromkeys(own, start)
+    for name in files.keys() - owners.keys():
+        joined[name] = _separate(name, _COMMENT.sub("", files[name]), owners)
     return joined
+
+
+def _late_entries(files: Mapping[str, str], entry: str) -> list[str]:
+    """Return the modules of the entry's folder that an `import()` names, those that import most modules first."""
+    named = {name for source in files.values() for name in _LATE.findall(_COMMENT.sub("", source)) if name in files}
+    sizes: dict[str, int] = {}
+    for name in named - {entry}:
+        order: dict[str, _Module] = {}
+        _collect(name, files, order, ())
+        sizes[name] = len(order)
+    return sorted(sizes, key=lambda name: (-sizes[name], name))
 
 
 def _collect(name: str, files: Mapping[str, str], order: dict[str, _Module], importing: tuple[str, ...]) -> None:
@@ -125,19 +149,31 @@ def _wrapped(name: str, module: _Module) -> str:
     return f"export const {_variable(name)} = (() => {{\n{module.body}return {{ {exports} }};\n}})();\n"
 
 
-def _separate(name: str, source: str, order: Mapping[str, _Module], entry: str) -> str:
-    """Return a module that stays a file, with its imports from joined modules turned into imports from `entry`."""
+def _exported(name: str, module: _Module) -> str:
+    """Return the statements that export what a module exports, from a file that it is the entry of."""
+    variable = _variable(name)
+    named = [public for public in module.exports if public != "default"]
+    lines = [f"export const {{ {', '.join(named)} }} = {variable};\n"] if named else []
+    return "".join([*lines, *([f"export default {variable}.default;\n"] if "default" in module.exports else [])])
+
+
+def _separate(name: str, source: str, owners: Mapping[str, str]) -> str:
+    """Return a module that stays a file, with its imports from joined modules turned into imports from their files."""
 
     def replace(found: re.Match[str]) -> str:
         imported = posixpath.normpath(posixpath.join(posixpath.dirname(name), found["path"]))
-        if imported not in order:
+        if imported not in owners:
             return found[0]
-        path = posixpath.relpath(entry, posixpath.dirname(name) or ".")
         origin = _variable(imported)
-        address = path if path.startswith(".") else f"./{path}"
-        return f'import {{ {origin} }} from "{address}";\n{_binding(found, origin)}'
+        return f'import {{ {origin} }} from "{_address(name, owners[imported])}";\n{_binding(found, origin)}'
 
     return _IMPORT.sub(replace, source)
+
+
+def _address(name: str, other: str) -> str:
+    """Return the address of another file, relative to the file `name`."""
+    path = posixpath.relpath(other, posixpath.dirname(name) or ".")
+    return path if path.startswith(".") else f"./{path}"
 
 
 def _names(text: str) -> list[tuple[str, str]]:
