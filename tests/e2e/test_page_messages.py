@@ -20,7 +20,7 @@ FOCUSED = "document.activeElement.closest('.message')?.querySelector('.text').te
 def two(server: Server, browser_client: Callable[..., BrowserClient]) -> Two:
     """Two people in a room."""
     link = server.open_room()["deepLink"]
-    clients = []
+    clients: list[BrowserClient] = []
     for number, name in enumerate(("Ana", "Ben"), 1):
         clients.append(browser_client())
         clients[-1].sign_in(link, name)
@@ -80,7 +80,7 @@ def test_a_reply_quotes_a_message_and_the_quote_is_gone_with_it(two: Two) -> Non
     assert "where do we meet?" not in ben.page.content(), "what is being replied to is not shown either"
     ben.say("a reply all the same")
     ana.sees("a reply all the same")
-    assert ana.page.locator(".quote .gone").count() == 2
+    assert ana.page.locator(".quote .vanished").count() == 2
     choose(ben, "a reply all the same", "Reply")
     ben.page.press("#composer-text", "Escape")
     assert ben.page.locator("#replying").is_hidden()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evanesce.client.connection import Fields
 from evanesce.model import timestamp
 from tests.e2e.test_page_protocol import NOW, OTHER, ROOM, Script, message
+from tests.page.rule_states import RULE_STATES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -252,6 +253,7 @@ STATES: dict[str, Callable[[Stage], None]] = {
         refused,
         signed_out,
         not_loaded,
+        *RULE_STATES,
     )
 }
 """All states of the page by name."""

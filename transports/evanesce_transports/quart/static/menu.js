@@ -30,7 +30,7 @@ export class Menu {
   open(opener, label, items) {
     this.#element.setAttribute("aria-label", label);
     this.#element.replaceChildren(...items.map((item) => this.#item(item)));
-    document.body.append(this.#element);
+    (opener.closest("main") ?? document.body).append(this.#element);
     this.#element.showPopover();
     this.#opener = opener;
     opener.setAttribute("aria-expanded", "true");

@@ -114,7 +114,7 @@ export class Quotes {
 }
 
 function gone() {
-  return create("span", { className: "gone", textContent: t("reply.gone") });
+  return create("span", { className: "vanished", textContent: t("reply.gone") });
 }
 
 /**

@@ -183,7 +183,10 @@ export class RoomTools {
   get #context() {
     const { room } = this.#open;
     const { attempt, withKey, dialogs } = this.#services;
-    const limits = () => room.limits ?? { shortestTtl: 1, longestTtl: 1 };
+    const limits = () => {
+      const ttl = this.#rules.options?.messageTtl ?? 1; // all that there is to choose, where the server says nothing
+      return { shortestTtl: ttl, longestTtl: ttl, ...room.limits };
+    };
     return { rules: this.#rules, limits, attempt, withKey, dialogs };
   }
 
