@@ -1,4 +1,4 @@
-"""The states of the page in which somebody looks at the rules of a room, its key, or what can be done with a message."""
+"""The states of the page in which one looks at the rules of a room, its key, or what can be done with a message."""
 
 from __future__ import annotations
 
