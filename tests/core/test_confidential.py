@@ -38,6 +38,7 @@ SHOWN = {"user_id", "number"}
 """Fields that a `repr` of its own may show."""
 
 FORMATTED: dict[str, str] = {
+    "evanesce/cli/admin_client.py": "the token of an operator, in the header by which the server knows the operator",
     "evanesce/cli/console.py": "what the person writes, on their own terminal",
     "evanesce/testing/conversation.py": "what a test lets people say, where they hear something else",
     "evanesce_plugins/turso/clients.py": "the token, in the header by which the database knows this server",

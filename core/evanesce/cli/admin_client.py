@@ -96,15 +96,15 @@ def ask(address: Address, method: str, path: tuple[str, ...], fields: Mapping[st
     """
     target = "/".join((PREFIX, *(quote(part, safe="") for part in path)))
     headers = {"Authorization": f"Bearer {address.token}"}
-    body: bytes | None = None
+    payload: bytes | None = None
     if method in ("GET", "DELETE"):
         target += f"?{urlencode(fields)}" if fields else ""
     elif fields:
-        body = msgspec.json.encode(fields)
+        payload = msgspec.json.encode(fields)
         headers["Content-Type"] = "application/json"
     connection, base = _connection(address.url)
     try:
-        connection.request(method, base + target, body, headers)
+        connection.request(method, base + target, payload, headers)
         response = connection.getresponse()
         answer = response.read(MOST_BYTES)
     except (OSError, http.client.HTTPException) as error:
