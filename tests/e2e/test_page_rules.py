@@ -174,3 +174,17 @@ def test_a_name_for_a_room_is_the_users_alone(server: Server, browser_client: Op
     ana.page.click("#sign-out")
     ana.shows("#sign-in-reason:has-text('You are signed out')")
     assert ana.page.evaluate("localStorage.length") == 0
+
+
+def test_what_is_open_closes_with_the_room(server: Server, browser_client: Open) -> None:
+    ana = creator(server, browser_client)
+    ben = joins(browser_client, ana.page.url, "Ben", 2)
+    about(ben, "Ana")
+    ben.page.keyboard.press("Control+/")
+    ben.page.get_by_role("dialog", name="Keyboard and writing").wait_for()
+    chooses(ana, "#room-close")
+    ana.page.click("#confirm-yes")
+    for one in (ana, ben):
+        one.shows("#stopped-title:has-text('This room is closed')")
+        assert one.page.locator("dialog[open]").count() == 0
+    assert ben.page.evaluate("document.activeElement.id") == "stopped-title"
