@@ -43,7 +43,7 @@ METHODS = "GET, HEAD"
 _FOLDER = "/static"
 _NOT_SERVED = (INDEX, WORKER, "client/driver.js")  # the last one is a program for Node
 _HEAD_END = b"</head>"
-_STYLE_LINK = re.compile(rb' *<link rel="stylesheet" href="/static/([a-z-]+\.css)">\n')
+_STYLE_LINK = re.compile(rb'<link rel="stylesheet" href="/static/([a-z-]+\.css)">\n')
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def _join_styles(read: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     """Return the page with one style sheet in place of all that it names, and that style sheet."""
     names = [name.decode() for name in _STYLE_LINK.findall(read[INDEX])]
     first, rest = _STYLE_LINK.split(read[INDEX])[0], _STYLE_LINK.split(read[INDEX])[2::2]
-    link = b'  <link rel="stylesheet" href="%s/%s">\n' % (_FOLDER.encode(), STYLE.encode())
+    link = b'<link rel="stylesheet" href="%s/%s">\n' % (_FOLDER.encode(), STYLE.encode())
     return first + link + b"".join(rest), b"".join(read[name] for name in names)
 
 
