@@ -5,10 +5,11 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from tests.benchmarks.load.arrivals import Arrivals
+from tests.benchmarks.load.arrivals import RETRY_SECONDS, Arrivals
 from tests.benchmarks.load.connections import AT_ONCE, ConnectionPool
 from tests.benchmarks.load.dialects import Resuming, Step
 from tests.benchmarks.load.usage import wait_until_quiet
@@ -80,28 +81,54 @@ class ComingBack:
     def _say(
         self, senders: Sequence[socket.socket], receivers: Sequence[socket.socket], size: int, *, remember: bool
     ) -> None:
-        for sender, room in zip(senders, self._rooms, strict=True):
-            sender.send(self._dialect.say(room, content(size)))
-        heard = _hear_one_each(receivers)
+        said = [
+            (sender, self._dialect.say(room, content(size))) for sender, room in zip(senders, self._rooms, strict=True)
+        ]
+        for sender, command in said:
+            sender.send(command)
+        heard = hear_one_each(receivers, said, self._dialect.refused)
         if remember:
             self._remember(heard)
 
 
-def _hear_one_each(connections: Sequence[socket.socket]) -> list[bytes]:
-    """Receive until there is a message on each connection, and return what was received."""
+def hear_one_each(
+    connections: Sequence[socket.socket], said: Sequence[tuple[socket.socket, bytes]], refused: bytes
+) -> list[bytes]:
+    """Receive until there is a message on each connection, and return what was received.
+
+    What was `said` on some of them is said again where the server has `refused` it: a busy server asks for that. Raises
+    `RuntimeError` where somebody receives nothing all the same.
+    """
     heard = {connection.fileno(): b"" for connection in connections}
     by_descriptor = {connection.fileno(): connection for connection in connections}
+    commands = {connection.fileno(): command for connection, command in said}
+    searched = dict.fromkeys(commands, 0)  # how much of what was received has refusals that were seen
+    again: deque[tuple[float, int]] = deque()
+    refusals = 0
     poll = select.epoll()
     for descriptor in heard:
         poll.register(descriptor, select.EPOLLIN)
     missing = set(heard)
     until = time.perf_counter() + PATIENCE
     while missing:
-        if time.perf_counter() > until:
-            raise RuntimeError(f"{len(missing)} of {len(connections)} did not receive a message")
-        for descriptor, _ in poll.poll(1.0, len(connections)):
-            heard[descriptor] += by_descriptor[descriptor].recv(262_144)
+        now = time.perf_counter()
+        if now > until:
+            told = f", after {refusals} refusals" if refusals else ""
+            raise RuntimeError(f"{len(missing)} of {len(connections)} did not receive a message{told}")
+        while again and again[0][0] <= now:
+            _, descriptor = again.popleft()
+            if descriptor in missing:  # a command that was refused may have been carried out
+                by_descriptor[descriptor].send(commands[descriptor])
+        for descriptor, _ in poll.poll(0.1 if again else 1.0, len(connections)):
+            data = by_descriptor[descriptor].recv(262_144)
+            if not data:
+                raise RuntimeError(f"the server closed the connection, after {heard[descriptor][-300:]!r}")
+            heard[descriptor] += data
             if MARK in heard[descriptor]:
                 missing.discard(descriptor)
+            elif refused and descriptor in commands and refused in heard[descriptor][searched[descriptor] :]:
+                searched[descriptor] = len(heard[descriptor])
+                refusals += 1
+                again.append((now + RETRY_SECONDS, descriptor))
     poll.close()
     return list(heard.values())
