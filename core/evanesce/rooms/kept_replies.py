@@ -6,6 +6,7 @@ a small room, writing to sockets is the largest part of what a message costs, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -22,26 +23,38 @@ class Keeper(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Wraps a function of a room, so that a fault in it ends that room alone."""
+
+    def __call__(self, handle: Callable[[Keeper], None], /) -> Callable[[Keeper], None]:
+        """Return the function to call in place of `handle`."""
+        ...
+
+
 class KeptReplies:
     """The rooms of a server that keep a reply each. `run` must run beside them: one timer serves all."""
 
     def __init__(self) -> None:
-        self._keepers: set[Keeper] = set()
+        self._keepers: dict[Keeper, Guard] = {}
         self._added = trio.lowlevel.ParkingLot()
 
-    def add(self, keeper: Keeper) -> None:
+    def add(self, keeper: Keeper, guard: Guard) -> None:
         """Have a reply of `keeper` written soon, whether its message has come or not."""
         if not self._keepers:
             self._added.unpark()
-        self._keepers.add(keeper)
+        self._keepers[keeper] = guard
 
     async def run(self) -> None:
         """Have replies written whose messages did not come, until cancelled."""
-        earlier: set[Keeper] = set()
+        earlier: dict[Keeper, Guard] = {}
         while True:
             while not (earlier or self._keepers):
                 await self._added.park()
             await trio.sleep(KEPT_SECONDS)
-            for keeper in earlier:
-                keeper.write_kept_reply()
-            earlier, self._keepers = self._keepers, set()
+            for keeper, guard in earlier.items():
+                guard(_write)(keeper)
+            earlier, self._keepers = self._keepers, {}
+
+
+def _write(keeper: Keeper) -> None:
+    keeper.write_kept_reply()

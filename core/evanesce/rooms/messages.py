@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -31,7 +32,15 @@ from evanesce.store.message_log import Conflict, LogEntry, Muted, Outcome, RoomC
 SingleOutcome = Outcome | RoomClosed | StoreUnavailable
 """What a message that was sent alone may come to."""
 
-Guard = Callable[[Callable[[SingleOutcome], None]], Callable[[SingleOutcome], None]]
+T = TypeVar("T")
+
+
+class Guard(Protocol):
+    """Wraps a function of a room that another task calls: a fault in it ends that room alone."""
+
+    def __call__(self, handle: Callable[[T], None], /) -> Callable[[T], None]:
+        """Return the function to call in place of `handle`."""
+        ...
 
 
 class Messages:
@@ -89,7 +98,7 @@ class Messages:
         """Store a message of a member without waiting; one at a time. `guard` wraps what handles the answer."""
         self.direct = request
         self.unpublished.add(request.draft.message_id)
-        done = guard(lambda outcome: self._answer_direct(request, outcome))
+        done = guard(lambda outcome: self._answer_direct(request, outcome, guard))
         rules = self._policy.rules
         try:
             self._store.messages.append_one(self._room_id, request.draft, done, rules.message_ttl, rules.version)
@@ -105,10 +114,11 @@ class Messages:
         while self.direct is not None:
             await self._progress.park()
 
-    def _answer_direct(self, request: SendRequest, outcome: SingleOutcome) -> None:
+    def _answer_direct(self, request: SendRequest, outcome: SingleOutcome, guard: Guard) -> None:
         if self.direct is not request:
             return  # the room was abandoned meanwhile
         self.direct = None
+        self.write_kept_reply()  # before this answer, also where it is a refusal
         if isinstance(outcome, StoreUnavailable):
             self._refuse_all([request], outcome)
         elif isinstance(outcome, RoomClosed):
@@ -116,10 +126,9 @@ class Messages:
         else:
             self._metrics.groups.inc()
             if (sent := self._settle(request, outcome)) is not None:
-                self.write_kept_reply()
                 if request.draft.message_id in self.unpublished:
                     self._reply = Reply(request.draft.message_id, request.subscriber, sent)
-                    self._replies.add(self)
+                    self._replies.add(self, guard)
                 else:
                     request.subscriber.answer([sent])
         if self._progress:  # it is rare that a task waits

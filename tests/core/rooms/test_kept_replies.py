@@ -11,7 +11,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from evanesce.errors import CloseCode
 from evanesce.rooms.kept_replies import KEPT_SECONDS
+from evanesce.rooms.messages import Messages
 from evanesce.store.memory.room import Room
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.server import memory_server
@@ -90,6 +92,43 @@ async def test_replies_keep_the_order_of_the_commands(
             publish()
         await wait_all_tasks_blocked()
         assert [event["content"] for event in ada.waiting()] == ["first", "second"]
+
+
+async def test_a_refusal_does_not_overtake_a_kept_reply(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with late_publisher(monkeypatch) as (room, [ada, bob], _):
+        taken = (await bob.ask("send", roomId=room, content="mine"))["messageId"]
+        ada.say("send", roomId=room, content="first", ref=1)
+        await wait_all_tasks_blocked()
+        ada.say("send", roomId=room, content="second", ref=2, messageId=taken)
+        await wait_all_tasks_blocked()
+        answers = [(event["type"], event["ref"]) for event in ada.waiting() if "ref" in event]
+        assert answers == [("sent", 1), ("error", 2)]
+
+
+async def test_a_fault_at_writing_a_kept_reply_ends_its_room_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Messages) -> None:
+        raise ZeroDivisionError
+
+    def swallow(self: Room, events: Sequence[Any]) -> None:
+        assert events
+
+    async with memory_server(limits=QUICK) as server:
+        room, [ada, bob] = await join_room(server, "Ada", "Bob")
+        elsewhere, [cyd] = await join_room(server, "Cyd")
+        with monkeypatch.context() as patch:
+            patch.setattr(Room, "publish", swallow)
+            ada.say("send", roomId=room, content="hello")
+            await wait_all_tasks_blocked()
+            patch.setattr(Messages, "write_kept_reply", fail)
+            await trio.sleep(2.1 * KEPT_SECONDS)
+        for member in (ada, bob):
+            assert (await member.end())[0] == CloseCode.INTERNAL
+        cyd.say("send", roomId=elsewhere, content="hello")
+        assert (await cyd.until("message"))["content"] == "hello"
 
 
 async def test_a_sender_who_does_not_read_gets_the_reply_and_later_the_message(
