@@ -98,7 +98,11 @@ class Messages:
         """Store a message of a member without waiting; one at a time. `guard` wraps what handles the answer."""
         self.direct = request
         self.unpublished.add(request.draft.message_id)
-        done = guard(lambda outcome: self._answer_direct(request, outcome, guard))
+
+        def answered(outcome: SingleOutcome) -> None:
+            self._answer_direct(request, outcome, guard)
+
+        done = guard(answered)
         rules = self._policy.rules
         try:
             self._store.messages.append_one(self._room_id, request.draft, done, rules.message_ttl, rules.version)
