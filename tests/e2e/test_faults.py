@@ -20,6 +20,8 @@ from tests.patience import PATIENCE, Stopwatch, within
 
 pytestmark = pytest.mark.slow
 
+ROOMS = 6
+
 
 async def two_in_a_room(server: Server, nursery: trio.Nursery) -> tuple[ChatClient, ChatClient, str]:
     ana = await ChatClient.open(server, nursery, "Ana")
@@ -141,6 +143,35 @@ async def test_a_stopped_valkey_is_an_error_and_no_hang(server: Server, nursery:
     await ana.say(room_id, "done")
     await ben.wait_for_event("message", content="done")
     assert ben.contents().count("held up") == 1, "the same message again does no harm"
+
+
+async def test_what_was_held_up_in_many_rooms_is_answered_and_heard_once(
+    server: Server, nursery: trio.Nursery
+) -> None:
+    rooms = [(*await two_in_a_room(server, nursery), str(uuid.uuid4())) for _ in range(ROOMS)]
+    refused: list[Refused] = []
+    valkey, _ = server.valkey()
+
+    async def say_once(sender: ChatClient, room_id: str, message_id: str) -> None:
+        with pytest.raises(Refused) as refusal:
+            await sender.say(room_id, "held up", message_id)
+        refused.append(refusal.value)
+
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        with within(3.5):
+            async with trio.open_nursery() as talking:
+                for sender, _, room_id, message_id in rooms:
+                    talking.start_soon(say_once, sender, room_id, message_id)
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    assert [(error.code, error.retry) for error in refused] == [("store_unavailable", True)] * ROOMS
+    for sender, other, room_id, message_id in rooms:
+        await taken_at_last(sender, room_id, message_id)
+        await sender.say(room_id, "done")
+        for member in (sender, other):
+            await member.wait_for_event("message", content="done", roomId=room_id)
+            assert member.contents() == ["held up", "done"]
 
 
 async def taken_at_last(client: ChatClient, room_id: str, message_id: str) -> None:

@@ -237,16 +237,24 @@ async def test_a_websocket_on_a_connection_that_served_a_file(server: Listening)
         request("/", Connection="close"),
         request("/", version="1.0", Connection="keep-alive"),
         request("/", Content_Length="3") + b"abc",
+        request("/", "HEAD", Content_Length="3") + b"abc",
+        request("/", Content_Length="3", Expect="100-continue") + b"abc",
+        request("/", Content_Length="0\r\nContent-Length: 3") + b"abc",
+        request("/", Content_Length="+3") + b"abc",
+        request("/", Transfer_Encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+        request("/", Connection="keep-alive, Close"),
         request("/nothing"),
         request("/", "POST"),
         request("/", X="\x7f"),
     ],
 )
-async def test_what_ends_a_connection(server: Listening, last: bytes) -> None:
+@pytest.mark.parametrize("hidden", [request("/"), upgrade_request()])
+async def test_what_ends_a_connection(server: Listening, last: bytes, hidden: bytes) -> None:
+    """What comes after it, be it a body or a request that a proxy took for one, is not read as a request."""
     async with await server.connect() as stream:
         await stream.send_all(request("/"))
         await receive(stream)
-        await stream.send_all(last + request("/"))
+        await stream.send_all(last + hidden)
         rest = await read_all(stream)
     assert rest.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in rest.lower()
