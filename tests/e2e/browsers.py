@@ -45,11 +45,11 @@ def chromium() -> Iterator[Browser]:
 class BrowserClient:
     """A client with a browser context of its own. `problems` are its errors, which the fixture checks."""
 
-    def __init__(self, browser: Browser, *, phone: bool = False, worker: bool = False) -> None:
+    def __init__(self, browser: Browser, *, phone: bool = False, worker: bool = False, locale: str = "en-US") -> None:
         """Open a page. Without `worker` there is no service worker: Playwright routes none of its requests."""
         size = {"width": 390, "height": 780} if phone else {"width": 1100, "height": 760}
         self.context = browser.new_context(
-            viewport=size, has_touch=phone, service_workers="allow" if worker else "block"
+            viewport=size, has_touch=phone, service_workers="allow" if worker else "block", locale=locale
         )  # type: ignore[arg-type]  # a ViewportSize
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)

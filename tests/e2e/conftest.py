@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -112,7 +112,7 @@ def browser_client(browser: Browser) -> Iterator[Callable[..., BrowserClient]]:
     """Open browser clients. Errors in any of them fail the test."""
     clients: list[BrowserClient] = []
 
-    def open_client(**options: bool) -> BrowserClient:
+    def open_client(**options: Any) -> BrowserClient:
         clients.append(BrowserClient(browser, **options))
         return clients[-1]
 

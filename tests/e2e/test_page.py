@@ -180,6 +180,22 @@ def test_signing_out_and_in_again(server: Server, browser_client: Callable[..., 
     assert server.ask("GET", "/api/v1/me", token=kept["token"])[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("locale", "button", "warning"),
+    [("de-AT", "Als Gast weiter", "Gastkonto"), ("ar-EG", "المتابعة كضيف", "حساب ضيف")],
+)
+def test_a_guest_is_warned_in_the_language_of_the_page(
+    server: Server, browser_client: Callable[..., BrowserClient], locale: str, button: str, warning: str
+) -> None:
+    ana = browser_client(locale=locale)
+    ana.page.goto(server.open_room()["deepLink"])
+    ana.page.fill("#sign-in-name", "Ana")
+    ana.page.get_by_role("button", name=button).click()
+    ana.page.click("#account-open")
+    ana.page.click("#sign-out")
+    ana.shows(f"#confirm-text:has-text('{warning}')")
+
+
 def test_a_sign_in_that_is_worth_nothing_any_more(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     link = server.open_room()["deepLink"]
     ana = browser_client()

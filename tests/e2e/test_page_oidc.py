@@ -137,3 +137,17 @@ def test_the_answer_for_one_browser_signs_in_no_other(
     ada.page.get_by_text("Start again").click()
     ada.shows("#sign-in")
     assert account_of(ada) is None
+
+
+@pytest.mark.parametrize("deployment", ["public"], indirect=True)
+def test_the_sign_in_is_in_the_language_of_the_page(
+    deployment: Deployment, browser_client: Callable[..., BrowserClient]
+) -> None:
+    ada = browser_client(locale="de-AT")
+    open_page(ada, deployment.server.url)
+    ada.page.get_by_role("button", name="Weiter bei 127.0.0.1").wait_for()
+    ada.page.goto(f"{deployment.server.url}/oidc/callback?code=of-nobody&state=of-nobody")
+    ada.shows("[role=alert]:has-text('Diese Anmeldung wurde nicht in diesem Tab begonnen')")
+    assert ada.page.get_attribute("html", "lang") == "de"
+    ada.page.get_by_text("Neu beginnen").click()
+    ada.shows("#sign-in")

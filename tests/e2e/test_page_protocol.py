@@ -25,6 +25,13 @@ NOW = 2_000_000_000_000
 """The scripted server's time, in ms since 1970: years away from everybody else's."""
 
 
+BANNERS = """
+    window.banners = [];
+    new MutationObserver(() => window.banners.push(document.querySelector("#banner-text").textContent))
+        .observe(document.querySelector("#banner-text"), { childList: true, characterData: true, subtree: true });
+"""
+"""Keeps each text of the banner: it is drawn only after a while, and is gone again after a short outage."""
+
 TOKEN = "JSON.parse(localStorage.getItem('evanesce.account')).token"
 
 
@@ -202,9 +209,10 @@ def test_coming_back(joined: Script) -> None:
     joined.tell(message(1, "one"), message(2, "two"))
     joined.reads("two")
     joined.answer("join", messages=[message(7, "seven")], missed=4, unsent=[message(1, "")["messageId"]])
+    joined.page.evaluate(BANNERS)
     joined.tell({"type": "goodbye", "code": 1001, "reason": "Away.", "reconnect": True, "reconnectAfter": 0.2})
     joined.lines[-1].close(code=1001)
-    joined.shows("#banner:has-text('No connection')")
+    joined.page.wait_for_function("window.banners.some(text => text.startsWith('No connection. Away.'))")
     assert joined.asked("join", 2)["since"] == "cursor 2"
     joined.notes("You missed 4 messages")
     joined.reads("seven")

@@ -22,7 +22,7 @@ CALLBACK = f"{FOLDER}/callback"
 
 _STATIC = resources.files("evanesce_plugins.oidc") / "static"
 
-MODULES = ("oidc.js", "callback.js", "pending.js")
+MODULES = ("oidc.js", "callback.js", "pending.js", "texts.js")
 
 
 def sign_in_page() -> SignInPage:

@@ -21,7 +21,7 @@ declare namespace Oidc {
   /** What the issuer has answered: a code, or the reason for which there is none. */
   interface Answer {
     code: string | null;
-    reason: string;
+    reason: string | null;
   }
 
   /** A sign-in that is under way. `answer` is there after the return from the issuer. */

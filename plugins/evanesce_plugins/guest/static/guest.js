@@ -1,15 +1,39 @@
 // The sign-in module of guests: a form that asks for a name.
 
-/** @type {Readonly<Record<string, { name: string, button: string }>>} */
+/** @typedef {{ name: string, button: string, leaving: string }} Texts */
+
+/** @type {Readonly<Record<string, Texts>>} */
 const TEXTS = Object.freeze({
-  en: { name: "Your name", button: "Continue as a guest" },
-  de: { name: "Dein Name", button: "Als Gast weiter" },
-  ar: { name: "اسمك", button: "المتابعة كضيف" },
+  en: {
+    name: "Your name",
+    button: "Continue as a guest",
+    leaving: "Nobody can sign in to the account of a guest again: its name and its rooms are lost to you.",
+  },
+  de: {
+    name: "Dein Name",
+    button: "Als Gast weiter",
+    leaving:
+      "Niemand kann sich wieder bei einem Gastkonto anmelden: Sein Name und seine Räume sind dann für dich verloren.",
+  },
+  ar: {
+    name: "اسمك",
+    button: "المتابعة كضيف",
+    leaving: "لا يمكن لأحد تسجيل الدخول مرة أخرى إلى حساب ضيف: ستفقد اسمه وغرفه.",
+  },
 });
+
+/**
+ * Return the texts in the language of the page.
+ *
+ * @param {Page.Host} host
+ */
+function textsFor(host) {
+  return TEXTS[host.language] ?? TEXTS.en;
+}
 
 /** @type {Page.SignInModule["signIn"]} */
 function signIn(place, host) {
-  const texts = TEXTS[host.language] ?? TEXTS.en;
+  const texts = textsFor(host);
   const form = document.createElement("form");
   form.autocomplete = "off";
   const label = document.createElement("label");
@@ -42,9 +66,13 @@ function signIn(place, host) {
   place.append(form);
 }
 
-/** Return the warning before a guest signs out. */
-function leaving() {
-  return "Nobody can sign in to the account of a guest again: its name and its rooms are lost to you.";
+/**
+ * Return the warning before a guest signs out.
+ *
+ * @type {Required<Page.SignInModule>["leaving"]}
+ */
+function leaving(host) {
+  return textsFor(host).leaving;
 }
 
 export default { signIn, leaving };

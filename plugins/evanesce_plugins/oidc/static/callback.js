@@ -1,6 +1,7 @@
 // The page to which the issuer sends the browser back. It keeps the answer, and returns to where the sign-in began.
 
 import { keep, take } from "./pending.js";
+import { chooseLanguage, textsFor } from "./texts.js";
 
 const MAX_REASON = 200; // characters
 
@@ -18,23 +19,27 @@ function comeBack() {
 
 /** Say that this tab did not start the sign-in. */
 function showStranger() {
+  const language = chooseLanguage(navigator.languages);
+  const texts = textsFor(language);
+  document.documentElement.lang = language;
+  document.body.dir = "auto";
   const text = document.createElement("p");
   text.setAttribute("role", "alert");
-  text.textContent = "This sign-in was not started in this tab, or it has expired.";
+  text.textContent = texts.stranger;
   const link = document.createElement("a");
   link.href = "../";
-  link.textContent = "Start again";
+  link.textContent = texts.again;
   document.body.append(text, link);
 }
 
 /**
- * Return why the issuer did not sign in the user, as a text of bounded length.
+ * Return why the issuer did not sign in the user, as a text of bounded length; null where it gave no reason.
  *
  * @param {URLSearchParams} parameters
  */
 function reasonIn(parameters) {
-  const given = parameters.get("error_description") ?? parameters.get("error") ?? "it gave no reason";
-  return given.slice(0, MAX_REASON);
+  const given = parameters.get("error_description") ?? parameters.get("error");
+  return given?.slice(0, MAX_REASON) ?? null;
 }
 
 comeBack();

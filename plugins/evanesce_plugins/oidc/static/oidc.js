@@ -2,6 +2,7 @@
 // what it is given.
 
 import { keep, take } from "./pending.js";
+import { textsFor } from "./texts.js";
 
 const TIMEOUT = 15_000; // ms
 
@@ -9,7 +10,7 @@ const TIMEOUT = 15_000; // ms
 async function signIn(place, host) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = `Continue at ${await issuerName()}`;
+  button.textContent = textsFor(host.language).at(await issuerName());
   const problem = document.createElement("p");
   problem.className = "problem";
   problem.setAttribute("role", "alert");
@@ -40,12 +41,13 @@ async function issuerName() {
  * @param {Page.Host} host
  */
 async function goToIssuer(host) {
-  if (!isSecureContext) throw new host.Problem("This sign-in needs a page that was loaded over HTTPS.");
+  const texts = textsFor(host.language);
+  if (!isSecureContext) throw new host.Problem(texts.insecure);
   const answered = await host.ask("POST", "/challenge", { provider: "oidc" });
   // The server answers with a challenge of the provider of the request.
   const challenge = /** @type {Oidc.Challenge} */ (/** @type {unknown} */ (answered));
   const { origin } = new URL(challenge.redirectUri);
-  if (origin !== location.origin) throw new host.Problem(`Open this page at ${origin} to sign in this way.`);
+  if (origin !== location.origin) throw new host.Problem(texts.elsewhere(origin));
   const state = randomText();
   const verifier = randomText();
   const { challengeId, expiresAt } = challenge;
@@ -73,7 +75,8 @@ async function goToIssuer(host) {
  * @param {Oidc.Answer} answer
  */
 async function finish(host, pending, answer) {
-  if (answer.code === null) throw new host.Problem(`The identity provider did not sign you in: ${answer.reason}`);
+  const texts = textsFor(host.language);
+  if (answer.code === null) throw new host.Problem(texts.refused(answer.reason ?? texts.noReason));
   const { challengeId, verifier } = pending;
   const credential = { provider: "oidc", challengeId, code: answer.code, codeVerifier: verifier };
   host.signedIn(await host.ask("POST", "/session", credential));
