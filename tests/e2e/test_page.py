@@ -236,6 +236,57 @@ def test_a_restarted_server(server: Server, browser_client: Callable[..., Browse
     nour.problems = [problem for problem in nour.problems if "net::ERR_CONNECTION" not in problem]
 
 
+def test_two_browsers_and_a_terminal_through_a_restart(
+    serve_shared: Callable[..., Server], browser_client: Callable[..., BrowserClient]
+) -> None:
+    """Nothing is lost and nothing comes twice: neither what was there, nor what was written during the outage."""
+    server = serve_shared("messages.ttl=600", "limits.messages_per_second=100000", "limits.burst=100000")
+    link = server.open_room()["deepLink"]
+    nour, ben = browser_client(), browser_client(phone=True)
+    with Terminal(link, "Ana") as ana:
+        ana.sees("you are in the room")
+        nour.sign_in(link, "Nour")
+        ben.sign_in(link, "Ben")
+        ben.in_room(3)
+        nour.in_room(3)
+        expected: list[str] = []
+
+        def talk(when: str) -> None:
+            for name, write in (("Ana", ana.type), ("Nour", nour.say), ("Ben", ben.say)):
+                expected.append(f"{name} {when}")
+                write(expected[-1])
+
+        def all_see() -> None:
+            for text in expected:
+                nour.sees(text)
+                ben.sees(text)
+                ana.sees(f": {text}")
+
+        talk("before")
+        all_see()
+        server.stop()
+        for one in (nour, ben):
+            one.shows("#banner:has-text('No connection')")
+        ana.sees("Reconnecting")
+        talk("during")
+        server.start()
+        all_see()
+        talk("after")
+        all_see()
+        for one in (nour, ben):
+            one.in_room(3)
+            one.page.locator("#banner").wait_for(state="hidden")
+            assert sorted(one.messages()) == sorted(expected)
+            assert one.page.locator("#pending .message").count() == 0
+        heard = [line.partition(": ")[2] for line in ana.lines]
+        assert sorted(text for text in heard if text in expected) == sorted(expected)
+        ana.type("/quit")
+        assert ana.ends() == (0, "")
+    for one in (nour, ben):
+        # The browser itself says in its console that it found nobody there.
+        one.problems = [problem for problem in one.problems if "net::ERR_CONNECTION" not in problem]
+
+
 def test_coming_back_with_what_was_missed(
     serve: Callable[..., Server], browser_client: Callable[..., BrowserClient]
 ) -> None:
