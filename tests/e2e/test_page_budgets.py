@@ -124,7 +124,7 @@ def test_it_is_usable_on_a_slow_phone_and_nothing_moves(
         session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
         ana.page.add_init_script(USABLE + SHIFTS)
         ana.page.goto(server.url)
-        ana.page.wait_for_function("window.usable")
+        ana.page.wait_for_function("() => window.usable")
         seconds.append(ana.page.evaluate("usable") / 1000)
         ana.page.wait_for_load_state("networkidle")
         assert ana.page.evaluate("shifts.filter(({ hadRecentInput }) => !hadRecentInput)") == []

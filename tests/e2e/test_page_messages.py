@@ -192,3 +192,45 @@ def test_what_was_written_is_kept_nowhere(two: Two) -> None:
         kept = one.page.evaluate("JSON.stringify([localStorage, sessionStorage, history.state, RegExp.input])")
         assert "canary" not in kept, json.loads(kept)
         assert "canary" not in one.page.title() + one.page.url
+
+
+SAMPLES = """
+    window.sampled = [];
+    setInterval(() => window.sampled.push(`${RegExp.input} ${RegExp.lastMatch} ${RegExp.leftContext}`), 5);
+"""
+"""Keeps what the browser keeps of the last regular expression: what a test evaluates may run one itself."""
+
+
+@pytest.mark.parametrize("end", ["expiry", "leaving", "signing out"])
+def test_no_regular_expression_keeps_a_message(
+    server: Server, browser_client: Callable[..., BrowserClient], end: str
+) -> None:
+    link = server.open_room()["deepLink"]
+    ana, ben = browser_client(), browser_client()
+    ana.page.add_init_script(SAMPLES)
+    for number, (one, name) in enumerate(((ana, "Ana"), (ben, "Ben")), 1):
+        one.sign_in(link, name)
+        one.in_room(number)
+        if end == "expiry":
+            one.page.get_by_label("How long this message lives").select_option("5")
+    canary = "canary https://example.org/canary `canary`"
+    shown = canary.replace("`", "")
+    for writer in (ana, ben):
+        writer.say(f"{canary} {'AB'[writer is ben]}")
+        ana.sees(f"{shown} {'AB'[writer is ben]}")
+    if end == "expiry":
+        ana.page.locator("#messages .text").last.wait_for(state="detached")
+    elif end == "leaving":
+        ana.page.click("#room-menu-open")
+        ana.page.click("#room-leave")
+        ana.shows("#home")
+    else:
+        ana.page.click("#account-open")
+        ana.page.click("#sign-out")
+        ana.page.click("#confirm-yes")
+        ana.shows("#sign-in")
+    count = ana.page.evaluate("window.sampled.length")
+    ana.page.wait_for_function("count => window.sampled.length > count", arg=count)
+    assert ana.page.evaluate("window.sampled.filter(one => one.includes('canary'))") == []
+    ana.page.evaluate("setTimeout(() => /tested/.test('tested by the test'))")
+    ana.page.wait_for_function("() => window.sampled.some(one => one.includes('tested by the test'))")

@@ -212,7 +212,7 @@ def test_coming_back(joined: Script) -> None:
     joined.page.evaluate(BANNERS)
     joined.tell({"type": "goodbye", "code": 1001, "reason": "Away.", "reconnect": True, "reconnectAfter": 0.2})
     joined.lines[-1].close(code=1001)
-    joined.page.wait_for_function("window.banners.some(text => text.startsWith('No connection. Away.'))")
+    joined.page.wait_for_function("() => window.banners.some(text => text.startsWith('No connection. Away.'))")
     assert joined.asked("join", 2)["since"] == "cursor 2"
     joined.notes("You missed 4 messages")
     joined.reads("seven")

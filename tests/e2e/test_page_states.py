@@ -9,7 +9,7 @@ import pytest
 
 from evanesce.model import timestamp
 from tests.e2e.running import Server
-from tests.e2e.test_page_protocol import NOW, OTHER, ROOM, Script, joined, message, script
+from tests.e2e.test_page_protocol import BANNERS, NOW, OTHER, ROOM, Script, joined, message, script
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,8 @@ def test_a_page_without_one_of_its_modules_says_so(
     script.page.route(f"**/static/*/{module}.js", lambda route: route.abort())
     script.page.goto(address)
     script.shows("#loading:has-text('Reload')")
-    assert script.page.locator("main > section:visible").count() == 0
+    shown = script.page.locator("main > section:visible").evaluate_all("all => all.map(one => one.id)")
+    assert shown == ["loading"]
     script.page.unroute_all()
     script.page.click("#loading a")
     script.shows(f"#{section}")
@@ -131,8 +132,9 @@ def test_a_draft_is_of_one_person(joined: Script, shared_server: Server) -> None
 def test_a_dead_link_is_told_after_a_silence(joined: Script) -> None:
     """The server is asked after 10 s of silence, and the page says so 5 s later."""
     joined.answers.append(("ping", lambda line, command: None))
+    joined.page.evaluate(BANNERS)
     joined.asked("ping")
-    joined.shows("#banner:has-text('No connection')")
+    joined.page.wait_for_function("() => window.banners.some(text => text.startsWith('No connection'))")
     joined.asked("join", 2)
     joined.page.locator("#banner").wait_for(state="hidden")
 
