@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 # The flags against background networking prevent Chromium from contacting hosts of its vendor at every start.
 CHROMIUM_FLAGS = [
@@ -40,6 +40,12 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+def without_ways(route: Route) -> None:
+    """Answer with the page of a server that has no way to sign in on it."""
+    page = route.fetch()
+    route.fulfill(response=page, body=re.sub("<meta[^>]* data-provider[^>]*>", "", page.text()))
 
 
 class BrowserClient:

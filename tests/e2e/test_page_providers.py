@@ -6,15 +6,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.browsers import BrowserClient
+from tests.e2e.browsers import BrowserClient, without_ways
 from tests.e2e.running import Server
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.slow
 
@@ -213,11 +209,6 @@ def test_a_module_that_breaks_later_keeps_nobody(
 
 def test_no_way_to_sign_in(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     ana = browser_client()
-
-    def without_ways(route: Route) -> None:
-        page = route.fetch()
-        route.fulfill(response=page, body=re.sub("<meta[^>]* data-provider[^>]*>", "", page.text()))
-
     ana.page.route(server.url, without_ways)
     ana.page.goto(server.url)
     ana.shows("#sign-in-methods .problem:has-text('no sign-in method for this page')")

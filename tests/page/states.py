@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from evanesce.client.connection import Fields
 from evanesce.model import timestamp
+from tests.e2e.browsers import without_ways
 from tests.e2e.test_page_protocol import NOW, OTHER, ROOM, Script, message
 from tests.page.rule_states import RULE_STATES
 
@@ -69,7 +70,7 @@ def invited(stage: Stage) -> None:
 
 def no_way_to_sign_in(stage: Stage) -> None:
     stage.sign_out()
-    stage.page.route("**/sign-in.json", lambda route: route.abort())
+    stage.page.route(f"{stage.url}/", without_ways)
     stage.page.goto(stage.url)
     stage.page.locator("#sign-in-methods .problem").wait_for()
 
@@ -222,7 +223,7 @@ def signed_out(stage: Stage) -> None:
 
 
 def not_loaded(stage: Stage) -> None:
-    stage.page.route("**/static/timeline*.js", lambda route: route.abort())
+    stage.page.route("**/static/*/room-view.js", lambda route: route.abort())
     stage.page.goto(f"{stage.url}/r/{ROOM}")
     stage.page.locator("#loading").wait_for()
 
