@@ -12,7 +12,7 @@ export class InvitesPanel {
   #context;
   #problem;
   #list = create("ul", { className: "invites" });
-  #created = create("div");
+  #created = create("div", { className: "created" });
   element;
 
   /**
