@@ -157,6 +157,8 @@ def number(value: float) -> str:
 def value_of(kind: inspect.Type) -> str:
     """Return the values that a setting may have, in words."""
     plain = kinds.plain(kind)
+    if (several := kinds.list_beside_text(kind)) is not None:
+        return f"{kinds.description(kind)}; or a list of up to {several.max_length}"
     if isinstance(plain, inspect.CollectionType):
         return f"list: {value_of(plain.item_type)}"
     if isinstance(plain, inspect.BoolType):

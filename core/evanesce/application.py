@@ -21,7 +21,7 @@ from evanesce.accounts.vote_bans import VoteBans
 from evanesce.admin.draining import Draining
 from evanesce.admin.service import AdminService
 from evanesce.admin.status import StatusReports
-from evanesce.config.model import Config
+from evanesce.config.model import Config, secrets_of
 from evanesce.context import ServerContext
 from evanesce.limits.budgets import Budgets
 from evanesce.limits.distributed import DistributedRateLimit
@@ -61,7 +61,7 @@ class Application:
         )
         tokens = _tokens(context.config)
         revocation = Revocation(context.repository, publisher, tokens, context.store.clock)
-        subjects = Subjects(_secret(context.config))
+        subjects = Subjects(context.config.server.ban_secret or _secrets(context.config)[0])
         self.bans = UserBans(context, publisher, subjects)
         accounts = AccountService(
             context,
@@ -144,13 +144,14 @@ class Application:
 
 def _tokens(config: Config) -> Tokens:
     return Tokens(
-        _secret(config),
+        *_secrets(config),
         token_seconds=config.server.token_hours * 3600,
         refresh_seconds=config.server.refresh_days * 86_400,
     )
 
 
-def _secret(config: Config) -> str:
-    if config.server.secret is None:
+def _secrets(config: Config) -> tuple[str, ...]:
+    secrets = secrets_of(config.server.secret)
+    if not secrets:
         raise AssertionError("the secret is made before the server")
-    return config.server.secret
+    return secrets

@@ -24,7 +24,7 @@ from evanesce.admin.listener import (
     open_admin_sockets,
 )
 from evanesce.application import Application
-from evanesce.config.model import Config
+from evanesce.config.model import Config, secrets_of
 from evanesce.config.public import admin_bind
 from evanesce.config.shared import shared_settings
 from evanesce.context import ServerContext
@@ -180,7 +180,7 @@ class _Server:
                 longest_ttl=config.messages.longest_ttl,
                 server_id=config.server.node,
                 lag=lag,
-                secret=config.server.secret if config.messages.encrypt_at_rest else None,
+                secrets=secrets_of(config.server.secret) if config.messages.encrypt_at_rest else (),
             )
         )
         metrics = Metrics()
@@ -264,10 +264,10 @@ class _Server:
         Raises `ConfigurationError` where a server without a supervisor cannot listen. A worker tries again: its
         supervisor would start it again and again, and the clients need it.
         """
-        token, bind = self._config.admin.token, admin_bind(self._config)
-        if token is None or bind is None or not (self._channel is None or self._channel.assignment.number == 1):
+        tokens, bind = secrets_of(self._config.admin.token), admin_bind(self._config)
+        if not tokens or bind is None or not (self._channel is None or self._channel.assignment.number == 1):
             return ()
-        access = Access(application.admin, token, application.gateway.admits_host, trio.current_time)
+        access = Access(application.admin, tokens, application.gateway.admits_host, trio.current_time)
         listener = AdminListener(access)
 
         async def serve(*, task_status: trio.TaskStatus[Sequence[str]]) -> None:

@@ -1,8 +1,9 @@
 """The identification of persons in bans.
 
 A ban has to hold for a person who erases the account and signs in again, and must not keep who that was. So it names a
-person by a keyed hash of what the identity provider calls them. The key is derived from `server.secret`: a secret that
-is replaced ends all bans.
+person by a keyed hash of what the identity provider calls them. The key is derived from `server.ban_secret`, or from
+`server.secret` where that is not set. Another key ends all bans, because nobody can be named anew from a hash. So this
+key stays when the secret that signs tokens is replaced.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PACKAGES = ("evanesce", "evanesce_plugins", "evanesce_transports")
 
 FIELDS = {
     *("content", "sender_name", "display_name", "email", "subject", "body"),
-    *("token", "auth_token", "credential", "account_code", "secret", "signing_key", "registration"),
+    *("token", "auth_token", "credential", "account_code", "secret", "ban_secret", "signing_key", "registration"),
 }
 """The names of fields that make a type confidential."""
 

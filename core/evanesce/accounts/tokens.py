@@ -53,11 +53,14 @@ _own_claims = msgspec.json.Decoder(_OwnClaims)
 
 
 class Tokens:
-    """Issues and reads tokens. Times are milliseconds since 1970, of the store's clock."""
+    """Issues tokens that the secret `first` signs, and reads those of all secrets.
 
-    def __init__(self, secret: str, *, token_seconds: float, refresh_seconds: float) -> None:
-        self._secret = secret
-        self._key = secret.encode()
+    Times are milliseconds since 1970, of the store's clock.
+    """
+
+    def __init__(self, first: str, *others: str, token_seconds: float, refresh_seconds: float) -> None:
+        self._secrets = (first, *others)
+        self._keys = [secret.encode() for secret in self._secrets]
         self._token_seconds = token_seconds
         self._refresh_seconds = refresh_seconds
         self._read_before: OrderedDict[bytes, Claims] = OrderedDict()  # by their digests: no token stays in memory
@@ -103,8 +106,11 @@ class Tokens:
         header, _, payload = signed.partition(".")
         if header != _HEADER or not token.isascii():
             return None
-        own = base64.urlsafe_b64encode(hmac.digest(self._key, signed.encode(), "sha256")).rstrip(b"=")
-        if not hmac.compare_digest(own, signature.encode()):
+        for key in self._keys:
+            own = base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=")
+            if hmac.compare_digest(own, signature.encode()):
+                break
+        else:
             return None
         try:
             found = _own_claims.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -113,18 +119,22 @@ class Tokens:
         return Claims(sub=found.sub, sid=found.sid, auth_time=found.auth_time, exp=found.exp)
 
     def _read_any(self, token: str) -> Claims:
-        try:
-            fields = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                audience=_AUDIENCE,
-                # The caller compares the expiry with the store's clock.
-                options={"require": ["exp", "sub", "sid", "auth_time", "aud"], "verify_exp": False},
-            )
-            return msgspec.convert(fields, Claims)
-        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
-            raise _invalid("This token is not valid here.") from None
+        for secret in self._secrets:
+            try:
+                fields = jwt.decode(
+                    token,
+                    secret,
+                    algorithms=[_ALGORITHM],
+                    audience=_AUDIENCE,
+                    # The caller compares the expiry with the store's clock.
+                    options={"require": ["exp", "sub", "sid", "auth_time", "aud"], "verify_exp": False},
+                )
+                return msgspec.convert(fields, Claims)
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
+                break
+        raise _invalid("This token is not valid here.")
 
     def last_use(self, claims: Claims) -> Timestamp:
         """Return the time after which all tokens of this sign-in have expired."""
@@ -139,7 +149,7 @@ class Tokens:
         claims = Claims(sub=user_id, sid=sign_in_id, auth_time=auth_time, exp=int(now / 1000 + self._token_seconds))
         # `jti` makes each token unique, even within the same second.
         fields = msgspec.structs.asdict(claims) | {"aud": _AUDIENCE, "jti": uuid.uuid4().hex}
-        token = jwt.encode(fields, self._secret, algorithm=_ALGORITHM)
+        token = jwt.encode(fields, self._secrets[0], algorithm=_ALGORITHM)
         return token, claims
 
 

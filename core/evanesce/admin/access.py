@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -36,17 +36,20 @@ _UNLOGGED = frozenset({"text", "reason"})
 
 
 class Access:
-    """Checks requests and passes them to the service. `clock` returns seconds that never go back."""
+    """Checks requests and passes them to the service. Each of `tokens` is an operator's.
+
+    `clock` returns seconds that never go back.
+    """
 
     def __init__(
         self,
         service: AdminService,
-        token: str,
+        tokens: Sequence[str],
         admits_host: Callable[[str, str], bool],
         clock: Callable[[], float],
     ) -> None:
         self._service = service
-        self._digest = _digest(token)
+        self._digests = [_digest(token) for token in tokens]
         self._admits_host = admits_host
         self._requests = TokenBucket(REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, clock)
         self._refusals = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, clock)
@@ -70,7 +73,8 @@ class Access:
         if local_address and not self._admits_host(headers.get("host", ""), local_address):
             raise Refused(421, "The Host header names another server. Use the address of admin.bind.")
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(token.strip()), self._digest):
+        given = _digest(token.strip())
+        if scheme.lower() != "bearer" or not any(hmac.compare_digest(given, digest) for digest in self._digests):
             raise Refused(401, "This needs the token of admin.token.", {"www-authenticate": "Bearer"})
         if wait := self._requests.take("requests"):
             raise Refused(429, "Too many requests. Wait a moment.", {"retry-after": str(round(wait + 0.5))})

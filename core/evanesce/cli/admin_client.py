@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from evanesce.confidential import Confidential
-from evanesce.config.model import Config
+from evanesce.config.model import Config, secrets_of
 from evanesce.config.public import admin_bind
 from evanesce.errors import ConfigurationError
 
@@ -73,11 +73,12 @@ def elsewhere(url: str) -> Address:
 
 def configured(config: Config) -> Address:
     """Return the address of the server of a configuration. Raises `ConfigurationError`."""
-    bind, token = admin_bind(config), config.admin.token
-    if bind is None or token is None:
+    bind, tokens = admin_bind(config), secrets_of(config.admin.token)
+    if bind is None or not tokens:
         raise ConfigurationError(
             "admin.token", "is not set, so the interface for operators is off", "Set it, and restart the server"
         )
+    token = tokens[0]
     if bind.startswith("unix:"):
         return Address(bind, token)
     host, _, port = bind.rpartition(":")

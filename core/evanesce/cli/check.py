@@ -16,8 +16,8 @@ from evanesce.cli.exit_status import exit_now
 from evanesce.cli.report import Report
 from evanesce.config import secret
 from evanesce.config.load import Source
-from evanesce.config.model import Config
-from evanesce.config.shared import DATABASE, SECRET, shared_settings
+from evanesce.config.model import Config, secrets_of
+from evanesce.config.shared import FINGERPRINTS, shared_settings
 from evanesce.errors import EvanesceError
 from evanesce.hookspecs import API
 from evanesce.interfaces import Finding, Inspection, Repository
@@ -51,7 +51,7 @@ def run(source: Source, config: Config, plugins: Plugins, report: Report) -> int
         "configuration",
         "the defaults, because there is no config.toml here" if source.file is None else str(source.file),
     )
-    _check_secret(report, config.server.secret, Path.cwd())
+    _check_secret(report, secrets_of(config.server.secret), Path.cwd())
     idle = [name for name in source.plugin_tables if name in discovery.names() and name not in plugins.names]
     seeing = [name for name in plugins.names if plugins.declarations(name).sees_content]
     report.ok(
@@ -85,9 +85,10 @@ def _quiet_store() -> Generator[None]:
         store.setLevel(level)
 
 
-def _check_secret(report: Report, configured: str | None, folder: Path) -> None:
-    if configured is not None:
-        report.ok("secret", "configured")
+def _check_secret(report: Report, configured: Sequence[str], folder: Path) -> None:
+    if configured:
+        others = len(configured) - 1
+        report.ok("secret", "configured" + (f"; tokens of {others} more are accepted" if others else ""))
     elif (folder / secret.NAME).exists():
         secret.keep(folder)
         report.ok("secret", f"kept in {secret.NAME}")
@@ -193,12 +194,12 @@ async def _check_binding(report: Report, repository: Repository, store: Store, *
 def compare_settings(report: Report, own: Mapping[str, str], others: Mapping[str, Mapping[str, str]]) -> None:
     """Compare the settings of this server with those of the other servers on the same Redis.
 
-    Another secret or another database is a failure: clients that change between such servers are signed out, or signed
-    in to another account.
+    Another secret or another database is a failure: clients that change between such servers are signed out, signed in
+    to another account, or no longer banned.
     """
     found = disagreements(own, others)
     for differing, servers in found.items():
-        add = report.fail if {SECRET, DATABASE} & set(differing) else report.warn
+        add = report.fail if set(FINGERPRINTS) & set(differing) else report.warn
         add("servers", described(differing, servers), f"{ADVICE}.")
     if not found:
         count = "no other server runs" if not others else f"{len(others)} on this Redis, with the same settings"

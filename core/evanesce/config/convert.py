@@ -49,6 +49,8 @@ def _described(text: str, model: Any, path: str) -> ConfigurationError:
         problem = "is too large a number"
     elif problem.startswith("Expected "):
         problem = re.sub(r"`([a-z |]+)`", lambda names: _in_words(names[1]), problem.replace("Expected", "expected", 1))
+        problem = re.sub(r"a list of length >= (\d+)", r"a list of \1 or more values", problem)
+        problem = re.sub(r"a list of length <= (\d+)", r"a list of at most \1 values", problem)
         problem = re.sub(r"of length >= (\d+)", r"of \1 or more characters", problem)
         if "matching regex" in problem:
             problem = f"expected {kinds.description(kind) or 'text of another form'}"

@@ -38,6 +38,16 @@ def is_text(kind: inspect.Type) -> bool:
     return isinstance(kind, inspect.StrType)
 
 
+def list_beside_text(kind: inspect.Type) -> inspect.CollectionType | None:
+    """Return the type of the list where the declared type is a text or a list."""
+    kind = plain(kind)
+    if not isinstance(kind, inspect.UnionType):
+        return None
+    rest = [plain(one) for one in kind.types if not isinstance(one, inspect.NoneType)]
+    lists = [one for one in rest if isinstance(one, inspect.CollectionType)]
+    return lists[0] if len(rest) == 2 and len(lists) == 1 and any(map(is_text, rest)) else None
+
+
 def description(kind: inspect.Type) -> str | None:
     """Return the description of the values in the declaration."""
     if isinstance(kind, inspect.Metadata):
@@ -61,7 +71,7 @@ def member(kind: inspect.Type, key: str, path: str) -> inspect.Type:
 
 def item(kind: inspect.Type, index: int) -> inspect.Type:
     """Return the type of an item of a list of type `kind`."""
-    kind = plain(kind)
+    kind = list_beside_text(kind) or plain(kind)
     if isinstance(kind, inspect.CollectionType):
         return kind.item_type
     if isinstance(kind, inspect.TupleType) and index < len(kind.item_types):
@@ -72,12 +82,14 @@ def item(kind: inspect.Type, index: int) -> inspect.Type:
 def value(text: str, kind: inspect.Type, path: str, origin: str) -> Any:
     """Return the value of the setting at `path` from `text`, which `origin` contains.
 
-    If the type is text, the value is `text` itself. Otherwise `text` is read as TOML. Raises `ConfigurationError`, also
-    for bytes that are not UTF-8, which Python passes on as surrogates and which TOML does not allow either.
+    If the type is text, the value is `text` itself; likewise if it may be a list too, and `text` is not in brackets.
+    Otherwise `text` is read as TOML. Raises `ConfigurationError`, also for bytes that are not UTF-8, which Python
+    passes on as surrogates and which TOML does not allow either.
     """
     if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
         raise ConfigurationError(path, f"the value from {origin} is not UTF-8 text", "Write it as UTF-8")
-    if is_text(kind):
+    in_brackets = text.startswith("[") and text.endswith("]")
+    if is_text(kind) or (list_beside_text(kind) is not None and not in_brackets):
         return text
     try:
         document = tomllib.loads(f"value = {text}")

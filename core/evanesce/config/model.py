@@ -56,6 +56,19 @@ Secret = Annotated[
     str, Meta(pattern=r"^[!-~]{32,}\Z", description="32 or more characters of ASCII, without spaces and line ends")
 ]
 
+MOST_SECRETS = 4
+"""How many secrets one setting has at most: each of them makes a forged token slower to refuse."""
+
+Secrets = Secret | Annotated[tuple[Secret, ...], Meta(min_length=1, max_length=MOST_SECRETS)]
+"""One secret, or several of which the first is used and all are accepted."""
+
+
+def secrets_of(value: Secrets | None) -> tuple[str, ...]:
+    """Return the secrets of a setting in their order; none if it is not set."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
 
 class Table(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration. An unknown key in it is an error. `repr` shows no values, which may be secret."""
@@ -64,13 +77,20 @@ class Table(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unkn
 class ServerTable(Table, kw_only=True, frozen=True):
     """`[server]`: the server as a whole."""
 
-    secret: Secret | None = None
+    secret: Secrets | None = None
     """The key that signs session tokens.
 
-    Anyone who knows it can sign in as any user. Changing it signs everyone out. Without it, the server generates a
-    secret at its first start and stores it in `evanesce.secret` in the working folder, readable by its owner only. It
-    must be set with an outside Redis and with several workers, because all servers that share rooms need the same
-    secret.
+    Of a list of up to 4, the first signs and all are accepted, so that a secret can be replaced while nobody is signed
+    out: see docs/how-to/replace-secrets.md. Anyone who knows one of them can sign in as any user. Without it, the
+    server generates a secret at its first start and stores it in `evanesce.secret` in the working folder, readable by
+    its owner only. It must be set with an outside Redis and with several workers, because all servers that share rooms
+    need the same secret.
+    """
+    ban_secret: Secret | None = None
+    """The key by which bans, mutes and votes name people.
+
+    Without it, `secret`. It must be set where `secret` is a list: to the secret that the server had before, because
+    another one ends all bans.
     """
     public_url: PublicUrl | None = None
     """The address by which people reach the server.
@@ -268,10 +288,11 @@ class AdminTable(Table, kw_only=True, frozen=True):
     Without it, `127.0.0.1:8002`. A relative path starts from the working folder. Only the user of the server can use
     the socket. There is no TLS: let other machines reach it through a proxy that has TLS, or through SSH.
     """
-    token: Secret | None = None
+    token: Secrets | None = None
     """What every request has to prove that it comes from an operator.
 
-    Anyone who knows it can close rooms, ban people and take servers out of service.
+    Of a list of up to 4, all are accepted, and `evanesce admin` sends the first. Anyone who knows one of them can close
+    rooms, ban people and take servers out of service.
     """
 
 

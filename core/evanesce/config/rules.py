@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from evanesce.addresses import parse_networks
-from evanesce.config.model import AdminTable, Config
+from evanesce.config.model import AdminTable, Config, secrets_of
 from evanesce.config.public import public_address
 from evanesce.errors import ConfigurationError
 from evanesce.protocol.codec import FRAME_BYTES
@@ -36,6 +37,13 @@ def check(config: Config) -> None:
             "server.secret",
             f"must be set for {reason}, because all servers need the same secret",
             'Set 32 or more random characters, for example secret = { env = "EVANESCE_SECRET" }',
+        )
+    refuse_repeated(secrets_of(server.secret), "server.secret")
+    if not isinstance(server.secret, str | None) and server.ban_secret is None:
+        raise ConfigurationError(
+            "server.ban_secret",
+            "must be set where server.secret is a list, because another key to name people by ends all bans",
+            "Set it to the secret that the server had before it had a list, and keep it",
         )
     if redis.cluster and redis.url == "embedded":
         raise ConfigurationError(
@@ -83,7 +91,15 @@ def check(config: Config) -> None:
         )
 
 
+def refuse_repeated(secrets: Sequence[str], path: str) -> None:
+    """Raise `ConfigurationError` for a list in which a secret stands twice: one of them was not replaced."""
+    for i, secret in enumerate(secrets):
+        if (first := secrets.index(secret)) < i:
+            raise ConfigurationError(f"{path}[{i}]", f"is the same as {path}[{first}]", "Name each secret once")
+
+
 def _check_admin(admin: AdminTable) -> None:
+    refuse_repeated(secrets_of(admin.token), "admin.token")
     if admin.bind is None:
         return
     if admin.token is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from evanesce.config.model import Config
+from evanesce.config.model import Config, secrets_of
 
 SHARED = (
     "server.secret",
+    "server.ban_secret",
     "server.session_log",
     "messages.ttl",
     "messages.shortest_ttl",
@@ -31,8 +32,12 @@ SHARED = (
 """Settings that apply over all servers: they accept each other's tokens, and count each other's commands."""
 
 SECRET = "server.secret"
+BAN_SECRET = "server.ban_secret"
 PROVIDERS = "the ways to sign in"
 DATABASE = "the database"
+
+FINGERPRINTS = (SECRET, BAN_SECRET, DATABASE)
+"""What servers compare by fingerprints. A client must not change between servers that differ in one of these."""
 
 _DOMAIN = b"evanesce: fingerprints of what servers on one Redis share, version 1"
 
@@ -40,8 +45,8 @@ _DOMAIN = b"evanesce: fingerprints of what servers on one Redis share, version 1
 def shared_settings(config: Config, providers: Iterable[str], database: str | None) -> dict[str, str]:
     """Return each shared setting by its name, as a text that anyone with access to Redis may read.
 
-    The secret and the database are represented by fingerprints. A value that is not known yet (None) is left out. This
-    blocks for about 50 ms and takes 16 MiB, because a slow fingerprint makes it hard to guess the secret.
+    The secrets and the database are represented by fingerprints. A value that is not known yet (None) is left out. This
+    blocks for about 50 ms for each secret and takes 16 MiB, because a slow fingerprint makes it hard to guess one.
     """
     settings: dict[str, str] = {}
     for name in SHARED:
@@ -52,21 +57,36 @@ def shared_settings(config: Config, providers: Iterable[str], database: str | No
         elif value is not None:
             settings[name] = str(value).lower()
     settings[PROVIDERS] = ", ".join(sorted(providers))
-    if config.server.secret is None:
-        settings.pop(SECRET, None)
+    if secrets := secrets_of(config.server.secret):
+        of_bans = config.server.ban_secret or secrets[0]
+        fingerprints = {secret: _fingerprint(secret) for secret in {*secrets, of_bans}}
+        settings[SECRET] = " ".join(fingerprints[secret] for secret in secrets)
+        settings[BAN_SECRET] = fingerprints[of_bans]
     else:
-        settings[SECRET] = hashlib.scrypt(
-            config.server.secret.encode(), salt=_DOMAIN, n=2**14, r=8, p=1, dklen=16
-        ).hex()
+        settings.pop(BAN_SECRET, None)
     if database is not None:
         settings[DATABASE] = hashlib.sha256(_DOMAIN + database.encode()).hexdigest()[:32]
     return settings
 
 
 def differences(own: Mapping[str, str], other: Mapping[str, str]) -> Sequence[str]:
-    """Return the settings that two servers have both published with different values, with the readable values."""
+    """Return the settings that two servers have both published with different values, with the readable values.
+
+    Of `server.secret`, each has to accept what the other one signs with.
+    """
     return [
-        name if name in (SECRET, DATABASE) else f"{name} ({own[name]} here, {other[name]} there)"
+        name if name in FINGERPRINTS else f"{name} ({own[name]} here, {other[name]} there)"
         for name in own
-        if name in other and own[name] != other[name]
+        if name in other and not _agree(name, own[name], other[name])
     ]
+
+
+def _agree(name: str, own: str, other: str) -> bool:
+    if name != SECRET:
+        return own == other
+    ours, theirs = own.split(), other.split()
+    return ours[:1] == theirs[:1] or (bool(ours and theirs) and ours[0] in theirs and theirs[0] in ours)
+
+
+def _fingerprint(secret: str) -> str:
+    return hashlib.scrypt(secret.encode(), salt=_DOMAIN, n=2**14, r=8, p=1, dklen=16).hex()

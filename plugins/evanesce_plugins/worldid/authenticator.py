@@ -80,7 +80,7 @@ class WorldIdAuthenticator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        signer = Signer(settings.signing_key)
+        signer, *_ = map(Signer, settings.signing_keys)  # each of them is a key
         self._portal = Portal(settings.portal, settings.rp_id, settings.timeout)
         self._health = Health(settings, signer.address, self._portal, clock)
         self._challenges = Challenges(settings, signer, seconds=challenge_seconds, clock=clock)

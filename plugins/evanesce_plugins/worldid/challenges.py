@@ -59,8 +59,9 @@ class Challenges:
         self._signer = signer
         self._seconds = seconds
         self._clock = clock
-        # Derived from the only secret here that all servers of a deployer share.
-        self._decoy_key = hmac.digest(bytes.fromhex(settings.signing_key[-64:]), _DECOY, hashlib.sha512)
+        # Derived from the only secret here that all servers of a deployer share. It is the last one of a list, because
+        # a decoy that changes while the sessions of accounts do not would show that nobody has the code.
+        self._decoy_key = hmac.digest(bytes.fromhex(settings.signing_keys[-1]), _DECOY, hashlib.sha512)
 
     def sign_up(self) -> Challenge:
         """Return a challenge for two proofs: one of a new session, and one of uniqueness, which is bound to it."""

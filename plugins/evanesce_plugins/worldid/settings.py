@@ -37,6 +37,12 @@ Url = Annotated[
 ]
 
 
+SigningKey = Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description="64 hexadecimal digits")]
+
+MOST_KEYS = 4
+"""How many signing keys the setting has at most."""
+
+
 class WorldIdSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """`[plugins.worldid]`: the registration at World's developer portal, and the addresses of World's services."""
 
@@ -48,8 +54,12 @@ class WorldIdSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, f
     """The app's registration for World ID 4.0: the relying party."""
     action: Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z", description="1 to 128 characters without spaces")]
     """The action that people prove once, when they sign up. With another action every person gets a new account."""
-    signing_key: Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description="64 hexadecimal digits")]
-    """The private key that signs requests for proofs. It is secret: set it by `env` or `file`."""
+    signing_key: SigningKey | Annotated[tuple[SigningKey, ...], Meta(min_length=1, max_length=MOST_KEYS)]
+    """The private key that signs requests for proofs. It is secret: set it by `env` or `file`.
+
+    Of a list of up to 4, the first signs; the last one decides what is answered for account codes that nobody has, so
+    that this does not change with the first one. See docs/how-to/replace-secrets.md.
+    """
     environment: Environment = "production"
     """Whether World IDs are real ones or those of World's simulator."""
     api_url: Url | None = None
@@ -73,13 +83,23 @@ class WorldIdSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, f
     """The beginning of the link and the QR code for World App. Without it, IDKit's own."""
 
     @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """All signing keys, as 64 digits each in lower case; the first one signs."""
+        given = (self.signing_key,) if isinstance(self.signing_key, str) else self.signing_key
+        return tuple(key[-64:].lower() for key in given)
+
+    @property
     def portal(self) -> str:
         """The address of the portal, without a slash at its end."""
         return (self.api_url or PORTALS[self.environment]).rstrip("/")
 
 
 def check(settings: WorldIdSettings, table: str) -> None:
-    """Raise `ConfigurationError` for an invalid address, and for a portal whose responses could be forged."""
+    """Raise `ConfigurationError` for a repeated key, an invalid address, and a portal whose responses can be forged."""
+    for i, key in enumerate(settings.signing_keys):
+        if (first := settings.signing_keys.index(key)) < i:
+            path = f"{table}.signing_key"
+            raise ConfigurationError(f"{path}[{i}]", f"is the same as {path}[{first}]", "Name each key once")
     for name in ("bridge_url", "connect_url"):
         url: str | None = getattr(settings, name)
         if url is not None:
@@ -98,7 +118,7 @@ def findings(settings: WorldIdSettings, table: str, exposed: Sequence[str]) -> l
     if not exposed:
         return []
     found = list(_of_portal(settings, table, f"and {exposed[0]} is not this machine alone"))
-    if settings.signing_key.removeprefix("0x").lower() == PUBLIC_KEY:
+    if PUBLIC_KEY in settings.signing_keys:
         text = f"{table}.signing_key is the simulator's, which is public, and {exposed[0]} is not this machine alone"
         found.append(Finding(text, "Use the signing key from World's developer portal.", fails=True))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,9 +55,11 @@ class Interface:
 
 
 @asynccontextmanager
-async def interface(server: TestServer, bind: str = "127.0.0.1:0") -> AsyncGenerator[Interface]:
+async def interface(
+    server: TestServer, bind: str = "127.0.0.1:0", tokens: Sequence[str] = (TOKEN,)
+) -> AsyncGenerator[Interface]:
     """Serve operators of a server in memory."""
-    access = Access(server.admin, TOKEN, server.gateway.admits_host, trio.current_time)
+    access = Access(server.admin, tokens, server.gateway.admits_host, trio.current_time)
     async with open_admin_sockets(bind) as sockets, trio.open_nursery() as nursery:
         nursery.start_soon(AdminListener(access).run, sockets)
         is_file = bind.startswith("unix:")

@@ -34,6 +34,22 @@ async def operators(server: TestServer) -> AsyncIterator[Interface]:
         yield operators
 
 
+OLD, NEW = "o" * 40, "n" * 40
+
+
+@pytest.mark.parametrize(
+    ("tokens", "accepted"),
+    [((OLD,), [200, 401]), ((NEW, OLD), [200, 200]), ((OLD, NEW), [200, 200]), ((NEW,), [401, 200])],
+)
+async def test_each_token_of_a_list_is_an_operators_and_no_other(
+    server: TestServer, tokens: tuple[str, ...], accepted: list[int]
+) -> None:
+    async with interface(server, tokens=tokens) as operators:
+        headers = [{"Authorization": f"Bearer {token}"} for token in (OLD, NEW, OLD + NEW, TOKEN)]
+        statuses = [(await operators.ask("GET", STATS, headers=one))[0] for one in headers]
+    assert statuses == [*accepted, 401, 401]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

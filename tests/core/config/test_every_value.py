@@ -120,9 +120,10 @@ def values_of(kind: inspect.Type) -> list[str]:
     plain = kinds.plain(kind)
     if kinds.is_text(kind):
         return TEXTS
-    if isinstance(plain, inspect.CollectionType):
+    if isinstance(plain, inspect.CollectionType) or kinds.list_beside_text(kind) is not None:
         lists = [json.dumps([text], ensure_ascii=False) for text in TEXTS if text.isprintable() and len(text) < 1000]
-        return ["[]", "[1]", "[[]]", "[" * 5000, *lists]
+        texts = [] if isinstance(plain, inspect.CollectionType) else TEXTS
+        return ["[]", "[1]", "[[]]", "[" * 5000, *lists, *texts]
     return NUMBERS
 
 
@@ -198,7 +199,13 @@ def test_every_number_has_bounds_that_are_lawful(tmp_path: Path, monkeypatch: py
     assert plugins.build(source.config(plugins.settings()), tmp_path)
 
 
-SECRETS = ["server.secret", "plugins.oidc.client_secret", "plugins.turso.auth_token", "plugins.worldid.signing_key"]
+SECRETS = [
+    "server.secret",
+    "server.ban_secret",
+    "plugins.oidc.client_secret",
+    "plugins.turso.auth_token",
+    "plugins.worldid.signing_key",
+]
 SECRET = b"S3CR3T" * 8
 
 SPOILT = {

@@ -33,6 +33,7 @@ NO_PATHS = {
     "admin.bind",  # a socket that is made: tests/core/admin
     "admin.token",
     "server.secret",
+    "server.ban_secret",
     "server.public_url",
     "server.origins",
     "server.node",
@@ -142,7 +143,7 @@ def texts() -> set[str]:
         kind = inspect.type_info(model)
         assert isinstance(kind, inspect.StructType)
         for field in kind.fields:
-            plain = kinds.plain(field.type)
+            plain = kinds.list_beside_text(field.type) or kinds.plain(field.type)
             if isinstance(plain, inspect.CollectionType):
                 plain = kinds.plain(plain.item_type)
             if isinstance(plain, inspect.StrType | inspect.LiteralType | inspect.EnumType):

@@ -18,7 +18,7 @@ from evanesce.config.model import (
     RoomsTable,
     ServerTable,
 )
-from evanesce.config.shared import DATABASE, PROVIDERS, SHARED, differences, shared_settings
+from evanesce.config.shared import DATABASE, FINGERPRINTS, PROVIDERS, SHARED, differences, shared_settings
 
 pytestmark = pytest.mark.slow
 
@@ -97,10 +97,12 @@ def test_every_setting_is_either_shared_or_a_servers_own() -> None:
 @pytest.mark.parametrize("name", SHARED)
 def test_a_shared_setting_that_differs_is_named(name: str) -> None:
     table, _, key = name.partition(".")
-    default = getattr(getattr(config_with(), table), key)
-    [named] = differences(told(config_with()), told(config_with(**{name: another(default)})))
+    default = getattr(getattr(config_with(), table), key) or SECRET
+    before = config_with(**{"server.ban_secret": SECRET})
+    after = config_with(**{"server.ban_secret": SECRET, name: another(default)})
+    [named] = differences(told(before), told(after))
     assert named.startswith(name)
-    assert ("here" in named) == (name != "server.secret")
+    assert ("here" in named) == (name not in FINGERPRINTS)
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
@@ -125,7 +127,7 @@ def test_what_only_one_of_two_servers_tells_is_not_compared() -> None:
     older = told(config_with(), database=None)
     del older["rooms.capacity"]
     assert differences(told(config_with()), {**older, "server.invented_later": "1"}) == []
-    assert "server.secret" not in told(config_with(**{"server.secret": None}))
+    assert not {"server.secret", "server.ban_secret"} & set(told(config_with(**{"server.secret": None})))
 
 
 def test_neither_the_secret_nor_the_database_can_be_read_from_it() -> None:
@@ -134,6 +136,27 @@ def test_neither_the_secret_nor_the_database_can_be_read_from_it() -> None:
     assert "libsql" not in repr(texts)
     assert len(texts["server.secret"]) == len(texts[DATABASE]) == 32
     assert told(config_with(**{"server.secret": SECRET + "x"}))["server.secret"] != texts["server.secret"]
+
+
+OLD, NEW = "o" * 32, "n" * 32
+STEPS: list[str | tuple[str, ...]] = [OLD, (OLD, NEW), (NEW, OLD), NEW]
+"""How `server.secret` is replaced, one server after the other."""
+
+
+@pytest.mark.parametrize("one", range(len(STEPS)))
+@pytest.mark.parametrize("other", range(len(STEPS)))
+def test_servers_agree_whose_secrets_are_one_step_apart(one: int, other: int) -> None:
+    ours, theirs = (
+        told(config_with(**{"server.secret": STEPS[step], "server.ban_secret": OLD})) for step in (one, other)
+    )
+    assert (differences(ours, theirs) == []) == (abs(one - other) <= 1)
+
+
+def test_a_server_without_a_key_of_bans_names_people_by_its_secret() -> None:
+    without, listed = config_with(), config_with(**{"server.secret": (SECRET, NEW), "server.ban_secret": SECRET})
+    assert differences(told(without), told(listed)) == []
+    lost = config_with(**{"server.secret": (SECRET, NEW), "server.ban_secret": NEW})
+    assert differences(told(without), told(lost)) == ["server.ban_secret"]
 
 
 def test_the_documentation_names_every_shared_setting() -> None:

@@ -110,7 +110,9 @@ class Hosted:
 
     async def _host(self, server_id: str, ttl: float, *, task_status: trio.TaskStatus[Store]) -> None:
         stop, stopped = trio.Event(), trio.Event()
-        async with open_redis_store(self._table, ttl=ttl, server_id=server_id, secret=self._secret) as store:
+        async with open_redis_store(
+            self._table, ttl=ttl, server_id=server_id, secrets=() if self._secret is None else [self._secret]
+        ) as store:
             self._stores[id(store)] = stop, stopped
             task_status.started(store)
             await stop.wait()

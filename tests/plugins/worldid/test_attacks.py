@@ -92,7 +92,7 @@ async def test_other_action(scene: Scene) -> None:
     challenge = await scene.begin()
     action = "vote"
     settings = scene.deployment.settings
-    context = Signer(settings.signing_key).context(
+    context = Signer(settings.signing_keys[0]).context(
         settings.rp_id, now=challenge["rpContext"]["created_at"], seconds=300, action=action
     )
     elsewhere = challenge | {"action": action, "rpContext": msgspec.to_builtins(context)}
@@ -105,7 +105,7 @@ async def test_other_action(scene: Scene) -> None:
 async def test_other_action_of_which_the_name_is_rewritten(scene: Scene) -> None:
     challenge = await scene.begin()
     settings = scene.deployment.settings
-    context = Signer(settings.signing_key).context(
+    context = Signer(settings.signing_keys[0]).context(
         settings.rp_id, now=challenge["rpContext"]["created_at"], seconds=300, action="vote"
     )
     result = scene.deployment.prove(

@@ -207,11 +207,11 @@ def share_keys(
     clock: Clock,
     *,
     ttl: int,
-    secret: str,
+    secrets: Sequence[str],
 ) -> SharedKeys:
     """Make the keys of this server; `stack` overwrites them. Needs the extra `encryption`.
 
-    `ttl` is the longest that a message may have, in milliseconds.
+    `ttl` is the longest that a message may have, in milliseconds. There is at least one of `secrets`.
     """
     from evanesce.store.sealing.exchange import KeyExchange
     from evanesce.store.sealing.keyring import Keyring
@@ -224,7 +224,7 @@ def share_keys(
             " switch swap off",
             "" if keyring.locked else ", keys of messages included",
         )
-    exchange = KeyExchange(keyring, secret, homes.name)
+    exchange = KeyExchange(keyring, secrets[0], homes.name, accepted=secrets[1:])
     shared = SharedKeys(keyring, exchange, client, homes, subscriber, clock, max(RENEW_SECONDS, ttl / 4000))
     stack.callback(shared.close)
     return shared

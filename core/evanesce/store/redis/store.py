@@ -54,7 +54,7 @@ async def open_redis_store(
     server_id: str,
     lag: ExpiryLag | None = None,
     passing: bool = False,
-    secret: str | None = None,
+    secrets: Sequence[str] = (),
 ) -> AsyncGenerator[Store, None]:
     """Open the message store that the configuration names, for as long as the context lasts.
 
@@ -63,8 +63,8 @@ async def open_redis_store(
     `healthy` until it does. `server_id` tells this server from others on the same Redis; a server that starts with the
     same id is taken for the successor of the one before. `lag` counts how late expired keys are erased. A store that is
     opened for a moment, by a command, is `passing`: it has no members in rooms, and leaves no lease behind. With
-    `secret`, which all servers have, content is encrypted; that needs the extra `encryption`. Enter the context on the
-    main thread.
+    `secrets`, which all servers have, content is encrypted; that needs the extra `encryption`. The first of them proves
+    that notices about keys are this server's, and those of all are accepted. Enter the context on the main thread.
     """
     async with AsyncExitStack() as stack:
         keys, clock = Keys(redis.prefix), SharedClock()
@@ -95,8 +95,8 @@ async def open_redis_store(
         for home in homes:
             subscriber.add(home.keys.ended, _EndedListener(home))
         shared_keys: SharedKeys | None = None
-        if secret is not None:
-            shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=longest, secret=secret)
+        if secrets:
+            shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=longest, secrets=secrets)
         messages = RedisMessageLog(tracked, keys, clock, milliseconds, cipher=shared_keys)
         events = RedisRoomEvents(tracked, subscriber, keys, messages, presence)
         rate_limits = RedisRateLimits(tracked, keys, clock, homes)

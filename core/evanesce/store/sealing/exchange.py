@@ -1,10 +1,11 @@
 """How servers share their keys: each tells its public key, and gets the keys of the others encrypted for it.
 
-Two kinds of notices, in JSON, with a MAC whose key follows from `server.secret`:
+Two kinds of notices, in JSON, with a MAC whose key follows from `server.secret`. Of several secrets, the first one
+makes it, and those of all are accepted:
 
 - a *greeting* has the public key of a server (X25519), the name of its own chain, and those of all chains that it has;
 - an *offer* has chains, encrypted with AES-256-GCM under a key that follows from the private key of one server, the
-  public key of the other, and `server.secret`.
+  public key of the other, and the secret of the MAC.
 
 Private keys are made at the start and again at every `renew`, and are never stored. So nobody who gets `server.secret`
 afterwards can decrypt an offer that was recorded (forward secrecy).
@@ -81,12 +82,15 @@ class Replies(NamedTuple):
 
 
 class KeyExchange:
-    """Shares the chains of a keyring with the other servers that know `secret`. `server` is this server's name."""
+    """Shares the chains of a keyring with the other servers that know `secret`. `server` is this server's name.
 
-    def __init__(self, keyring: Keyring, secret: str, server: str) -> None:
+    Notices of servers that use one of the secrets `accepted` are accepted as well.
+    """
+
+    def __init__(self, keyring: Keyring, secret: str, server: str, *, accepted: Sequence[str] = ()) -> None:
         self._keyring = keyring
         self._server = server
-        self._mac_key = _derive(secret.encode(), b"", _AUTHENTICATE)
+        self._mac_keys = [_derive(one.encode(), b"", _AUTHENTICATE) for one in (secret, *accepted)]
         self._private = X25519PrivateKey.generate()
         self._previous: X25519PrivateKey | None = None  # for offers that are under way
         self._peers: dict[str, _Peer] = {}
@@ -123,8 +127,7 @@ class KeyExchange:
             raise ValueError("a key notice is too large")
         try:
             signed = _signed.decode(payload)
-            if not hmac.compare_digest(signed.mac, self._mac(signed.notice)):
-                raise ValueError("a key notice is of a server with another secret")
+            mac_key = self._mac_key_of(signed)
             notice = _notice.decode(signed.notice)
         except (msgspec.MsgspecError, RecursionError):
             raise ValueError("a key notice is malformed") from None
@@ -132,7 +135,7 @@ class KeyExchange:
             return Replies()
         if isinstance(notice, _Greeting):
             return self._greeted(notice, now)
-        self._offered(notice, now)
+        self._offered(notice, mac_key, now)
         return Replies()
 
     def _greeted(self, greeting: _Greeting, now: float) -> Replies:
@@ -140,7 +143,9 @@ class KeyExchange:
         if known is None and len(self._peers) >= PEERS:
             raise ValueError("there are too many servers")
         if known is None or known.public != greeting.public:
-            self._key(self._private, greeting.public)  # it raises `ValueError` where this is no public key
+            self._key(
+                self._private, greeting.public, self._mac_keys[0]
+            )  # it raises `ValueError` where this is no public key
         if known is not None and known.own != greeting.own:
             self._keyring.retire(known.own)
         self._peers[greeting.server] = _Peer(greeting.public, greeting.own, now)
@@ -158,7 +163,7 @@ class KeyExchange:
         refused_at = self._refused.get(name, -SILENT_SECONDS)
         return name not in self._keyring.known and not self._keyring.full and now - refused_at >= SILENT_SECONDS
 
-    def _offered(self, offer: _Offer, now: float) -> None:
+    def _offered(self, offer: _Offer, mac_key: bytes, now: float) -> None:
         if offer.to != self._server:
             return
         for private in (self._private, self._previous):
@@ -167,7 +172,7 @@ class KeyExchange:
         else:
             return  # for a key that was replaced: the greeting with the new one is under way
         try:
-            chains = AESGCM(self._key(private, offer.public)).decrypt(
+            chains = AESGCM(self._key(private, offer.public, mac_key)).decrypt(
                 offer.sealed[:12], offer.sealed[12:], _names(offer.server, offer.to)
             )
         except InvalidTag:
@@ -185,26 +190,34 @@ class KeyExchange:
 
     def _offer(self, to: str, chains: Sequence[str]) -> bytes:
         nonce = os.urandom(12)
-        cipher = AESGCM(self._key(self._private, self._peers[to].public))
+        cipher = AESGCM(self._key(self._private, self._peers[to].public, self._mac_keys[0]))
         exported = b"".join(self._keyring.export(name) for name in chains)
         sealed = nonce + cipher.encrypt(nonce, exported, _names(self._server, to))
         return self._sign(_Offer(self._server, to, _public(self._private), self._peers[to].public, sealed))
 
-    def _key(self, private: X25519PrivateKey, public: bytes) -> bytes:
+    def _key(self, private: X25519PrivateKey, public: bytes, mac_key: bytes) -> bytes:
         shared = private.exchange(X25519PublicKey.from_public_bytes(public))
         both = b"".join(sorted([_public(private), public]))
-        return _derive(shared, self._mac_key, _ENCRYPT + both)
+        return _derive(shared, mac_key, _ENCRYPT + both)
 
     def _sign(self, notice: _Greeting | _Offer) -> bytes:
         text = msgspec.json.encode(notice)
-        return msgspec.json.encode(_Signed(text, self._mac(text)))
+        return msgspec.json.encode(_Signed(text, _mac(self._mac_keys[0], text)))
 
-    def _mac(self, text: bytes) -> bytes:
-        return hmac.digest(self._mac_key, text, "sha256")
+    def _mac_key_of(self, signed: _Signed) -> bytes:
+        """Return the key of a notice's MAC, which its offers are encrypted with as well."""
+        for mac_key in self._mac_keys:
+            if hmac.compare_digest(signed.mac, _mac(mac_key, signed.notice)):
+                return mac_key
+        raise ValueError("a key notice is of a server with another secret")
 
 
 def _public(private: X25519PrivateKey) -> bytes:
     return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(key, text, "sha256")
 
 
 def _derive(key: bytes, salt: bytes, info: bytes) -> bytes:
