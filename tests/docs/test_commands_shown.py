@@ -32,8 +32,8 @@ def shown(page: Path) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-# test_javascript_client and test_administration run their commands, one after the other.
-OWN = ("javascript-client.md", "administer-a-server.md")
+# test_javascript_client, test_administration and test_database_pages run their commands, one after the other.
+OWN = ("javascript-client.md", "administer-a-server.md", "manage-the-database.md", "upgrade.md")
 PAGES = sorted(
     page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "tutorial" and page.name not in OWN
 )

@@ -143,13 +143,15 @@ async def _skip(rows: Rows) -> None:
 # evanesce db adopt
 
 
-def adopt(config: Config, plugins: Plugins) -> int:
+def adopt(source: Source) -> int:
     """Bind the database to the configured Redis, and print what it was bound to. Return the exit code.
 
     An embedded Valkey is a new one at each start: for it the binding is removed, and the next server makes a new one.
     The database is neither created nor migrated. Raises `ConfigurationError`, `PluginError` and
     `PersistenceUnavailable`.
     """
+    plugins = Plugins.load(source.enabled)
+    config = source.config(plugins.settings())
     check_url(config.redis)
     trio.run(_adopt, config, plugins.repository(config, Path.cwd()))
     return 0

@@ -17,7 +17,7 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import admin, admin_client, chat, client_conformance, new_plugin, plugins, schema
+from evanesce.cli import admin, admin_client, chat, client_conformance, database_arguments, new_plugin, plugins, schema
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -113,19 +113,7 @@ def _parser() -> _Parser:
     command = commands.add_parser(
         "db", parents=[configured], help="show the database, and migrate it to the schema of this version"
     )
-    command.set_defaults(_run=_show_database)
-    actions = command.add_subparsers(title="actions", metavar="ACTION")
-    # Without defaults, because they would replace the options before the name of the action.
-    command = actions.add_parser(
-        "copy", parents=[_configured(argparse.SUPPRESS)], help="copy all rows into the database of another plugin"
-    )
-    command.add_argument("origin", metavar="FROM", help="the plugin of the database to read")
-    command.add_argument("target", metavar="TO", help="the plugin of the database to write")
-    command.set_defaults(_run=_copy_database)
-    command = actions.add_parser(
-        "adopt", parents=[_configured(argparse.SUPPRESS)], help="bind the database to the configured Redis"
-    )
-    command.set_defaults(_run=_adopt_database)
+    database_arguments.arguments(command, _configured, _source)
 
     command = commands.add_parser("schema", parents=[configured], help="print a description of the protocol as JSON")
     command.add_argument("format", choices=list(schema.FORMATS), help="the format of the description")
@@ -312,24 +300,6 @@ def _top(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     config, _ = _prepare(_source(options))
     return schema.run(config, options.format)
-
-
-def _show_database(options: argparse.Namespace) -> int:
-    from evanesce.cli import database  # here, as in `_serve`
-
-    return database.show(_source(options))
-
-
-def _copy_database(options: argparse.Namespace) -> int:
-    from evanesce.cli import database
-
-    return database.copy(_source(options), options.origin, options.target)
-
-
-def _adopt_database(options: argparse.Namespace) -> int:
-    from evanesce.cli import database
-
-    return database.adopt(*_prepare(_source(options)))
 
 
 def _plugins(options: argparse.Namespace) -> int:

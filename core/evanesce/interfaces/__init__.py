@@ -7,6 +7,7 @@ Every `async` method may be cancelled at any await, and must then leave nothing 
 from __future__ import annotations
 
 from evanesce.interfaces.authentication import Accounts, Answered, Authenticator, Caller, Challenge, SignInPage
+from evanesce.interfaces.backups import Backup, Backups, Examination, Restored
 from evanesce.interfaces.handover import Handover, TakeConnection
 from evanesce.interfaces.http import HttpRequest, HttpResponse, HttpRoute, StaticFile
 from evanesce.interfaces.persistence import (
@@ -27,10 +28,13 @@ __all__ = [
     "Accounts",
     "Answered",
     "Authenticator",
+    "Backup",
+    "Backups",
     "Caller",
     "Challenge",
     "CliCommand",
     "Connection",
+    "Examination",
     "Finding",
     "Gateway",
     "Handover",
@@ -41,6 +45,7 @@ __all__ = [
     "Readiness",
     "RedisBinding",
     "Repository",
+    "Restored",
     "Rows",
     "Server",
     "Settings",

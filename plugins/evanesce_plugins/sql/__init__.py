@@ -2,5 +2,6 @@
 
 `driver` is what a database must do. `accounts`, `rooms`, `room_rules`, `session_log`, `binding` and `table_copy` are
 the methods of the repository, by the tables that they are about, and `repository` combines them. `schema` is the tables
-and their migrations; `inspection` and `files` are about a database before it is opened.
+and their migrations; `inspection` and `files` are about a database before it is opened; `backups` and `backup_file`
+write and restore backups.
 """

@@ -116,6 +116,20 @@ _DELETE_GUESTS = """
 """
 
 
+def erasure(user_id: str, now: Timestamp) -> list[Statement]:
+    """Return the statements that erase an account, which may be erased already."""
+    return [
+        Statement(_ERASE_USER, (now, user_id)),
+        Statement(_ERASE_REGISTRATIONS, (user_id,)),
+        Statement(_ERASE_PROOFS, (user_id,)),
+        Statement(_ERASE_SESSIONS, (user_id,)),
+        Statement(_ERASE_ADMISSIONS, (user_id,)),
+        Statement(_ERASE_FROM_BANS, (user_id,)),
+        Statement(_ERASE_FROM_USER_BANS, (user_id,)),
+        Statement(_ERASE_ROOMS, (now, user_id)),
+    ]
+
+
 class AccountTables(SqlTables):
     """The methods of `evanesce.interfaces.Repository` that are about accounts."""
 
@@ -205,19 +219,7 @@ class AccountTables(SqlTables):
 
     async def erase_user(self, user_id: str, now: Timestamp) -> list[str]:
         """See `Repository.erase_user`."""
-        *_, rooms = await self._driver.execute(
-            [
-                Statement(_ERASE_USER, (now, user_id)),
-                Statement(_ERASE_REGISTRATIONS, (user_id,)),
-                Statement(_ERASE_PROOFS, (user_id,)),
-                Statement(_ERASE_SESSIONS, (user_id,)),
-                Statement(_ERASE_ADMISSIONS, (user_id,)),
-                Statement(_ERASE_FROM_BANS, (user_id,)),
-                Statement(_ERASE_FROM_USER_BANS, (user_id,)),
-                Statement(_ERASE_ROOMS, (now, user_id)),
-                Statement(_ERASED_ROOMS, (user_id,)),
-            ]
-        )
+        *_, rooms = await self._driver.execute([*erasure(user_id, now), Statement(_ERASED_ROOMS, (user_id,))])
         return [str(room_id) for [room_id] in rooms]
 
     async def revoke_sign_in(self, sign_in_id: str, until: Timestamp) -> None:

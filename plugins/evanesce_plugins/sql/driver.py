@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from evanesce.interfaces import Value
 
 PATIENCE = 2.5
 """How long a call that a client waits for may take, in seconds."""
+
+TRANSACTION_SECONDS = 600.0
+"""How long one statement of a transaction may take: for an operator who waits, and for databases of any size."""
 
 Row = Sequence[Value]
 """A row of a result."""
@@ -43,6 +47,15 @@ class Driver(Protocol):
         Raises `Refused`, or `PersistenceUnavailable` where the database does not answer. In that case, and after a
         cancellation, the whole batch may have been done, may be done later, or may not be done. The error's
         `__cause__` may be an error that tells a deployer what to do.
+        """
+        ...
+
+    def transaction(self, *, writing: bool) -> AbstractAsyncContextManager[Reader]:
+        """Open a transaction with a connection of its own: `execute` takes one statement of it at a time.
+
+        It sees the database as it was when it began. With `writing` it holds the lock of writers, and its statements
+        may write. `COMMIT` as the last statement keeps what it has written; without it nothing of it is done. Each
+        statement has `TRANSACTION_SECONDS`, and is never retried. Raises as `execute` does.
         """
         ...
 

@@ -29,6 +29,23 @@ _TRIAL = (
 )
 
 
+class SqlDatabase:
+    """A database and how to open it; see `SqlRepository` for the parameters."""
+
+    def __init__(
+        self, connect: Callable[[], AbstractAsyncContextManager[Driver]], setting: str, file: Path | None
+    ) -> None:
+        self._connect = connect
+        self._setting = setting
+        self._file = file
+
+    async def inspect(self) -> Inspection:
+        """See `Repository.inspect`."""
+        if self._file is not None:
+            return await inspect_file(self._file, self._setting)
+        return await inspect_server(self._connect, self._setting)
+
+
 async def inspect_server(connect: Callable[[], AbstractAsyncContextManager[Driver]], setting: str) -> Inspection:
     """Inspect a database on a server; see `Repository.inspect`."""
     async with connect() as driver:
@@ -51,7 +68,7 @@ async def inspect_file(path: Path, setting: str) -> Inspection:
         if free < LEAST_FREE:
             raise PersistenceUnavailable(f"The disk of {real.parent} is full: {free} bytes are free.")
         return _inspection(f"{path}, which does not exist yet, with {free // LEAST_FREE} MiB free", 0, real)
-    reader = _ReadOnly(path, real, setting)
+    reader = ReadOnly(path, real, setting)
     found = await find_version(reader, setting)
     bound = await _bound(reader, found)
     return _inspection(f"SQLite {sqlite3.sqlite_version}, {path}, {size} bytes", found, real, bound)
@@ -98,7 +115,7 @@ def _unusable(setting: str, problem: str) -> ConfigurationError:
     return ConfigurationError(setting, problem, hint)
 
 
-class _ReadOnly:
+class ReadOnly:
     """A `Reader` of a file, which it opens again for each batch."""
 
     def __init__(self, path: Path, real: Path, setting: str) -> None:

@@ -7,11 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from evanesce.errors import PersistenceUnavailable
-from evanesce.interfaces import Inspection
 from evanesce_plugins.sql.accounts import AccountTables
+from evanesce_plugins.sql.backups import SqlBackups
 from evanesce_plugins.sql.binding import BindingTable
 from evanesce_plugins.sql.driver import Driver, Statement
-from evanesce_plugins.sql.inspection import inspect_file, inspect_server
 from evanesce_plugins.sql.room_rules import RoomRuleTables
 from evanesce_plugins.sql.rooms import RoomTables
 from evanesce_plugins.sql.schema import MIGRATIONS, migrate, schema_version
@@ -30,9 +29,9 @@ _UNDO_TRY = 'DELETE FROM "RevokedSignIn" WHERE signInId = ?'
 
 
 class SqlRepository(
-    AccountTables, UserBanTables, RoomTables, RoomRuleTables, SessionLogTables, BindingTable, SqlTableCopy
+    AccountTables, UserBanTables, RoomTables, RoomRuleTables, SessionLogTables, BindingTable, SqlTableCopy, SqlBackups
 ):
-    """Implements `Repository` and `TableCopy` of `evanesce.interfaces` on SQLite or libSQL, opened by `connect`.
+    """Implements `Repository`, `TableCopy` and `Backups` on SQLite or libSQL, opened by `connect`.
 
     `setting` is the path of the configuration's key that names the database: errors at its opening name it.
     `database` names the database itself, see `Repository`. `file` is its path where it is a file of this machine.
@@ -45,10 +44,8 @@ class SqlRepository(
         database: str | None = None,
         file: Path | None = None,
     ) -> None:
+        super().__init__(connect, setting, file)
         self.database = database
-        self._connect = connect
-        self._setting = setting
-        self._file = file
         self._opened = AsyncExitStack()
         self._found = 0
 
@@ -61,12 +58,6 @@ class SqlRepository(
 
     async def __aexit__(self, *error: object) -> None:
         await self._opened.aclose()
-
-    async def inspect(self) -> Inspection:
-        """See `Repository.inspect`."""
-        if self._file is not None:
-            return await inspect_file(self._file, self._setting)
-        return await inspect_server(self._connect, self._setting)
 
     async def purge(self) -> None:
         """See `Repository.purge`."""

@@ -15,7 +15,7 @@ from evanesce_plugins.sql.schema import BINDING, MIGRATIONS, VERSIONS, empty_dat
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the newest schema version: all its columns, and how many of the first ones are its key."""
+    """A table of a schema version: all its columns, and how many of the first ones are its key."""
 
     name: str
     columns: tuple[str, ...]
@@ -23,20 +23,38 @@ class Table:
 
 
 @cache
-def tables() -> dict[str, Table]:
-    """Return the tables by name, in the order in which the migrations create them: each after those it refers to.
+def tables(version: int = len(MIGRATIONS)) -> dict[str, Table]:
+    """Return the tables of a schema version by name, in the order of the migrations: each after those it refers to.
 
     Tables about the database itself are left out: its schema version, and its Redis. The schema is read from a
     database in memory, because not every server lets a client read it.
     """
     found: dict[str, Table] = {}
-    with empty_database(MIGRATIONS) as database:
+    with empty_database(MIGRATIONS[:version]) as database:
         names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchall()
         for (name,) in names:
             columns = database.execute("SELECT name, pk FROM pragma_table_info(?) ORDER BY pk = 0, pk, cid", (name,))
             described = columns.fetchall()
             found[name] = Table(name, tuple(column for column, _ in described), sum(pk > 0 for _, pk in described))
     return {name: table for name, table in found.items() if name not in (VERSIONS, BINDING)}
+
+
+def reading(table: Table, after: Sequence[Value], count: int) -> Statement:
+    """Return the statement that reads up to `count` rows in the order of their keys: those after the row `after`."""
+    key = ", ".join(table.columns[: table.key])
+    condition = f"WHERE ({key}) > ({', '.join('?' * table.key)})" if after else ""
+    sql = f'SELECT {", ".join(table.columns)} FROM "{table.name}" {condition} ORDER BY {key} LIMIT ?'
+    return Statement(sql, (*after[: table.key], count))
+
+
+def writing(table: Table, rows: Sequence[Sequence[Value]]) -> Statement:
+    """Return the statement that inserts rows. A row whose key exists already is left unchanged."""
+    values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(table.columns)))
+    sql = (
+        f'INSERT INTO "{table.name}" ({", ".join(table.columns)}) SELECT {values} FROM json_each(?) '
+        f"WHERE true ON CONFLICT ({', '.join(table.columns[: table.key])}) DO NOTHING"
+    )
+    return Statement(sql, (msgspec.json.encode([list(row) for row in rows]).decode(),))
 
 
 class SqlTableCopy(SqlTables):
@@ -49,20 +67,10 @@ class SqlTableCopy(SqlTables):
 
     async def read(self, table: str, after: Sequence[Value], count: int) -> Rows:
         """See `TableCopy.read`."""
-        columns, width = tables()[table].columns, tables()[table].key
-        key = ", ".join(columns[:width])
-        condition = f"WHERE ({key}) > ({', '.join('?' * width)})" if after else ""
-        sql = f'SELECT {", ".join(columns)} FROM "{table}" {condition} ORDER BY {key} LIMIT ?'
-        [rows] = await self._driver.execute([Statement(sql, (*after[:width], count))], patient=True)
-        return Rows(table, width, [tuple(row) for row in rows])
+        found = tables()[table]
+        [rows] = await self._driver.execute([reading(found, after, count)], patient=True)
+        return Rows(table, found.key, [tuple(row) for row in rows])
 
     async def write(self, rows: Rows) -> None:
         """See `TableCopy.write`."""
-        table = tables()[rows.table]
-        values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(table.columns)))
-        sql = (
-            f'INSERT INTO "{table.name}" ({", ".join(table.columns)}) SELECT {values} FROM json_each(?) '
-            f"WHERE true ON CONFLICT ({', '.join(table.columns[: table.key])}) DO NOTHING"
-        )
-        given = msgspec.json.encode(list(rows.rows)).decode()
-        await self._driver.execute([Statement(sql, (given,))], patient=True)
+        await self._driver.execute([writing(tables()[rows.table], rows.rows)], patient=True)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import trio
 
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
-from evanesce_plugins.sql.driver import PATIENCE, Refused, Row, Statement
+from evanesce_plugins.sql.driver import PATIENCE, TRANSACTION_SECONDS, Reader, Refused, Row, Statement
 from evanesce_plugins.sql.files import keep_private
 
 logger = logging.getLogger(__name__)
@@ -63,14 +63,20 @@ class _Read:
 class SqliteDriver:
     """Implements `evanesce_plugins.sql.driver.Driver` on an open connection."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, setting: str, patience: float | None = None) -> None:
         self._path = path
         self._connection = connection
+        self._setting = setting
+        self._longer = patience
         self._turn = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
         self._reads: dict[_Read, None] = {}  # those that wait, in order
         self._patience = -1
         self._trouble: str | None = None  # what was logged last, until the next successful write
+
+    @property
+    def _seconds(self) -> float:
+        return SECONDS if self._longer is None else self._longer
 
     async def execute(self, statements: Sequence[Statement], *, patient: bool = False) -> list[list[Row]]:
         """See `Driver.execute`.
@@ -93,7 +99,7 @@ class SqliteDriver:
         """
         read = _Read(statement)
         self._reads[read] = None
-        deadline = trio.current_time() + SECONDS
+        deadline = trio.current_time() + self._seconds
         try:
             with trio.move_on_at(deadline):
                 async with self._turn:
@@ -104,10 +110,18 @@ class SqliteDriver:
         finally:
             del self._reads[read]
         if read.result is None:
-            raise _late()
+            raise self._late()
         if isinstance(read.result, Exception):
             raise read.result
         return read.result
+
+    @asynccontextmanager
+    async def transaction(self, *, writing: bool) -> AsyncGenerator[Reader]:
+        """See `Driver.transaction`. Closing its connection rolls back what is not committed."""
+        async with connect(self._path, self._setting, TRANSACTION_SECONDS) as own:
+            await own.execute([Statement("BEGIN IMMEDIATE" if writing else "BEGIN")])
+            await own.execute([Statement("SELECT count(*) FROM sqlite_master")])  # only the first read fixes the state
+            yield own
 
     async def purge(self) -> None:
         """See `Driver.purge`."""
@@ -115,11 +129,11 @@ class SqliteDriver:
 
     async def _in_turn(self, act: Callable[[float], T]) -> T:
         """Call `act` in a worker thread, one at a time, with its deadline, a time of `time.monotonic`."""
-        deadline = trio.current_time() + SECONDS
+        deadline = trio.current_time() + self._seconds
         with trio.move_on_at(deadline):
             async with self._turn:
                 return await self._in_thread(act, deadline)
-        raise _late()
+        raise self._late()
 
     async def _in_thread(self, act: Callable[[float], T], deadline: float) -> T:
         # A call that has started cannot be cancelled, so its end is waited for. One that hangs in the kernel is
@@ -131,7 +145,7 @@ class SqliteDriver:
                 abandon_on_cancel=True,
                 limiter=self._limiter,
             )
-        raise _late()
+        raise self._late()
 
     def _execute_reads(self, reads: Iterable[_Read], deadline: float) -> None:
         """Execute statements that only read, one after the other; runs in a worker thread.
@@ -194,11 +208,11 @@ class SqliteDriver:
             raise PersistenceUnavailable
 
     def _set_busy_timeout(self, deadline: float) -> None:
-        """Set how long SQLite waits for locks of other processes: until `deadline`, in steps of 0.1 s.
+        """Set how long SQLite waits for locks of other processes: until `deadline`, up to `SECONDS`, in steps of 0.1 s.
 
         With these steps, the setting rarely changes.
         """
-        patience = max(0, int((deadline - time.monotonic()) * 10))
+        patience = max(0, int(min(SECONDS, deadline - time.monotonic()) * 10))
         if patience != self._patience:
             self._connection.execute(f"PRAGMA busy_timeout = {patience * 100}")
             self._patience = patience
@@ -209,6 +223,10 @@ class SqliteDriver:
         [[[size]]] = await self.execute([Statement(sql)])
         return f"SQLite {sqlite3.sqlite_version}, {self._path}, {size!r} bytes"
 
+    def _late(self) -> PersistenceUnavailable:
+        logger.warning("the database did not answer within %.1f s", self._seconds)
+        return PersistenceUnavailable()
+
     async def aclose(self) -> None:
         """Close the file after the present call. A call that hangs is left to the end of the process."""
         with trio.move_on_after(SECONDS, shield=True) as scope:
@@ -218,13 +236,13 @@ class SqliteDriver:
 
 
 @asynccontextmanager
-async def connect(path: Path, setting: str) -> AsyncGenerator[SqliteDriver]:
-    """Open the file at `path`, which is created if necessary.
+async def connect(path: Path, setting: str, patience: float | None = None) -> AsyncGenerator[SqliteDriver]:
+    """Open the file at `path`, which is created if necessary. A call may take `patience` seconds (None: `SECONDS`).
 
     Raises `ConfigurationError` about `setting` where it is not a database or cannot be opened, and
     `PersistenceUnavailable` where another process holds its lock.
     """
-    driver = SqliteDriver(path, await trio.to_thread.run_sync(_open, path, setting))
+    driver = SqliteDriver(path, await trio.to_thread.run_sync(_open, path, setting), setting, patience)
     try:
         yield driver
     finally:
@@ -271,11 +289,6 @@ def _prepare(database: sqlite3.Connection, deadline: float) -> None:
     # A process that was killed right after an erasure left the journal. Other processes that use the file purge it.
     database.execute(f"PRAGMA busy_timeout = {round(PURGE_SECONDS * 1000)}")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _late() -> PersistenceUnavailable:
-    logger.warning("the database did not answer within %.1f s", SECONDS)
-    return PersistenceUnavailable()
 
 
 def _is_unavailable(error: sqlite3.Error) -> bool:

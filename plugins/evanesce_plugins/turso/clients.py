@@ -226,6 +226,11 @@ class FileClient(Sqlite3Client):
             self._anchor = self._connect()
         return _rows(await self.batch(list(statements)))
 
+    def connect(self) -> sqlite3.Connection:
+        """Open the file once more, with the same options."""
+        keep_private(Path(self._path))
+        return self._connect()
+
     async def purge(self) -> None:
         """Write the journal into the database, and truncate it. Raises `LibsqlError` while others read."""
         with closing(self._connect()) as connection:

@@ -287,7 +287,7 @@ async def test_a_call_that_hangs_in_the_kernel_is_left_behind_and_the_next_ones_
     released = threading.Event()
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.create_function("hang", 0, lambda: released.wait(10))
-    driver = SqliteDriver(path, connection)
+    driver = SqliteDriver(path, connection, "path")
     try:
         with trio.fail_after(PATIENCE):
             with pytest.raises(PersistenceUnavailable):
