@@ -145,9 +145,7 @@ async def test_a_stopped_valkey_is_an_error_and_no_hang(server: Server, nursery:
     assert ben.contents().count("held up") == 1, "the same message again does no harm"
 
 
-async def test_what_was_held_up_in_many_rooms_is_answered_and_heard_once(
-    server: Server, nursery: trio.Nursery
-) -> None:
+async def test_what_was_held_up_in_many_rooms_is_answered_and_heard_once(server: Server, nursery: trio.Nursery) -> None:
     rooms = [(*await two_in_a_room(server, nursery), str(uuid.uuid4())) for _ in range(ROOMS)]
     refused: list[Refused] = []
     valkey, _ = server.valkey()

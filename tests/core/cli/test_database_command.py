@@ -67,6 +67,8 @@ def filled(folder: Path, people: int = 1_200) -> Path:
             banned = None if erased else user
             ban = (room, f"subject {number}", banned, "vote" if number % 2 else "creator", "1", "2")
             database.execute('INSERT INTO "RoomBan" VALUES (?, ?, ?, ?, ?, ?)', ban)
+            server_ban = (f"subject {number}", banned, "a reason", "1", "2")
+            database.execute('INSERT INTO "UserBan" VALUES (?, ?, ?, ?, ?)', server_ban)
         database.commit()
     return path
 
@@ -167,6 +169,7 @@ def test_a_copy_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> Non
         ("RoomInvite", """UPDATE "RoomInvite" SET expiresAt = '8' WHERE rowid = 1200"""),
         ("RoomAdmission", """UPDATE "RoomAdmission" SET admittedAt = '8' WHERE rowid = 1"""),
         ("RoomBan", """UPDATE "RoomBan" SET userId = NULL WHERE rowid = 700"""),
+        ("UserBan", """UPDATE "UserBan" SET reason = 'another' WHERE rowid = 700"""),
     ],
 )
 def test_a_database_that_holds_something_else_is_left_as_it_is(tmp_path: Path, table: str, spoil: str) -> None:
