@@ -104,6 +104,7 @@ class AccountService:
         self._signed_in: Lookups[tuple[str, str], User | None] = Lookups(self._find_users, MOST_CHECKED)
         # Members come back at once. A room is closed in the store as well, so an answer may be a little older.
         self._rooms: SharedLookups[str, ChatRoom] = SharedLookups(self._find_room)
+        self._versions: Lookups[str, int | None] = Lookups(self._find_versions, MOST_CHECKED)
 
     # --- who a client is ------------------------------------------------------------------------------------------
 
@@ -215,15 +216,26 @@ class AccountService:
     async def room(self, room_id: str, *, allow_cached: bool = False) -> ChatRoom:
         """Return an open room. Raises `room_not_found`.
 
-        While the database is unavailable, a room that was open lately counts as open, with `allow_cached` also without
-        asking the database: the store knows if it is closed, and whether it has newer rules.
+        While the database is unavailable, a room that was open lately counts as open. With `allow_cached` such a room
+        is only compared with the database, together with others: the store would know if it is closed, and whether it
+        has newer rules, but it may have just lost its memory.
         """
         if allow_cached and (known := self._cache.room(room_id)) is not None:
-            return known
+            try:
+                version = await self._versions.get(room_id)
+            except PersistenceUnavailable:
+                return known
+            if version == known.rules_version:
+                return known
         room = await self._rooms.get(room_id)
         if room is None:
             raise room_not_found()
         return room
+
+    async def _find_versions(self, room_ids: Sequence[str]) -> Sequence[int | None]:
+        """Return the version of the rules of each room; None for one that is closed."""
+        versions = await self._repository.open_rooms(room_ids)
+        return [versions.get(room_id) for room_id in room_ids]
 
     async def _find_room(self, room_id: str) -> ChatRoom | None:
         mark = self._cache.mark()

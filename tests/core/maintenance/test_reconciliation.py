@@ -348,19 +348,33 @@ async def test_nobody_who_was_revoked_is_welcomed_from_memory(
         pair.repository.state = "up"
 
 
-async def test_who_comes_back_to_a_known_room_waits_for_no_answer_of_the_database(autojump_clock: MockClock) -> None:
+async def test_who_comes_back_waits_for_no_answer_of_the_database(autojump_clock: MockClock) -> None:
     async with a_pair() as pair:
         here = await pair.arrive(pair.a, "Ada")
-        room_id = await pair.a.open_room(here)
         here.leave()
         await trio.sleep(1)
         pair.repository.state = "hung"
         began = trio.current_time()
         back = pair.a.connect()
         assert (await back.ask("hello", token=pair.tokens["Ada"]))["type"] == "welcome"
-        assert (await back.ask("join", roomId=room_id))["type"] == "joined"
         assert trio.current_time() == began
         pair.repository.state = "up"
+
+
+async def test_a_known_room_whose_rules_the_store_has_just_forgotten_admits_nobody_uninvited(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_pair() as pair:
+        ada = await pair.arrive(pair.b, "Ada")
+        bob, eve = await pair.arrive(pair.a, "Bob"), await pair.arrive(pair.a, "Eve")
+        room_id = await pair.b.open_room(ada)
+        assert (await bob.ask("join", roomId=room_id))["type"] == "joined"
+        await bob.ask("leave", roomId=room_id)
+        await ada.ask("update_room", roomId=room_id, access="invite")
+        await trio.sleep(1)
+        pair.memory.go_down()
+        pair.memory.come_back(with_memory=False)  # the servers have not noticed yet
+        assert (await eve.ask("join", roomId=room_id))["code"] == "invite_required"
 
 
 async def test_after_a_loss_the_database_has_to_confirm_before_anybody_is_welcomed_from_memory(
