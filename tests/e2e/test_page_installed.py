@@ -71,7 +71,7 @@ def test_it_keeps_files_alone_and_has_a_page_without_a_network(
     ana.sees(CANARY)
     token = ana.page.evaluate(f"JSON.parse(localStorage.getItem('evanesce.account{PATH}')).token")
     kept = ana.page.evaluate(KEPT)
-    assert {one["address"].rpartition("/")[2] for one in kept} >= {"offline.html", "base.css", "icon.svg", "chat.js"}
+    assert {one["address"].rpartition("/")[2] for one in kept} >= {"offline.html", "chat.css", "icon.svg", "chat.js"}
     for one in kept:
         assert one["address"].startswith(f"{PATH}/static/")
         assert one["cache"].startswith(f"evanesce {address}/ static/")
@@ -125,7 +125,7 @@ def files_of(client: BrowserClient, server: Server) -> str:
     """Return the folder of the files that the page uses, without the address of the server."""
     folder: str = client.page.evaluate(STYLE).rpartition("/")[0]
     assert folder.startswith("static/")
-    assert server.ask("GET", f"/{folder}/base.css")[0] == 200
+    assert server.ask("GET", f"/{folder}/chat.css")[0] == 200
     return folder
 
 

@@ -114,10 +114,12 @@ def test_what_is_not_understood_is_an_error(module: str, told: str) -> None:
         join_modules({"main.js": f"{module}\n", **others}, "main.js")
 
 
-def test_the_page_is_joined_into_one_file_without_comments() -> None:
+def test_the_page_is_joined_into_two_files_without_comments() -> None:
     files = read_assets("").files
     assert not [name for name in files if name.startswith("client/")]
-    text = files["chat.js"].decode()
-    assert "@param" not in text
-    assert text.count("class Timeline") == 1
+    for one, other, name in (("chat.js", "room-view.js", "App"), ("room-view.js", "chat.js", "Timeline")):
+        text = files[one].decode()
+        assert "@param" not in text
+        assert text.count(f"class {name} ") == 1
+        assert f"class {name} ".encode() not in files[other]
     assert b"MIT License" in files["vendor/lean-qr.js"]

@@ -180,8 +180,14 @@ async def test_the_service_worker_knows_the_files(server: Listening) -> None:
     assert answer.headers["cache-control"] == "no-cache"
     folder = (await script(server)).rpartition("/")[0].removeprefix("/")
     assert f'const FILES = "{folder}";'.encode() in answer.body
-    for name in ("offline.html", "base.css", "icon.svg"):
-        assert (await get(server, f"/{folder}/{name}")).status == 200
+    [names] = re.findall(rb"const OFFLINE = Object.freeze\(\[(.*)\]\);", answer.body)
+    kept = json.loads(f"[{names.decode()}]")
+    assert set(kept) == {"offline.html", "chat.css", "icon.svg"}
+    for name in kept:
+        assert (await get(server, f"/{folder}/{name}")).status == 200, name
+    offline = (await get(server, f"/{folder}/offline.html")).body.decode()
+    used = re.findall(r'<link [^>]*href="([^"]+)"', offline)
+    assert {address.rpartition("/")[2] for address in used} <= set(kept), "it has all that it uses"
     manifest = json.loads((await get(server, f"/{folder}/manifest.webmanifest")).body)
     for icon in manifest["icons"]:
         assert (await get(server, f"/{folder}/{icon['src']}")).headers["content-type"] == icon["type"]

@@ -75,30 +75,34 @@ def read_assets(public_path: str) -> Assets:
     read = dict(_read(resources.files("evanesce_transports.quart") / "static"))
     scripts = {name: body.decode() for name, body in read.items() if name.endswith(".js") and name not in _NOT_SERVED}
     joined = {name: text.encode() for name, text in join_modules(scripts, ENTRY).items()}
-    index, style = _join_styles(read)
     others = {
         name: body for name, body in read.items() if not name.endswith((".js", ".css")) and name not in _NOT_SERVED
     }
-    files = others | joined | {STYLE: style}
+    files = others | joined | {STYLE: _join_styles(read)}
     folder = f"{_FOLDER}/{digest(files)}"
 
     def with_addresses(page: bytes) -> bytes:
         prefix = public_path.encode("ascii")
-        return page.replace(b'="/', b'="%s/' % prefix).replace(
-            b'="%s%s/' % (prefix, _FOLDER.encode()), b'="%s%s/' % (prefix, folder.encode())
+        return (
+            _with_one_style(page)
+            .replace(b'="/', b'="%s/' % prefix)
+            .replace(b'="%s%s/' % (prefix, _FOLDER.encode()), b'="%s%s/' % (prefix, folder.encode()))
         )
 
     files[OFFLINE] = with_addresses(files[OFFLINE])
     worker = read[WORKER].replace(b'"static"', b'"%s"' % folder.removeprefix("/").encode())
-    return Assets(folder, public_path, files, with_addresses(index), worker)
+    return Assets(folder, public_path, files, with_addresses(read[INDEX]), worker)
 
 
-def _join_styles(read: Mapping[str, bytes]) -> tuple[bytes, bytes]:
-    """Return the page with one style sheet in place of all that it names, and that style sheet."""
-    names = [name.decode() for name in _STYLE_LINK.findall(read[INDEX])]
-    first, rest = _STYLE_LINK.split(read[INDEX])[0], _STYLE_LINK.split(read[INDEX])[2::2]
-    link = b'<link rel="stylesheet" href="%s/%s">\n' % (_FOLDER.encode(), STYLE.encode())
-    return first + link + b"".join(rest), b"".join(read[name] for name in names)
+def _join_styles(read: Mapping[str, bytes]) -> bytes:
+    """Return the style sheets that the page names as one."""
+    return b"".join(read[name.decode()] for name in _STYLE_LINK.findall(read[INDEX]))
+
+
+def _with_one_style(page: bytes) -> bytes:
+    """Return a page that names the joined style sheet in place of all that it names."""
+    links = iter([b'<link rel="stylesheet" href="%s/%s">\n' % (_FOLDER.encode(), STYLE.encode())])
+    return _STYLE_LINK.sub(lambda _: next(links, b""), page)
 
 
 class Site:

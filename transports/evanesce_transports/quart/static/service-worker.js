@@ -4,7 +4,7 @@
 const FILES = "static"; // the server puts the folder in its place, whose name is a digest of the files
 const BEGINNING = "evanesce "; // of the names of this worker's caches, one for each version of the files
 const KEPT = 2; // versions: pages of the one before may still be open
-const OFFLINE = Object.freeze(["offline.html", "base.css", "icon.svg"]);
+const OFFLINE = Object.freeze(["offline.html", "chat.css", "icon.svg"]);
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
