@@ -155,6 +155,8 @@ def test_all_of_it_by_keyboard(two: Two) -> None:
     dialog = ben.page.get_by_role("dialog", name="Keyboard and writing")
     dialog.wait_for()
     assert "say what you do" in (dialog.text_content() or "")
+    assert ben.page.evaluate("document.activeElement.textContent") == "Keyboard and writing"
+    assert dialog.evaluate("one => one.scrollTop") == 0
     keyboard.press("Escape")
     dialog.wait_for(state="detached")
     assert ben.page.evaluate(FOCUSED) == "composer-text"

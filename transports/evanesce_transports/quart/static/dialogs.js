@@ -20,7 +20,8 @@ export function openDialog(title, content, { className = "", closeLabel = t("pag
   const dialog = create("dialog", { className });
   dialog.setAttribute("aria-label", title);
   const done = button(closeLabel, () => dialog.close());
-  dialog.append(create("h2", { textContent: title }), ...content, create("div", { className: "row end" }, done));
+  const heading = create("h2", { textContent: title, tabIndex: -1 });
+  dialog.append(heading, ...content, create("div", { className: "row end" }, done));
   dialog.addEventListener("close", () => {
     dialog.remove();
     closed();
@@ -29,6 +30,7 @@ export function openDialog(title, content, { className = "", closeLabel = t("pag
   signal.addEventListener("abort", () => dialog.close(), { once: true });
   document.body.append(dialog);
   dialog.showModal();
+  if (document.activeElement === done) heading.focus(); // text is read from its beginning, not from the button below it
   if (signal.aborted) dialog.close(); // while the module that opens it was loaded
   return dialog;
 }
