@@ -98,7 +98,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other application": (changed_by("PRAGMA application_id = 7"), "is a database of another application"),
     "other tables": (replaced_by("CREATE TABLE notes (id INTEGER)"), "that Evanesce did not create"),
     "no tables": (replaced_by("CREATE TABLE a (b)", "DROP TABLE a"), "has no tables of Evanesce"),
-    "fewer columns": (changed_by('ALTER TABLE "SessionLog" DROP COLUMN leaveTime'), "backup.db"),
+    "fewer columns": (changed_by('ALTER TABLE "SpentProof" DROP COLUMN attempt'), "backup.db"),
     "trigger": (changed_by(TRIGGER), "does not have the tables of schema version"),
     "orphans": (changed_by('DELETE FROM "User" WHERE rowid = 1'), "rows that refer to nothing"),
     "a blob": (changed_by("""UPDATE "User" SET displayName = x'ff00'"""), "has data that Evanesce never writes"),
