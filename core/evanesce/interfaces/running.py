@@ -17,8 +17,8 @@ class SharedLimits(Protocol):
         A bucket holds up to `burst` tokens (1 to 10,000), gains `rate` a second (one a year to 10,000), and is full
         when it is used for the first time. `key` names the bucket among those of this plugin: 1 to 256 characters; use
         one rate and one burst with each key. Only a hash of the key is stored. Takes 0.2 s at most. A server takes some
-        tokens in advance, so at one moment each server may grant a fourth of a burst more. While Redis does not answer,
-        each server counts alone. Raises `ValueError` for other arguments.
+        tokens in advance, so at one moment each server may grant a fourth of a burst more, rounded down: none with a
+        burst below 4. While Redis does not answer, each server counts alone. Raises `ValueError` for other arguments.
         """
         ...
 

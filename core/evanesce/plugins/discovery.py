@@ -89,6 +89,10 @@ def load_point(point: EntryPoint) -> object:
         except (ImportError, SyntaxError) as error:  # the interpreter's own text, which says what is missing
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise PluginError(name, f"{what}: {text}{import_advice(error)}") from error
+        except AttributeError as error:
+            if error.obj is not sys.modules.get(point.module):
+                raise  # of the plugin's code: its text may hold anything
+            raise PluginError(name, f"{what}: the module {point.module} has no {error.name}") from error
 
     return call_sync(name, what, load)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evanesce.testing.client import ChatClient, CommandRefused, MemoryClient
     from evanesce.testing.connection import MemoryConnection
+    from evanesce.testing.contracts.transport.parts import WireClient
     from evanesce.testing.conversation import ClientTalker, Talker, converse
     from evanesce.testing.memory_repository import MemoryRepository
     from evanesce.testing.plugin_log import PluginFault, PluginLog
@@ -30,6 +31,7 @@ _HOMES = {
     "PluginServer": "plugins",
     "ServerFactory": "pytest_plugin",
     "Talker": "conversation",
+    "WireClient": "contracts.transport.parts",
     "converse": "conversation",
     "plugin_server": "plugins",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "PluginServer",
     "ServerFactory",
     "Talker",
+    "WireClient",
     "converse",
     "plugin_server",
 ]

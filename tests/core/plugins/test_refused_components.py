@@ -6,6 +6,7 @@ import functools
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from evanesce.files import static_file
 from evanesce.hookspecs import Hooks
 from evanesce.interfaces import CliCommand, HttpRequest, HttpResponse, HttpRoute
 from evanesce.plugins.contracts import is_async_callable, is_async_hook
+from evanesce.plugins.discovery import load_point
 from tests.core.plugins.faulty import SECRET, OddError, Worse
 from tests.core.plugins.fixtures import Component, built, found, full, loaded, plugin
 
@@ -69,6 +71,12 @@ def test_whatever_importing_raises_names_the_plugin(install: Callable[..., None]
     assert listed.problem is not None
     assert listed.problem.startswith("plugin 'broken': plugin_broken of plugin_broken 1.0 cannot be imported: ")
     assert SECRET not in listed.problem
+
+
+def test_an_entry_point_without_its_object_says_what_is_missing() -> None:
+    point = EntryPoint("typo", "evanesce.model:Usr", "evanesce.plugins")
+    with pytest.raises(PluginError, match=r"cannot be imported: the module evanesce.model has no Usr$"):
+        load_point(point)
 
 
 def test_an_interrupt_that_is_a_signal_passes() -> None:
