@@ -27,7 +27,7 @@ FIELDS = {
 """The names of fields that make a type confidential."""
 
 PUBLIC: dict[str, str] = {
-    "evanesce_transports.quart.pages.Page": "the body is a page, which everybody gets",
+    "evanesce_transports.quart.joining._Module": "the body is a module of the page, which everybody gets",
 }
 """Types with such a field that are not confidential, and why."""
 
@@ -40,9 +40,11 @@ SHOWN = {"user_id", "number"}
 FORMATTED: dict[str, str] = {
     "evanesce/cli/admin_client.py": "the token of an operator, in the header by which the server knows the operator",
     "evanesce/cli/console.py": "what the person writes, on their own terminal",
+    "evanesce/files.py": "the digest of a file of the page, which everybody gets",
     "evanesce/testing/conversation.py": "what a test lets people say, where they hear something else",
     "evanesce_plugins/turso/clients.py": "the token, in the header by which the database knows this server",
     "evanesce_plugins/worldid/simulator/page.py": "a page of the simulator",
+    "evanesce_transports/quart/joining.py": "a module of the page, which everybody gets",
 }
 """Files that format something with such a name, and what it is."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import cast
 
 import trio
 from quart_trio import QuartTrio
 
+from evanesce.confidential import Confidential
 from evanesce.delivery.outbox import Outbox
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, Setup
@@ -94,7 +96,8 @@ class QuartTransport:
         await self._listener.run(gateway, "http", handler.serve, task_status)
 
 
-class _Upgrade(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class _Upgrade(Confidential):
     """A WebSocket that was accepted: its token and the bytes after its head, if any, and the response to send."""
 
     client: Client
@@ -128,7 +131,7 @@ class ClientHandler:
         upgrade = await self._serve_requests(client_stream)
         if not isinstance(upgrade, _Upgrade):
             return upgrade
-        client, token, rest, acceptance = upgrade
+        client, token, rest, acceptance = upgrade.client, upgrade.token, upgrade.rest, upgrade.acceptance
         del upgrade  # otherwise kept for the whole life of the connection
         # Not in a method of its own: another coroutine would take memory for the whole life of the connection.
         outbox = Outbox(
