@@ -125,7 +125,7 @@ def test_a_person_signs_up_out_and_in_again_in_two_tabs(
     tab = ada.context.new_page()
     tab.goto(page_of(server))
     tab.locator("#home").wait_for()
-    assert tab.locator("#account-open").text_content() == "Ada"
+    assert tab.locator("#account-label").text_content() == "Ada"
     sign_out(ada)
     tab.locator("#sign-in").wait_for()
 

@@ -12,8 +12,8 @@ export class Resources {
   #library = null;
   /** @type {HTMLLinkElement | null} */
   #style = null;
-  // The page loads scripts of policies alone, where the browser has Trusted Types.
-  #policy = globalThis.trustedTypes?.createPolicy("evanesce-worldid", { createScriptURL: (address) => address });
+  /** @type {TrustedTypePolicy | undefined} */
+  #policy;
 
   /** Return the configuration. */
   configuration() {
@@ -31,11 +31,22 @@ export class Resources {
    * @param {Page.Host["Problem"]} Problem
    */
   library(address, Problem) {
-    this.#library ??= loadLibrary(this.#policy?.createScriptURL(address) ?? address, Problem).catch((error) => {
+    this.#library ??= loadLibrary(this.#trusted(address), Problem).catch((error) => {
       this.#library = null;
       throw error;
     });
     return this.#library;
+  }
+
+  /**
+   * Return the address as a script that the page may load, where the browser has Trusted Types. The page allows the policy
+   * only where the server has the library.
+   *
+   * @param {string} address
+   */
+  #trusted(address) {
+    this.#policy ??= globalThis.trustedTypes?.createPolicy("evanesce-worldid", { createScriptURL: (given) => given });
+    return this.#policy?.createScriptURL(address) ?? address;
   }
 
   /** Add the style sheet to the page. */
