@@ -53,7 +53,7 @@ def opened(store: Store, body: bytes) -> bytes | None:
 
 
 async def test_redis_never_has_the_content_in_its_memory(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada, bob = await backend.open("ada"), await backend.open("bob")
         said = [canary() for _ in range(10)]
         backend.client.config_set("slowlog-log-slower-than", 0)
@@ -70,7 +70,7 @@ async def test_redis_never_has_the_content_in_its_memory(room_id: str) -> None:
 
 
 async def test_after_its_end_nobody_can_read_what_was_copied_in_time(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada, bob = await backend.open("ada", ttl=2), await backend.open("bob", ttl=2)
         await send(ada, room_id, "hello")
         await contents(bob, room_id)
@@ -85,7 +85,7 @@ async def test_after_its_end_nobody_can_read_what_was_copied_in_time(room_id: st
 
 
 async def test_a_server_that_comes_later_reads_what_is_there(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada = await backend.open("ada")
         await send(ada, room_id, "1", "2")
         bob = await backend.open("bob")
@@ -97,7 +97,7 @@ async def test_a_server_that_comes_later_reads_what_is_there(room_id: str) -> No
 
 async def test_keys_that_are_not_known_yet_are_waited_for(room_id: str) -> None:
     """A server that did not hear the others' notices asks for what it lacks."""
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada = await backend.open("ada")
         await send(ada, room_id, "before")
         bob = await backend.open("bob")
@@ -112,7 +112,7 @@ async def test_keys_that_are_not_known_yet_are_waited_for(room_id: str) -> None:
 
 
 async def test_messages_whose_keys_are_lost_count_as_missed(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada = await backend.open("ada")
         first = await ada.messages.history(room_id, None, *ALL)
         assert not isinstance(first, RoomClosed)
@@ -130,7 +130,7 @@ async def test_messages_whose_keys_are_lost_count_as_missed(room_id: str) -> Non
 async def test_a_server_with_another_secret_reads_nothing_and_says_so(
     room_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada = await backend.open("ada")
         await send(ada, room_id, "hello")
         async with (
@@ -144,8 +144,24 @@ async def test_a_server_with_another_secret_reads_nothing_and_says_so(
         assert await contents(ada, room_id) == ["hello", "again"]
 
 
+@pytest.mark.parametrize("other", [[SECRET, "the new secret"], ["the new secret", SECRET]])
+async def test_servers_read_each_other_while_the_secret_is_replaced(
+    room_id: str, other: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with redis_backend() as backend:
+        table = RedisTable(url=backend.url)
+        async with (
+            open_redis_store(table, ttl=60, server_id="ada", secrets=[SECRET, "the new secret"]) as ada,
+            open_redis_store(table, ttl=60, server_id="bob", secrets=other) as bob,
+        ):
+            await send(ada, room_id, "hello")
+            await send(bob, room_id, "hello back")
+            assert await contents(ada, room_id) == await contents(bob, room_id) == ["hello", "hello back"]
+    assert "need the same server.secret" not in caplog.text
+
+
 async def test_a_message_that_the_store_takes_late_lives_as_long_as_any(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada = await backend.open("ada")
         await send(ada, room_id, "before")
         outcomes: list[object] = []
@@ -179,7 +195,7 @@ async def test_in_a_cluster(shared_cluster: ValkeyCluster, room_id: str) -> None
 
 
 async def test_after_an_outage_of_redis_all_goes_on(room_id: str) -> None:
-    async with redis_backend(secrets=[SECRET]) as backend:
+    async with redis_backend(secret=SECRET) as backend:
         ada, bob = await backend.open("ada"), await backend.open("bob")
         backend.forget()
 
