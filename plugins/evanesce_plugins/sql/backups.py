@@ -184,5 +184,5 @@ def _publish(backup: BackupFile, replace: bool) -> int:
 async def _in_thread(act: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
     """Call a function that uses the disk in a worker thread."""
     with trio.move_on_after(TRANSACTION_SECONDS):
-        return await trio.to_thread.run_sync(lambda: act(*values, **named), abandon_on_cancel=False)
+        return await trio.to_thread.run_sync(lambda: act(*values, **named), abandon_on_cancel=True)
     raise PersistenceUnavailable("The disk did not answer in time.")
