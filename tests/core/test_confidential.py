@@ -43,6 +43,7 @@ FORMATTED: dict[str, str] = {
     "evanesce/files.py": "the digest of a file of the page, which everybody gets",
     "evanesce/testing/conversation.py": "what a test lets people say, where they hear something else",
     "evanesce_plugins/turso/clients.py": "the token, in the header by which the database knows this server",
+    "evanesce_plugins/turso/transactions.py": "the same",
     "evanesce_plugins/worldid/simulator/page.py": "a page of the simulator",
     "evanesce_transports/quart/joining.py": "a module of the page, which everybody gets",
 }

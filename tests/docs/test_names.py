@@ -24,7 +24,8 @@ SOURCES = [
 MODULES = sorted(
     {name for text in TEXTS.values() for name in re.findall(r"`(\w[\w/-]*\.(?:py|js|lua|html|css|svg))`", text)}
 )
-EXAMPLES = {"accounts.js", "benchmark.svg", "my_client.py", "words.py"}  # of guides, a benchmark and a tutorial
+EXAMPLES = {"accounts.js", "benchmark.svg", "build/sheet/index.html", "fr.js", "my_client.py", "words.py"}
+"""Files of guides and a tutorial, and files that commands write."""
 
 
 def exists(name: str) -> bool:

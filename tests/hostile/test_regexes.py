@@ -118,6 +118,8 @@ ROWS: dict[str, Row] = {
     "Object missing required field `(.+)`": Row("fullmatch", ["`", "a"], ["", "Object missing required field `"]),
     "Invalid (enum )?value": Row("match", ["a", "Invalid "], ["", "Invalid "]),
     "`([a-z |]+)`": Row("sub", ["`", "a", "`a", " |"], ["", "`"]),
+    r"a list of length >= (\d+)": Row("sub", ["a list of length >= ", "1"], ["", "a list of length >= "]),
+    r"a list of length <= (\d+)": Row("sub", ["a list of length <= ", "1"], ["", "a list of length <= "]),
     r"of length >= (\d+)": Row("sub", ["of length >= ", "1", "of length >= 1"], ["", "of length >= "]),
     r"\.([^.\[]+)|\[(\d+|\.\.\.)\]": Row("findall", [".", ".a", "[", "[1", "[...", "a"], ["", ".", "["]),
     r"^[A-Za-z0-9_.:-]{1,64}\Z": Row("search", ["a", ":", " "]),

@@ -39,7 +39,7 @@ _DIRECTIVES = {
 """What a page may load: nothing that is not named here. `evanesce` is the policy for the page's service worker."""
 
 _DENIED = (
-    *("accelerometer", "bluetooth", "browsing-topics", "camera", "display-capture", "encrypted-media"),
+    *("accelerometer", "browsing-topics", "camera", "display-capture", "encrypted-media"),
     *("fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone"),
     *("midi", "payment", "serial", "storage-access", "usb", "window-management", "xr-spatial-tracking"),
 )
