@@ -105,6 +105,7 @@ def test_a_browser_keeps_the_key_only_where_it_is_asked_to(ana: BrowserClient) -
     assert ana.page.get_by_label("Keep the key in this browser").is_checked()
     ana.page.click("#account-open")
     ana.page.click("#sign-out")
+    ana.page.click("#confirm-yes")
     ana.shows("#sign-in-reason:has-text('You are signed out')")
     assert key not in ana.page.evaluate(STORED)
 

@@ -148,5 +148,6 @@ def test_signing_out_forgets_what_was_asked_for(two: Two) -> None:
     assert "evanesce.alerts" in ben.page.evaluate("JSON.stringify({...localStorage})")
     ben.page.click("#account-open")
     ben.page.click("#sign-out")
+    ben.page.click("#confirm-yes")
     ben.shows("#sign-in-reason:has-text('You are signed out')")
     assert ben.page.evaluate("localStorage.length") == 0

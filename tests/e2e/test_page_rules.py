@@ -172,6 +172,7 @@ def test_a_name_for_a_room_is_the_users_alone(server: Server, browser_client: Op
     ana.shows("#home-rooms a:has-text('Friday evening')")
     ana.page.click("#account-open")
     ana.page.click("#sign-out")
+    ana.page.click("#confirm-yes")
     ana.shows("#sign-in-reason:has-text('You are signed out')")
     assert ana.page.evaluate("localStorage.length") == 0
 
