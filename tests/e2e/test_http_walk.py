@@ -178,7 +178,7 @@ def test_the_page_and_all_that_it_loads(shared_server: Server) -> None:
     assert shared_server.ask("GET", f"/r/{NOWHERE}") == (200, page)
     loaded = set(re.findall(r'(?:src|href|content)="(/[^"]+[.][a-z]+)"', page.decode()))
     names = {path.rpartition("/")[2] for path in loaded}
-    assert names == {"icon.svg", "manifest.webmanifest", "base.css", "room.css", "chat.js", "guest.js"}
+    assert names == {"icon.svg", "manifest.webmanifest", "chat.css", "chat.js", "guest.js"}
     for path in loaded:
         assert shared_server.ask("GET", path)[0] == 200, path
 
