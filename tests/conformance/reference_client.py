@@ -121,6 +121,7 @@ class Client:
                 write("state", state="offline")
                 after = None if "ignores_reconnect_after" in self.faults else self.goodbye.get("reconnectAfter")
                 full = 0 if "hurries" in self.faults else random.uniform(0, min(30, 2**attempt))
+                full = 1 if "waits_the_same" in self.faults else full
                 await trio.sleep(full if after is None else after * random.uniform(1, 1.2))
                 attempt += 1
         write("state", state="stopped", **self.stopped)
@@ -212,7 +213,10 @@ class Client:
 
     async def welcome(self, reply: Fields) -> None:
         if reply["type"] == "error":
-            if not (reply["code"] == "invalid_token" and self.credential is not None and not self.again):
+            if reply["retry"] and "never_asks_again" not in self.faults and self.socket is not None:
+                self.goodbye = {"reconnectAfter": reply.get("retryAfter")}
+                await self.socket.aclose(1000)
+            elif not (reply["code"] == "invalid_token" and self.credential is not None and not self.again):
                 self.stopped = {"code": 4401, "reason": reply["message"]}
             return
         self.clock.set(seconds(reply["serverTime"]))
@@ -324,6 +328,8 @@ class Client:
 
     def unsent(self, room: Room, message_id: str) -> None:
         if "forgets_unsent" not in self.faults:
+            if "shows_unsent" not in self.faults:
+                room.given.add(message_id)
             room.live.pop(message_id, None)
             write("unsent", roomId=room.id, messageId=message_id)
 
@@ -349,8 +355,12 @@ class Client:
             raise RuntimeError(kind)
 
     def left(self, room: Room, reason: str, **fields: Any) -> None:
-        room.live.clear()
+        if reason != "removed" or "expires_after_removed" not in self.faults:
+            room.live.clear()
         self.rooms.pop(room.id, None)
+        for sending in room.queue if FORGETTING[reason] not in self.faults else ():
+            write("failed", id=sending.id, error="not_sent" if sending.first is None else "outcome_unknown")
+        room.queue.clear()
         write("left", roomId=room.id, reason=reason, **fields)
 
     # Sending
@@ -421,7 +431,7 @@ class Client:
             if self.online:
                 await self.join_room(room)
         elif kind == "leave":
-            await self.leave(self.rooms.pop(line["roomId"]))
+            await self.leave(self.rooms[line["roomId"]])
         elif kind == "send":
             room = self.rooms[line["roomId"]]
             fields = {"messageId": str(uuid.uuid4())} | {key: line[key] for key in line if key != "id"}
@@ -443,8 +453,9 @@ class Client:
 
     async def leave(self, room: Room) -> None:
         async def reply(answer: Fields) -> None:
-            write("left", roomId=room.id, reason="left")
+            self.left(room, "left")
 
+        self.rooms.pop(room.id)
         if room.joined:
             await self.request("leave", reply, roomId=room.id)
         else:
@@ -459,6 +470,14 @@ class Client:
 
         await self.request("unsend", reply, **fields)
 
+
+FORGETTING = {
+    "closed": "forgets_sends_of_closed",
+    "left": "forgets_sends_of_left",
+    "refused": "forgets_sends_of_refused",
+    "removed": "forgets_sends_of_removed",
+}
+"""Of a fault: the messages that wait in a room that was left so have no outcome."""
 
 KNOWN = {
     "member_joined",

@@ -17,10 +17,15 @@ TRANSCRIPTS = shipped()
 FOUND_BY = {
     "dies_of_unknown": "unknown_events_and_fields",
     "doubles": "doubled_by_a_resume",
+    "expires_after_removed": "removed_with_live_messages",
     "expires_twice": "expiry",
     "expires_unsent": "unsent",
     "first_of_frame": "several_events_in_a_frame",
     "forgets_credential": "token_expired_with_credential",
+    "forgets_sends_of_closed": "closed_while_sending",
+    "forgets_sends_of_left": "left_while_sending",
+    "forgets_sends_of_refused": "refused_while_sending",
+    "forgets_sends_of_removed": "removed_while_sending",
     "forgets_unacknowledged": "kill_before_sent",
     "forgets_unsent": "unsent_while_away",
     "guest_again": "token_kept_for_reconnects",
@@ -33,6 +38,7 @@ FOUND_BY = {
     "keeps_old_ttl": "shorter_life_of_a_room",
     "keeps_old_cursor": "cursor_of_an_empty_resume",
     "local_clock": "server_clock_ahead",
+    "never_asks_again": "hello_refused_for_now",
     "never_gives_up": "outcome_unknown",
     "never_refreshes": "token_refreshed",
     "new_id": "kill_before_sent",
@@ -48,9 +54,11 @@ FOUND_BY = {
     "sends_too_soon": "send_before_joined",
     "shows_ciphertext": "encrypted_room",
     "shows_expired": "expired_on_arrival",
+    "shows_unsent": "unsent_before_message",
     "small_frames": "largest_frame",
     "stays_after_removed": "removed",
     "trusts_first_clock": "clock_set_by_pong",
+    "waits_the_same": "server_overloaded",
 }
 
 

@@ -93,6 +93,8 @@ class _Player:
         self._expectations = Expectations(self._variables, self._frames, driver, news)
         self._connection: Connection | None = None
         self._ended_at: float | None = None
+        self._delay_began_at: float | None = None
+        self._delays: list[float] = []
         self._expects_ping = False
         self._hints: list[str | None] = []
 
@@ -125,6 +127,7 @@ class _Player:
                 stream, _ = await self._next_connection(AcceptOptions(within=step.within))
                 self._acted()
                 await self._server.refuse(stream, self._nursery, step.refuse)
+                self._delay_began_at = trio.current_time()
             case ClientSends() | Told() | State():
                 await self._expectations.fulfil([step])
             case AnyOrder():
@@ -169,7 +172,8 @@ class _Player:
                 self._acted()
             case Close() | Kill():
                 self._connection = None
-                self._ended_at = trio.current_time()
+                self._ended_at = self._delay_began_at = trio.current_time()
+                self._delays.clear()
                 if isinstance(step, Kill):
                     connection.stream.reset()
                 else:
@@ -195,6 +199,9 @@ class _Player:
         if self._ended_at is not None and arrived - self._ended_at < options.not_before - TIMER_SECONDS:
             waited = f"after {arrived - self._ended_at:.3f} s"
             raise Mismatch(f"a connection not earlier than {options.not_before} s after the last one ended", waited)
+        if self._delays and max(self._delays) - min(self._delays) < options.spread:
+            waited = ", ".join(f"{delay:.3f}" for delay in self._delays)
+            raise Mismatch(f"random delays that differ by at least {options.spread:g} s", f"delays of {waited} s")
         self._hints.append(connection.room)
         last = options.unhinted_in_last
         if last is not None and all(self._hints[-last:]):
@@ -212,6 +219,8 @@ class _Player:
                 await self._news.wait()
             arrived, stream = first
             waiting.take()
+            if self._delay_began_at is not None:
+                self._delays.append(arrived - self._delay_began_at)
             return stream, arrived
         raise Mismatch("a connection of the client", f"none in {seconds:g} s{self._expectations.meanwhile()}")
 

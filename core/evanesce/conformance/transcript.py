@@ -33,6 +33,8 @@ class AcceptOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 
     not_before: Seconds = 0
     within: Seconds | None = None
+    spread: Seconds = 0
+    """By so many seconds the longest delay since the last accepted connection ended has to exceed the shortest."""
     unhinted_in_last: Annotated[int, Meta(ge=1, le=10)] | None = None
     """In the addresses of so many connections, up to this one, at least one has to name no room."""
 
