@@ -246,6 +246,14 @@ class Client:
         """The limits of the server: `limits` of `welcome`."""
         return self._client.limits
 
+    def server_now(self) -> float:
+        """Return the server's time, in seconds since 1970."""
+        return self._client.server_now()
+
+    async def online(self) -> None:
+        """Wait until the client is signed in. Raises `Stopped` where it does not connect any more."""
+        await self._guest.call(self._client.online)
+
     async def join(self, room: str, *, invite: str | None = None, key: RoomKey | None = None) -> Room:
         """Join a room, by its link or its id; see `evanesce.client.Client.join`."""
         return Room(self._guest, await self._guest.call(lambda: self._client.join(room, invite=invite, key=key)))

@@ -16,7 +16,7 @@ from evanesce.client.clock import ServerClock
 from evanesce.client.connection import ANSWER_SECONDS, Connection, Fields
 from evanesce.client.errors import Disconnected, Stopped, Unreachable
 from evanesce.client.events import RoomInfo, State, reply_as
-from evanesce.client.links import BadLink, DeepLink, ServerLink, is_room_id, with_key
+from evanesce.client.links import BadLink, DeepLink, ServerLink, is_of_a_room, is_room_id, with_key
 from evanesce.client.room import Room
 from evanesce.client.session import End, Session
 from evanesce.client.signal import Signal
@@ -257,13 +257,11 @@ class Client:
 
 def _parse(url: str | ServerLink | DeepLink) -> tuple[ServerLink, str | None]:
     """Return the server of an address or of the link of a room, and the room's id. Raises `BadLink`."""
+    if isinstance(url, str):
+        url = DeepLink.parse(url) if is_of_a_room(url) else ServerLink.parse(url)
     if isinstance(url, ServerLink):
         return url, None
-    try:
-        link = DeepLink.parse(url) if isinstance(url, str) else url
-    except BadLink:
-        return _parse(ServerLink.parse(str(url)))
-    return ServerLink(link.url, link.host), link.room_id
+    return ServerLink(url.url, url.host), url.room_id
 
 
 @asynccontextmanager

@@ -199,6 +199,13 @@ class State(Event, tag="state", kw_only=True, frozen=True):
     reason: str = ""
     retry_in: float | None = None
 
+    def __repr__(self) -> str:  # nothing in it is confidential
+        return f"State({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = [("code", self.code), ("reason", self.reason or None), ("retry_in", self.retry_in)]
+        return [("state", self.state), *((name, value) for name, value in fields if value is not None)]
+
 
 # Replies
 

@@ -84,6 +84,12 @@ class DeepLink(Confidential):
         return cls(server.url, server.host, room.lower(), key, unquote(secrets.get("invite", "")) or None)
 
 
+def is_of_a_room(link: str) -> bool:
+    """Return whether a link is meant to be that of a room, whole or not. Raises `BadLink`."""
+    _, _, path, fragment = _split(link)
+    return bool(fragment) or "/r/" in f"{path}/"
+
+
 def is_room_id(text: str) -> bool:
     """Return whether a text is the id of a room, in lower or upper case."""
     return _ROOM.fullmatch(text) is not None

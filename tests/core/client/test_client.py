@@ -12,8 +12,9 @@ from trio.testing import MockClock
 from evanesce.client.client import Client
 from evanesce.client.clock import ServerClock
 from evanesce.client.errors import NotSent, OutcomeUnknown, Refused, Stopped
-from evanesce.client.events import Expired, Joined, Left, MemberCount, Message, Missed, RoomEvent, Sent
+from evanesce.client.events import Expired, Joined, Left, MemberCount, Message, Missed, RoomEvent, Sent, State
 from evanesce.client.feed import WAITING_EVENTS
+from evanesce.client.links import BadLink
 from evanesce.client.outgoing import WAITING_SENDS
 from evanesce.client.room import Room
 from tests.core.client.scripted import ROOM, Peer, PeerConnection, message, scripted, sent, server_time
@@ -290,3 +291,24 @@ async def test_a_token_is_renewed_before_its_end_and_again_if_that_failed(autoju
         await connection.answers("refresh", renewed)
         assert trio.current_time() - start == pytest.approx(90, abs=2.2)
         assert (await connection.welcomes())["token"] == "second"
+
+
+@pytest.mark.parametrize(
+    "rest", ["/r/abc", "/r/", "/r", "/chat/r/abc", f"/r/{ROOM}x", f"/r/{ROOM}#k=short", f"/{ROOM}#k=x"]
+)
+def test_a_malformed_link_of_a_room_is_no_address_of_a_server(rest: str) -> None:
+    with pytest.raises(BadLink):
+        Client(f"http://here{rest}", token="a token")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://here", "http://here/chat/", f"http://here/r/{ROOM}", f"http://here/chat/r/{ROOM}/"]
+)
+async def test_an_address_or_a_whole_link_is_one(url: str) -> None:
+    assert Client(url, token="a token").state == State(state="offline")
+
+
+def test_a_state_shows_what_it_says() -> None:
+    state = State(state="offline", code=1012, reason="restart", retry_in=1.5)
+    assert repr(state) == str(state) == "State(state='offline', code=1012, reason='restart', retry_in=1.5)"
+    assert repr(State(state="online")) == "State(state='online')"

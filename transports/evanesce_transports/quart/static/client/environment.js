@@ -21,7 +21,11 @@ export function environmentWith(replaced) {
     network: typeof globalThis.addEventListener === "function" ? globalThis : undefined,
     ...replaced,
   };
-  if (environment.WebSocket === undefined) throw new TypeError("There is no WebSocket here: pass one as an option");
+  if (environment.WebSocket === undefined) {
+    throw new TypeError(
+      "There is no WebSocket here: use Node 22, start Node 20 with --experimental-websocket, or pass one as the option WebSocket",
+    );
+  }
   return environment;
 }
 
