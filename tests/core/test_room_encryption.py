@@ -48,6 +48,11 @@ def test_the_vectors(vector: Vector, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cipher.seal(vector["text"], vector["senderId"], vector["messageId"]) == vector["content"]
 
 
+def test_the_page_shows_the_first_vector() -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/encrypted-rooms.md").read_text("utf-8")
+    assert json.loads(page.split("```json\n")[1].split("```")[0]) == VECTORS[0]
+
+
 @given(TEXTS)
 def test_what_is_sealed_has_the_form_that_the_server_checks_and_can_be_opened(text: str) -> None:
     content = CIPHER.seal(text, SENDER, MESSAGE)

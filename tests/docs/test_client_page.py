@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from evanesce.client import Message, Room, open_client
+from evanesce.client import MemberJoined, Message, Room, open_client
 from tests.e2e.running import Server
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/write-a-client.md").read_text("utf-8")
-ECHO, READER = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+ECHO, READER, LINKED = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +73,18 @@ async def test_the_reader_on_asyncio_reads(server: Server, tmp_path: Path) -> No
         async with open_client(server.url, credential={"provider": "guest", "displayName": "Ana"}) as ana:
             await (await ana.join(link)).send("hello")
             assert await trio.to_thread.run_sync(next_line, reader) == "Ana 5"
+
+
+async def test_the_bot_that_joins_by_a_link_leaves_old_questions_alone(server: Server, tmp_path: Path) -> None:
+    async with open_client(server.url, credential={"provider": "guest", "displayName": "Ana"}) as ana:
+        link = (await ana.create_room()).deep_link
+        room = await ana.join(link)
+        await room.send("old")
+        with program(LINKED, tmp_path, link), trio.fail_after(PATIENCE):
+            async for event in room:
+                if isinstance(event, MemberJoined):
+                    break
+            await room.send("new")
+            while (answer := await next_message(room)).sender_name != "Echo":
+                continue
+            assert answer.content == "NEW"
