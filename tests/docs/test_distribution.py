@@ -26,7 +26,11 @@ SHIPPED = [
     "SECURITY.md",
     "LICENSE",
     "config.toml",
-    *(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.*") if not CACHES.intersection(file.parts)),
+    *(
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "docs").rglob("*.*")
+        if not CACHES.intersection(file.parts) and not (file.suffix == ".py" and file.parent == ROOT / "docs")
+    ),
 ]
 
 
