@@ -182,11 +182,5 @@ def test_a_room_can_do_the_same() -> None:
 def test_the_face_for_asyncio_has_what_the_library_on_trio_has() -> None:
     of_the_client_itself = {"joined", "join", "take", "hasSpace", "lose", "stop", "checkTime"}
     assert public(client.Room) - of_the_client_itself == public(aio.Room) - {"roomId"}
-    of_another_form = {
-        "run",
-        "online",
-        "enter",
-        "signInAnew",
-        "serverNow",
-    }  # what an application on asyncio has no use for
+    of_another_form = {"run", "enter", "signInAnew"}  # what an application on asyncio has no use for
     assert public(client.Client) - of_another_form == public(aio.Client) - {"state"}
