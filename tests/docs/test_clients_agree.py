@@ -43,8 +43,9 @@ def interfaces(text: str) -> dict[str, Declared]:
 
 
 def tags(text: str) -> dict[str, str]:
-    """Return the names of interfaces by the `type` that they have."""
-    kinds = {name: fields["type"][1] for name, fields in interfaces(text).items() if "type" in fields}
+    """Return the names of interfaces by the `type` that they have: of an event, where a reply has the same one."""
+    found = interfaces(text).items()
+    kinds = {name: fields["type"][1] for name, fields in found if "type" in fields and not name.endswith("Reply")}
     return {kind.strip('"'): name for name, kind in kinds.items() if kind.startswith('"')}
 
 

@@ -120,7 +120,7 @@ export declare namespace Protocol {
     until?: Timestamp;
   }
 
-  interface Vote extends Reply {
+  interface Vote {
     type: "vote";
     roomId: string;
     userId: string;
