@@ -168,13 +168,13 @@ FAULTS: dict[str, Seeded] = {
     "erases too little": repository(
         "test_what_was_registered_and_spent_goes_with_the_account",
         ACCOUNTS,
-        "                Statement(_ERASE_PROOFS, (user_id,)),\n",
+        "        Statement(_ERASE_PROOFS, (user_id,)),\n",
         "",
     ),
     "leaves the erased in bans": repository(
         "test_an_erased_account_leaves_its_places_taken_and_its_bans_without_it",
         ACCOUNTS,
-        "                Statement(_ERASE_FROM_BANS, (user_id,)),\n",
+        "        Statement(_ERASE_FROM_BANS, (user_id,)),\n",
         "",
     ),
     "counts closed rooms": repository(

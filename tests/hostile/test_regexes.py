@@ -154,8 +154,12 @@ ROWS[
     r"|file:(//(localhost)?(?=/)|(?!//))(?!/?:memory:)/?[^/?#\x00][^?#\x00]*)\Z"
 ] = ADDRESS
 
-UNKNOWN_HERE = {"evanesce_plugins.worldid.simulator.command: re.fullmatch(pattern, text)"}
-"""Calls whose pattern is an argument: of the simulator's command line, which nobody outside writes."""
+UNKNOWN_HERE = {
+    "evanesce.config.convert: re.search(item.pattern, inner)",
+    "evanesce_plugins.worldid.simulator.command: re.fullmatch(pattern, text)",
+}
+"""Calls whose pattern is an argument: of settings, whose patterns are found where they are declared, and of the
+simulator's command line. Nobody outside writes either of them."""
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any] | None]]:

@@ -27,13 +27,40 @@ _WORDS = {
 def convert(value: Any, model: type[T], path: str) -> T:
     """Return `value` as an instance of `model`. Raises `ConfigurationError` with the path below `path`."""
     try:
-        return msgspec.convert(value, model)
+        converted = msgspec.convert(value, model)
     except msgspec.ValidationError as error:
         # from None: the message of msgspec may contain the value, which may be secret
         raise _described(str(error), model, path) from None
     except (Exception, SystemExit, GeneratorExit) as error:  # the boundary to a plugin's model: its `__post_init__`
         problem = f"cannot be read, because the plugin's model failed ({logs.folded(error)})"
         raise ConfigurationError(path, problem, "This is a fault of the plugin: report it to its authors") from None
+    if (where := _misformed(converted, inspect.type_info(model))) is not None:
+        raise _described(f"Expected `str` matching regex - at `${where}`", model, path)
+    return converted
+
+
+def _misformed(value: Any, kind: inspect.Type) -> str | None:
+    """Return where a text is that may be a list as well, and that has not the pattern of the list's items.
+
+    Such a text has no pattern of its own: msgspec 0.22 corrupts the memory of the process when it frees a type that
+    has one.
+    """
+    kind = kinds.plain(kind)
+    if value is None or not isinstance(kind, inspect.StructType):
+        return None
+    for field in kind.fields:
+        inner = getattr(value, field.name)
+        several = kinds.list_beside_text(field.type)
+        where: str | None = None
+        if several is None:
+            where = _misformed(inner, field.type)
+        elif isinstance(inner, str):
+            item = kinds.plain(several.item_type)
+            if isinstance(item, inspect.StrType) and item.pattern is not None and not re.search(item.pattern, inner):
+                where = ""
+        if where is not None:
+            return f".{field.encode_name}{where}"
+    return None
 
 
 def _described(text: str, model: Any, path: str) -> ConfigurationError:

@@ -52,14 +52,18 @@ PublicUrl = Annotated[
     ),
 ]
 
-Secret = Annotated[
-    str, Meta(pattern=r"^[!-~]{32,}\Z", description="32 or more characters of ASCII, without spaces and line ends")
-]
+_FORM = "32 or more characters of ASCII, without spaces and line ends"
+
+Secret = Annotated[str, Meta(pattern=r"^[!-~]{32,}\Z", description=_FORM)]
 
 MOST_SECRETS = 4
 """How many secrets one setting has at most: each of them makes a forged token slower to refuse."""
 
-Secrets = Secret | Annotated[tuple[Secret, ...], Meta(min_length=1, max_length=MOST_SECRETS)]
+# One secret has no pattern here: msgspec 0.22 corrupts the memory of the process when it frees the type of a text that
+# has a pattern and may be a list as well. `convert` applies the pattern of the list's items to it.
+Secrets = (
+    Annotated[str, Meta(description=_FORM)] | Annotated[tuple[Secret, ...], Meta(min_length=1, max_length=MOST_SECRETS)]
+)
 """One secret, or several of which the first is used and all are accepted."""
 
 

@@ -37,7 +37,9 @@ Url = Annotated[
 ]
 
 
-SigningKey = Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description="64 hexadecimal digits")]
+_FORM = "64 hexadecimal digits"
+
+SigningKey = Annotated[str, Meta(pattern=r"^(0x)?[0-9A-Fa-f]{64}\Z", description=_FORM)]
 
 MOST_KEYS = 4
 """How many signing keys the setting has at most."""
@@ -54,7 +56,11 @@ class WorldIdSettings(Confidential, msgspec.Struct, kw_only=True, frozen=True, f
     """The app's registration for World ID 4.0: the relying party."""
     action: Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z", description="1 to 128 characters without spaces")]
     """The action that people prove once, when they sign up. With another action every person gets a new account."""
-    signing_key: SigningKey | Annotated[tuple[SigningKey, ...], Meta(min_length=1, max_length=MOST_KEYS)]
+    # One key has no pattern of its own, for the reason that `evanesce.config.model.Secrets` has.
+    signing_key: (
+        Annotated[str, Meta(description=_FORM)]
+        | Annotated[tuple[SigningKey, ...], Meta(min_length=1, max_length=MOST_KEYS)]
+    )
     """The private key that signs requests for proofs. It is secret: set it by `env` or `file`.
 
     Of a list of up to 4, the first signs; the last one decides what is answered for account codes that nobody has, so

@@ -78,7 +78,7 @@ def test_a_shared_clock_follows_one_primary_and_another_where_that_is_silent() -
 
     def told(clock: LedClock, offset: int, at: float) -> int:
         clock.measured(round(at * 1000) + offset, at, at)
-        return round(shared._exactly() - clock._exactly())
+        return round(1000 * (clock.seconds_until(0) - shared.seconds_until(0)))
 
     assert told(behind, 1_000_000, 10.0) == 0
     told(ahead, 1_005_000, 11.0)
