@@ -6,7 +6,7 @@ a small room, writing to sockets is the largest part of what a message costs, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import trio
@@ -51,9 +51,14 @@ class KeptReplies:
             while not (earlier or self._keepers):
                 await self._added.park()
             await trio.sleep(KEPT_SECONDS)
-            for keeper, guard in earlier.items():
-                guard(_write)(keeper)
+            _write_all(earlier)
             earlier, self._keepers = self._keepers, {}
+
+
+def _write_all(keepers: Mapping[Keeper, Guard]) -> None:
+    """Write all replies. In a function, because a task that waits would keep the last room and its names in memory."""
+    for keeper, guard in keepers.items():
+        guard(_write)(keeper)
 
 
 def _write(keeper: Keeper) -> None:

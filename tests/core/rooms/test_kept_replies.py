@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.errors import CloseCode
-from evanesce.rooms.kept_replies import KEPT_SECONDS
+from evanesce.rooms.kept_replies import KEPT_SECONDS, KeptReplies
 from evanesce.rooms.messages import Messages
 from evanesce.store.memory.room import Room
 from evanesce.testing.connection import MemoryConnection
@@ -146,3 +147,19 @@ async def test_a_sender_who_does_not_read_gets_the_reply_and_later_the_message(
         ada.take()
         await trio.sleep(1)
         assert [event["type"] for event in ada.waiting()] == ["sent", "message"]
+
+
+async def test_a_room_whose_reply_was_written_is_not_kept(autojump_clock: MockClock) -> None:
+    class Written:
+        def write_kept_reply(self) -> None: ...
+
+    replies = KeptReplies()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(replies.run)
+        keeper = Written()
+        replies.add(keeper, lambda handle: handle)
+        kept = weakref.ref(keeper)
+        del keeper
+        await trio.sleep(3 * KEPT_SECONDS)
+        assert kept() is None, "it has the names of its members"
+        nursery.cancel_scope.cancel()
