@@ -13,7 +13,7 @@ from evanesce.interfaces import Repository
 from evanesce.model import Registration, RoomActivity
 from evanesce.testing.contracts.base import PATIENCE
 from evanesce.testing.contracts.repository.parts import RepositoryParts
-from evanesce.testing.contracts.rows import a_ban, a_room, a_session, a_user, an_invite, at, its_end
+from evanesce.testing.contracts.rows import a_ban, a_room, a_session, a_user, a_user_ban, an_invite, at, its_end
 from evanesce.testing.leaks import cancelled_at, cancelled_at_each_await
 
 AT_ONCE = 10
@@ -225,6 +225,17 @@ class Operations:
         self.check = all_or_nothing
         assert await repository.unban(room.room_id, ban.subject, at(1))
 
+    async def ban_user(self) -> None:
+        repository = self._repository
+        user, _ = await repository.sign_in(a_user())
+        ban = a_user_ban(user)
+
+        async def all_or_nothing() -> None:
+            assert await repository.user_ban(ban.subject) in (None, ban)
+
+        self.check = all_or_nothing
+        await repository.ban_user(ban)
+
     async def bind_redis(self) -> None:
         repository = self._repository
         bound = await repository.bound_redis()
@@ -247,6 +258,7 @@ class Operations:
             "signed_in": lambda: repository.signed_in([("nobody", "none"), ("nobody", "another")]),
             "has_account": lambda: repository.has_account("nobody"),
             "find_registration": lambda: repository.find_registration(PROVIDER, "none"),
+            "change_registration": self.change_registration,
             "account_code": lambda: repository.account_code("nobody"),
             "spend": lambda: repository.spend(PROVIDER, "nobody", f"proof-{next(numbers)}", "attempt"),
             "update_user": self.update_user,
@@ -267,6 +279,13 @@ class Operations:
             "admitted": lambda: repository.admitted([("none", "nobody"), ("none", "another")]),
             "ban": self.ban,
             "bans": lambda: repository.bans("none", at(1)),
+            "ban_user": self.ban_user,
+            "unban_user": lambda: repository.unban_user("none"),
+            "user_ban": lambda: repository.user_ban("none"),
+            "user_bans": lambda: repository.user_bans("zzz", 10),
+            "find_user": lambda: repository.find_user("nobody"),
+            "all_users": lambda: repository.all_users("zzz", 10),
+            "all_rooms": lambda: repository.all_rooms("zzz", 10, active=True),
             "unban": self.unban,
             "delete_ended_rules": lambda: repository.delete_ended_rules(at(-1), 10),
             "record": self.record,
