@@ -64,7 +64,7 @@ def by_driver(client: str) -> Meet:
 
 
 async def by_turns(server: Server, stack: AsyncExitStack, nursery: trio.Nursery, name: str) -> Talker:
-    """Give each person another library."""
+    """Run each person with another library."""
     libraries = {"ada": on_trio, "bob": by_driver("javascript"), "cleo": on_asyncio}
     return await libraries[name](server, stack, nursery, name)
 

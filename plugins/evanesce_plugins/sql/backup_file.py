@@ -122,7 +122,7 @@ def _check_target(file: Path, *, replace: bool, apart: Path | None) -> None:
 
 
 def _name(part: Path, file: Path) -> None:
-    """Give the file its name, unless another one has it by now. Some file systems have no links."""
+    """Rename the file to its final name, unless another one has it by now. Some file systems have no links."""
     try:
         os.link(part, file)
     except FileExistsError:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import inspect
 
-from evanesce.config import load
+from evanesce.config import kinds, load
 from evanesce.config.model import MOST_SECRETS, Config, secrets_of
 from evanesce.errors import ConfigurationError
+from evanesce_plugins.worldid.settings import WorldIdSettings
 
 NEW, OLD = "n" * 40, "o" * 40
 BAN = f"server.ban_secret={OLD}"
@@ -93,3 +97,21 @@ def test_a_list_is_refused_without_the_key_of_bans(value: str) -> None:
         load.read(None, [], environ={}, default_plugins=[]).config({})
     assert refused.value.path == "server.ban_secret"
     assert "ends all bans" in refused.value.problem
+
+
+@pytest.mark.parametrize("model", [Config, WorldIdSettings], ids=lambda model: model.__name__)
+def test_no_text_with_a_pattern_may_be_a_list_as_well(model: type[msgspec.Struct]) -> None:
+    """Msgspec 0.22 corrupts the memory of the process when it frees such a type."""
+
+    def beside_lists(kind: inspect.Type) -> Iterator[inspect.Type]:
+        kind = kinds.plain(kind)
+        if isinstance(kind, inspect.StructType):
+            for field in kind.fields:
+                yield from beside_lists(field.type)
+        elif kinds.list_beside_text(kind) is not None:
+            assert isinstance(kind, inspect.UnionType)
+            yield from map(kinds.plain, kind.types)
+
+    texts = [one for one in beside_lists(inspect.type_info(model)) if isinstance(one, inspect.StrType)]
+    assert texts, "the settings have such values"
+    assert [text for text in texts if text.pattern is not None] == []
