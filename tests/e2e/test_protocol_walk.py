@@ -237,6 +237,8 @@ async def test_removals_and_mutes(server: Server, nursery: trio.Nursery) -> None
         assert refused.retry_after is not None
         assert 90 < refused.retry_after <= 100
     assert (await ana.ask("mute", **of_ben, seconds=0))["type"] == "ok"
+    unmuted = {"type": "member_muted"} | of_ben
+    await ben.wait_for(lambda event: unmuted.items() <= event.items() and "until" not in event)
     await ben.ask("typing", roomId=room_id)
     assert (await ana.ask("remove_member", **of_ben, banSeconds=100))["type"] == "ok"
     removed = await ben.wait_for_event("removed", roomId=room_id, reason="creator")
