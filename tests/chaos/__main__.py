@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from tests.chaos import attack_impact, expiry, expiry_versions, memory, memory_flat, outages
+from tests.chaos import attack_impact, expiry, expiry_versions, memory, memory_flat, operator_acts, outages
 from tests.chaos.report import Stage
 
 STAGES: Mapping[str, Stage] = {
@@ -18,6 +18,7 @@ STAGES: Mapping[str, Stage] = {
     "attacks": attack_impact.measure,
     "outages": outages.measure,
     "memory_flat": memory_flat.measure,
+    "operator": operator_acts.measure,
 }
 """All stages by name, in the order of a run."""
 
