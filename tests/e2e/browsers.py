@@ -49,7 +49,7 @@ def without_ways(route: Route) -> None:
 
 
 class BrowserClient:
-    """A client with a browser context of its own. `problems` are its errors, which the fixture checks."""
+    """A client with a browser context of its own. `problems` are its errors that no test expects: the fixture checks them."""
 
     def __init__(self, browser: Browser, *, phone: bool = False, worker: bool = False, locale: str = "en-US") -> None:
         """Open a page. Without `worker` there is no service worker: Playwright routes none of its requests."""
@@ -60,8 +60,18 @@ class BrowserClient:
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(1000 * PATIENCE)
         self.problems: list[str] = []
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        self._expected: list[str] = []
+        self.page.on("pageerror", lambda error: self._add(str(error)))
+        self.page.on("console", lambda message: self._add(message.text) if message.type == "error" else None)
+
+    def _add(self, problem: str) -> None:
+        if not any(text in problem for text in self._expected):
+            self.problems.append(problem)
+
+    def expect(self, text: str) -> None:
+        """Take errors with this text for expected, also those that the browser reports after the test has ended."""
+        self._expected.append(text)
+        self.problems = [problem for problem in self.problems if text not in problem]
 
     def sign_in(self, url: str, name: str) -> None:
         self.page.goto(url)

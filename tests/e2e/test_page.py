@@ -233,7 +233,7 @@ def test_a_restarted_server(server: Server, browser_client: Callable[..., Browse
         ana.interrupt()
         assert ana.ends() == (0, "")
     # The browser itself says in its console that it found nobody there.
-    nour.problems = [problem for problem in nour.problems if "net::ERR_CONNECTION" not in problem]
+    nour.expect("net::ERR_CONNECTION")
 
 
 def test_two_browsers_and_a_terminal_through_a_restart(
@@ -284,7 +284,7 @@ def test_two_browsers_and_a_terminal_through_a_restart(
         assert ana.ends() == (0, "")
     for one in (nour, ben):
         # The browser itself says in its console that it found nobody there.
-        one.problems = [problem for problem in one.problems if "net::ERR_CONNECTION" not in problem]
+        one.expect("net::ERR_CONNECTION")
 
 
 def test_coming_back_with_what_was_missed(

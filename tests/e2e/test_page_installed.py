@@ -87,7 +87,7 @@ def test_it_keeps_files_alone_and_has_a_page_without_a_network(
     ana.context.set_offline(False)
     ana.page.click("text=Try again")
     ana.in_room(1)
-    ana.problems = [problem for problem in ana.problems if "net::ERR_INTERNET_DISCONNECTED" not in problem]
+    ana.expect("net::ERR_INTERNET_DISCONNECTED")
 
 
 def test_a_new_version_takes_over_and_old_files_go(
@@ -118,7 +118,7 @@ def test_a_new_version_takes_over_and_old_files_go(
     expected = {other, *(f"evanesce {server.url}/ {version}" for version in versions[1:])}
     ana.page.wait_for_function("async (count) => (await caches.keys()).length === count", arg=len(expected))
     assert set(ana.page.evaluate("caches.keys()")) == expected
-    ana.problems = [problem for problem in ana.problems if "net::ERR_CONNECTION" not in problem]
+    ana.expect("net::ERR_CONNECTION")
 
 
 def files_of(client: BrowserClient, server: Server) -> str:
