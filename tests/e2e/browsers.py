@@ -49,7 +49,7 @@ def without_ways(route: Route) -> None:
 
 
 class BrowserClient:
-    """A client with a browser context of its own. `problems` are its errors that no test expects: the fixture checks them."""
+    """A client with a browser context of its own. `problems` are its errors, without those that the test expects."""
 
     def __init__(self, browser: Browser, *, phone: bool = False, worker: bool = False, locale: str = "en-US") -> None:
         """Open a page. Without `worker` there is no service worker: Playwright routes none of its requests."""
