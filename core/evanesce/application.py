@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 
 from evanesce.accounts.bans import UserBans
@@ -98,6 +100,7 @@ class Application:
         )
         budgets = Budgets(limits, shared, clock)
         self._plugins = context.plugins
+        context.store.presence.observe(self._observe_presence)
         services = Services(
             context,
             hub=self.hub,
@@ -130,6 +133,9 @@ class Application:
         self._jobs = (publisher, reconciliation, activity, purge, vote_bans, reports, draining)
         pending = "Announcements to other servers that Redis has not accepted yet"
         context.metrics.watch("announcements_pending", pending, lambda: publisher.pending)
+
+    def _observe_presence(self, room_id: str, joined: Sequence[str], left: Sequence[str]) -> None:
+        self._plugins.observe("evanesce_presence_changed", room_id=room_id, joined=joined, left=left)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the Hub, the gateway, the jobs and the tasks of the plugins, until cancelled."""

@@ -225,6 +225,18 @@ class Hooks(Protocol):
         ...
 
     @hookspec
+    async def evanesce_presence_changed(self, room_id: str, joined: Sequence[str], left: Sequence[str]) -> None:
+        """Observe who came into a room, and who left it, over all servers, by their user ids.
+
+        A user has `joined` with the first connection in the room on any server, and has `left` after the last one. Of
+        all servers one calls this for each change. It is not called for members who were removed, or who were in a room
+        that was closed. When Redis loses its data, leaves of that moment may be missed.
+
+        Called afterwards.
+        """
+        ...
+
+    @hookspec
     async def evanesce_room_opened(self, room: ChatRoom) -> None:
         """Observe that a room was created on this server.
 
@@ -266,6 +278,14 @@ class Hooks(Protocol):
         """
         ...
 
+    @hookspec
+    async def evanesce_user_erased(self, user_id: str) -> None:
+        """Observe that an account was erased on this server, with all that the database had about its user.
+
+        Called afterwards, after `evanesce_room_closed` for each of the user's rooms.
+        """
+        ...
+
 
 HOOK_SECONDS = 2.0
 """How long a call of a hook may take while the server runs."""
@@ -303,11 +323,13 @@ HOOK_CONTRACTS: Mapping[str, HookContract] = {
     "evanesce_message_sent": _OBSERVES,
     "evanesce_member_joined": _OBSERVES,
     "evanesce_member_left": _OBSERVES,
+    "evanesce_presence_changed": _OBSERVES,
     "evanesce_room_opened": _OBSERVES,
     "evanesce_room_closed": _OBSERVES,
     "evanesce_invite_created": _OBSERVES,
     "evanesce_member_removed": _OBSERVES,
     "evanesce_member_banned": _OBSERVES,
+    "evanesce_user_erased": _OBSERVES,
 }
 """What a call of each hook may do. The server holds the plugins to it, and docs/reference/hooks.md shows it."""
 

@@ -45,11 +45,13 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     },
     "evanesce_member_joined": {"room_id": "r", "user_id": "u", "display_name": "n"},
     "evanesce_member_left": {"room_id": "r", "user_id": "u"},
+    "evanesce_presence_changed": {"room_id": "r", "joined": ["u"], "left": ["v"]},
     "evanesce_room_opened": {"room": ROOM},
     "evanesce_room_closed": {"room_id": "r"},
     "evanesce_invite_created": {"room_id": "r", "invite_id": "i", "people": 3, "expires_at": NOON},
     "evanesce_member_removed": {"room_id": "r", "user_id": "u", "reason": "vote"},
     "evanesce_member_banned": {"room_id": "r", "user_id": "u", "reason": "vote", "until": NOON},
+    "evanesce_user_erased": {"user_id": "u"},
 }
 """What each hook that has a deadline is called with."""
 

@@ -36,6 +36,7 @@ class Erasure:
         self._purge.request()
         for room_id in rooms:
             self._plugins.observe("evanesce_room_closed", room_id=room_id)
+        self._plugins.observe("evanesce_user_erased", user_id=user_id)
         # This includes rooms that were opened after the first query.
         later = [RoomClosing(room_id, FORGOTTEN) for room_id in rooms if room_id not in closed]
         await self._publisher.publish(UserErased(user_id), *later)

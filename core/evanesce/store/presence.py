@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -85,8 +85,21 @@ class RulesMissing:
     """Nothing was done: the store has no rules of this room, or older ones than the caller knows. Install them."""
 
 
+PresenceObserver = Callable[[str, Sequence[str], Sequence[str]], None]
+"""Is called with a room, who came into it and who left it, over all servers. It must not raise."""
+
+
 class Presence(Protocol):
     """The members of all rooms."""
+
+    def observe(self, changed: PresenceObserver) -> None:
+        """Call `changed` with each change of presence over all servers that a call of this server has made.
+
+        So of all servers one is told of each change: it has made the first join or the last leave of a user, or has
+        removed the users of a server that has died. Nobody is told of those who were removed from a room, or were in it
+        when it was closed, or whom the store has lost with its data.
+        """
+        ...
 
     async def join(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import trio
@@ -64,6 +64,14 @@ class Watcher:
     async def evanesce_member_banned(self, room_id: str, user_id: str, reason: str, until: Timestamp) -> None:
         await self._note("banned", room_id, user_id, reason, until)
 
+    @hookimpl
+    async def evanesce_presence_changed(self, room_id: str, joined: Sequence[str], left: Sequence[str]) -> None:
+        await self._note("presence", room_id, ",".join(joined), ",".join(left))
+
+    @hookimpl
+    async def evanesce_user_erased(self, user_id: str) -> None:
+        await self._note("erased", user_id)
+
 
 def tell_all(plugins: Plugins) -> None:
     plugins.observe("evanesce_room_opened", room=ROOM)
@@ -74,7 +82,9 @@ def tell_all(plugins: Plugins) -> None:
     plugins.observe("evanesce_invite_created", room_id="r", invite_id="i", people=3, expires_at=NOON)
     plugins.observe("evanesce_member_removed", room_id="r", user_id="u", reason="vote")
     plugins.observe("evanesce_member_banned", room_id="r", user_id="u", reason="vote", until=NOON)
+    plugins.observe("evanesce_presence_changed", room_id="r", joined=("u", "v"), left=("w",))
     plugins.observe("evanesce_room_closed", room_id="r")
+    plugins.observe("evanesce_user_erased", user_id="u")
 
 
 NOON = Timestamp("2026-11-22T12:00:00.000Z")
@@ -86,7 +96,9 @@ ALL = [
     ("invited", "r", "i", "3", NOON),
     ("removed", "r", "u", "vote"),
     ("banned", "r", "u", "vote", NOON),
+    ("presence", "r", "u,v", "w"),
     ("closed", "r"),
+    ("erased", "u"),
 ]
 
 

@@ -282,6 +282,14 @@ async def join(
     return outcome
 
 
+class PresenceLog:
+    """Notes the changes of presence that a store reports: the room, who came and who left."""
+
+    def __init__(self, store: Store) -> None:
+        self.told: list[tuple[str, set[str], set[str]]] = []
+        store.presence.observe(lambda room_id, joined, left: self.told.append((room_id, set(joined), set(left))))
+
+
 async def appended(store: Store, room_id: str, content: str = "hello") -> bool:
     """Store a message; False where the store cannot take it."""
     try:

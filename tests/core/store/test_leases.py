@@ -19,7 +19,17 @@ from evanesce.store.presence import Member, PresenceSnapshot
 from evanesce.store.redis import lease, node_client, presence
 from evanesce.store.redis.presence import RedisPresence
 from evanesce.store.redis.scripts import RECONCILE, Command
-from tests.core.store.backends import RedisBackend, draft, eventually, join, of_kind, python, until, until_gone
+from tests.core.store.backends import (
+    PresenceLog,
+    RedisBackend,
+    draft,
+    eventually,
+    join,
+    of_kind,
+    python,
+    until,
+    until_gone,
+)
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -56,6 +66,7 @@ async def test_a_killed_servers_people_leave(
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await join(one, room_id, [ADA])
+    logs = PresenceLog(one), PresenceLog(two)
     async with two.events.follow(room_id, 10) as feed:
         await killed_server(valkey, room_id)
 
@@ -67,6 +78,24 @@ async def test_a_killed_servers_people_leave(
     left = [(each.user_id, each.count) for each in of_kind(heard, Left)]
     assert left == [("bob", 1)] or (left == [] and of_kind(heard, PresenceChanged))
     await eventually(lambda: not any(b"killed" in key for key in valkey.client.scan_iter()))
+    assert [told for log in logs for told in log.told] == [(room_id, set(), {"bob"})]
+
+
+async def test_who_is_there_again_after_a_loss_of_memory_has_not_joined(valkey: RedisBackend, room_id: str) -> None:
+    store = await valkey.open("one")
+    await join(store, room_id, [ADA])
+    log = PresenceLog(store)
+    valkey.forget()
+
+    async def ada_is_there() -> bool:
+        try:
+            return await store.presence.counts([room_id]) == [1]
+        except StoreUnavailable:
+            return False
+
+    await eventually(ada_is_there)
+    assert await store.presence.leave(room_id, ["ada"]) == 0
+    assert log.told == [(room_id, set(), {"ada"})]
 
 
 async def test_nobody_is_in_a_room_before_their_server_has_its_lease(

@@ -8,7 +8,7 @@ import pytest
 
 from evanesce.store.events import Joined, Left, Renamed, Typing
 from evanesce.store.presence import Bar, Barred, Member, PresenceSnapshot
-from tests.core.store.backends import Backend, events, join
+from tests.core.store.backends import Backend, PresenceLog, events, join
 
 pytestmark = pytest.mark.slow
 ADA, BOB, CYD = Member("ada", "Ada"), Member("bob", "Bob"), Member("cyd", "Cyd")
@@ -70,3 +70,15 @@ async def test_a_server_that_stops_takes_its_people_along(backend: Backend, room
         [left] = await events(feed, 1)
     assert isinstance(left, Left)
     assert (left.user_id, left.count) == ("bob", 1)
+
+
+async def test_one_server_is_told_of_each_change_over_all_servers(backend: Backend, room_id: str) -> None:
+    one, two = await backend.open("one"), await backend.open("two")
+    first, second = PresenceLog(one), PresenceLog(two)
+    await join(one, room_id, [ADA, BOB])
+    await join(two, room_id, [ADA, CYD])
+    await join(two, room_id, [CYD])
+    await one.presence.leave(room_id, ["ada", "bob", "nobody"])
+    await two.presence.leave(room_id, ["ada"], lost=["ada"])
+    assert first.told == [(room_id, {"ada", "bob"}, set()), (room_id, set(), {"bob"})]
+    assert second.told == [(room_id, {"cyd"}, set()), (room_id, set(), {"ada"})]

@@ -11,7 +11,16 @@ from evanesce.store.events import Joined, MemberMuted, Renamed
 from evanesce.store.memory.room import Room
 from evanesce.store.memory.server import MemoryServer
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, PresenceSnapshot, RulesMissing
+from evanesce.store.presence import (
+    Bar,
+    Barred,
+    Joiner,
+    JoinOutcome,
+    Member,
+    PresenceObserver,
+    PresenceSnapshot,
+    RulesMissing,
+)
 from evanesce.store.rules import COME_BACK_SECONDS, RoomRules
 
 T = TypeVar("T")
@@ -27,6 +36,16 @@ class MemoryPresence:
         """The names of this server's users in each room, as the last requests of their rooms have them."""
         self._left: dict[str, set[str]] = {}
         """Those who wanted to leave each room, until the memory has that."""
+        self._observers: list[PresenceObserver] = []
+
+    def observe(self, changed: PresenceObserver) -> None:
+        """See `Presence.observe`."""
+        self._observers.append(changed)
+
+    def _tell(self, room_id: str, arrived: Sequence[str], departed: Sequence[str]) -> None:
+        if arrived or departed:
+            for changed in self._observers:
+                changed(room_id, arrived, departed)
 
     async def join(
         self,
@@ -48,12 +67,14 @@ class MemoryPresence:
             if version < rules.version:
                 return RulesMissing()
             barred: dict[str, Barred] = {}
+            before = set(room.names)
             for person in members:
                 if (bar := self._bar(room, person, rules.created_by, capacity)) is not None:
                     barred[person.user_id] = bar
                 else:
                     self._add(room, person)
                     self._take_over_mute(room, person)
+            self._tell(room_id, [user_id for user_id in room.names if user_id not in before], ())
             now = self._server.stamp()
             running = [] if follows else [ballot for ballot in room.votes_at(now) if not ballot.removed]
             mutes = {} if follows else room.mutes_at(now)
@@ -121,6 +142,7 @@ class MemoryPresence:
     def _leave(self, room_id: str, user_ids: Sequence[str]) -> int:
         """Remove users of this server from a room. They have lost the connection, but for those who wanted to leave."""
         room, left = self._server.room(room_id), self._left.pop(room_id, set[str]())
+        before = set(room.names)
         for user_id in user_ids:
             servers = room.servers.get(user_id, set())
             if self._server_id in servers:
@@ -130,6 +152,7 @@ class MemoryPresence:
                     room.publish(room.remove(user_id))
         for user_id in left:
             room.note_gone(user_id, self._server.stamp())
+        self._tell(room_id, (), sorted(before - room.names.keys()))
         return len(room.names)
 
     def remembers_since(self, room_id: str) -> int:

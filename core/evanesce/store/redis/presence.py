@@ -18,7 +18,16 @@ import trio
 
 from evanesce.model import Access
 from evanesce.store.message_log import RoomClosed
-from evanesce.store.presence import Bar, Barred, Joiner, JoinOutcome, Member, PresenceSnapshot, RulesMissing
+from evanesce.store.presence import (
+    Bar,
+    Barred,
+    Joiner,
+    JoinOutcome,
+    Member,
+    PresenceObserver,
+    PresenceSnapshot,
+    RulesMissing,
+)
 from evanesce.store.redis.client import Client, Deadline
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.keys import Keys
@@ -52,8 +61,9 @@ class _Local:
     """The members of one room on this server, as they should be in Redis.
 
     `home` is where they are to be recorded, `noted` where they were recorded last, and `server` under which name.
-    `left` are those who wanted to leave, until Redis is known to have that. `pending` counts the calls that wait for an
-    answer; `reconciled`: Redis is known to have this state.
+    `left` are those who wanted to leave, until Redis is known to have that. `unanswered` are those whose join had no
+    answer, so that nobody was told of it. `pending` counts the calls that wait for an answer; `reconciled`: Redis is
+    known to have this state.
     """
 
     home: Home
@@ -61,6 +71,7 @@ class _Local:
     server: str
     members: dict[str, str] = field(default_factory=dict[str, str])
     left: set[str] = field(default_factory=set[str])
+    unanswered: set[str] = field(default_factory=set[str])
     pending: int = 0
     reconciled: bool = True
 
@@ -90,6 +101,7 @@ class RedisPresence:
         self._work = {home: trio.Event() for home in homes}  # a room is not reconciled, or a server is dead
         self._replicated = replicated
         self._layout = -1
+        self._observers: list[PresenceObserver] = []
         client.on_connect(self._connected)
         for home in homes:
             home.lease.on_change(partial(self._lease_changed, home))
@@ -122,6 +134,15 @@ class RedisPresence:
 
     # For rooms
 
+    def observe(self, changed: PresenceObserver) -> None:
+        """See `Presence.observe`."""
+        self._observers.append(changed)
+
+    def _tell(self, room_id: str, arrived: Collection[str], departed: Collection[str]) -> None:
+        if arrived or departed:
+            for changed in self._observers:
+                changed(room_id, tuple(arrived), tuple(departed))
+
     async def join(
         self,
         room_id: str,
@@ -152,11 +173,15 @@ class RedisPresence:
             *(make(room_id) for make in (self._keys.mutes, self._keys.votes)),
         ]
         known = (rules.version, rules.created_by, int(follows))
+        unanswered = {person.user_id for person in members} - local.members.keys()
+        earlier = local.unanswered & unanswered
+        local.unanswered |= unanswered
         with _Pending(self, local):
             _, answer = await self._client.run(
                 _note(local.home, room_id),
                 JOIN.call(keys, new_epoch(), KEEP, capacity, roster, *known, *_joiners(members)),
             )
+        local.unanswered -= unanswered
         if answer is None:
             self.forget(room_id)
             return RoomClosed()
@@ -168,6 +193,8 @@ class RedisPresence:
             if person.user_id not in outcome.barred:
                 local.members.setdefault(person.user_id, person.display_name)
                 local.left.discard(person.user_id)
+        arrived = {user.decode() for user in answer[-1]}
+        self._tell(room_id, arrived | (earlier - outcome.barred.keys()), ())
         self._tidy(room_id, local)
         return outcome
 
@@ -182,11 +209,12 @@ class RedisPresence:
         local.left.update(leaving)
         keys = [*self._three(room_id), self._keys.at(room_id, local.home.lease.holder), self._keys.away(room_id)]
         with _Pending(self, local):
-            [count] = await self._client.run(
+            [[count, departed]] = await self._client.run(
                 LEAVE.call(keys, new_epoch(), KEEP, COME_BACK, len(losing), *losing, *leaving)
             )
         if local.reconciled:  # otherwise they may be recorded under an earlier name of this server too
             local.left.difference_update(leaving)
+        self._tell(room_id, (), [user.decode() for user in departed])
         self._tidy(room_id, local)
         return int(count)
 
@@ -278,7 +306,9 @@ class RedisPresence:
         [rooms] = await self._client.run(("SMEMBERS", home.keys.rooms(server)))
         for start in range(0, len(rooms), SLICE):
             room_ids = [room.decode() for room in rooms[start : start + SLICE]]
-            await self._client.run(*(self._set_users(room_id, server, server) for room_id in room_ids))
+            answers = await self._client.run(*(self._set_users(room_id, server, server) for room_id in room_ids))
+            for room_id, departed in zip(room_ids, answers, strict=True):
+                self._tell(room_id, (), [user.decode() for user in departed])
         await self._client.run(("UNLINK", home.keys.rooms(server)))
         await home.lease.forget(server)
         if rooms:
@@ -300,18 +330,20 @@ class RedisPresence:
     async def _reconcile_slice(self, home: Home, rooms: Sequence[tuple[str, _Local]]) -> None:
         server = home.lease.holder
         commands: list[Command] = []
-        told: list[set[str]] = []
+        told: list[tuple[set[str], set[str]]] = []
         with ExitStack() as pending:
             for room_id, local in rooms:
                 pending.enter_context(_Pending(self, local))
                 local.reconciled = True
                 left = local.left - local.members.keys()
-                told.append(left)
+                told.append((left, set(local.unanswered)))
                 reconcile = self._set_users(room_id, server, local.server, left, local.members)
                 commands += _note(home, room_id), reconcile
-            await self._client.run(*commands)
-        for (room_id, local), left in zip(rooms, told, strict=True):
+            answers = await self._client.run(*commands)
+        for (room_id, local), (left, unanswered), departed in zip(rooms, told, answers[1::2], strict=True):
             local.left -= left
+            self._tell(room_id, (), {user.decode() for user in departed} - unanswered)
+            local.unanswered -= unanswered
             if local.noted is not home:
                 self._client.post(("SREM", local.noted.keys.rooms(local.server), room_id))
             local.noted, local.server = home, server
@@ -397,7 +429,7 @@ def _joiners(members: Iterable[Joiner]) -> list[Argument]:
 
 def _outcome(answer: Any, rules: RoomRules) -> JoinOutcome:
     """Return what a join has come to, for a caller who knows `rules`."""
-    at, count, version, flat, barred, newer, muted, running = answer
+    at, count, version, flat, barred, newer, muted, running, _ = answer
     if newer is not None:
         number, ttl, access, locked = newer
         rules = replace(

@@ -6,7 +6,7 @@
 -- Returns nil if the room is closed; 0 if its rules are missing or older than the caller's; otherwise the room's time,
 -- count, version, the users (or nil), the id, the bar and the end of the ban (or 0) of each one who may not join, the
 -- rules (nil unless newer than the caller's): version, ttl, access, locked, and who may not write until when (or nil),
--- and the votes that run (or nil).
+-- and the votes that run (or nil), and who was in the room on no server before.
 -- After mutes.lua.
 
 if state.closed then return false end
@@ -60,5 +60,5 @@ return {
   state.t, count, version, members, barred, newer and { state.rv, state.ttl, state.access, state.locked and 1 or 0 },
   ARGV[7] == '0' and state.mu > now
     and redis.call('ZRANGEBYSCORE', KEYS[8], '(' .. string.format('%.0f', now), '+inf', 'WITHSCORES'),
-  ARGV[7] == '0' and redis.call('HGETALL', KEYS[9])
+  ARGV[7] == '0' and redis.call('HGETALL', KEYS[9]), arrived
 }

@@ -3,6 +3,8 @@
 
 local state = ruled()
 local lines = { state.epoch }
+-- Who has come into the room with this call, and who has left it, over all servers.
+local arrived, departed = {}, {}
 
 local function tell(kind, ...)
   state.v = state.v + 1
@@ -24,7 +26,10 @@ local function add(at, user, name, capacity)
   if count == 0 and redis.call('HLEN', KEYS[2]) >= capacity then return false end
   redis.call('HSET', KEYS[2], user, count + 1 .. ' ' .. (known or name))
   redis.call('HSET', at, user, '')
-  if count == 0 then tell('e', user, name) end
+  if count == 0 then
+    arrived[#arrived + 1] = user
+    tell('e', user, name)
+  end
   return true
 end
 
@@ -35,6 +40,7 @@ local function remove(at, user)
   if count > 1 then
     redis.call('HSET', KEYS[2], user, count - 1 .. ' ' .. name)
   elseif count == 1 then
+    departed[#departed + 1] = user
     redis.call('HDEL', KEYS[2], user)
     tell('d', user)
   end
