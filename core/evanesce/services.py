@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 import trio
@@ -25,6 +25,7 @@ from evanesce.rooms.content import content_flaw, fits
 from evanesce.rooms.hub import Hub
 from evanesce.rooms.requests import room_not_found
 from evanesce.store.message_log import RoomClosed, Stored
+from evanesce.store.one_time_values import OneTimeValues
 from evanesce.store.rate_limits import RateLimits
 from evanesce.store.rules import RoomRules
 
@@ -35,13 +36,16 @@ MOST_CALLS = 10
 """How many calls of one plugin run at the same time."""
 
 KEY_CHARACTERS = 256
-"""The longest key of a plugin's rate limit."""
+"""The longest key of a plugin's rate limit, or of its mark."""
 
 MOST_RATE = MOST_BURST = 10_000
 """The highest rate (tokens a second) and burst of a plugin's rate limit."""
 
 LEAST_RATE = 1 / 31_536_000
 """The lowest rate: one token a year. For a bucket that is not full again for much longer, Redis has no time to live."""
+
+LEAST_MARK_SECONDS, MOST_MARK_SECONDS = 0.001, 86_400.0
+"""How long a mark may be kept."""
 
 MOST_LIMITS = 8
 """For how many pairs of rate and burst a plugin's tokens are taken in advance."""
@@ -53,6 +57,11 @@ SENDER_PREFIX = "service:"
 """The beginning of the `senderId` of a service. No account has such an id: those are UUIDs."""
 
 T = TypeVar("T")
+
+
+class _Bounded(Protocol):
+    async def __call__(self, work: Callable[[], Awaitable[T]]) -> T: ...
+
 
 _Command = TypeVar("_Command", commands.Send, commands.CloseRoom, commands.RemoveMember)
 
@@ -118,11 +127,17 @@ class PluginServer:
 
     def __init__(self, plugin: str, services: Services) -> None:
         self.shared = PluginLimits(plugin, services.context.store.rate_limits, services.clock)
+        self.marks = PluginMarks(plugin, services.context.store.one_time_values, self._bounded)
+        self._plugin = plugin
         self._provider = services.providers.get(plugin)
         self._services = services
         self._sender_id = f"{SENDER_PREFIX}{plugin}"
         self._budget = services.budgets.of_user(self._sender_id)
         self._calls = trio.CapacityLimiter(MOST_CALLS)
+
+    def count_dropped(self, events: int) -> None:
+        """See `Server.count_dropped`."""
+        self._services.context.plugins.count_dropped(self._plugin, events)
 
     async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:
         """See `Server.say`."""
@@ -208,14 +223,11 @@ class PluginLimits:
     async def take(self, key: str, rate: float, burst: int) -> float:
         """See `SharedLimits.take`."""
         await trio.lowlevel.checkpoint()  # leased tokens need none, and a plugin may ask in a loop
-        if not isinstance(cast(object, key), str) or not 1 <= len(key) <= KEY_CHARACTERS:
-            raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
+        digest = _digest(key)
         if not isinstance(cast(object, rate), int | float) or not LEAST_RATE <= rate <= MOST_RATE:  # NaN is not either
             raise ValueError(f"a rate is from one token a year to {MOST_RATE} a second")
         if not isinstance(cast(object, burst), int) or not 1 <= burst <= MOST_BURST:
             raise ValueError(f"a burst is a whole number from 1 to {MOST_BURST}")
-        # A key may be what a user wrote: it must not be readable in Redis.
-        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return await self._limit(float(rate), burst).take(digest)
 
     def _limit(self, rate: float, burst: int) -> DistributedRateLimit:
@@ -227,6 +239,36 @@ class PluginLimits:
                 self._limits.popitem(last=False)
         self._limits.move_to_end((rate, burst))
         return limit
+
+
+class PluginMarks:
+    """The marks of one plugin: an `evanesce.interfaces.SharedMarks`. `bounded` limits the calls of the plugin."""
+
+    def __init__(self, plugin: str, values: OneTimeValues, bounded: _Bounded) -> None:
+        self._prefix = f"plugin:{plugin}:"
+        self._values = values
+        self._bounded = bounded
+
+    async def put(self, key: str, seconds: float) -> None:
+        """See `SharedMarks.put`."""
+        await trio.lowlevel.checkpoint()
+        name = self._prefix + _digest(key)
+        if not isinstance(cast(object, seconds), int | float) or not LEAST_MARK_SECONDS <= seconds <= MOST_MARK_SECONDS:
+            raise ValueError(f"a mark is kept for {LEAST_MARK_SECONDS} to {MOST_MARK_SECONDS:g} seconds")
+        await self._bounded(lambda: self._values.put(name, b"1", seconds))
+
+    async def take(self, key: str) -> bool:
+        """See `SharedMarks.take`."""
+        await trio.lowlevel.checkpoint()
+        name = self._prefix + _digest(key)
+        return await self._bounded(lambda: self._values.take(name)) is not None
+
+
+def _digest(key: str) -> str:
+    """Return a hash of a key, which may be what a user wrote: it must not be readable in Redis."""
+    if not isinstance(cast(object, key), str) or not 1 <= len(key) <= KEY_CHARACTERS:
+        raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _checked(command: _Command) -> _Command:

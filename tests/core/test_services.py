@@ -16,6 +16,7 @@ from evanesce.errors import CommandError, ErrorCode, Rejected, StoreUnavailable
 from evanesce.hookspecs import HOOK_SECONDS, hookimpl
 from evanesce.interfaces import Authenticator, Caller, HttpRequest, HttpResponse, HttpRoute, Server
 from evanesce.model import Draft, Identity, milliseconds
+from evanesce.plugins import Plugins
 from evanesce.services import CALL_SECONDS, KEY_CHARACTERS, LEAST_RATE, MOST_BURST, MOST_CALLS, MOST_LIMITS, MOST_RATE
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
@@ -221,6 +222,37 @@ async def test_tokens_are_counted_over_all_servers_for_each_plugin(autojump_cloc
         assert await other.server.shared.take("a room", 1 / 30, 1) == 0
         await trio.sleep(wait + 0.01)
         assert await there.server.shared.take("a room", 1 / 30, 1) == 0
+
+
+async def test_a_mark_is_taken_once_by_one_of_all_servers(autojump_clock: MockClock) -> None:
+    memory, repository = MemoryServer(), MemoryRepository()
+    here, there, other = Announcer(), Announcer(), Announcer()
+    async with (
+        memory_server(memory=memory, repository=repository, plugins={"hooks": here, "other": other}),
+        memory_server(memory=memory, repository=repository, plugins={"hooks": there}),
+    ):
+        one, two = here.server.marks, there.server.marks
+        assert not await one.take("a room")
+        await one.put("a room", 10)
+        assert not await other.server.marks.take("a room")
+        assert await two.take("a room")
+        assert not await one.take("a room")
+        await two.put("a room", 10)
+        assert "a room" not in repr(memory.one_time_values)
+        await trio.sleep(10.1)
+        assert not await one.take("a room")
+        for key, seconds in (("", 1), ("k" * (KEY_CHARACTERS + 1), 1), ("k", 0), ("k", 86_401), ("k", float("nan"))):
+            with pytest.raises(ValueError, match=r"a (key|mark)"):
+                await one.put(key, seconds)
+        memory.go_down()
+        assert await code_of(one.put("k", 1)) is ErrorCode.STORE_UNAVAILABLE
+        assert await code_of(one.take("k")) is ErrorCode.STORE_UNAVAILABLE
+
+
+def test_what_a_plugin_drops_is_counted_as_dropped() -> None:
+    plugins = Plugins.load(["quiz"], {"quiz": Announcer()})
+    plugins.count_dropped("quiz", 3)
+    assert plugins.statistics()["quiz"].dropped == 3
 
 
 async def test_what_a_key_says_is_not_in_the_store(autojump_clock: MockClock) -> None:

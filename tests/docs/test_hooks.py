@@ -202,4 +202,4 @@ def test_a_server_is_what_the_task_of_a_plugin_is_told_about() -> None:
     text = (DOCS / "reference/python-api/interfaces.md").read_text("utf-8")
     for name in vars(Server):
         if not name.startswith("_"):
-            assert re.search(rf"^- `(async def )?{name}\b", text, re.MULTILINE), name
+            assert re.search(rf"^- `((async )?def )?{name}\b", text, re.MULTILINE), name

@@ -19,7 +19,7 @@ from evanesce.interfaces.persistence import (
     TableCopy,
     Value,
 )
-from evanesce.interfaces.running import Server, SharedLimits
+from evanesce.interfaces.running import Server, SharedLimits, SharedMarks
 from evanesce.interfaces.setup import CliCommand, Finding, Settings, Setup
 from evanesce.interfaces.transport import Connection, Gateway, Readiness, SignIn, Transport
 
@@ -51,6 +51,7 @@ __all__ = [
     "Settings",
     "Setup",
     "SharedLimits",
+    "SharedMarks",
     "SignIn",
     "SignInPage",
     "StaticFile",

@@ -23,17 +23,42 @@ class SharedLimits(Protocol):
         ...
 
 
+class SharedMarks(Protocol):
+    """Marks of one plugin, which all servers that share the Redis have in common. Each can be taken once."""
+
+    async def put(self, key: str, seconds: float) -> None:
+        """Keep a mark for some seconds (0.001 to 86,400). One that is there already is replaced.
+
+        `key` names the mark among those of this plugin: 1 to 256 characters, of which only a hash is stored. Raises
+        `ValueError` for other arguments.
+        """
+        ...
+
+    async def take(self, key: str) -> bool:
+        """Remove a mark, and return whether it was there. Of several callers, on any servers, only one gets it."""
+        ...
+
+
 class Server(Protocol):
     """The running server, for the task of one plugin. Its methods may also be called from the plugin's other hooks.
 
     A call takes 10 s at most, and at most 10 calls of a plugin run at the same time; others wait within their time.
-    Every method but those of `shared` raises `CommandError`, with the codes of docs/reference/errors.md: for example
-    `room_not_found`, `rate_limited` with `retry_after`, or `store_unavailable`.
+    Every `async` method but those of `shared` raises `CommandError`, with the codes of docs/reference/errors.md: for
+    example `room_not_found`, `rate_limited` with `retry_after`, or `store_unavailable`.
     """
 
     @property
     def shared(self) -> SharedLimits:
         """Rate limits that all servers share."""
+        ...
+
+    @property
+    def marks(self) -> SharedMarks:
+        """Marks that all servers share."""
+        ...
+
+    def count_dropped(self, events: int) -> None:
+        """Count events that the plugin has received, and cannot pass on, in the metric of dropped events."""
         ...
 
     async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:

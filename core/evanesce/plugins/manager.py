@@ -294,6 +294,10 @@ class Plugins:
             if hooks.has(hook):
                 hooks.enqueue(hook, arguments)
 
+    def count_dropped(self, name: str, events: int) -> None:
+        """Count events that a plugin has received and dropped, beside those that it had no room for."""
+        self._hooks[name].dropped += events
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the calls of all plugins, and deliver events to the observers, until cancelled.
 
