@@ -1,4 +1,4 @@
-"""People who talk through `evanesce.client`, which comes back by itself: when each message arrives, and what is lost."""
+"""People who talk through `evanesce.client`, which comes back by itself: when messages arrive, and what is lost."""
 
 from __future__ import annotations
 
