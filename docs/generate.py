@@ -20,14 +20,12 @@ from urllib.request import urlopen
 
 import msgspec
 from msgspec import inspect
-from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from evanesce.config import kinds
 from evanesce.config.model import Config
 from evanesce.errors import CloseCode, ErrorCode
 from evanesce.hookspecs import CONTENT_HOOKS, HOOK_CONTRACTS, Hooks
-from evanesce.metrics import Metrics
 from evanesce.plugins import Plugins, discovery
 from tests.ports import free_port
 
@@ -258,14 +256,12 @@ def scrape() -> str:
 
 def metrics(_: str, page: Path) -> str:
     """Return the metrics of a server."""
-    counters = [value for value in vars(Metrics()).values() if isinstance(value, Counter)]
-    labels = {family.name: counter._labelnames for counter in counters for family in counter.describe()}
     rows = [("metric", "type", "labels", "meaning")]
     for family in sorted(text_string_to_metric_families(scrape()), key=lambda family: family.name):
-        if family.name.startswith("evanesce_") and not family.name.endswith("_created"):
-            name = family.name + ("_total" if family.type == "counter" else "")
-            known = ", ".join(f"`{label}`" for label in labels.get(family.name, ()))
-            rows.append((f"`{name}`", family.type, known, cell(family.documentation) + "."))
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label: None for sample in family.samples for label in sample.labels}
+        known = ", ".join(f"`{label}`" for label in labels if label not in ("le", "worker"))
+        rows.append((f"`{name}`", family.type, known, cell(family.documentation).removesuffix(".") + "."))
     return table(*rows)
 
 

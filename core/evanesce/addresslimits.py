@@ -37,8 +37,10 @@ class AddressLimits:
         burst = max(1.0, handshakes * BURST_SECONDS)
         self._handshakes = TokenBucket(handshakes, burst, clock, most_keys=MOST_ADDRESSES)
         self._answers = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND, clock)
-        self.refused = 0
-        """How many connections and handshakes were refused."""
+        self.refused_connections = 0
+        """How many connections were refused because their address had too many."""
+        self.refused_handshakes = 0
+        """How many handshakes and requests were refused because their address had made too many."""
 
     def is_exempt(self, address: str) -> bool:
         """Return whether `address` has no limit."""
@@ -49,7 +51,7 @@ class AddressLimits:
         if self.is_exempt(address):
             return
         if wait := self._handshakes.take(address_block(address)):
-            self.refused += 1
+            self.refused_handshakes += 1
             raise RateLimited("Too many requests from this address. Wait a moment.", wait)
 
     def hold_connection(self, address: str) -> HeldConnection:
@@ -59,7 +61,7 @@ class AddressLimits:
         block = address_block(address)
         count = self._connections.get(block, 0)
         if count >= self._most:
-            self.refused += 1
+            self.refused_connections += 1
             raise RateLimited("Too many connections from this address. Close one of them.", CONNECTION_SECONDS)
         self._connections[block] = count + 1
         return HeldConnection(self._connections, block)

@@ -69,7 +69,14 @@ class Application:
             context,
             tokens=tokens,
             providers=Providers(
-                components.authenticators, context.repository, context.store, sign_ins, revocation, purge, self.bans
+                components.authenticators,
+                context.repository,
+                context.store,
+                sign_ins,
+                revocation,
+                purge,
+                self.bans,
+                context.metrics,
             ),
             cache=cache,
             publisher=publisher,

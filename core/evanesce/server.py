@@ -43,12 +43,16 @@ from evanesce.lifecycle.startup_checks import (
 from evanesce.maintenance.agreement import Agreement
 from evanesce.maintenance.binding import RedisGuard
 from evanesce.metrics import Metrics
+from evanesce.monitoring.event_loop import measure_delay
+from evanesce.monitoring.parts import watch_plugins, watch_process
+from evanesce.monitoring.worker_metrics import WorkerMetrics
 from evanesce.plugins import Components, Plugins, discovery
 from evanesce.process import tune_gc
 from evanesce.sessions.gateway import Gateway
 from evanesce.store.disk_warning import warn_of_disk
 from evanesce.store.lag import ExpiryLag
 from evanesce.store.redis import open_redis_store
+from evanesce.store.statistics import StoreStatistics
 from evanesce.transports import RunningTransports, run_transports
 from evanesce.workers.channel import SupervisorChannel
 from evanesce.workers.handover import RoomHandover
@@ -172,7 +176,7 @@ class _Server:
         await stack.enter_async_context(components.repository)
         for authenticator in components.authenticators.values():
             await stack.enter_async_context(authenticator)
-        lag = ExpiryLag()
+        lag, statistics = ExpiryLag(), StoreStatistics()
         store = await stack.enter_async_context(
             open_redis_store(
                 config.redis,
@@ -180,6 +184,7 @@ class _Server:
                 longest_ttl=config.messages.longest_ttl,
                 server_id=config.server.node,
                 lag=lag,
+                statistics=statistics,
                 secrets=secrets_of(config.server.secret) if config.messages.encrypt_at_rest else (),
             )
         )
@@ -187,7 +192,10 @@ class _Server:
         metrics.watch_histogram(
             "expiry_lag_seconds", "Seconds from the end of a key until Redis had erased it", lag.histogram
         )
-        _watch_plugins(self._plugins, metrics)
+        statistics.watch(metrics)
+        components.database_calls.watch(metrics)
+        watch_process(metrics)
+        watch_plugins(self._plugins, metrics)
         records = WriteBehind(components.repository, metrics)
         stack.push_async_callback(self._flush, records)
         guard = RedisGuard(components.repository, store, metrics, embedded=embedded, alone=alone)
@@ -244,6 +252,7 @@ class _Server:
     ) -> None:
         """Start the tasks that run beside the transports."""
         nursery.start_soon(context.records.run)
+        nursery.start_soon(measure_delay, context.metrics)
         nursery.start_soon(guard.run)
         nursery.start_soon(application.cleanup.run)
         nursery.start_soon(Agreement(self._shared, context.store.servers).run)
@@ -251,8 +260,9 @@ class _Server:
         if self._channel is None or self._channel.assignment.number == 1:  # the same for all workers
             nursery.start_soon(warn_of_disk, context.store.health)
         if self._channel is not None:
-            number = self._channel.assignment.number
-            context.metrics.watch("worker", "The number of the worker that answers", lambda: number)
+            assignment = self._channel.assignment
+            workers = WorkerMetrics(context.metrics, assignment.number, assignment.workers, self._handover)
+            nursery.start_soon(workers.run)
             nursery.start_soon(self._follow_supervisor, self._channel)
         if (handover := self._handover) is not None:
             passed = "Connections that were passed to another worker, that of their room"
@@ -361,22 +371,3 @@ def _inherit_handover(channel: SupervisorChannel | None) -> RoomHandover | None:
     if assignment is None or assignment.handover is None:
         return None
     return RoomHandover.inherit(assignment.number, assignment.workers, assignment.handover)
-
-
-def _watch_plugins(plugins: Plugins, metrics: Metrics) -> None:
-    def failed() -> int:
-        return sum(statistics.failed for statistics in plugins.statistics().values())
-
-    def dropped() -> int:
-        return sum(statistics.dropped for statistics in plugins.statistics().values())
-
-    def blocked() -> int:
-        return sum(statistics.blocked for statistics in plugins.statistics().values())
-
-    def hanging() -> int:
-        return sum(statistics.hanging for statistics in plugins.statistics().values())
-
-    metrics.watch("plugin_failures", "Calls of plugins' code that failed", failed)
-    metrics.watch("plugin_blocked", "Calls of plugins' code that blocked the event loop", blocked)
-    metrics.watch("plugin_hanging", "Calls of plugins' code that were abandoned and still run", hanging)
-    metrics.watch("plugin_events_dropped", "Events that were dropped because a plugin was too slow", dropped)

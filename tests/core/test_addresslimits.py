@@ -51,7 +51,7 @@ def test_one_address_has_so_many_connections(clock: Clock, addresses: list[str],
     held[0].release()  # again: counts once
     with counted.hold_connection(addresses[2]), pytest.raises(RateLimited):
         counted.hold_connection(addresses[0])
-    assert counted.refused == 2
+    assert (counted.refused_connections, counted.refused_handshakes) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_exempt_networks_are_not_bound(clock: Clock, address: str) -> None:
     for _ in range(100):
         counted.count_handshake(address)
         counted.hold_connection(address)
-    assert counted.refused == 0
+    assert (counted.refused_connections, counted.refused_handshakes) == (0, 0)
     assert counted.is_exempt(address)
     assert not limits(clock, ()).is_exempt(address)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import socket
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from tests.e2e.clients import PATIENCE, ChatClient, until
 from tests.e2e.load import Transcript
 from tests.e2e.running import START_SECONDS, TRANSPORTS, Server
 from tests.e2e.test_workers import RESTART_SECONDS, SHARED
-from tests.e2e.worker_load import SENDERS, LongLivedClient, Sender, WorkerLoad, sessions
+from tests.e2e.worker_load import SENDERS, LongLivedClient, Sender, WorkerLoad, metric_of_workers, sessions
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,19 +39,6 @@ class HintedServer:
 def descriptors(server: Server) -> dict[int, int]:
     """Return how many descriptors each worker has open."""
     return {worker: len(os.listdir(f"/proc/{process}/fd")) for worker, process in server.workers().items()}
-
-
-async def metrics(server: Server, name: str) -> dict[int, int]:
-    """Return a metric of each worker."""
-    found: dict[int, int] = {}
-    with trio.fail_after(PATIENCE):
-        while found.keys() != server.workers().keys():
-            _, text = await trio.to_thread.run_sync(server.ask, "GET", "/metrics")
-            [worker], [value] = (
-                re.findall(rf"^evanesce_{metric} (\d+)\.0$", text.decode(), re.MULTILINE) for metric in ("worker", name)
-            )
-            found[int(worker)] = int(value)
-    return found
 
 
 async def create_room(server: Server) -> str:
@@ -84,7 +70,7 @@ async def test_the_people_of_each_room_are_on_one_worker_and_their_descriptors_g
         placed.add(worker)
         for person in people:
             await person.close()
-    assert sum((await metrics(server, "connections_passed_total")).values()) >= 1
+    assert sum((await metric_of_workers(server, "connections_passed_total")).values()) >= 1
     with trio.fail_after(PATIENCE):
         while any((await sessions(server)).values()):  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -255,3 +256,45 @@ async def test_all_workers_have_one_valkey_which_comes_back(serve: Serve, nurser
                 await client.wait_for_event("message", content=f"back again {number}")
     assert server.valkey()[0] != killed
     assert all(client.connection.close_reason is None for client in clients)
+
+
+async def test_one_scrape_has_all_workers_and_says_which_do_not_answer(serve: Serve) -> None:
+    server = serve(*SHARED, "server.workers=2")
+    await until(lambda: server.listeners() == 2, RESTART_SECONDS)
+    both = metrics_by_worker(await first_answer(server))
+    assert sorted(both) == ["1", "2"]
+    assert both["1"] == both["2"], "the same metrics of each"
+    assert {"evanesce_sessions", "process_cpu_seconds_total", "evanesce_event_loop_delay_seconds_bucket"} <= both["1"]
+    stopped = server.workers()[2]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        text = await first_answer(server)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert metrics_by_worker(text) == {"1": both["1"], "2": {"evanesce_worker_up"}}
+    assert 'evanesce_worker_up{worker="1"} 1.0' in text
+    assert 'evanesce_worker_up{worker="2"} 0.0' in text
+
+
+async def first_answer(server: Server) -> str:
+    """Ask for the metrics on so many connections that each worker has some, and return the first whole answer."""
+    answers: list[str] = []
+    async with trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answers.append(b"".join([part async for part in stream]).decode())
+                nursery.cancel_scope.cancel()
+
+        for _ in range(16):
+            nursery.start_soon(ask)
+    return answers[0]
+
+
+def metrics_by_worker(text: str) -> dict[str, set[str]]:
+    """Return the names of the metrics of each worker."""
+    found: dict[str, set[str]] = {}
+    for name, worker in re.findall(r'^(\w+)\{[^}]*worker="(\d)"[^}]*\} ', text, re.MULTILINE):
+        found.setdefault(worker, set()).add(name)
+    return found

@@ -20,20 +20,20 @@ from tests.patience import PATIENCE
 SENDERS = 6
 
 
-async def sessions(server: Server) -> dict[int, int]:
-    """Return the number of connections of each worker. Requests are repeated until every worker has answered."""
+async def metric_of_workers(server: Server, name: str) -> dict[int, int]:
+    """Return a metric of each worker. The request is repeated until every worker answers it."""
     found: dict[int, int] = {}
     with trio.fail_after(PATIENCE):
         while found.keys() != server.workers().keys():
-            _, metrics = await trio.to_thread.run_sync(server.ask, "GET", "/metrics")
-            worker, count = (
-                re.search(rf"^evanesce_{name} (\d+)\.0$", metrics.decode(), re.MULTILINE)
-                for name in ("worker", "sessions")
-            )
-            assert worker is not None
-            assert count is not None
-            found[int(worker[1])] = int(count[1])
+            _, text = await trio.to_thread.run_sync(server.ask, "GET", "/metrics")
+            values = re.findall(rf'^evanesce_{name}\{{worker="(\d+)"\}} (\d+)\.0$', text.decode(), re.MULTILINE)
+            found = {int(worker): int(value) for worker, value in values}
     return found
+
+
+async def sessions(server: Server) -> dict[int, int]:
+    """Return the number of connections of each worker."""
+    return await metric_of_workers(server, "sessions")
 
 
 async def connect_to_all_workers(server: Server, nursery: trio.Nursery, least: int) -> list[ChatClient]:

@@ -145,6 +145,9 @@ class FakeGateway:
     def metrics(self) -> str:
         return "evanesce_connections 0\n"
 
+    async def scrape(self) -> str:
+        return self.metrics()
+
 
 def address_limits(
     *,

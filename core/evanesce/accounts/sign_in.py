@@ -25,9 +25,13 @@ from evanesce.errors import (
 )
 from evanesce.interfaces import Authenticator, Caller, Repository
 from evanesce.limits.distributed import DistributedRateLimit
+from evanesce.metrics import OTHER, Metrics
 from evanesce.model import Identity, KnownUser, RegisteredAccount, User, UserSeen, timestamp
 from evanesce.protocol import codec, fields
 from evanesce.store import Store
+
+OK = "ok"
+"""The outcome of a sign-in that succeeded, in the metrics."""
 
 VALUE_CHARACTERS = 65_536
 """The longest `Registration.value`, in characters."""
@@ -53,7 +57,7 @@ class Found:
 
 
 class Providers:
-    """The identity providers by their names. `sign_ins` limits the attempts of one address.
+    """The identity providers by their names. `sign_ins` limits the attempts of one address, `metrics` counts them.
 
     The authenticators are contained (`evanesce.plugins.containment`): their calls end in time, and raise nothing but
     errors of the protocol and `msgspec.ValidationError`.
@@ -68,8 +72,15 @@ class Providers:
         revocation: Revocation,
         purge: Purge,
         bans: UserBans,
+        metrics: Metrics,
     ) -> None:
         self._authenticators = authenticators
+        self._outcomes = metrics.counter(
+            "sign_ins",
+            "Credentials that were tried, by provider and outcome: `ok`, or the code of the error",
+            provider=list(authenticators),
+            outcome=[OK, *(code.value for code in ErrorCode)],
+        )
         self._repository = repository
         self._clock = store.clock
         self._challenges = Challenges(store.one_time_values, store.clock)
@@ -91,7 +102,18 @@ class Providers:
 
         Where somebody has signed in already, a credential of another user is refused.
         """
-        provider = credential.get("provider")
+        provider, outcome = credential.get("provider"), ErrorCode.INTERNAL.value
+        try:
+            found = await self._sign_in(provider, credential, client)
+            outcome = OK
+            return found
+        except CommandError as error:
+            outcome = error.code.value
+            raise
+        finally:
+            self._outcomes.labels(provider if isinstance(provider, str) else OTHER, outcome).inc()
+
+    async def _sign_in(self, provider: object, credential: Mapping[str, Any], client: Client) -> Found:
         if not isinstance(provider, str):
             raise BadRequest("credential.provider", "Set `provider` to the name of a way to sign in.")
         authenticator = self._find(provider, local=client.local)

@@ -198,7 +198,11 @@ class Gateway(Protocol):
         ...
 
     def metrics(self) -> str:
-        """Return the metrics as Prometheus text (format 0.0.4)."""
+        """Return the metrics of this process as Prometheus text (format 0.0.4)."""
+        ...
+
+    async def scrape(self) -> str:
+        """Return the metrics of all workers in the same format, within 2 s. One that does not answer is left out."""
         ...
 
 

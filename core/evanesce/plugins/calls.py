@@ -166,11 +166,16 @@ class CallNursery:
 
 
 class PluginCalls:
-    """Calls the code of one plugin, and counts its faults: by `call` in a task of its own, if possible."""
+    """Calls the code of one plugin, and counts its faults: by `call` in a task of its own, if possible.
+
+    `made` counts the calls that have ended, and `seconds` is how long they took together.
+    """
 
     def __init__(self, plugin: str, nursery: CallNursery) -> None:
         self.plugin = plugin
         self.faults = Faults(plugin)
+        self.made = 0
+        self.seconds = 0.0
         self._nursery = nursery
 
     def start(self, call: str, function: Callable[[], Awaitable[Any]]) -> RunningCall:
@@ -209,6 +214,8 @@ class PluginCalls:
             if running.error is not None and not is_cancellation(running.error):
                 self.faults.report(call, running.error)
             raise
+        finally:
+            self._count(trio.current_time() - began)
         if deadline.cancelled_caught:
             await running.stop(grace)
         if deadline.cancelled_caught or trio.current_time() - began > seconds:
@@ -244,6 +251,7 @@ class PluginCalls:
         exception.
         """
         blocked = functools.partial(self.faults.blocked_event_loop, call)
+        began = trio.current_time()
         try:
             with trio.move_on_after(seconds):
                 return await MeasuredAwaitable(function(), blocked)
@@ -256,6 +264,12 @@ class PluginCalls:
                 raise
             self.faults.report(call, error)
             raise PluginFailed from None
+        finally:
+            self._count(trio.current_time() - began)
+
+    def _count(self, seconds: float) -> None:
+        self.made += 1
+        self.seconds += seconds
 
     @asynccontextmanager
     async def opened(

@@ -17,6 +17,7 @@ from evanesce.plugins import discovery
 from evanesce.plugins.calls import PluginCalls
 from evanesce.plugins.containment import ContainedAuthenticator, contained_repository, contained_route
 from evanesce.plugins.contracts import component_problem, page_problem, route_problem
+from evanesce.plugins.database_calls import DatabaseCalls
 from evanesce.plugins.discovery import PluginRegistry
 from evanesce.plugins.faults import call_sync
 from evanesce.webaddress import parse_web_address
@@ -43,7 +44,7 @@ class Components:
     """What the enabled plugins provide, in their order: authenticators by provider, transports by plugin.
 
     `database` is the name of the repository's database, see `Repository`; None where it has no name. `providers` are
-    the names of the authenticators by plugin.
+    the names of the authenticators by plugin. `database_calls` measures the calls of the repository.
     """
 
     repository: Repository
@@ -53,6 +54,7 @@ class Components:
     sign_in_pages: Sequence[SignInPage] = ()
     database: str | None = None
     providers: Mapping[str, str] = field(default_factory=dict[str, str])
+    database_calls: DatabaseCalls = field(default_factory=DatabaseCalls)
 
 
 def build(
@@ -80,14 +82,16 @@ def build(
     transports = {name: _transport(plugins, setups[name]) for name in plugins.implementing("evanesce_transport")}
     routes = _routes(plugins, calls, setups, _reserved(transports))
     _check_public_path(public_address(config).path, [*_reserved(transports), *(route.path for route in routes)])
+    database_calls = DatabaseCalls()
     return Components(
-        repository=contained_repository(component, calls[owner]),
+        repository=contained_repository(component, calls[owner], database_calls),
         authenticators={provider: authenticator for provider, (_, authenticator) in authenticators.items()},
         transports=transports,
         routes=routes,
         sign_in_pages=_sign_in_pages(plugins, setups, authenticators),
         database=_database(owner, component),
         providers={plugin: provider for provider, (plugin, _) in authenticators.items()},
+        database_calls=database_calls,
     )
 
 

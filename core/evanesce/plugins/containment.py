@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
 
 import msgspec
+import trio
 
-from evanesce.errors import AuthUnavailable, CommandError, ErrorCode, PersistenceUnavailable
+from evanesce.errors import AuthUnavailable, CommandError, ErrorCode, EvanesceError, PersistenceUnavailable
 from evanesce.interfaces import (
     Answered,
     Authenticator,
@@ -24,6 +25,7 @@ from evanesce.interfaces import (
 from evanesce.model import Identity, KnownUser
 from evanesce.plugins.calls import PluginCalls
 from evanesce.plugins.contracts import check_challenge, check_identity, check_report, check_response
+from evanesce.plugins.database_calls import DatabaseCalls
 from evanesce.plugins.faults import PluginFailed, place
 
 OPEN_SECONDS = 60.0
@@ -115,9 +117,10 @@ class _ContainedRepository:
     Its calls run in the caller's task: the caller has to know when a write that it cancels has ended.
     """
 
-    def __init__(self, repository: Repository, calls: PluginCalls) -> None:
+    def __init__(self, repository: Repository, calls: PluginCalls, measured: DatabaseCalls) -> None:
         self._repository = repository
         self._calls = calls
+        self._measured = measured
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Repository:
@@ -139,12 +142,24 @@ class _ContainedRepository:
             def function() -> Any:
                 return getattr(self._repository, name)(*arguments, **named)
 
-            return await self._calls.call_in_task(call, function, seconds=seconds, late=PersistenceUnavailable)
+            began = trio.current_time()
+            try:
+                result = await self._calls.call_in_task(call, function, seconds=seconds, late=PersistenceUnavailable)
+            except (PersistenceUnavailable, PluginFailed):
+                self._measured.count(trio.current_time() - began, failed=True)
+                raise
+            except EvanesceError:  # an answer, such as that a registration is taken
+                self._measured.count(trio.current_time() - began, failed=False)
+                raise
+            self._measured.count(trio.current_time() - began, failed=False)
+            return result
 
         setattr(self, name, contained)
         return contained
 
 
-def contained_repository(repository: Repository, calls: PluginCalls) -> Repository:
-    """Return a repository whose faults are contained."""
-    return cast(Repository, _ContainedRepository(repository, calls))
+def contained_repository(
+    repository: Repository, calls: PluginCalls, measured: DatabaseCalls | None = None
+) -> Repository:
+    """Return a repository whose faults are contained, and whose calls are `measured`."""
+    return cast(Repository, _ContainedRepository(repository, calls, measured or DatabaseCalls()))

@@ -58,10 +58,13 @@ _MESSAGE_SENT = "evanesce_message_sent"
 class PluginStatistics:
     """Counts of one plugin's calls and events while the server runs.
 
-    `failed` calls raised, took too long or broke the contract; `blocked` ones blocked the event loop; `hanging` ones
-    were abandoned and still run. `waiting` events have yet to be delivered; `dropped` ones never will be.
+    `calls` have ended, and took `seconds` together. `failed` ones raised, took too long or broke the contract;
+    `blocked` ones blocked the event loop; `hanging` ones were abandoned and still run. `waiting` events have yet to be
+    delivered; `dropped` ones never will be.
     """
 
+    calls: int
+    seconds: float
     failed: int
     blocked: int
     hanging: int
@@ -357,6 +360,8 @@ class Plugins:
         """Return the counts of each plugin's calls and events."""
         return {
             name: PluginStatistics(
+                calls=self._calls[name].made,
+                seconds=self._calls[name].seconds,
                 failed=self._calls[name].faults.failed,
                 blocked=self._calls[name].faults.blocked,
                 hanging=self._calls[name].faults.hanging,

@@ -114,6 +114,11 @@ class Hub:
         return max([self._largest_inbox, *(room.inbox.largest for room in self._rooms.values())])
 
     @property
+    def waiting_requests(self) -> int:
+        """How many requests wait in the inboxes of all rooms."""
+        return sum(len(room.inbox) for room in self._rooms.values())
+
+    @property
     def room_ids(self) -> Collection[str]:
         """The ids of the rooms that run here."""
         return self._rooms.keys()

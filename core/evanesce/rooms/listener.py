@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from evanesce.metrics import Metrics
+from evanesce.model import milliseconds
 from evanesce.protocol import events
 from evanesce.rooms.backlog import Backlog
 from evanesce.rooms.inbox import Inbox
@@ -67,6 +68,7 @@ class RoomListener:
         self._inbox = inbox
         self._progress = progress
         self._metrics = metrics
+        self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._typing = TypingNotices(partial(_announce_typing, room_id, members))  # no cycle: names in it would stay
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -122,7 +124,8 @@ class RoomListener:
                 self._typing.stopped(entry.message.sender_id)
         reply = self._messages.reply_to_one_of(entries)
         deliveries, fell_behind = self._members.deliver(entries, reply)
-        self._metrics.delivered.inc(deliveries)
+        if entries:
+            self._measure(entries, deliveries)
         if fell_behind and not self._inbox.closed:
             for subscription in fell_behind:
                 self._backlog.note(subscription, caught_up=False)
@@ -130,6 +133,18 @@ class RoomListener:
         self._messages.published(entries)
         if self._progress:
             self._progress.unpark_all()
+
+    def _measure(self, entries: Sequence[Deliverable], deliveries: int) -> None:
+        """Count entries that were written to the members, and how long ago they were stored."""
+        metrics = self._metrics
+        metrics.delivered.inc(deliveries)
+        metrics.fanout.observe(deliveries // len(entries), len(entries))
+        now = self._clock.current_time()
+        for entry in entries:
+            if isinstance(entry, LogEntry):
+                message = entry.message
+                life = (milliseconds(message.expires_at) - milliseconds(message.created_at)) / 1000
+                metrics.delivery_seconds.observe(max(0.0, now - entry.deadline + life))
 
 
 def _announce_typing(room_id: str, members: Membership, user_id: str) -> None:

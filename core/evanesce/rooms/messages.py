@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Protocol, TypeVar
 
 import trio
@@ -173,6 +174,7 @@ class Messages:
             self.unpublished.discard(request.draft.message_id)
         else:
             self._metrics.accepted.inc()
+            self._metrics.store_seconds.observe(perf_counter() - request.made_at)
         if self._plugins is not None:
             self._plugins.message_stored(
                 request.draft, outcome.created_at, outcome.expires_at, duplicate=outcome.duplicate

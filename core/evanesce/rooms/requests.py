@@ -6,6 +6,7 @@ A request is made for every command. It is a struct, because a frozen data class
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -106,9 +107,10 @@ class LeaveRequest(Request, frozen=True, eq=False):
 
 
 class SendRequest(Request, frozen=True, eq=False):
-    """Store a message."""
+    """Store a message. `made_at` is when this request was made, in seconds of `time.perf_counter`."""
 
     draft: Draft
+    made_at: float = msgspec.field(default_factory=perf_counter)
 
 
 class ResendRequest(Request, frozen=True, eq=False):

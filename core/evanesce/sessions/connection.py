@@ -85,6 +85,14 @@ class ClientConnection:
         return self._connection.local
 
     @property
+    def waiting_bytes(self) -> int:
+        """How many bytes wait for the client; 0 where a connection of a plugin cannot say."""
+        try:
+            return self._outbox.waiting_bytes
+        except Exception:  # a connection is a plugin's code: it must not take the metrics away
+            return 0
+
+    @property
     def backlogged(self) -> bool:
         """Whether a fourth of the outbox is full."""
         return self._outbox.waiting_bytes > self._outbox_bytes // _BACKLOG_SHARE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from evanesce.interfaces import Connection, HttpRoute, Readiness, SignIn, SignIn
 from evanesce.limits.budgets import Budgets, public_limits
 from evanesce.maintenance.activity import Activity
 from evanesce.maintenance.reconciliation import Reconciliation
+from evanesce.metrics import Count
 from evanesce.model import User
 from evanesce.plugins import Components
 from evanesce.protocol import commands, events
@@ -95,6 +96,7 @@ class Gateway:
         self._announced = False
         self._leaving: tuple[CloseCode, str] | None = None
         self._hosts = AdmittedHosts(public_address(context.config), context.config.server.origins)
+        self._origins_refused, self._hosts_refused = Count(), Count()
         self._refused_origins = Hints(logger, trio.current_time)
         self._refused_hosts = Hints(logger, trio.current_time)
         self._documents = documents(
@@ -106,15 +108,33 @@ class Gateway:
         self._watch_metrics(hub)
 
     def _watch_metrics(self, hub: Hub) -> None:
-        watch = self._context.metrics.watch
+        metrics = self._context.metrics
+        watch = metrics.watch
         watch("sessions", "Connections that are open", lambda: len(self._tasks))
+        watch("outbox_bytes", "Bytes that wait for clients, of all connections", lambda: sum(self._waiting_bytes()))
+        largest = "Bytes that wait for the client for which most wait"
+        watch("outbox_largest_bytes", largest, lambda: max(self._waiting_bytes(), default=0))
         watch("rooms", "Rooms that run on this server", lambda: hub.rooms)
-        refused = "Connections and requests that were refused because of the limits of their address"
-        watch("address_refusals", refused, lambda: self._address_limits.refused)
+        watch("inbox_requests", "Requests that wait in the inboxes of all rooms", lambda: hub.waiting_requests)
         watch("inbox_largest", "The most requests that ever waited in a room's inbox", lambda: hub.largest_inbox)
+        refused = "Connections and requests that were refused before a session began, by reason"
+        metrics.watch_counters("handshakes_refused", refused, ("reason",), self._handshakes_refused)
         health = self._context.store.health
+        watch("redis_up", "Whether Redis answers, and this server receives what it publishes", lambda: health.healthy)
         watch("subscriber_up", "Whether this server receives what Redis publishes", lambda: health.subscriber_up)
         watch("tasks", "Tasks that run", lambda: trio.lowlevel.current_statistics().tasks_living)
+
+    def _waiting_bytes(self) -> Iterable[int]:
+        return (task.connection.waiting_bytes for task in self._tasks)
+
+    def _handshakes_refused(self) -> dict[tuple[str, ...], float]:
+        counted = self._address_limits, self._session_limits
+        return {
+            ("connections",): sum(limits.refused_connections for limits in counted),
+            ("rate",): sum(limits.refused_handshakes for limits in counted),
+            ("origin",): self._origins_refused.value,
+            ("host",): self._hosts_refused.value,
+        }
 
     @property
     def connections(self) -> int:
@@ -273,6 +293,8 @@ class Gateway:
     def admits_origin(self, origin: str) -> bool:
         """Return whether a page of `origin` may connect. A refused origin is logged once."""
         admitted = self._hosts.admits_origin(origin)
+        if not admitted:
+            self._origins_refused.inc()
         if origin and not admitted:
             hint = "where it is a page of yours, add it to server.origins, or correct server.public_url"
             self._refused_origins.give(origin, f"a page of the origin %s may not connect: {hint}")
@@ -282,6 +304,7 @@ class Gateway:
         """Return whether a request with this Host header is meant for this server. A refused host is logged once."""
         admitted = self._hosts.admits_host(host, local_address)
         if not admitted:
+            self._hosts_refused.inc()
             hint = "where people use that name, set server.public_url to it, or add its origin to server.origins"
             self._refused_hosts.give(host, f"a request for the host %s is refused with 421: {hint}")
         return admitted
@@ -300,8 +323,12 @@ class Gateway:
         return Readiness(status, parts)
 
     def metrics(self) -> str:
-        """Return the metrics as Prometheus text."""
+        """Return the metrics of this process as Prometheus text."""
         return self._context.metrics.text()
+
+    async def scrape(self) -> str:
+        """Return the metrics of all workers as Prometheus text."""
+        return await self._context.metrics.scrape()
 
     async def _authenticate(self, bearer: str | None) -> Principal | None:
         if bearer is None:

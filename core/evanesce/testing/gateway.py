@@ -98,3 +98,7 @@ class ScriptedGateway:
     def metrics(self) -> str:
         """Return no metrics."""
         return ""
+
+    async def scrape(self) -> str:
+        """Return no metrics."""
+        return self.metrics()

@@ -137,13 +137,19 @@ class RoomHandover:
         chosen = choose_worker(room_id, self._board.loads())
         if chosen is None or chosen == self._worker:
             return False
-        message = _ACCEPTED_AT.pack(time.monotonic() - age) + transport.encode()
-        try:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(connection))]
-            self._ends[chosen].sendmsg([message], rights, socket.MSG_DONTWAIT)
-        except OSError:  # the inbox is full, or too many descriptors are under way
+        if not self.pass_to(chosen, transport, connection, age):
             return False
         self.passed += 1
+        return True
+
+    def pass_to(self, worker: int, name: str, connection: int, age: float = 0.0) -> bool:
+        """Pass a descriptor to what another worker has under `name`; return False where that is not possible now."""
+        message = _ACCEPTED_AT.pack(time.monotonic() - age) + name.encode()
+        try:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(connection))]
+            self._ends[worker].sendmsg([message], rights, socket.MSG_DONTWAIT)
+        except OSError:  # the inbox is full, or too many descriptors are under way
+            return False
         return True
 
     @contextmanager

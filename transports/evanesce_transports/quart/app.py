@@ -66,7 +66,7 @@ def _add_probes(app: QuartTrio, gateway: Gateway, *, metrics_public: bool) -> No
     async def metrics() -> Response:
         if not (metrics_public or request.scope["state"][CLIENT].local):
             raise CommandError(ErrorCode.FORBIDDEN, "Metrics are available only on the server's own machine.")
-        return Response(gateway.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await gateway.scrape(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:

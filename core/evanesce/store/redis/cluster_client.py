@@ -18,6 +18,7 @@ from evanesce.store.redis.faults import UNKNOWN, Fault, unavailable
 from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.scripts import Command
 from evanesce.store.redis.topology import Node, Topology, slot_of, slot_of_key
+from evanesce.store.statistics import StoreStatistics
 
 TELL_SECONDS = 0.5
 """How long a node may take to return the topology, before the next one is asked."""
@@ -41,8 +42,9 @@ class ClusterClient:
     It is a `Client`. `up` is True if any primary answers: while one is down, the rooms on the others work.
     """
 
-    def __init__(self, address: Address, seeds: Sequence[Node]) -> None:
+    def __init__(self, address: Address, seeds: Sequence[Node], statistics: StoreStatistics | None = None) -> None:
         self._address = address
+        self._statistics = statistics or StoreStatistics()
         self._seeds = seeds
         self._clients: dict[Node, NodeClient] = {}
         self._topology = Topology([], seeds[0])
@@ -271,7 +273,7 @@ class ClusterClient:
 
     def _open(self, node: Node) -> NodeClient:
         """Start a client for a node. It is stopped when the node has no slots."""
-        client = self._clients[node] = NodeClient(self._address.at(*node))
+        client = self._clients[node] = NodeClient(self._address.at(*node), self._statistics)
         for connected in self._on_connect:
             client.on_connect(connected)
         self._tasks.start(client.serve)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from evanesce.errors import StoreUnavailable
+from evanesce.metrics import Count
 from evanesce.store.events import Feed
 from evanesce.store.redis.client import Client
 from evanesce.store.redis.cluster_subscriber import ClusterSubscriber
@@ -22,7 +23,7 @@ LOOK_SECONDS = 3600.0
 
 
 class RedisRoomEvents:
-    """The feeds of all rooms. `run` must run beside it."""
+    """The feeds of all rooms. `run` must run beside it. `gaps` counts the gaps that feeds fill."""
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class RedisRoomEvents:
         keys: Keys,
         messages: RedisMessageLog,
         presence: RedisPresence,
+        gaps: Count,
     ) -> None:
         self._client = client
         self._subscriber = subscriber
         self._keys = keys
         self._messages = messages
         self._presence = presence
+        self._gaps = gaps
         self._feeds: set[RoomFeed] = set()
 
     @asynccontextmanager
@@ -44,7 +47,7 @@ class RedisRoomEvents:
         """See `RoomEvents.follow`."""
         if not self._client.up:
             raise StoreUnavailable()
-        feed = RoomFeed(room_id, roster, self._messages, self._presence)
+        feed = RoomFeed(room_id, roster, self._messages, self._presence, self._gaps)
         channel = self._keys.events(room_id)
         self._subscriber.add(channel, feed)
         self._feeds.add(feed)

@@ -36,6 +36,7 @@ import msgspec
 import trio
 
 from evanesce.errors import StoreUnavailable
+from evanesce.metrics import Count
 from evanesce.store.cursor import Cursor
 from evanesce.store.events import (
     Closed,
@@ -87,9 +88,11 @@ class _Gap(Exception):
 
 
 class RoomFeed:
-    """A `Feed` for one follower. It is a `Listener` of the room's channel."""
+    """A `Feed` for one follower. It is a `Listener` of the room's channel. `filled` counts the gaps that it fills."""
 
-    def __init__(self, room_id: str, roster: int, log: RedisMessageLog, presence: RedisPresence) -> None:
+    def __init__(
+        self, room_id: str, roster: int, log: RedisMessageLog, presence: RedisPresence, filled: Count | None = None
+    ) -> None:
         self._room_id = room_id
         self._roster = roster
         self._log = log
@@ -107,6 +110,7 @@ class RoomFeed:
         self._subscribed = trio.Event()
         self._gaps = 0
         self._gaps_filled = 0
+        self._filled = filled or Count()
         self._ready: list[RoomEvent] = []
         self._at = Cursor("", 0, 0, 0)
         self._version = 0
@@ -262,6 +266,7 @@ class RoomFeed:
         except _Gap as gap:
             missing = gap
         await self._fill()
+        self._filled.inc()
         if missing.presence:
             await self._read_presence()
         self._read(payload, lenient=True)
@@ -380,6 +385,7 @@ class RoomFeed:
         """Fetch all events that were missed while there was no subscription."""
         gaps = self._gaps
         await self._fill()
+        self._filled.inc()
         if not self._closed:
             await self._retry_until_available(lambda: self._presence.restore(self._room_id))
             await self._read_presence()

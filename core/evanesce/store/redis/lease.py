@@ -84,6 +84,11 @@ class Lease:
         self._due.set()
 
     @property
+    def age(self) -> float:
+        """How many seconds ago it was renewed."""
+        return time.monotonic() - self._renewed_at
+
+    @property
     def is_known(self) -> bool:
         """Whether `known` returns at once."""
         return self._known.is_set()

@@ -19,6 +19,7 @@ from evanesce.store.redis.connection_task import ConnectionTask
 from evanesce.store.redis.faults import TIMED_OUT, UNKNOWN, classify, code, unavailable
 from evanesce.store.redis.scripts import SOURCES, Command
 from evanesce.store.redis.stream import Stream
+from evanesce.store.statistics import StoreStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ class NodeClient(ConnectionTask):
     connection, and at once when the client is stopped.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, statistics: StoreStatistics | None = None) -> None:
         super().__init__(address)
+        self._statistics = statistics or StoreStatistics()
         self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each message
         self._answers = False  # the connection is believed to work
         self._logged = False  # that it does not work was logged since it last worked
@@ -167,10 +169,12 @@ class NodeClient(ConnectionTask):
 
     def _submit(self, commands: Sequence[Command], done: Callable[[Call], None] | None, *, urgent: bool) -> Call:
         if not self._answers or self.stopping or self._refusing:
+            self._statistics.failed.inc()
             raise self._fault.error()
         call = Call(commands, done, self._clock.current_time())
         most = OUTSTANDING + RESERVED if urgent else OUTSTANDING
         if len(self._outstanding) >= most or self._outstanding_bytes + call.size > OUTSTANDING_BYTES:
+            self._statistics.failed.inc()
             raise StoreUnavailable("The message store is too busy. Try again in a moment.")
         self._outstanding[call] = None
         self._outstanding_bytes += call.size
@@ -187,6 +191,8 @@ class NodeClient(ConnectionTask):
         del self._outstanding[call]
         self._outstanding_bytes -= call.size
         call.answers = answers
+        if isinstance(answers, StoreUnavailable):
+            self._statistics.failed.inc()
         if call.done is None:
             return
         try:
@@ -224,6 +230,7 @@ class NodeClient(ConnectionTask):
                     continue
                 delay = 0.0
                 broken = await self._use(stream)
+                self._statistics.lost.inc()
                 if self._refusing:
                     sent, self._sent = self._sent, deque()
                     self._fail(sent, TIMED_OUT.error())
@@ -246,6 +253,7 @@ class NodeClient(ConnectionTask):
             return None
         if not self._answers:
             logger.info("the message store answers")
+        self._statistics.connects.inc()
         self._answers = True
         self._logged = False
         self._tried.set()
@@ -311,6 +319,7 @@ class NodeClient(ConnectionTask):
 
     def _take(self, stream: Stream) -> None:
         unknown: list[Call] = []
+        now = self._clock.current_time()
         for answer in stream.receive():
             if not self._sent:
                 raise answer if isinstance(answer, RedisError) else InvalidResponse("an answer to no command")
@@ -321,6 +330,7 @@ class NodeClient(ConnectionTask):
             if len(call.received) < len(call.commands):
                 continue
             self._sent.popleft()
+            self._statistics.round_trips.observe(now - call.sent_at)
             if call.unknown and not call.repeat and call in self._outstanding:
                 unknown.append(call)
             else:

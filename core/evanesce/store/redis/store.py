@@ -29,6 +29,7 @@ from evanesce.store.redis.heartbeat import HEARTBEAT_SECONDS
 from evanesce.store.redis.homes import Home, Homes
 from evanesce.store.redis.key_sharing import SharedKeys, share_keys
 from evanesce.store.redis.keys import Keys
+from evanesce.store.redis.memory_watch import watch_memory
 from evanesce.store.redis.message_log import RedisMessageLog
 from evanesce.store.redis.node_client import NodeClient
 from evanesce.store.redis.one_time_values import RedisOneTimeValues
@@ -38,6 +39,7 @@ from evanesce.store.redis.rules import RedisRules
 from evanesce.store.redis.sentinel import SentinelAddress
 from evanesce.store.redis.server_registry import RedisServerRegistry
 from evanesce.store.redis.subscriber import Subscriber
+from evanesce.store.statistics import StoreStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ async def open_redis_store(
     longest_ttl: float = 86_400.0,
     server_id: str,
     lag: ExpiryLag | None = None,
+    statistics: StoreStatistics | None = None,
     passing: bool = False,
     secrets: Sequence[str] = (),
 ) -> AsyncGenerator[Store, None]:
@@ -61,28 +64,31 @@ async def open_redis_store(
     Messages live for `ttl` seconds where their room has no other TTL, and for `longest_ttl` at most. If the URL is
     `embedded`, a Valkey server is started first. It is no error if Redis does not answer yet: the store is not
     `healthy` until it does. `server_id` tells this server from others on the same Redis; a server that starts with the
-    same id is taken for the successor of the one before. `lag` counts how late expired keys are erased. A store that is
-    opened for a moment, by a command, is `passing`: it has no members in rooms, and leaves no lease behind. With
-    `secrets`, which all servers have, content is encrypted; that needs the extra `encryption`. The first of them proves
-    that notices about keys are this server's, and those of all are accepted. Enter the context on the main thread.
+    same id is taken for the successor of the one before. `lag` counts how late expired keys are erased, `statistics`
+    how Redis answers. A store that is opened for a moment, by a command, is `passing`: it has no members in rooms, and
+    leaves no lease behind. With `secrets`, which all servers have, content is encrypted; that needs the extra
+    `encryption`. The first of them proves that notices about keys are this server's, and those of all are accepted.
+    Enter the context on the main thread.
     """
     async with AsyncExitStack() as stack:
         keys, clock = Keys(redis.prefix), SharedClock()
+        statistics = statistics or StoreStatistics()
         client: NodeClient | ClusterClient
         subscriber: Subscriber | ClusterSubscriber
         if redis.cluster:
             address, nodes = cluster_address(redis.url)
-            client = cluster = await stack.enter_async_context(ClusterClient(address, nodes))
+            client = cluster = await stack.enter_async_context(ClusterClient(address, nodes, statistics))
             await stack.enter_async_context(background(cluster.run_forever))
             subscriber = ClusterSubscriber(cluster, address, keys)
         else:
             embedded = redis.url == "embedded"
             url = await stack.enter_async_context(embedded_valkey()) if embedded else redis.url
             address = SentinelAddress(url) if "+sentinel:" in url else Address(url)
-            client = node = await stack.enter_async_context(NodeClient(address))
+            client = node = await stack.enter_async_context(NodeClient(address, statistics))
             subscriber = Subscriber(address, keys, node)
         await stack.enter_async_context(subscriber)
         homes = Homes(client, redis.prefix, clock, server_id)
+        statistics.lease_age = lambda: max(home.lease.age for home in homes)
         milliseconds, longest = round(ttl * 1000), round(max(ttl, longest_ttl) * 1000)
         erasers = Erasers(client, homes, clock, milliseconds, longest, lag or ExpiryLag())
         tracked = TrackingClient(client, erasers.note)
@@ -98,7 +104,7 @@ async def open_redis_store(
         if secrets:
             shared_keys = share_keys(stack, client, homes, subscriber, clock, ttl=longest, secrets=secrets)
         messages = RedisMessageLog(tracked, keys, clock, milliseconds, cipher=shared_keys)
-        events = RedisRoomEvents(tracked, subscriber, keys, messages, presence)
+        events = RedisRoomEvents(tracked, subscriber, keys, messages, presence, statistics.gaps)
         rate_limits = RedisRateLimits(tracked, keys, clock, homes)
         store = Store(
             messages=messages,
@@ -116,6 +122,7 @@ async def open_redis_store(
             background(
                 *(homes.keep, presence.run, erasers.run, events.run, rate_limits.run),
                 partial(_send_heartbeats, subscriber),
+                partial(watch_memory, client, statistics),
             )
         )
         if shared_keys is not None:
