@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from evanesce.errors import ConfigurationError
+from evanesce.webaddress import UNIX
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -75,6 +77,29 @@ def is_within(text: str, networks: Sequence[Network]) -> bool:
     """Return whether `text` is an IP address that one of `networks` holds."""
     address = parse_address(text)
     return address is not None and within(address, networks)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """Whom the server believes the address of a client: proxies in `networks`, and all on Unix sockets with `unix`."""
+
+    networks: Sequence[Network] = ()
+    unix: bool = False
+
+    def hold(self, peer: str) -> bool:
+        """Return whether `peer`, the address of a socket's other end, is that of a trusted proxy."""
+        return self.unix if peer == UNIX else is_within(peer, self.networks)
+
+
+NO_PROXIES = TrustedProxies()
+
+
+def parse_proxies(texts: Sequence[str], path: str) -> TrustedProxies:
+    """Return the proxies that `texts` name: addresses, networks, or `unix:` for those on Unix sockets.
+
+    Raises `ConfigurationError` about the key `path`.
+    """
+    return TrustedProxies(parse_networks([text for text in texts if text != UNIX], path), UNIX in texts)
 
 
 def network_check(networks: Sequence[Network]) -> Callable[[str], bool]:

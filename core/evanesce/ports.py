@@ -6,11 +6,13 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 import trio
 
 from evanesce.errors import ConfigurationError
-from evanesce.webaddress import split_host_port
+from evanesce.unixsockets import refuse_unusable
+from evanesce.webaddress import UNIX, is_unix, split_host_port
 
 
 async def refuse_taken(binds: Iterable[tuple[str, str]]) -> None:
@@ -26,15 +28,18 @@ async def refuse_taken(binds: Iterable[tuple[str, str]]) -> None:
             raise ConfigurationError(
                 setting,
                 f"cannot listen on {bind} ({error.strerror or error})",
-                "Choose an address of this machine and a port that nothing else listens on",
+                "Choose an address of this machine and a port, or the path of a socket, that nothing else listens on",
             ) from None
 
 
 async def probe(bind: str) -> None:
-    """Raise `OSError` where the server cannot listen on `bind`, `host:port`.
+    """Raise `OSError` where the server cannot listen on `bind`, `host:port` or `unix:path`.
 
     The port is in use then, also by programs that share it by SO_REUSEPORT, or the address is not of this machine.
     """
+    if is_unix(bind):
+        refuse_unusable(Path(bind.removeprefix(UNIX)))
+        return
     try:
         host, port = split_host_port(bind)
         if port is None:

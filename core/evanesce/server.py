@@ -94,7 +94,8 @@ def run(
     """
     check_environment(config)
     handover = _inherit_handover(channel)
-    components = plugins.build(config, Path.cwd(), handover)
+    sockets = None if channel is None else channel.assignment.sockets
+    components = plugins.build(config, Path.cwd(), handover, sockets)
     refuse_exposed_guests(config, components)
     if debug_plugins:
         refuse_exposed_debugging(config, components)

@@ -14,6 +14,12 @@ import idna
 
 from evanesce.errors import ConfigurationError
 
+UNIX = "unix:"
+"""What the address of a Unix socket begins with. Alone, it is the address of every client on one."""
+
+SOCKET_PATH_BYTES = 90
+"""The longest path of a Unix socket: systems allow 103 or 107 bytes, and a temporary name is a little longer."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "libsql": 443}
 
 _LONGEST_NAME = 253  # RFC 1035, section 2.3.4, without the dot of the root
@@ -72,6 +78,11 @@ def parse_web_address(text: str, setting: str) -> WebAddress:
         hint = f"Write it as {scheme}://HOST or {scheme}://HOST:PORT"
         raise ConfigurationError(setting, str(error), hint) from None
     return WebAddress(scheme, host, None if port == _DEFAULT_PORTS.get(scheme) else port, path.rstrip("/"))
+
+
+def is_unix(bind: str) -> bool:
+    """Return whether an address to listen on is that of a Unix socket."""
+    return bind.startswith(UNIX)
 
 
 def split_host_port(text: str) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +34,8 @@ class Server:
 
     `settings` are the values of `--set`. The limit of sign-ins is high, because all clients have one address. The
     public address is that of the first of `transports`; only `quart` has HTTP. `descriptors` is the hard limit of open
-    files, if it differs from that of this process.
+    files, if it differs from that of this process. With `sockets`, all listen on Unix sockets, whose names are those of
+    the transports.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Server:
         environment: dict[str, str] | None = None,
         options: Sequence[str] = (),
         descriptors: int | None = None,
+        sockets: bool = False,
     ) -> None:
         self.folder = folder
+        self._sockets = sockets
         self._options = options
         self.ports = {transport: free_port() for transport in transports}
         self.port = self.ports[transports[0]]
@@ -54,7 +58,7 @@ class Server:
         self._environment = environment or {}
         self._descriptors = descriptors
         self.settings = [
-            *(f"plugins.{transport}.bind=127.0.0.1:{port}" for transport, port in self.ports.items()),
+            *(f"plugins.{transport}.bind={self._address(transport)}" for transport in self.ports),
             f"server.public_url={self.url}",
             "limits.sign_ins_per_minute=100000",
         ]
@@ -75,6 +79,9 @@ class Server:
     def database(self) -> Path:
         return self.folder / "evanesce.db"
 
+    def _address(self, transport: str) -> str:
+        return f"unix:{transport}" if self._sockets else f"127.0.0.1:{self.ports[transport]}"
+
     def start(self) -> None:
         command = [sys.executable, "-m", "evanesce", "serve", *self._options]
         for setting in self.settings:
@@ -90,9 +97,10 @@ class Server:
                 env=os.environ | self._environment,
                 start_new_session=True,
             )
-        for transport, port in self.ports.items():
+        for transport in self.ports:
             line = self._next_line()
-            expected = f"listening on {SCHEMES[transport]}://127.0.0.1:{port}"
+            scheme = "" if self._sockets else f"{SCHEMES[transport]}://"
+            expected = f"listening on {scheme}{self._address(transport)}"
             assert line == expected, f"it printed {line!r} and wrote:\n{self.errors}"
 
     def _next_line(self) -> str:
@@ -166,6 +174,10 @@ class Server:
     ) -> tuple[int, Any]:
         """Send an HTTP request, and return the status and the body, decoded if it is JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        if self._sockets:
+            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.sock.settimeout(PATIENCE)
+            connection.sock.connect(str(self.folder / "quart"))
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"

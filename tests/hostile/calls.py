@@ -13,7 +13,7 @@ import msgspec
 from libsql_client.client import LibsqlError
 
 from evanesce.accounts.tokens import TOKEN_CHARACTERS, Tokens
-from evanesce.addresses import parse_networks
+from evanesce.addresses import parse_proxies
 from evanesce.errors import EvanesceError
 from evanesce.logs import escaped
 from evanesce.protocol import codec, fields
@@ -168,7 +168,7 @@ def read_token(text: str) -> None:
 
 
 def find_client(header: bytes) -> Callable[[bytes], None]:
-    everywhere = parse_networks(["0.0.0.0/0", "::/0"], "trusted")
+    everywhere = parse_proxies(["0.0.0.0/0", "::/0"], "trusted")
 
     def find(value: bytes) -> None:
         head = Head(b"GET", b"/", [(b"host", b"x"), (header, value)], b"1.1")

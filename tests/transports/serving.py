@@ -171,16 +171,22 @@ def frame_of(payload: bytes, expires_at: float = math.inf) -> Frame:
 class Listening:
     """A transport that listens, and ways to reach it."""
 
-    def __init__(self, transport: str, url: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, transport: str, url: str, tls: ssl.SSLContext | None, folder: Path = Path()) -> None:
         self.transport = transport
         self.url = url
         self.tls = tls
-        host, _, port = url.partition("://")[2].rpartition(":")
-        self.host = host.strip("[]")
-        self.port = int(port)
+        self.socket = folder / url.removeprefix("unix:") if url.startswith("unix:") else None
+        if self.socket is None:
+            host, _, port = url.partition("://")[2].rpartition(":")
+            self.host = host.strip("[]")
+            self.port = int(port)
+        else:
+            self.host, self.port = "127.0.0.1", 0
 
     async def raw(self, receive_buffer: int | None = None) -> trio.SocketStream:
         """Connect; with `receive_buffer`, as a client whose kernel takes no more than about that many bytes."""
+        if self.socket is not None:
+            return await trio.open_unix_socket(self.socket)
         sock = trio.socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -290,11 +296,18 @@ def build(
     outbox_bytes: int = OUTBOX_BYTES,
     shared_port: bool = False,
     handover: Handover | None = None,
+    sockets: Mapping[str, int] | None = None,
     **settings: Any,
 ) -> Transport:
     """Make a transport, by default on a port of the system's."""
     setup = setup_of(
-        transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, handover=handover, **settings
+        transport,
+        folder,
+        outbox_bytes=outbox_bytes,
+        shared_port=shared_port,
+        handover=handover,
+        sockets=sockets,
+        **settings,
     )
     return module_of(transport).evanesce_transport(setup)
 
@@ -311,6 +324,7 @@ def setup_of(
     outbox_bytes: int = OUTBOX_BYTES,
     shared_port: bool = False,
     handover: Handover | None = None,
+    sockets: Mapping[str, int] | None = None,
     **settings: Any,
 ) -> Setup:
     """Make what a transport is built from."""
@@ -324,6 +338,7 @@ def setup_of(
         outbox_bytes=outbox_bytes,
         shared_port=shared_port,
         handover=handover,
+        sockets=sockets or {},
     )
 
 
@@ -342,5 +357,5 @@ async def listening(
     built = build(transport, folder, outbox_bytes=outbox_bytes, shared_port=shared_port, **settings)
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(built.serve, gateway)
-        yield Listening(transport, urls[0], tls)
+        yield Listening(transport, urls[0], tls, folder)
         nursery.cancel_scope.cancel()

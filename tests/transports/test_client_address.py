@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evanesce.addresses import parse_networks
+from evanesce.addresses import parse_proxies
 from evanesce.listening import Client
 from evanesce_transports.client import MOST_PROXIES, find_client, parse_node
 from evanesce_transports.request import Head, Request
 
-TRUSTED = parse_networks(("10.0.0.0/8", "127.0.0.2"), "x")
+TRUSTED = parse_proxies(("10.0.0.0/8", "127.0.0.2"), "x")
 
 
 def request(*headers: tuple[str, str]) -> Request:

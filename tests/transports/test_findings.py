@@ -149,6 +149,15 @@ def test_behind_a_proxy_the_certificate_may_have_another_name_but_not_be_expired
     assert finding.fails
 
 
+@on_each
+def test_a_proxy_on_a_unix_socket_has_to_be_trusted(transport: str, tmp_path: Path) -> None:
+    for trusted in ((), ("127.0.0.1", "10.0.0.0/8")):
+        [finding] = find(transport, tmp_path, bind="unix:chat.sock", trusted_proxies=trusted)
+        assert f'Add "unix:" to plugins.{transport}.trusted_proxies' in finding.advice
+        assert not finding.fails
+    assert find(transport, tmp_path, bind="unix:chat.sock", trusted_proxies=("unix:",)) == []
+
+
 @pytest.mark.parametrize(
     ("public_url", "certificate", "proxies", "quart", "trio_websocket"),
     [

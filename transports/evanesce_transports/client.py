@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from evanesce.addresses import IPAddress, Network, parse_address, within
+from evanesce.addresses import IPAddress, TrustedProxies, parse_address, within
 from evanesce.listening import Client
 from evanesce.webaddress import split_host_port
 from evanesce_transports.request import Request
@@ -39,7 +39,7 @@ _NODE_LENGTH = 128  # an address with a scope, brackets, quotes and a port is sh
 _PORT_DIGITS = 5
 
 
-def find_client(peer: str, request: Request, trusted: Sequence[Network]) -> Client:
+def find_client(peer: str, request: Request, trusted: TrustedProxies) -> Client:
     """Return the client behind `peer`, the address of the socket's other end.
 
     It is the rightmost address that is not of a trusted proxy. Each proxy appends the address of its own client to
@@ -47,18 +47,19 @@ def find_client(peer: str, request: Request, trusted: Sequence[Network]) -> Clie
     an untrusted address, or of one that cannot be parsed, are ignored, because a client may have written them.
 
     A header that proxies add shows that there is a proxy. A client behind an untrusted proxy is never local; one behind
-    a trusted proxy is local only where the proxy says so.
+    a trusted proxy is local only where the proxy says so. Whoever connects to a Unix socket is a proxy, not a client: a
+    client is local there only where a trusted one says so.
     """
     current = parse_address(peer)
-    if current is None:
-        return Client(peer, local=False)
-    hops = _hops(request) if within(current, trusted) else []
+    hops = _hops(request) if trusted.hold(peer) else []
     named = bool(hops)
-    while hops and within(current, trusted):
+    while hops and (current is None or within(current, trusted.networks)):
         previous = hops.pop()
         if previous is None:
-            return Client(str(current), local=False)
+            return Client(peer if current is None else str(current), local=False)
         current = previous
+    if current is None:
+        return Client(peer, local=False)
     local = current.is_loopback and not hops and (_headers_agree(request) if named else not is_proxied(request))
     return Client(str(current), local=local)
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from evanesce.addresses import is_within, parse_networks
+from evanesce.addresses import parse_proxies
 from evanesce.errors import RateLimited
 from evanesce.hints import Hints
 from evanesce.interfaces import Gateway, Setup
@@ -31,7 +31,7 @@ class HttpListener(Listener):
 
     def __init__(self, setup: Setup, settings: HttpListenSettings) -> None:
         path = f"plugins.{setup.name}.trusted_proxies"
-        self._trusted = parse_networks(settings.trusted_proxies, path)
+        self._trusted = parse_proxies(settings.trusted_proxies, path)
         self._trusted_setting = path
         self.public_path = PublicPath(urlsplit(setup.public_url).path)
         super().__init__(
@@ -54,7 +54,7 @@ class HttpListener(Listener):
 
         Those of a trusted proxy may be of other clients, each of which has to be counted: its connections have one.
         """
-        return not is_within(client_stream.peer, self._trusted)
+        return not self._trusted.hold(client_stream.peer)
 
     def admit(self, gateway: Gateway, client_stream: ClientStream, request: Request) -> Client:
         """Return the client of a request, and count it. Raises `Refused`, and `OSError` where the client left.
@@ -66,15 +66,15 @@ class HttpListener(Listener):
         if client_stream.refusal is not None:
             raise Refused(429, client_stream.refusal)
         request.head = self.public_path.strip_head(request.head)
-        if request.values(b"x-forwarded-for") and not is_within(client_stream.peer, self._trusted):
+        if request.values(b"x-forwarded-for") and not self._trusted.hold(client_stream.peer):
             hint = f"{self._trusted_setting} does not contain it. If it is your proxy, add it there"
             self._hints.give(client_stream.peer, f"X-Forwarded-For from %s is not believed, because {hint}")
         client = find_client(client_stream.peer, request, self._trusted)
-        if client_stream.held is None and not is_within(client.address, self._trusted):
+        if client_stream.held is None and not self._trusted.hold(client.address):
             try:
                 gateway.address_limits.count_handshake(client.address)
                 client_stream.held = gateway.address_limits.hold_connection(client.address)
             except RateLimited as error:
                 raise Refused(429, error) from None
-        check_host(gateway, request, client_stream.socket.getsockname()[0])
+        check_host(gateway, request, client_stream.local_address)
         return client

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from evanesce.interfaces import Finding, Setup
 from evanesce.listening import ListenSettings, certificate_findings
+from evanesce.webaddress import UNIX, is_unix
 
 
 class HttpListenSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,7 +15,8 @@ class HttpListenSettings(ListenSettings, frozen=True, kw_only=True, forbid_unkno
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose `X-Forwarded-For`, or else `Forwarded`, is trusted.
 
-    Limits for an address apply to the clients of these proxies, not to the proxies.
+    `"unix:"` stands for all proxies that connect to a Unix socket. Limits for an address apply to the clients of these
+    proxies, not to the proxies.
     """
 
 
@@ -24,11 +26,11 @@ def find_problems(setup: Setup, settings: HttpListenSettings, *, serves_pages: b
     With `serves_pages`, the public URL leads to this transport.
     """
     scheme, host = urlsplit(setup.public_url).scheme, urlsplit(setup.public_url).hostname
+    found = [_no_address(setup)] if is_unix(settings.bind) and UNIX not in settings.trusted_proxies else []
     if settings.certfile is None:
-        if scheme == "https" and not settings.trusted_proxies:
-            return [_no_tls(setup)]
-        return []
-    found: list[Finding] = []
+        if scheme == "https" and not settings.trusted_proxies and not is_unix(settings.bind):
+            found.append(_no_tls(setup))
+        return found
     if scheme == "http" and serves_pages:
         found.append(
             Finding(
@@ -46,6 +48,13 @@ def _no_tls(setup: Setup) -> Finding:
         f"server.public_url is {setup.public_url}, but there is neither a certificate nor a trusted proxy: with a proxy"
         " for TLS all clients share its address and its limits, and without one no client can connect",
         f"Name the proxy in {_key(setup, 'trusted_proxies')}, or set {_key(setup, 'certfile')}.",
+    )
+
+
+def _no_address(setup: Setup) -> Finding:
+    return Finding(
+        f"{_key(setup, 'bind')} is a Unix socket, and the proxy on it is not trusted: all clients share its limits",
+        f'Add "{UNIX}" to {_key(setup, "trusted_proxies")}.',
     )
 
 

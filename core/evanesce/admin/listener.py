@@ -6,9 +6,7 @@ import contextlib
 import errno
 import logging
 import os
-import secrets
 import socket
-import stat
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -20,12 +18,10 @@ from evanesce.admin.http import HttpAnswer, HttpRequest, Refused, serve_request
 from evanesce.errors import ConfigurationError
 from evanesce.logs import folded
 from evanesce.ports import open_bound_sockets
-from evanesce.webaddress import join_host_port, split_host_port
+from evanesce.unixsockets import unix_socket
+from evanesce.webaddress import UNIX, is_unix, join_host_port, split_host_port
 
 logger = logging.getLogger(__name__)
-
-UNIX = "unix:"
-"""What the address of a Unix socket begins with."""
 
 AT_ONCE = 32
 """How many connections are served at once; others wait in the kernel."""
@@ -44,21 +40,17 @@ async def open_admin_sockets(bind: str) -> AsyncGenerator[list[socket.socket]]:
 
     Raises `ConfigurationError` where it cannot listen.
     """
-    try:
-        opened = [_open_unix(Path(bind.removeprefix(UNIX)))] if bind.startswith(UNIX) else await _open_tcp(bind)
-    except OSError as error:
-        problem = f"cannot listen on {bind} ({error.strerror or error})"
-        raise ConfigurationError("admin.bind", problem, _HINT) from None
-    inode = os.stat(bind.removeprefix(UNIX)).st_ino if bind.startswith(UNIX) else None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            if is_unix(bind):
+                path = Path(bind.removeprefix(UNIX))
+                opened = [stack.enter_context(unix_socket(path, mode=0o600, backlog=AT_ONCE))]
+            else:
+                opened = [stack.enter_context(one) for one in await _open_tcp(bind)]
+        except OSError as error:
+            problem = f"cannot listen on {bind} ({error.strerror or error})"
+            raise ConfigurationError("admin.bind", problem, _HINT) from None
         yield opened
-    finally:
-        if inode is not None:
-            with contextlib.suppress(OSError):  # unless another server has put its own there
-                if os.stat(bind.removeprefix(UNIX)).st_ino == inode:
-                    os.unlink(bind.removeprefix(UNIX))
-        for one in opened:
-            one.close()
 
 
 async def _open_tcp(bind: str) -> list[socket.socket]:
@@ -68,45 +60,6 @@ async def _open_tcp(bind: str) -> list[socket.socket]:
         one.listen(AT_ONCE)
         one.setblocking(False)
     return opened
-
-
-def _open_unix(path: Path) -> socket.socket:
-    """Listen on a Unix socket whose mode is 0600 from the beginning, in place of one whose server is gone."""
-    if _is_served(path):
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        opened.bind(str(temporary))
-        try:
-            os.chmod(temporary, 0o600)  # nobody can connect before `listen`
-            opened.listen(AT_ONCE)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        opened.setblocking(False)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _is_served(path: Path) -> bool:
-    """Return whether a server listens on a Unix socket. Raises `OSError` for anything else that has this name."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "there is something else with this name")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-    return True
 
 
 class AdminListener:
@@ -171,6 +124,6 @@ def _addresses(client: trio.socket.SocketType) -> tuple[str, str]:
 
 def listening_on(bind: str, sockets: Sequence[socket.socket]) -> list[str]:
     """Return the addresses of listening sockets, as `--url` takes them."""
-    if bind.startswith(UNIX):
+    if is_unix(bind):
         return [bind]
     return [f"http://{join_host_port(*one.getsockname()[:2])}" for one in sockets]

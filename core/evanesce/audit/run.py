@@ -19,7 +19,7 @@ from evanesce.config.model import Config
 from evanesce.config.public import public_address
 from evanesce.errors import PersistenceUnavailable
 from evanesce.interfaces import Repository, Transport
-from evanesce.webaddress import WebAddress
+from evanesce.webaddress import WebAddress, is_unix
 
 DATABASE_SECONDS = 10.0
 """How long the database may take to tell what it is."""
@@ -68,7 +68,7 @@ def websocket_url(address: WebAddress) -> str:
 
 
 def _ports(transports: Mapping[str, Transport]) -> Sequence[int]:
-    binds = [bind for transport in transports.values() for bind in transport.binds]
+    binds = [bind for transport in transports.values() for bind in transport.binds if not is_unix(bind)]
     return [int(port) for bind in binds if (port := bind.rpartition(":")[2]).isdecimal() and int(port)]
 
 

@@ -251,7 +251,7 @@ async def _check_bind(report: Report, part: str, bind: str) -> None:
         await probe(bind)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            report.warn(part, f"{bind} is in use", "Ignore this if this server is running; else choose another port.")
+            report.warn(part, f"{bind} is in use", "Ignore this if this server is running; else choose another one.")
         else:
             report.fail(part, f"cannot listen on {bind} ({error.strerror})", "Correct it, or choose another address.")
     else:

@@ -29,6 +29,7 @@ from evanesce.plugins.faults import debug
 from evanesce.ports import refuse_taken
 from evanesce.process import forbid_core_files
 from evanesce.store.redis import open_redis_store
+from evanesce.webaddress import is_unix
 
 logger = logging.getLogger(__name__)
 
@@ -96,13 +97,28 @@ async def _check_outside(config: Config, components: Components, request: Restar
 def _binds(config: Config, components: Components, request: RestartCheckRequest) -> list[tuple[str, str]]:
     """Return the setting and the address of each bind, with port 0 in place of a port of the running server.
 
-    The first of several workers tries again where it cannot listen for operators: that address is not checked.
+    Its Unix sockets are left out. The first of several workers tries again where it cannot listen for operators: that
+    address is not checked. Raises `ConfigurationError` for a Unix socket that the supervisor has not opened.
     """
     ports = {url.rpartition(":")[2].partition("/")[0] for url in request.urls}
-    binds = [(f"plugins.{name}.bind", one) for name, each in components.transports.items() for one in each.binds]
+    binds = [
+        (f"plugins.{name}.bind", one)
+        for name, each in components.transports.items()
+        for one in each.binds
+        if not (is_unix(one) and one in request.urls)
+    ]
+    if request.kept and (opened := next((each for each in binds if is_unix(each[1])), None)) is not None:
+        raise ConfigurationError(
+            opened[0],
+            "is another Unix socket now, but the supervisor of the workers opens them only when it starts",
+            "Stop and start the server",
+        )
     if not request.kept:
         binds += admin_binds(config)
-    return [(key, f"{bind.rpartition(':')[0]}:0" if bind.rpartition(":")[2] in ports else bind) for key, bind in binds]
+    return [
+        (key, f"{bind.rpartition(':')[0]}:0" if not is_unix(bind) and bind.rpartition(":")[2] in ports else bind)
+        for key, bind in binds
+    ]
 
 
 def _changed(config: Config, kept: Mapping[str, str | float | bool]) -> list[str]:

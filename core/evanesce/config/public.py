@@ -8,7 +8,7 @@ from typing import cast
 
 from evanesce.config.model import Config
 from evanesce.errors import ConfigurationError
-from evanesce.webaddress import WebAddress, parse_web_address, split_authority
+from evanesce.webaddress import WebAddress, is_unix, parse_web_address, split_authority
 
 KEY = "server.public_url"
 
@@ -23,7 +23,7 @@ def public_address(config: Config) -> WebAddress:
     """Return `server.public_url`. If it is not set, return the address of the first plugin with a setting `bind`.
 
     There, a loopback address stands for all addresses of the machine, `0.0.0.0` and `[::]`. Raises
-    `ConfigurationError`.
+    `ConfigurationError`, also where that plugin listens on a Unix socket: only its proxy has an address.
     """
     if config.server.public_url is None:
         found = (_listening(settings) for settings in config.plugins.values())
@@ -39,10 +39,19 @@ def public_address(config: Config) -> WebAddress:
 
 
 def _listening(settings: object) -> WebAddress | None:
-    """Return the address that a plugin with these settings listens on, None if it has no `bind`."""
+    """Return the address that a plugin with these settings listens on, None if it has no `bind`.
+
+    Raises `ConfigurationError` where that is a Unix socket.
+    """
     bind = cast(object, getattr(settings, "bind", None))
     if not isinstance(bind, str):
         return None
+    if is_unix(bind):
+        raise ConfigurationError(
+            KEY,
+            f"must be set with bind = {bind}: people cannot type the address of a Unix socket",
+            "Set it to the address of the proxy that is in front of the socket",
+        )
     try:
         host, port = split_authority(bind)
     except ValueError:  # the transport itself reports this
@@ -73,4 +82,4 @@ def admin_bind(config: Config) -> str | None:
 def admin_binds(config: Config) -> list[tuple[str, str]]:
     """Return the setting and the address at which it listens, if that is a TCP port."""
     bind = admin_bind(config)
-    return [] if bind is None or bind.startswith("unix:") else [("admin.bind", bind)]
+    return [] if bind is None or is_unix(bind) else [("admin.bind", bind)]

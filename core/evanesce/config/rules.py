@@ -10,7 +10,7 @@ from evanesce.config.model import AdminTable, Config, secrets_of
 from evanesce.config.public import public_address
 from evanesce.errors import ConfigurationError
 from evanesce.protocol.codec import FRAME_BYTES
-from evanesce.webaddress import parse_web_address, split_authority
+from evanesce.webaddress import SOCKET_PATH_BYTES, UNIX, is_unix, parse_web_address, split_authority
 
 _ENVELOPE_BYTES = 512
 """The size of a `send` without its content: names, ids and a `ref` of 64 characters."""
@@ -23,9 +23,6 @@ _MEMBER_BYTES = 330
 
 _CURSOR_BYTES = 2048
 """The size of a `joined` without its roster and messages, and of a message without its content."""
-
-SOCKET_PATH_BYTES = 90
-"""The longest path of a Unix socket: systems allow 103 or 107 bytes, and a temporary name is a little longer."""
 
 
 def check(config: Config) -> None:
@@ -108,14 +105,14 @@ def _check_admin(admin: AdminTable) -> None:
             "must be set with admin.bind, because every request has to prove that it comes from an operator",
             'Set 32 or more random characters, for example token = { env = "EVANESCE_ADMIN_TOKEN" }',
         )
-    if not admin.bind.startswith("unix:"):
+    if not is_unix(admin.bind):
         try:
             split_authority(admin.bind, zones=True)
         except ValueError as error:
             raise ConfigurationError(
                 "admin.bind", str(error), 'Write "HOST:PORT", such as "127.0.0.1:8002", or "unix:PATH"'
             ) from None
-    elif len(admin.bind.encode()) - len("unix:") > SOCKET_PATH_BYTES:
+    elif len(admin.bind.encode()) - len(UNIX) > SOCKET_PATH_BYTES:
         raise ConfigurationError(
             "admin.bind",
             f"the path of a Unix socket has at most {SOCKET_PATH_BYTES} bytes",

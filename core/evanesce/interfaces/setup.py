@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ class Setup:
     Relative paths start from `folder`. Deep links begin with `public_url`, which has no slash at its end.
     `frame_bytes` and `outbox_bytes` are the limits of the configuration, in bytes. With `shared_port`, several
     processes of this server listen on the same ports, by SO_REUSEPORT; `handover` passes connections between them,
-    where the system can do that.
+    where the system can do that. `sockets` are the descriptors of the Unix sockets on which they all listen, by the
+    address in `binds`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Setup:
     outbox_bytes: int
     shared_port: bool = False
     handover: Handover | None = field(default=None, repr=False)
+    sockets: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,8 @@ class Gateway(Protocol):
 
 
 class Transport(Protocol):
-    """A transport of frames between clients and the server. `binds` are the configured addresses, as `host:port`.
+    """A transport of frames between clients and the server. `binds` are the configured addresses, as `host:port`
+    or `unix:path`.
 
     An optional attribute `reserved_paths` lists the HTTP paths that the transport serves itself, which no route of a
     plugin may have. A path that ends in `*` stands for all paths with this beginning.

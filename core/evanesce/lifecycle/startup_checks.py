@@ -12,6 +12,7 @@ from evanesce.errors import ConfigurationError
 from evanesce.interfaces import Finding
 from evanesce.plugins import Components, Plugins
 from evanesce.store.redis.url import check_url
+from evanesce.webaddress import is_unix
 
 RUNS_AS_ROOT = Finding(
     "this process runs as root: anyone who breaks into it controls the whole machine",
@@ -60,7 +61,8 @@ def exposed_addresses(config: Config, components: Components) -> list[str]:
     """Return the addresses at which other machines may reach the server. Empty if there are none."""
     public = public_address(config)
     binds = [bind for transport in components.transports.values() for bind in transport.binds]
-    exposed = [bind for bind in binds if not _is_loopback(bind.rpartition(":")[0])]
+    # Only this machine reaches a Unix socket. Who is behind a proxy on it is decided for each client.
+    exposed = [bind for bind in binds if not is_unix(bind) and not _is_loopback(bind.rpartition(":")[0])]
     if not _is_loopback(public.host):
         exposed.append(public.text)
     return exposed

@@ -1,4 +1,4 @@
-"""Listening for transports: accepting clients on a TCP port, TLS, shared ports, and the limits of each address.
+"""Listening for transports: accepting clients on a port or a Unix socket, TLS, workers, and limits of each address.
 
 A `Listener` accepts clients and passes each to the transport as a `ClientStream`. It counts clients by their address
 and refuses those that are over a limit, keeps descriptors free for the rest of the server, does the TLS handshake,
@@ -13,7 +13,7 @@ from __future__ import annotations
 from evanesce.listening.certificate import certificate_findings
 from evanesce.listening.connection import StreamConnection, serve_connection
 from evanesce.listening.listener import FindRoom, Listener, ServeClient
-from evanesce.listening.settings import Bind, FilePath, ListenSettings, load_tls, parse_bind
+from evanesce.listening.settings import Bind, FilePath, ListenSettings, UnixBind, load_tls, parse_bind
 from evanesce.listening.stream import Client, ClientStream
 from evanesce.listening.work import WorkSlots
 
@@ -27,6 +27,7 @@ __all__ = [
     "Listener",
     "ServeClient",
     "StreamConnection",
+    "UnixBind",
     "WorkSlots",
     "certificate_findings",
     "load_tls",

@@ -1,4 +1,4 @@
-"""The listener of a transport: accepts clients on a TCP port, does the TLS handshake, and contains their errors."""
+"""The listener of a transport: accepts clients, does the TLS handshake, and contains their errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Protocol
 
 import trio
 
-from evanesce.addresses import Network, is_within
+from evanesce.addresses import NO_PROXIES, TrustedProxies
 from evanesce.addresslimits import AddressLimits
 from evanesce.errors import ConfigurationError, RateLimited
 from evanesce.interfaces import Gateway, Setup
-from evanesce.listening.settings import Bind, ListenSettings, load_tls, parse_bind
-from evanesce.listening.stream import ClientStream
+from evanesce.listening.opening import BACKLOG, cannot_listen, open_listeners
+from evanesce.listening.settings import Bind, ListenSettings, UnixBind, load_tls, parse_bind
+from evanesce.listening.stream import ClientStream, peer_of
 from evanesce.listening.work import DescriptorShortage, WorkSlots
-from evanesce.ports import open_bound_sockets
 from evanesce.process import client_descriptors, descriptor_limit, lowest_free_descriptor
 from evanesce.webaddress import join_host_port
 
@@ -37,9 +37,6 @@ HEAD_SECONDS = 5.0
 
 RESPONSE_SECONDS = 10.0
 """How long a client may take to receive the last response."""
-
-BACKLOG = 0xFFFF
-"""How many clients may wait in the kernel: as many as it allows, as with `trio.open_tcp_listeners`."""
 
 _ACCEPTED_AT_ONCE = 16  # clients in one turn of the scheduler: their handshakes take 0.1 ms each
 _BUSY_SECONDS = 0.1
@@ -69,8 +66,8 @@ class Listener:
     limit. While descriptors are short, it accepts nobody. On a port that workers share, it stops accepting when the
     server stops.
 
-    - `proxies` are networks whose clients are not counted by the address of the socket: the transport finds out the
-      address of the client behind the proxy, and counts it itself (`ClientStream.held`).
+    - Clients of `proxies` are not counted by the address of the socket: the transport finds out the address of the
+      client behind the proxy, and counts it itself (`ClientStream.held`).
     - `answers_refused`: the transport is passed some of the refused clients too, with a `ClientStream.refusal`, and
       sends them the reason.
     - `protocols` are the names for ALPN in TLS.
@@ -88,7 +85,7 @@ class Listener:
         setup: Setup,
         settings: ListenSettings,
         *,
-        proxies: Sequence[Network] = (),
+        proxies: TrustedProxies = NO_PROXIES,
         answers_refused: bool = False,
         protocols: Sequence[str] = (),
         find_room: FindRoom | None = None,
@@ -107,7 +104,9 @@ class Listener:
         self.slots = WorkSlots()
         self._shortage = DescriptorShortage()
         self._most_descriptors = client_descriptors(descriptor_limit())
-        if self._shared and self._bind.port == 0:
+        self._folder = setup.folder
+        self._inherited = setup.sockets.get(settings.bind)
+        if self._shared and isinstance(self._bind, Bind) and self._bind.port == 0:
             problem = "with more than one worker, the system cannot choose the port: each worker would get another one"
             raise ConfigurationError(f"{path}.bind", problem, "Name a port, or set server.workers to 1.")
 
@@ -128,15 +127,13 @@ class Listener:
         On a port that other processes share, it stops listening when the gateway is draining. Raises
         `ConfigurationError` where it cannot listen.
         """
-        try:
-            listeners = await _open_listeners(self._bind, shared=self._shared)
-        except OSError as error:
-            problem = f"cannot listen on {self._settings.bind} ({error.strerror or error})"
-            hint = "Choose an address of this machine and a port that nothing else listens on."
-            raise ConfigurationError(f"{self._path}.bind", problem, hint) from None
-        async with contextlib.AsyncExitStack() as stack:
-            for listener in listeners:
-                await stack.enter_async_context(listener)
+        with contextlib.ExitStack() as stack:
+            try:
+                listeners = await open_listeners(
+                    stack, self._bind, self._folder, shared=self._shared, inherited=self._inherited
+                )
+            except OSError as error:
+                raise cannot_listen(f"{self._path}.bind", self._settings.bind, error) from None
             async with trio.open_nursery() as background:
                 background.start_soon(self._shortage.report)
                 background.start_soon(self.slots.watch)
@@ -151,6 +148,8 @@ class Listener:
                 background.cancel_scope.cancel()
 
     def _url(self, scheme: str, socket: trio.socket.SocketType) -> str:
+        if isinstance(self._bind, UnixBind):
+            return self._settings.bind
         host, port = socket.getsockname()[:2]
         address = join_host_port(host, port)
         return f"{scheme}://{address}" if self._tls is None else f"{scheme}s://{address}"
@@ -200,13 +199,13 @@ class Listener:
         clients are passed to a transport that answers them. The others get a reset, which costs little.
         """
         try:
-            peer: str = stream.socket.getpeername()[0]
+            peer = peer_of(stream.socket)
         except OSError:  # the client left
             stream.socket.close()
             return
         connected_at = trio.current_time() if passed_at is None else passed_at
         client_stream = ClientStream(stream, stream.socket, peer, connected_at)
-        if not is_within(peer, self._proxies):
+        if not self._proxies.hold(peer):
             try:
                 limits.count_handshake(peer)
                 client_stream.held = limits.hold_connection(peer)
@@ -236,8 +235,9 @@ class Listener:
         with contextlib.nullcontext() if self._handover is None else self._handover.receiving(self._name, take):
             await gateway.wait_draining()
         for listener in listeners:
-            for stream in _accept_waiting(listener, BACKLOG):
-                start_client(stream)
+            if isinstance(self._bind, Bind):  # those who wait at a Unix socket wait for the other processes as well
+                for stream in _accept_waiting(listener, BACKLOG):
+                    start_client(stream)
             listener.socket.close()
 
     async def _serve_contained(self, client_stream: ClientStream, serve: ServeClient, may_pass: bool) -> None:
@@ -302,18 +302,6 @@ class Background:
             await work()
         except Exception:
             log.exception("a task of a connection failed")
-
-
-async def _open_listeners(bind: Bind, *, shared: bool) -> list[trio.SocketListener]:
-    sockets = await open_bound_sockets(bind.host, bind.port, shared=shared)
-    try:
-        for bound in sockets:
-            bound.listen(BACKLOG)
-    except OSError:
-        for bound in sockets:
-            bound.close()
-        raise
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(bound)) for bound in sockets]
 
 
 def _accept_waiting(listener: trio.SocketListener, most: int) -> Generator[trio.SocketStream, None, None]:

@@ -1,7 +1,8 @@
-"""The settings of a transport that listens on a TCP port: its address, and its certificate for TLS."""
+"""The settings of a transport that listens: its address, and its certificate for TLS."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from evanesce.errors import ConfigurationError
-from evanesce.webaddress import split_authority
+from evanesce.webaddress import SOCKET_PATH_BYTES, UNIX, is_unix, split_authority
 
 FilePath = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a file")]
 
@@ -21,7 +22,10 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The address to listen on, and TLS. A transport derives its own settings, with a default for `bind`."""
 
     bind: str
-    """The address to listen on, as `host:port` or `[host]:port`. With port 0 the system chooses a port."""
+    """The address to listen on, as `host:port` or `[host]:port`, or `unix:` and the path of a socket.
+
+    With port 0 the system chooses a port. The user and the group of the server may connect to the socket (mode 0660).
+    """
     certfile: FilePath | None = None
     """The certificate for TLS, a PEM file. Without it the server does not use TLS."""
     keyfile: FilePath | None = None
@@ -36,9 +40,18 @@ class Bind:
     port: int
 
 
-def parse_bind(text: str, path: str) -> Bind:
-    """Parse `host:port` or `[host]:port`. Raises `ConfigurationError` about the key `path`."""
-    hint = 'Write "HOST:PORT", such as "127.0.0.1:8000" or "[::1]:8000"'
+@dataclass(frozen=True, slots=True)
+class UnixBind:
+    """The Unix socket to listen on. `path` is the path of its file."""
+
+    path: str
+
+
+def parse_bind(text: str, path: str) -> Bind | UnixBind:
+    """Parse `host:port`, `[host]:port` or `unix:` and a path. Raises `ConfigurationError` about the key `path`."""
+    if is_unix(text):
+        return UnixBind(_socket_path(text.removeprefix(UNIX), path))
+    hint = 'Write "HOST:PORT", such as "127.0.0.1:8000" or "[::1]:8000", or "unix:PATH"'
     try:
         host, port = split_authority(text, zones=True)
     except ValueError as error:
@@ -46,6 +59,15 @@ def parse_bind(text: str, path: str) -> Bind:
     if port is None:
         raise ConfigurationError(path, "has no port", hint)
     return Bind(host, port)
+
+
+def _socket_path(text: str, path: str) -> str:
+    hint = "Choose a short path, such as unix:evanesce.sock in the working folder"
+    if not text or "\0" in text:
+        raise ConfigurationError(path, "has no path of a Unix socket", hint)
+    if len(os.fsencode(text)) > SOCKET_PATH_BYTES:
+        raise ConfigurationError(path, f"the path of a Unix socket has at most {SOCKET_PATH_BYTES} bytes", hint)
+    return text
 
 
 def load_tls(settings: ListenSettings, folder: Path, path: str, protocols: Sequence[str] = ()) -> ssl.SSLContext | None:

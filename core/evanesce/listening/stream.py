@@ -12,6 +12,7 @@ import trio
 from evanesce.addresses import parse_address
 from evanesce.addresslimits import HeldConnection
 from evanesce.errors import RateLimited
+from evanesce.webaddress import UNIX
 
 LINGER_SECONDS = 1.0
 """How long input is read and discarded from a client that goes on sending."""
@@ -34,9 +35,9 @@ class Client:
 class ClientStream:
     """The connection of a client, from `accept` on. `stream` is the socket's own, or the TLS on top of it.
 
-    `peer` is the address of the socket's other end, `connected_at` the time of the connection (seconds of Trio's
-    clock). `refusal` is the reason why this address is refused: a client that has one gets it as its only answer.
-    `held` counts the connection; the listener releases it at the end.
+    `peer` is the address of the socket's other end, `unix:` for a Unix socket. `connected_at` is the time of the
+    connection, in seconds of Trio's clock. `refusal` is the reason why this address is refused: a client that has one
+    gets it as its only answer. `held` counts the connection; the listener releases it at the end.
     """
 
     stream: trio.abc.Stream
@@ -52,6 +53,11 @@ class ClientStream:
         """The client, for a transport without proxies: the other end of the socket."""
         address = parse_address(self.peer)
         return Client(self.peer, local=address is not None and address.is_loopback)
+
+    @property
+    def local_address(self) -> str:
+        """The address to which the client connected; empty for a Unix socket."""
+        return "" if self.socket.family == stdlib_socket.AF_UNIX else str(self.socket.getsockname()[0])
 
     @property
     def tls(self) -> trio.abc.Stream | None:
@@ -103,3 +109,8 @@ class ClientStream:
             except trio.BusyResourceError:
                 self._left = self._left or trio.Event()
                 await self._left.wait()
+
+
+def peer_of(socket: trio.socket.SocketType) -> str:
+    """Return the address of a socket's other end, without a port; `unix:` for a Unix socket. Raises `OSError`."""
+    return UNIX if socket.family == stdlib_socket.AF_UNIX else str(socket.getpeername()[0])

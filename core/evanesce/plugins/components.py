@@ -63,13 +63,14 @@ def build(
     config: Config,
     folder: Path,
     handover: Handover | None = None,
+    sockets: Mapping[str, int] | None = None,
 ) -> Components:
     """Return the components of every plugin, contained by its `calls`. Relative paths start from `folder`.
 
-    `handover` is for the transports of a worker. Raises `PluginError`, and `ConfigurationError` where too few or too
-    many plugins provide a component.
+    `handover` and `sockets` are for the transports of a worker. Raises `PluginError`, and `ConfigurationError` where
+    too few or too many plugins provide a component.
     """
-    setups = {name: _setup(name, config, folder, handover) for name in plugins.names}
+    setups = {name: _setup(name, config, folder, handover, sockets) for name in plugins.names}
     owner = repository_plugin(plugins)
     if not plugins.implementing("evanesce_authenticator"):
         _refuse("evanesce_authenticator", "at least one way to sign in", [])
@@ -132,7 +133,13 @@ def _database(plugin: str, component: Repository) -> str | None:
     return found
 
 
-def _setup(name: str, config: Config, folder: Path, handover: Handover | None = None) -> Setup:
+def _setup(
+    name: str,
+    config: Config,
+    folder: Path,
+    handover: Handover | None = None,
+    sockets: Mapping[str, int] | None = None,
+) -> Setup:
     return Setup(
         name=name,
         settings=config.plugins[name],
@@ -143,6 +150,7 @@ def _setup(name: str, config: Config, folder: Path, handover: Handover | None = 
         outbox_bytes=config.limits.outbox_bytes,
         shared_port=config.server.workers > 1,
         handover=handover,
+        sockets=sockets or {},
     )
 
 

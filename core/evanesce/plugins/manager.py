@@ -204,10 +204,16 @@ class Plugins:
                 raise PluginError(name, problem)
         return commands
 
-    def build(self, config: Config, folder: Path, handover: Handover | None = None) -> Components:
+    def build(
+        self,
+        config: Config,
+        folder: Path,
+        handover: Handover | None = None,
+        sockets: Mapping[str, int] | None = None,
+    ) -> Components:
         """Return the components of all plugins; see `evanesce.plugins.components.build`."""
         self._content_bytes = config.messages.content_bytes
-        return components.build(self._registry, self._calls, config, folder, handover)
+        return components.build(self._registry, self._calls, config, folder, handover, sockets)
 
     def findings(self, config: Config, folder: Path, exposed: Sequence[str]) -> list[tuple[str, Finding]]:
         """Return what every plugin finds about its settings, and what is wrong with its hooks, each with its name.

@@ -42,6 +42,7 @@ class Assignment(Confidential, msgspec.Struct, kw_only=True, frozen=True):
       against other servers with an embedded Redis.
     - `migrate`: whether the database may be created or migrated.
     - `handover`: the inherited descriptors for passing connections between workers, None where that is not possible.
+    - `sockets`: the inherited descriptors of the Unix sockets that all workers listen on, by the address in `bind`.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Assignment(Confidential, msgspec.Struct, kw_only=True, frozen=True):
     alone: bool = False
     migrate: bool = True
     handover: HandoverDescriptors | None = None
+    sockets: Mapping[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Assignment {self.number}>"

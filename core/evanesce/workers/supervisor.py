@@ -18,9 +18,11 @@ from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
 from evanesce.lifecycle.signals import SHUTDOWN_SIGNALS, unblock_signals
 from evanesce.lifecycle.startup_checks import refuse_exposed_debugging
+from evanesce.listening.opening import shared_unix_socket
 from evanesce.plugins import Components, Plugins, discovery
 from evanesce.ports import refuse_taken
 from evanesce.store.embedded import embedded_valkey
+from evanesce.webaddress import is_unix
 from evanesce.workers.channel import Assignment
 from evanesce.workers.handover import open_handover_sockets
 from evanesce.workers.worker import START_SECONDS, Worker, WorkerProcess
@@ -72,6 +74,7 @@ async def _main(
     binds = [(f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds]
     await refuse_taken([*binds, *admin_binds(config)])
     async with AsyncExitStack() as stack:
+        sockets = {bind: stack.enter_context(shared_unix_socket(key, bind)) for key, bind in binds if is_unix(bind)}
         redis = config.redis
         embedded, alone = redis.url == "embedded", False
         if embedded:
@@ -100,6 +103,7 @@ async def _main(
                 alone=alone,
                 migrate=migrate,
                 handover=None if handover is None else handover.descriptors(number),
+                sockets={bind: opened.fileno() for bind, opened in sockets.items()},
             )
             workers.append(Worker(command, assignment, handover))
         with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:

@@ -131,14 +131,15 @@ class Worker:
     async def _run_process(self, current: WorkerProcess) -> None:
         """Run one process from its start to its end."""
         ours, theirs = socket.socketpair()
-        inherited = self._assignment.handover
+        handover = self._assignment.handover
+        inherited = (*(() if handover is None else handover.all), *self._assignment.sockets.values())
         async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
             with theirs:
                 try:
                     process = await trio.lowlevel.open_process(
                         self._command,
                         stdin=theirs.fileno(),
-                        pass_fds=() if inherited is None else inherited.all,
+                        pass_fds=inherited,
                         start_new_session=True,  # Ctrl-C in the terminal is for the supervisor, which forwards it
                     )
                 except OSError as error:  # no processes or memory left, which may be temporary

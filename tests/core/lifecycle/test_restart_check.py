@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from evanesce.lifecycle import restart_check as module
 from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
+from evanesce.unixsockets import unix_socket
 
 REQUEST = RestartCheckRequest(file=None, settings=["server.secret=S3CR3T"])
 TIMEOUT = 60.0
@@ -73,3 +75,36 @@ def test_a_check_that_no_server_starts_says_what_to_use(tmp_path: Path) -> None:
         assert done.stderr == (
             b"evanesce: evanesce.cli.preflight: only a running server may start this program. Use evanesce check\n"
         )
+
+
+def preflight(folder: Path, bind: str, *, workers: bool, urls: list[str]) -> tuple[int, str]:
+    """Return the exit code of the check for a server that listens on `urls`, and what it wrote."""
+    settings = [f"plugins.quart.bind={bind}", "server.public_url=http://127.0.0.1:8000"]
+    request = RestartCheckRequest(
+        file=None, settings=settings, urls=urls, kept={"server.workers": 1} if workers else {}
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "evanesce.cli.preflight"],
+        cwd=folder,
+        input=msgspec.json.encode(request),
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stderr.decode()
+
+
+def test_the_unix_socket_of_the_server_is_free_at_the_restart_and_another_is_opened_without_workers_alone(
+    tmp_path: Path,
+) -> None:
+    with unix_socket(tmp_path / "chat.sock", mode=0o600, backlog=1):
+        for workers in (False, True):
+            code, written = preflight(tmp_path, "unix:chat.sock", workers=workers, urls=["unix:chat.sock"])
+            assert code == 0, written
+        assert preflight(tmp_path, "unix:other.sock", workers=False, urls=["unix:chat.sock"])[0] == 0
+        code, written = preflight(tmp_path, "unix:other.sock", workers=True, urls=["unix:chat.sock"])
+        assert code == 2
+        assert "plugins.quart.bind: is another Unix socket now" in written
+        code, written = preflight(tmp_path, "unix:chat.sock", workers=False, urls=["http://127.0.0.1:8000"])
+        assert code == 2
+        assert "cannot listen on unix:chat.sock (Address already in use)" in written
