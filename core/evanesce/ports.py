@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from evanesce.errors import ConfigurationError
+from evanesce.inherited import inherited_sockets
 from evanesce.unixsockets import refuse_unusable
 from evanesce.webaddress import UNIX, is_unix, split_host_port
 
@@ -53,12 +54,16 @@ async def probe(bind: str) -> None:
 async def open_bound_sockets(host: str, port: str | int, *, shared: bool) -> list[socket.socket]:
     """Return a socket for each address of `host`, bound to `port`, to listen on. Raises `OSError`.
 
-    `shared` sets SO_REUSEPORT, so that several processes can listen on the port: it has no effect after `bind`.
+    `shared` sets SO_REUSEPORT, so that several processes can listen on the port: it has no effect after `bind`. Where
+    the service manager passed a socket with such an address, a duplicate of it is returned.
     """
     found = await trio.socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in found:
+            if (passed := inherited_sockets().find(family, address)) is not None:
+                sockets.append(passed)
+                continue
             try:
                 opened = socket.socket(family, kind, protocol)
             except OSError as error:

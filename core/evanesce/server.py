@@ -29,10 +29,12 @@ from evanesce.config.public import admin_bind
 from evanesce.config.shared import shared_settings
 from evanesce.context import ServerContext
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
+from evanesce.inherited import inherited_sockets
 from evanesce.interfaces import Finding
 from evanesce.lifecycle.database import announce_migrations, locked
 from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import RestartCheck
+from evanesce.lifecycle.service_manager import ServiceManager
 from evanesce.lifecycle.shutdown import Shutdown
 from evanesce.lifecycle.startup_checks import (
     check_environment,
@@ -67,7 +69,7 @@ RELEASE_SECONDS = 1.0
 """How long it may take to note in the database that this server does not use it any more."""
 
 ANSWER_SECONDS = 2.0
-"""How long a worker that has closed its connections still answers requests that it has accepted."""
+"""How long a server whose port stays open after it still answers the requests that it has accepted."""
 
 
 def run(
@@ -101,13 +103,16 @@ def run(
         refuse_exposed_debugging(config, components)
     # Of several workers, the first one logs what is the same for all.
     is_first = channel is None or channel.assignment.number == 1
+    # The supervisor of workers speaks for all of them.
+    manager = ServiceManager.from_environment() if channel is None else ServiceManager(None)
     server = _Server(
         config,
         plugins,
         components,
         channel,
         handover,
-        Shutdown(restart_check),
+        Shutdown(restart_check, manager),
+        manager,
         shared=shared_settings(
             config, components.authenticators, components.database
         ),  # here, because both of these block
@@ -133,6 +138,7 @@ class _Server:
         channel: SupervisorChannel | None,
         handover: RoomHandover | None,
         shutdown: Shutdown,
+        manager: ServiceManager,
         *,
         shared: Mapping[str, str],
         found: Sequence[tuple[str, Finding]],
@@ -145,6 +151,7 @@ class _Server:
         self._channel = channel
         self._handover = handover
         self._shutdown = shutdown
+        self._manager = manager
         self._shared = shared
         self._found = found
         self._migrate = migrate
@@ -155,6 +162,7 @@ class _Server:
         """Serve, and return the exit code. Signals are received before anything starts."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._shutdown.watch_signals)
+            nursery.start_soon(self._manager.run)
             code = await self._plugins.around(self._run, exit_now)
             nursery.cancel_scope.cancel()
         return code
@@ -229,6 +237,8 @@ class _Server:
             await self._start_services(nursery, context, guard, application)
             admin_urls = await self._start_admin(nursery, application)
             async with run_transports(self._components.transports, self._plugins, gateway) as transports:
+                if self._channel is None:
+                    inherited_sockets().refuse_unused()
                 self._shutdown.serving()
                 self._log_findings()
                 nursery.start_soon(transports.watch, self._shutdown)
@@ -237,7 +247,7 @@ class _Server:
                     await nursery.start(FileWatch(self._watched).run)
                 if self._handover is not None:
                     nursery.start_soon(self._handover.run)
-                await self._report(transports.urls)
+                await self._report(nursery, transports.urls)
                 await self._shutdown.requested.wait()
                 await self._wait_lame_duck(gateway)
                 drained = trio.current_time() + self._config.server.drain_seconds
@@ -308,13 +318,15 @@ class _Server:
         for subject, finding in self._found:
             logger.warning("%s: %s. %s", subject, finding.text, finding.advice)
 
-    async def _report(self, urls: Sequence[str]) -> None:
+    async def _report(self, nursery: trio.Nursery, urls: Sequence[str]) -> None:
         """Print the addresses that the server listens on, or send them to the supervisor, which prints them."""
         if self._channel is not None:
             await self._channel.report(urls)
+            nursery.start_soon(self._channel.send_signs_of_life)
             return
         for url in urls:
             print(f"listening on {url}", flush=True)
+        self._manager.ready(f"serving on {', '.join(urls)}")
 
     # The end
 
@@ -335,7 +347,7 @@ class _Server:
             self._handover.leave()
         await application.gateway.drain(restarting=self._shutdown.restarting)
         await application.hub.drain()
-        if self._channel is not None:
+        if self._channel is not None or inherited_sockets().descriptors:  # others accept the new clients
             with trio.move_on_after(ANSWER_SECONDS):
                 await transports.left.wait()
 

@@ -11,14 +11,22 @@ import stat
 from collections.abc import Generator
 from pathlib import Path
 
+from evanesce.inherited import inherited_sockets
+
 
 @contextlib.contextmanager
 def unix_socket(path: Path, *, mode: int, backlog: int) -> Generator[socket.socket]:
     """Listen on a Unix socket while the context lasts, in place of one whose server is gone; remove its file then.
 
-    `mode` are the permissions of the file, which it has before anyone can connect. Raises `OSError` where another
-    server listens on it, or where something else has this name.
+    Where the service manager passed a socket with this path, that is used, and stays. Otherwise `mode` are the
+    permissions of the file, which it has before anyone can connect. Raises `OSError` where another server listens on
+    it, or where something else has this name.
     """
+    if (passed := inherited_sockets().find(socket.AF_UNIX, os.path.abspath(path))) is not None:
+        with passed:
+            passed.setblocking(False)
+            yield passed
+        return
     opened = _open(path, mode, backlog)
     with opened:
         inode = os.stat(path).st_ino
@@ -32,6 +40,8 @@ def unix_socket(path: Path, *, mode: int, backlog: int) -> Generator[socket.sock
 
 def refuse_unusable(path: Path) -> None:
     """Raise `OSError` where the server cannot listen on a Unix socket at `path`. Nothing is changed."""
+    if inherited_sockets().has(path):
+        return
     if _is_served(path):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     if not path.parent.is_dir():

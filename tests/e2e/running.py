@@ -28,6 +28,17 @@ START_SECONDS = 90.0
 
 END_SECONDS = 60.0
 
+PASS_ON = """
+import os, sys
+passed = [os.dup2(int(number), index) for index, number in enumerate(sys.argv[1].split(","), 100)]
+for target, source in enumerate(passed, 3):
+    os.dup2(source, target)
+os.closerange(3 + len(passed), 200)
+os.environ |= {"LISTEN_FDS": str(len(passed)), "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Starts a program with descriptors from 3 on, as systemd does."""
+
 
 class Server:
     """A server, started by `with` or `start`. The methods block: from Trio, call them in a thread.
@@ -35,7 +46,8 @@ class Server:
     `settings` are the values of `--set`. The limit of sign-ins is high, because all clients have one address. The
     public address is that of the first of `transports`; only `quart` has HTTP. `descriptors` is the hard limit of open
     files, if it differs from that of this process. With `sockets`, all listen on Unix sockets, whose names are those of
-    the transports.
+    the transports. `inherited` are listening sockets that it gets as from a service manager, the first one for the
+    first transport.
     """
 
     def __init__(
@@ -47,16 +59,20 @@ class Server:
         options: Sequence[str] = (),
         descriptors: int | None = None,
         sockets: bool = False,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.folder = folder
         self._sockets = sockets
         self._options = options
         self.ports = {transport: free_port() for transport in transports}
+        if inherited and not sockets:
+            self.ports[transports[0]] = inherited[0].getsockname()[1]
         self.port = self.ports[transports[0]]
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
         self._descriptors = descriptors
+        self._inherited = [one.fileno() for one in inherited]
         self.settings = [
             *(f"plugins.{transport}.bind={self._address(transport)}" for transport in self.ports),
             f"server.public_url={self.url}",
@@ -88,6 +104,8 @@ class Server:
             command += ["--set", setting]
         if self._descriptors is not None:
             command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self._descriptors), *command]
+        if self._inherited:
+            command = [sys.executable, "-c", PASS_ON, ",".join(map(str, self._inherited)), *command]
         with (self.folder / "stderr.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -95,6 +113,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=os.environ | self._environment,
+                pass_fds=self._inherited,
                 start_new_session=True,
             )
         for transport in self.ports:

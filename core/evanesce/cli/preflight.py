@@ -101,20 +101,16 @@ def _binds(config: Config, components: Components, request: RestartCheckRequest)
     address is not checked. Raises `ConfigurationError` for a Unix socket that the supervisor has not opened.
     """
     ports = {url.rpartition(":")[2].partition("/")[0] for url in request.urls}
-    binds = [
-        (f"plugins.{name}.bind", one)
-        for name, each in components.transports.items()
-        for one in each.binds
-        if not (is_unix(one) and one in request.urls)
-    ]
+    binds = [(f"plugins.{name}.bind", one) for name, each in components.transports.items() for one in each.binds]
+    if not request.kept:
+        binds += admin_binds(config)
+    binds = [(key, bind) for key, bind in binds if not (is_unix(bind) and bind in request.urls)]
     if request.kept and (opened := next((each for each in binds if is_unix(each[1])), None)) is not None:
         raise ConfigurationError(
             opened[0],
             "is another Unix socket now, but the supervisor of the workers opens them only when it starts",
             "Stop and start the server",
         )
-    if not request.kept:
-        binds += admin_binds(config)
     return [
         (key, f"{bind.rpartition(':')[0]}:0" if not is_unix(bind) and bind.rpartition(":")[2] in ports else bind)
         for key, bind in binds

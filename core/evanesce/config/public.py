@@ -80,6 +80,6 @@ def admin_bind(config: Config) -> str | None:
 
 
 def admin_binds(config: Config) -> list[tuple[str, str]]:
-    """Return the setting and the address at which it listens, if that is a TCP port."""
+    """Return the setting and the address at which it listens, if it does."""
     bind = admin_bind(config)
-    return [] if bind is None or is_unix(bind) else [("admin.bind", bind)]
+    return [] if bind is None else [("admin.bind", bind)]

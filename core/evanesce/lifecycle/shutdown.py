@@ -10,6 +10,7 @@ from contextlib import suppress
 import trio
 
 from evanesce.lifecycle.restart_check import RestartCheck
+from evanesce.lifecycle.service_manager import ServiceManager
 from evanesce.lifecycle.signals import RESTART, SHUTDOWN_SIGNALS, LateSignals, unblock_signals
 
 logger = logging.getLogger(__name__)
@@ -26,10 +27,12 @@ class Shutdown:
     cancel scope around the whole server: a signal cancels it as long as `serving` was not called.
 
     With `restart_check`, SIGHUP restarts the server only if that check passes, and only after the server has started.
-    Without it, as in a worker, SIGHUP shuts down at once: the supervisor has already made the check.
+    Without it, as in a worker, SIGHUP shuts down at once: the supervisor has already made the check. `manager` is told
+    what happens.
     """
 
-    def __init__(self, restart_check: RestartCheck | None = None) -> None:
+    def __init__(self, restart_check: RestartCheck | None = None, manager: ServiceManager | None = None) -> None:
+        self._manager = manager or ServiceManager(None)
         self.requested = trio.Event()
         self.draining = trio.Event()
         self.forced = trio.Event()
@@ -50,6 +53,7 @@ class Shutdown:
         logger.critical("the server shuts down: %s", reason)
         if not self.requested.is_set():
             self.code = 1
+            self._manager.stopping()
             self.requested.set()
         self.draining.set()
 
@@ -81,6 +85,8 @@ class Shutdown:
                 self.code = RESTART
                 self.requested.set()
                 return
+            if not self.requested.is_set():
+                self._manager.ready("serving; the new configuration was refused, see the log")
 
     def _take(self, number: signal.Signals) -> None:
         if number == signal.SIGHUP and self._restart_check is not None:
@@ -91,6 +97,7 @@ class Shutdown:
         elif not self.requested.is_set():
             logger.info("%s: closing all connections", number.name)
             self.restarting = number == signal.SIGHUP
+            self._manager.stopping()
             self.requested.set()
         else:
             self._take_again(number)
@@ -100,6 +107,7 @@ class Shutdown:
             logger.info("SIGHUP: ignored, because the server is shutting down already")
             return
         logger.info("SIGHUP: checking the configuration before a restart")
+        self._manager.reloading()
         with suppress(trio.WouldBlock):
             self._request_restart.send_nowait(None)
 
@@ -108,6 +116,7 @@ class Shutdown:
             logger.info("%s: shutting down instead of restarting", number.name)
             self.restarting = False
             self.code = 0
+            self._manager.stopping()
         if not self.draining.is_set():
             logger.info("%s again: closing all connections now", number.name)
             self.draining.set()

@@ -19,6 +19,7 @@ import trio
 from evanesce.addresses import NO_PROXIES, TrustedProxies
 from evanesce.addresslimits import AddressLimits
 from evanesce.errors import ConfigurationError, RateLimited
+from evanesce.inherited import inherited_sockets
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening.opening import BACKLOG, cannot_listen, open_listeners
 from evanesce.listening.settings import Bind, ListenSettings, UnixBind, load_tls, parse_bind
@@ -124,8 +125,8 @@ class Listener:
     ) -> None:
         """Listen, and `serve` every client, until cancelled. Reports URLs with `scheme`, plus an `s` for TLS.
 
-        On a port that other processes share, it stops listening when the gateway is draining. Raises
-        `ConfigurationError` where it cannot listen.
+        On a port that other processes share, and on a socket of the service manager, it stops listening when the
+        gateway is draining. Raises `ConfigurationError` where it cannot listen.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -142,7 +143,7 @@ class Listener:
                     start_client = functools.partial(self._start_client, gateway.address_limits, serve, clients)
                     for listener in listeners:
                         clients.start_soon(self._accept, listener, start_client)
-                    if self._shared:
+                    if self._shared or any(map(_is_inherited, listeners)):
                         clients.start_soon(self._close_when_draining, gateway, listeners, start_client)
                     task_status.started([self._url(scheme, listener.socket) for listener in listeners])
                 background.cancel_scope.cancel()
@@ -235,7 +236,8 @@ class Listener:
         with contextlib.nullcontext() if self._handover is None else self._handover.receiving(self._name, take):
             await gateway.wait_draining()
         for listener in listeners:
-            if isinstance(self._bind, Bind):  # those who wait at a Unix socket wait for the other processes as well
+            # At a socket that other processes have too, clients wait for these: other workers, or the next process.
+            if isinstance(self._bind, Bind) and not _is_inherited(listener):
                 for stream in _accept_waiting(listener, BACKLOG):
                     start_client(stream)
             listener.socket.close()
@@ -302,6 +304,10 @@ class Background:
             await work()
         except Exception:
             log.exception("a task of a connection failed")
+
+
+def _is_inherited(listener: trio.SocketListener) -> bool:
+    return inherited_sockets().holds(listener.socket.fileno())
 
 
 def _accept_waiting(listener: trio.SocketListener, most: int) -> Generator[trio.SocketStream, None, None]:

@@ -1,8 +1,9 @@
 """The channel between the supervisor and a worker: a socket pair, which is the worker's standard input.
 
 The supervisor sends an `Assignment`, the worker the URLs that it listens on, each as a line of JSON. A worker that has
-to start its program again sends `null` before, and gets the assignment once more. Nothing else is sent. When the
-supervisor ends, for whatever reason, the worker reads the end of the stream.
+to start its program again sends `null` before, and gets the assignment once more. Where the supervisor has to know that
+the worker's event loop turns, the worker sends empty lines afterwards. Nothing else is sent. When the supervisor ends,
+for whatever reason, the worker reads the end of the stream.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Assignment(Confidential, msgspec.Struct, kw_only=True, frozen=True):
     - `embedded`: whether the supervisor runs the Redis. `alone`: whether the supervisor has locked the database file
       against other servers with an embedded Redis.
     - `migrate`: whether the database may be created or migrated.
+    - `life_seconds`: how often the worker has to send a sign of life, in seconds; None: never.
     - `handover`: the inherited descriptors for passing connections between workers, None where that is not possible.
     - `sockets`: the inherited descriptors of the Unix sockets that all workers listen on, by the address in `bind`.
     """
@@ -57,6 +59,7 @@ class Assignment(Confidential, msgspec.Struct, kw_only=True, frozen=True):
     embedded: bool = False
     alone: bool = False
     migrate: bool = True
+    life_seconds: float | None = None
     handover: HandoverDescriptors | None = None
     sockets: Mapping[str, int] = {}
 
@@ -101,6 +104,15 @@ class SupervisorChannel:
         """Report to the supervisor that this worker listens on `urls`."""
         with suppress(trio.BrokenResourceError):  # the supervisor has ended: `watch` notices that too
             await self._stream.send_all(encode(list(urls)))
+
+    async def send_signs_of_life(self) -> None:
+        """Send signs of life, where the supervisor wants them, until cancelled. Call it after `report`."""
+        if (seconds := self.assignment.life_seconds) is None:
+            return
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await self._stream.send_all(b"\n")
+                await trio.sleep(seconds)
 
     async def watch(self) -> None:
         """Wait until the supervisor has ended, and then send this process a SIGTERM."""

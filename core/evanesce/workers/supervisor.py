@@ -13,9 +13,11 @@ import trio
 
 from evanesce.config.model import Config
 from evanesce.config.public import admin_binds
+from evanesce.inherited import inherited_sockets
 from evanesce.lifecycle.database import locked
 from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
+from evanesce.lifecycle.service_manager import ServiceManager
 from evanesce.lifecycle.signals import SHUTDOWN_SIGNALS, unblock_signals
 from evanesce.lifecycle.startup_checks import refuse_exposed_debugging
 from evanesce.listening.opening import shared_unix_socket
@@ -28,6 +30,9 @@ from evanesce.workers.handover import open_handover_sockets
 from evanesce.workers.worker import START_SECONDS, Worker, WorkerProcess
 
 logger = logging.getLogger(__name__)
+
+_SIGNS_MISSED = 2  # after so many signs of life that did not come, a worker hangs
+_NOT_RESTARTED = "the workers were not restarted, see the log"
 
 
 def run(
@@ -73,6 +78,8 @@ async def _main(
     # Before the workers share the ports: they could share one with another program without noticing.
     binds = [(f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds]
     await refuse_taken([*binds, *admin_binds(config)])
+    inherited_sockets().refuse_unused()
+    manager = ServiceManager.from_environment()
     async with AsyncExitStack() as stack:
         sockets = {bind: stack.enter_context(shared_unix_socket(key, bind)) for key, bind in binds if is_unix(bind)}
         redis = config.redis
@@ -102,25 +109,35 @@ async def _main(
                 embedded=embedded,
                 alone=alone,
                 migrate=migrate,
+                life_seconds=manager.ping_seconds,
                 handover=None if handover is None else handover.descriptors(number),
                 sockets={bind: opened.fileno() for bind, opened in sockets.items()},
             )
             workers.append(Worker(command, assignment, handover))
         with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:
             unblock_signals()
-            return await Supervisor(workers, restart_check, watched).run(signals)
+            return await Supervisor(workers, restart_check, watched, manager).run(signals)
 
 
 class Supervisor:
     """Keep the workers running. They are restarted only with a configuration for which `restart_check` passes.
 
-    They are also restarted when one of the files `watched` changes.
+    They are also restarted when one of the files `watched` changes. `manager` is told what happens, and gets signs of
+    life while no worker hangs.
     """
 
-    def __init__(self, workers: Sequence[Worker], restart_check: RestartCheck, watched: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        restart_check: RestartCheck,
+        watched: Sequence[Path] = (),
+        manager: ServiceManager | None = None,
+    ) -> None:
         self._workers = workers
+        self._manager = manager or ServiceManager(None)
         self._watched = watched
         self._restart_check = restart_check
+        self._serving = ""
         self._stopping = False
         self._restarting = trio.CancelScope()
         # Restarts that are requested during a restart are merged into one, which follows it.
@@ -130,21 +147,29 @@ class Supervisor:
         """Run the workers until one of `signals` stops them, and return the exit code."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._handle_signals, signals)
+            nursery.start_soon(self._manager.run, self._nobody_hangs)
             if self._watched:
                 nursery.start_soon(FileWatch(self._watched).run)
             code = await self._run_workers()
             nursery.cancel_scope.cancel()
         return code
 
+    def _nobody_hangs(self) -> bool:
+        seconds = self._manager.ping_seconds or 0.0
+        silent_since = trio.current_time() - _SIGNS_MISSED * seconds
+        return not any(worker.current.hangs(silent_since) for worker in self._workers)
+
     async def _handle_signals(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             name = signal.Signals(number).name
             if number == signal.SIGHUP and not self._stopping:
                 logger.info("%s: checking the configuration before a restart", name)
+                self._manager.reloading()
                 with suppress(trio.WouldBlock):
                     self._request_restart.send_nowait(None)
                 continue
             logger.info("%s: forwarding it to the workers", name)
+            self._manager.stopping()
             self._stopping = True
             self._restarting.cancel()
             for worker in self._workers:
@@ -172,6 +197,8 @@ class Supervisor:
                     urls = urls or current.urls
             for url in urls:
                 print(f"listening on {url}", flush=True)
+            self._serving = f"serving on {', '.join(urls)} with {len(self._workers)} workers"
+            self._manager.ready(self._serving)
             nursery.start_soon(self._restart_on_request)
         return 0
 
@@ -185,21 +212,27 @@ class Supervisor:
         with self._restarting:
             async for _ in self._restart_requests:
                 try:
-                    await self._restart_all()
+                    restarted = await self._restart_all()
                 except trio.TooSlowError:
                     logger.error("the restart was abandoned: a worker was not ready within %g s", START_SECONDS)
+                    restarted = False
+                self._manager.ready(self._serving if restarted else f"{self._serving}; {_NOT_RESTARTED}")
 
-    async def _restart_all(self) -> None:
-        """Restart one worker after the other, each while all others serve. Raises `trio.TooSlowError`."""
+    async def _restart_all(self) -> bool:
+        """Restart one worker after the other, each while all others serve. Raises `trio.TooSlowError`.
+
+        Return whether that was done: the new configuration may be refused.
+        """
         urls = {url for worker in self._workers for url in worker.current.urls or ()}
         if not await self._restart_check.passes(sorted(urls)):
-            return
+            return False
         logger.info("restarting the workers, one after the other")
         for worker in self._workers:
             await self._wait_all_serving()
             await worker.restart(signal.SIGHUP)
         await self._wait_all_serving()
         logger.info("all workers were restarted")
+        return True
 
     async def _wait_all_serving(self) -> None:
         with trio.fail_after(START_SECONDS):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 import trio
 
+from evanesce.inherited import inherited_sockets
 from evanesce.workers.channel import Assignment, encode
 from evanesce.workers.handover import HandoverSockets
 
@@ -37,6 +40,7 @@ class WorkerProcess:
     - `stopping`: set when it was told to stop.
     - `ended`: set when it has ended. `code`: its exit code, None if it could not be started.
     - `pending`: a signal to send when the process has started.
+    - `heard_at`: when it last gave a sign of life, in seconds of Trio's clock.
     """
 
     urls: Sequence[str] | None = None
@@ -46,11 +50,19 @@ class WorkerProcess:
     code: int | None = None
     process: trio.Process | None = None
     pending: int | None = None
+    heard_at: float = math.inf
 
     @property
     def serving(self) -> bool:
         """Whether it is ready, has not ended, and was not told to stop."""
         return self.urls is not None and not self.ended.is_set() and not self.stopping.is_set()
+
+    def hangs(self, silent_since: float) -> bool:
+        """Return whether it serves and has given no sign of life since then.
+
+        One that starts or stops too slowly is killed by its `Worker`.
+        """
+        return self.serving and self.heard_at < silent_since
 
     def stop(self, number: int) -> None:
         """Send it a signal that stops it."""
@@ -131,15 +143,16 @@ class Worker:
     async def _run_process(self, current: WorkerProcess) -> None:
         """Run one process from its start to its end."""
         ours, theirs = socket.socketpair()
-        handover = self._assignment.handover
-        inherited = (*(() if handover is None else handover.all), *self._assignment.sockets.values())
+        handover = () if self._assignment.handover is None else self._assignment.handover.all
+        inherited = inherited_sockets()
         async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
             with theirs:
                 try:
                     process = await trio.lowlevel.open_process(
                         self._command,
                         stdin=theirs.fileno(),
-                        pass_fds=inherited,
+                        pass_fds=(*handover, *self._assignment.sockets.values(), *inherited.descriptors),
+                        env=inherited.worker_environment(),
                         start_new_session=True,  # Ctrl-C in the terminal is for the supervisor, which forwards it
                     )
                 except OSError as error:  # no processes or memory left, which may be temporary
@@ -175,8 +188,13 @@ class Worker:
                     urls = msgspec.json.decode(answer, type=list[str] | None)
             except trio.BrokenResourceError:
                 return
+            current.heard_at = trio.current_time()
             current.urls = urls
             current.ready_or_ended.set()
+        if current.urls is not None:
+            with suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    current.heard_at = trio.current_time()
             return
         logger.error("worker %d was not ready within %g s: killing it", self.number, START_SECONDS)
         process.kill()

@@ -23,7 +23,7 @@ def read(*settings: str) -> Config:
         ((), None, []),
         ((f"admin.token={TOKEN}",), "127.0.0.1:8002", [("admin.bind", "127.0.0.1:8002")]),
         ((f"admin.token={TOKEN}", "admin.bind=[::1]:9"), "[::1]:9", [("admin.bind", "[::1]:9")]),
-        ((f"admin.token={TOKEN}", "admin.bind=unix:a/b.sock"), "unix:a/b.sock", []),
+        ((f"admin.token={TOKEN}", "admin.bind=unix:a/b.sock"), "unix:a/b.sock", [("admin.bind", "unix:a/b.sock")]),
     ],
 )
 def test_it_is_off_without_a_token(settings: tuple[str, ...], bind: str | None, ports: list[tuple[str, str]]) -> None:

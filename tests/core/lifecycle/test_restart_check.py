@@ -77,9 +77,9 @@ def test_a_check_that_no_server_starts_says_what_to_use(tmp_path: Path) -> None:
         )
 
 
-def preflight(folder: Path, bind: str, *, workers: bool, urls: list[str]) -> tuple[int, str]:
+def preflight(folder: Path, bind: str, *more: str, workers: bool, urls: list[str]) -> tuple[int, str]:
     """Return the exit code of the check for a server that listens on `urls`, and what it wrote."""
-    settings = [f"plugins.quart.bind={bind}", "server.public_url=http://127.0.0.1:8000"]
+    settings = [f"plugins.quart.bind={bind}", "server.public_url=http://127.0.0.1:8000", *more]
     request = RestartCheckRequest(
         file=None, settings=settings, urls=urls, kept={"server.workers": 1} if workers else {}
     )
@@ -108,3 +108,14 @@ def test_the_unix_socket_of_the_server_is_free_at_the_restart_and_another_is_ope
         code, written = preflight(tmp_path, "unix:chat.sock", workers=False, urls=["http://127.0.0.1:8000"])
         assert code == 2
         assert "cannot listen on unix:chat.sock (Address already in use)" in written
+
+
+def test_the_unix_socket_for_operators_is_free_at_the_restart(tmp_path: Path) -> None:
+    admin = ("admin.bind=unix:admin.sock", f"admin.token={'t' * 32}")
+    with unix_socket(tmp_path / "admin.sock", mode=0o600, backlog=1):
+        for workers in (False, True):
+            urls = ["http://127.0.0.1:8000", "unix:admin.sock"]
+            assert preflight(tmp_path, "127.0.0.1:8000", *admin, workers=workers, urls=urls) == (0, "")
+        code, written = preflight(tmp_path, "127.0.0.1:8000", *admin, workers=False, urls=urls[:1])
+        assert code == 2
+        assert "admin.bind: cannot listen on unix:admin.sock (Address already in use)" in written
