@@ -22,6 +22,7 @@ import msgspec
 from msgspec import inspect
 from prometheus_client.parser import text_string_to_metric_families
 
+from docs import shell_files
 from evanesce.config import kinds
 from evanesce.config.model import Config
 from evanesce.errors import CloseCode, ErrorCode
@@ -393,7 +394,7 @@ def regenerated(page: Path) -> str:
 
 
 def main() -> None:
-    """Write every page that has a generated part."""
+    """Write every page that has a generated part, and the files for shells."""
     stale: list[str] = []
     for page in sorted({page for page, _, _ in parts()}):
         old, new = page.read_text("utf-8"), regenerated(page)
@@ -401,6 +402,11 @@ def main() -> None:
             stale.append(str(page.relative_to(DOCS.parent)))
             if "--check" not in sys.argv:
                 page.write_text(new, "utf-8")
+    for path, new in shell_files.files().items():
+        if not path.exists() or path.read_text("utf-8") != new:
+            stale.append(str(path.relative_to(DOCS.parent)))
+            if "--check" not in sys.argv:
+                path.write_text(new, "utf-8")
     if stale and "--check" in sys.argv:
         raise SystemExit(f"Run `python -m docs.generate`: {', '.join(stale)} differ from the code")
     print("\n".join(stale) or "nothing has changed")

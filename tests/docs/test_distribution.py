@@ -28,10 +28,19 @@ SHIPPED = [
     "config.toml",
     *(
         str(file.relative_to(ROOT))
-        for file in (ROOT / "docs").rglob("*.*")
-        if not CACHES.intersection(file.parts) and not (file.suffix == ".py" and file.parent == ROOT / "docs")
+        for file in (ROOT / "docs").rglob("*")
+        if file.is_file()
+        and not CACHES.intersection(file.parts)
+        and not (file.suffix == ".py" and file.parent == ROOT / "docs")
+        and file.parent.name != "command-line"
     ),
 ]
+FOR_SHELLS = {
+    "evanesce.1": "share/man/man1/evanesce.1",
+    "evanesce.bash": "share/bash-completion/completions/evanesce",
+    "evanesce.fish": "share/fish/vendor_completions.d/evanesce.fish",
+    "evanesce.zsh": "share/zsh/site-functions/_evanesce",
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +90,13 @@ def test_both_hold_the_documentation_and_the_configuration(
     assert set(documentation) == set(SHIPPED)
     for name in SHIPPED:
         assert archive[name] == documentation[name] == (ROOT / name).read_bytes(), name
+
+
+def test_shells_and_man_find_their_files(wheel: Mapping[str, bytes]) -> None:
+    assert {file.name for file in (ROOT / "docs/command-line").iterdir()} == FOR_SHELLS.keys()
+    installed = {name.partition(".data/data/")[2]: content for name, content in wheel.items()}
+    for name, place in FOR_SHELLS.items():
+        assert installed[place] == (ROOT / "docs/command-line" / name).read_bytes()
 
 
 def test_every_link_between_the_pages_leads_somewhere(documentation: Mapping[str, bytes]) -> None:

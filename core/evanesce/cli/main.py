@@ -53,12 +53,13 @@ def main(arguments: Sequence[str] | None = None, *, log_level: int = logging.INF
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     code: int = options._run(options)
     return code
 
 
-def _parser() -> _Parser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command, with the commands of the installed plugins."""
     parser = _Parser(prog="evanesce", description="Chat that leaves nothing behind.")
     parser.add_argument("--version", action="version", version=f"evanesce {version('evanesce')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
