@@ -77,8 +77,14 @@ def refuse_what_is_not_installed() -> None:
         "plugins.oidc.client_id=x",
     ]
     passkey = ["plugins.enabled=['passkey','sqlite','quart']", "server.public_url=https://chat.example"]
+    webhooks = [
+        "plugins.enabled=['guest','sqlite','quart','webhooks']",
+        "plugins.webhooks.urls=['https://receiver.example']",
+        f"plugins.webhooks.secret=whsec_{'ab' * 24}",
+    ]
     turso = ["plugins.enabled=['guest','turso','quart']", "plugins.turso.url=libsql://db.example"]
-    for extra, settings in (("worldid", worldid), ("oidc", oidc), ("passkey", passkey), ("turso", turso)):
+    extras = {"worldid": worldid, "oidc": oidc, "passkey": passkey, "turso": turso, "webhooks": webhooks}
+    for extra, settings in extras.items():
         command = [EVANESCE, "check", *(word for setting in settings for word in ("--set", setting))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 2, done

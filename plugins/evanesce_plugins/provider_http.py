@@ -1,4 +1,4 @@
-"""An HTTP client for the services of identity providers, whose answers are bounded."""
+"""An HTTP client for services of others, such as identity providers, whose answers are bounded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NoAnswer(Exception):
 
 
 class Answer(Confidential, msgspec.Struct, frozen=True):
-    """A response that is no redirect and no fault: its status is 200, or from 400 to 499."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,7 +74,25 @@ class ProviderClient:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a request with a body, or a form, and return the answer. Raises `NoAnswer`."""
+        """Send a request with a body, or a form, and return the answer: its status is 200, or from 400 to 499.
+
+        Raises `NoAnswer`, also for a redirect and a fault.
+        """
+        answer = await self.exchange(method, url, content=content, form=form, headers=headers)
+        if answer.status != 200 and not 400 <= answer.status < 500:
+            raise NoAnswer(f"it answered HTTP {answer.status}")
+        return answer
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request, and return the answer, whatever its status is. Raises `NoAnswer`."""
         try:
             return await self._request(method, url, content, form, headers)
         except httpx2.ConnectError:
@@ -99,6 +117,4 @@ class ProviderClient:
                     body += chunk
         if len(body) > ANSWER_BYTES:
             raise NoAnswer(f"it gave an answer of over {ANSWER_BYTES} bytes")
-        if response.status_code != 200 and not 400 <= response.status_code < 500:
-            raise NoAnswer(f"it answered HTTP {response.status_code}")
         return Answer(response.status_code, response.headers, bytes(body))

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 SERVERS = {
     "local": ("guest", "sqlite", "quart", "trio_websocket"),
-    "remote": ("worldid", "oidc", "turso", "quart"),
+    "remote": ("worldid", "oidc", "turso", "quart", "webhooks"),
 }
 
 LAWFUL = [
@@ -37,6 +37,8 @@ LAWFUL = [
     "plugins.oidc.issuer=http://127.0.0.1:1",
     "plugins.oidc.client_id=chat",
     "plugins.turso.url=http://127.0.0.1:1",
+    "plugins.webhooks.urls=['http://127.0.0.1:1']",
+    f"plugins.webhooks.secret=whsec_{'a' * 40}",
     "plugins.worldid.app_id=app_x",
     "plugins.worldid.rp_id=rp_1",
     "plugins.worldid.action=act",
