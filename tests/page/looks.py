@@ -82,4 +82,4 @@ def stage(browser: Browser, server: Server, look: Look) -> Iterator[Stage]:
     page.evaluate("kept => localStorage.setItem('evanesce.account', kept)", json.dumps(account))
     yield Stage(page, account, server.url)
     context.close()
-    assert problems == []
+    assert problems == [], problems

@@ -2,6 +2,7 @@
 
 import { App } from "./app.js";
 import { findElements, translate } from "./elements.js";
+import { FocusKeeper } from "./focus.js";
 import { chooseLanguage, loadTexts, setLanguage } from "./i18n.js";
 import { registerServiceWorker } from "./service-worker-registration.js";
 
@@ -9,7 +10,9 @@ async function start() {
   const language = chooseLanguage(navigator.languages);
   setLanguage(language, await loadTexts(language));
   translate(language);
-  new App(findElements()).start();
+  const elements = findElements();
+  new FocusKeeper(elements.focus);
+  new App(elements).start();
   registerServiceWorker();
 }
 

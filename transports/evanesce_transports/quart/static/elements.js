@@ -125,6 +125,13 @@ export function findElements() {
       open: find("reminder-open", HTMLButtonElement),
       later: find("reminder-later", HTMLButtonElement),
     },
+    focus: {
+      menu: find("room-menu", HTMLElement),
+      menuOpen: find("room-menu-open", HTMLButtonElement),
+      inOrder: ["composer-text", "home-title", "sign-in-title", "stopped-title", "scroll"].map((id) =>
+        find(id, HTMLElement),
+      ),
+    },
     confirm: {
       dialog: find("confirm", HTMLDialogElement),
       title: find("confirm-title", HTMLElement),
@@ -175,6 +182,27 @@ export function translate(language) {
   put("data-t", (element, text) => (element.textContent = text));
   put("data-t-label", (element, text) => element.setAttribute("aria-label", text));
   put("data-t-placeholder", (element, text) => element.setAttribute("placeholder", text));
+}
+
+/**
+ * Return the first control in `place` that can have the focus.
+ *
+ * @param {Element} place
+ */
+export function firstControl(place) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const controls = place.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']");
+  return [...controls].find(canHaveFocus);
+}
+
+/** @param {Element} element */
+export function canHaveFocus(element) {
+  return isShown(element) && !element.matches(":disabled") && element.closest("[inert]") === null;
+}
+
+/** @param {Element} element */
+export function isShown(element) {
+  return element.isConnected && element.checkVisibility({ visibilityProperty: true });
 }
 
 /**

@@ -329,6 +329,7 @@ export class RoomView {
   }
 
   async #close() {
+    this.#elements.focus.menu.hidePopover(); // the dialog gives the focus back to what has it now
     if (!(await this.#confirm.ask(t("room.closeTitle"), [t("room.closeText")], t("room.close")))) return;
     try {
       await this.#room?.close();
