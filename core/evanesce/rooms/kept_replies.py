@@ -11,8 +11,12 @@ from typing import Protocol
 
 import trio
 
-KEPT_SECONDS = 0.1
-"""How long a reply waits at least for its message, in seconds; at most twice as long."""
+KEPT_SECONDS = 0.5
+"""How long a reply waits at least for its message, in seconds; at most twice as long.
+
+A server that is fully loaded delivers some tenths of a second after Redis has published. A shorter time would make it
+write each reply alone, just when every write counts.
+"""
 
 
 class Keeper(Protocol):
@@ -36,23 +40,25 @@ class KeptReplies:
 
     def __init__(self) -> None:
         self._keepers: dict[Keeper, Guard] = {}
+        self._earlier: dict[Keeper, Guard] = {}  # those whose reply has waited since the last look at the timer
         self._added = trio.lowlevel.ParkingLot()
 
     def add(self, keeper: Keeper, guard: Guard) -> None:
         """Have a reply of `keeper` written soon, whether its message has come or not."""
         if not self._keepers:
             self._added.unpark()
+        self._earlier.pop(keeper, None)  # that was about the reply before
         self._keepers[keeper] = guard
 
     async def run(self) -> None:
         """Have replies written whose messages did not come, until cancelled."""
-        earlier: dict[Keeper, Guard] = {}
         while True:
-            while not (earlier or self._keepers):
+            while not (self._earlier or self._keepers):
                 await self._added.park()
             await trio.sleep(KEPT_SECONDS)
-            _write_all(earlier)
-            earlier, self._keepers = self._keepers, {}
+            due, self._earlier, self._keepers = self._earlier, self._keepers, {}
+            _write_all(due)
+            del due  # while this task waits, it must keep no room in memory
 
 
 def _write_all(keepers: Mapping[Keeper, Guard]) -> None:

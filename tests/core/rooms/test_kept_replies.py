@@ -163,3 +163,31 @@ async def test_a_room_whose_reply_was_written_is_not_kept(autojump_clock: MockCl
         await trio.sleep(3 * KEPT_SECONDS)
         assert kept() is None, "it has the names of its members"
         nursery.cancel_scope.cancel()
+
+
+async def test_a_reply_is_not_written_at_the_time_of_the_one_before(autojump_clock: MockClock) -> None:
+    class Room:
+        """Keeps a reply again as soon as the one before has met its message, as a busy room does."""
+
+        def __init__(self) -> None:
+            self.waited: list[float] = []
+            self.added_at = 0.0
+
+        def keep(self) -> None:
+            self.added_at = trio.current_time()
+            replies.add(self, lambda handle: handle)
+
+        def write_kept_reply(self) -> None:
+            self.waited.append(trio.current_time() - self.added_at)
+
+    replies, room = KeptReplies(), Room()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(replies.run)
+        for _ in range(50):
+            room.keep()
+            await trio.sleep(0.3 * KEPT_SECONDS)
+        assert room.waited == []
+        await trio.sleep(2.1 * KEPT_SECONDS)
+        [waited] = room.waited
+        assert KEPT_SECONDS <= waited <= 2 * KEPT_SECONDS
+        nursery.cancel_scope.cancel()
