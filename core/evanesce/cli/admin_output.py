@@ -121,7 +121,8 @@ def _pairs(fields: Answer) -> Iterator[str]:
         yield f"{name}: {safe(str(shown))}"
 
 
-SERVER_HEAD = ("server", "version", "state", "connections", "users", "rooms", "redis ms", "loop ms")
+SERVER_HEAD = ("server", "version", "state", "connections", "users", "rooms", "redis ms", "loop ms", "p99 ms")
+TIMES = ("redisSeconds", "loopSeconds", "messageSeconds")
 
 
 def server_cells(name: str, server: Answer) -> list[str]:
@@ -131,7 +132,7 @@ def server_cells(name: str, server: Answer) -> list[str]:
         safe(str(server["version"])),
         "draining" if server["draining"] else "serving",
         *(str(server[count]) for count in ("connections", "users", "rooms")),
-        *(f"{1000 * float(server[seconds]):.1f}" for seconds in ("redisSeconds", "loopSeconds")),
+        *(f"{1000 * float(server.get(seconds, 0)):.1f}" for seconds in TIMES),
     ]
 
 

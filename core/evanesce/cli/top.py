@@ -17,7 +17,7 @@ Answer = Mapping[str, Any]
 RATES = {"accepted": "in/s", "delivered": "out/s", "skipped": "late/s"}
 """The counters of a server whose rates are shown, and their headings: messages that came, went out, and expired."""
 
-HEADINGS = ("server", "state", "clients", "users", "rooms", "redis", "loop", *RATES.values())
+HEADINGS = ("server", "state", "clients", "users", "rooms", "redis", "loop", "p99", *RATES.values())
 """The headings of the table, which fits into 80 columns: names of servers are shortened. Times are milliseconds."""
 
 NAME_COLUMNS = 18
