@@ -37,10 +37,11 @@ def _port() -> int:
         return port
 
 
-class _Server:
+class IdleServer:
     """`evanesce serve` with one transport for the clients, and the port of `quart` to read its metrics from."""
 
-    def __init__(self, transport: str, folder: Path) -> None:
+    def __init__(self, transport: str, folder: Path, *more: str) -> None:
+        self.folder = folder
         self.address = ("127.0.0.1", _port())
         self._metrics = ("127.0.0.1", _port()) if transport != "quart" else self.address
         binds = {"quart": self._metrics, transport: self.address}
@@ -51,6 +52,7 @@ class _Server:
             f"server.public_url=http://127.0.0.1:{self.address[1]}",
             "limits.sign_ins_per_minute=1000000",
             "rooms.capacity=1000000",
+            *more,
         ]
         command = [sys.executable, "-m", "evanesce", "serve"]
         command += [word for setting in settings for word in ("--set", setting)]
@@ -98,6 +100,8 @@ class _Server:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         try:
             code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -107,9 +111,10 @@ class _Server:
 
 
 @contextmanager
-def _running(transport: str) -> Iterator[_Server]:
+def running(transport: str, *settings: str) -> Iterator[IdleServer]:
+    """Run a server with one transport, and more settings, until the end of the context."""
     with tempfile.TemporaryDirectory() as folder:
-        server = _Server(transport, Path(folder))
+        server = IdleServer(transport, Path(folder), *settings)
         try:
             yield server
         finally:
@@ -122,8 +127,8 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
     The CPU time is that of `seconds`; 50 s have two heartbeats. `left_…` are the tasks and descriptors that remain when
     all connections are closed, beyond those before.
     """
-    _raise_limit(connections + WARM_UP + 1000)
-    with _running(transport) as server:
+    raise_limit(connections + WARM_UP + 1000)
+    with running(transport) as server:
         base_tasks, base_descriptors = server.metric("tasks"), server.descriptors()
         clients = IdleConnections(server.address, rooms)
         clients.open(WARM_UP)
@@ -152,7 +157,8 @@ def measure(transport: str, connections: int, *, rooms: int = 1, seconds: float 
         }
 
 
-def _raise_limit(descriptors: int) -> None:
+def raise_limit(descriptors: int) -> None:
+    """Let this process, and the servers that it starts, open so many files where the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
     if soft < wanted:

@@ -1,4 +1,6 @@
-"""The client ends of thousands of connections, in one loop: they join a room, send nothing, and answer pings.
+"""The client ends of thousands of connections, in one loop: they join a room, and do nothing but answer pings.
+
+They send messages, and visit their room again, only where they are told to.
 
 Their WebSocket handshake is that of a browser: with its headers, and its offer of permessage-deflate.
 """
@@ -11,6 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 AT_ONCE = 50
@@ -38,16 +41,18 @@ Sec-WebSocket-Protocol: evanesce.v1
 
 def _command(**fields: Any) -> bytes:
     payload = json.dumps(fields).encode()
-    assert len(payload) < 126
-    return bytes([0x81, 0x80 | len(payload)]) + _MASK + payload
+    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack("!H", len(payload))
+    return b"\x81" + size + _MASK + payload
 
 
-class _Client:
+class Client:
     """A client: it connects, signs in, joins its room, and then answers pings."""
 
     def __init__(self, address: tuple[str, int], room: str | None) -> None:
         self.socket = socket.create_connection(address, timeout=PATIENCE)
         self.joined = False
+        self.sent = 0
+        """How many messages the server has acknowledged."""
         self.room = room
         self._received = bytearray()
         self._shaken = False
@@ -55,6 +60,15 @@ class _Client:
         self.socket.sendall(
             f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: http://{host}:{port}\r\n{_HEADERS}".encode()
         )
+
+    def say(self, content: str) -> None:
+        """Send a message to the room."""
+        self.socket.sendall(_command(type="send", roomId=self.room, content=content))
+
+    def visit_again(self) -> None:
+        """Leave the room, and join it again."""
+        self.joined = False
+        self.socket.sendall(_command(type="leave", roomId=self.room) + _command(type="join", roomId=self.room))
 
     def receive(self) -> None:
         """Read from the socket, and take the next step."""
@@ -101,8 +115,23 @@ class _Client:
             self.socket.sendall(_command(type="join", roomId=self.room))
         elif event["type"] == "joined":
             self.joined = True
+        elif event["type"] == "sent":
+            self.sent += 1
         elif event["type"] in ("error", "goodbye"):
             raise ConnectionError(str(event))
+
+
+def _groups(clients: Sequence[Client]) -> Iterator[Sequence[Client]]:
+    for start in range(0, len(clients), AT_ONCE):
+        yield clients[start : start + AT_ONCE]
+
+
+def _have_joined(clients: Sequence[Client]) -> bool:
+    return all(client.joined for client in clients)
+
+
+def _have_sent(clients: Sequence[Client], expected: Sequence[int]) -> bool:
+    return [client.sent for client in clients] == expected
 
 
 class IdleConnections:
@@ -111,7 +140,7 @@ class IdleConnections:
     def __init__(self, address: tuple[str, int], rooms: int) -> None:
         self._address = address
         self._selector = selectors.DefaultSelector()
-        self._clients: list[_Client] = []
+        self._clients: list[Client] = []
         self._rooms: list[str] = []
         for _ in range(rooms):
             [client] = self._open([None])
@@ -124,12 +153,12 @@ class IdleConnections:
             places = range(len(self._clients), len(self._clients) + min(AT_ONCE, count - start))
             self._open([self._rooms[place % len(self._rooms)] for place in places])
 
-    def _open(self, rooms: Sequence[str | None]) -> list[_Client]:
-        opened = [_Client(self._address, room) for room in rooms]
+    def _open(self, rooms: Sequence[str | None]) -> list[Client]:
+        opened = [Client(self._address, room) for room in rooms]
         for client in opened:
             self._selector.register(client.socket, selectors.EVENT_READ, client)
         self._clients += opened
-        self._receive_until(lambda: all(client.joined for client in opened))
+        self._receive_until(partial(_have_joined, opened))
         return opened
 
     def _receive_until(self, done: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -141,6 +170,28 @@ class IdleConnections:
                 raise TimeoutError
             for key, _ in self._selector.select(left):
                 key.data.receive()
+
+    def open_alone(self, count: int) -> list[Client]:
+        """Open `count` more connections, each in a room of its own, and return them."""
+        opened: list[Client] = []
+        for start in range(0, count, AT_ONCE):
+            opened += self._open([None] * min(AT_ONCE, count - start))
+        return opened
+
+    def say(self, clients: Sequence[Client], content: str) -> None:
+        """Send a message with each of `clients`, and wait for all acknowledgements."""
+        for some in _groups(clients):
+            expected = [client.sent + 1 for client in some]
+            for client in some:
+                client.say(content)
+            self._receive_until(partial(_have_sent, some, expected))
+
+    def visit_again(self, clients: Sequence[Client]) -> None:
+        """Let each of `clients` leave its room and join it again."""
+        for some in _groups(clients):
+            for client in some:
+                client.visit_again()
+            self._receive_until(partial(_have_joined, some))
 
     def stay_idle(self, seconds: float) -> None:
         """Only answer pings."""

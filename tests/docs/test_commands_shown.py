@@ -44,6 +44,7 @@ SIMULATE = [command for _, command in COMMANDS if command.startswith("evanesce w
 LONG = (
     "audit.md",
     "benchmarks.md",
+    "capacity.md",
     "scaling.md",
     "data-lifetime.md",
     "encryption-at-rest.md",

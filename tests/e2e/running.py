@@ -241,15 +241,7 @@ class Server:
     def valkey(self) -> tuple[int, str]:
         """Return the process id and the socket of the embedded Valkey, which is a child of the server."""
         assert self.process is not None
-        for child in children(self.process.pid):
-            arguments = arguments_of(child)
-            if "--unixsocket" in arguments:
-                return child, arguments[arguments.index("--unixsocket") + 1]
-            # Valkey overwrites its arguments with a title, which contains the socket.
-            for part in arguments:
-                if "unixsocket:" in part:
-                    return child, part.split("unixsocket:")[1].split()[0]
-        raise AssertionError("the server has no Valkey")
+        return valkey_of(self.process.pid)
 
     def workers(self) -> dict[int, int]:
         """Return the process ids of the workers, by number."""
@@ -280,6 +272,19 @@ def children(pid: int) -> list[int]:
         except FileNotFoundError:  # a thread that has ended meanwhile
             continue
     return found
+
+
+def valkey_of(pid: int) -> tuple[int, str]:
+    """Return the process id and the socket of the Valkey that a server runs."""
+    for child in children(pid):
+        arguments = arguments_of(child)
+        if "--unixsocket" in arguments:
+            return child, arguments[arguments.index("--unixsocket") + 1]
+        # Valkey overwrites its arguments with a title, which contains the socket.
+        for part in arguments:
+            if "unixsocket:" in part:
+                return child, part.split("unixsocket:")[1].split()[0]
+    raise AssertionError("the server has no Valkey")
 
 
 def arguments_of(pid: int) -> list[str]:
