@@ -160,6 +160,8 @@ def value_of(kind: inspect.Type) -> str:
         return f"{kinds.description(kind)}; or a list of up to {several.max_length}"
     if isinstance(plain, inspect.CollectionType):
         return f"list: {value_of(plain.item_type)}"
+    if isinstance(plain, inspect.DictType):
+        return f"table: {value_of(plain.key_type)} = {value_of(plain.value_type)}"
     if isinstance(plain, inspect.BoolType):
         return "true or false"
     if isinstance(plain, inspect.IntType | inspect.FloatType):
@@ -182,6 +184,8 @@ def default_of(field: inspect.Field) -> str:
         return "must be set"
     if field.default is None:
         return "none"
+    if callable(field.default_factory):
+        return f"`{msgspec.json.encode(field.default_factory()).decode()}`"
     if isinstance(field.default, float):
         return f"`{number(field.default)}`"
     return f"`{msgspec.json.encode(field.default).decode().replace(',', ', ')}`"

@@ -11,11 +11,13 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import trio
 
+from evanesce import logs
 from evanesce.admin.access import Access
 from evanesce.admin.listener import (
     RETRY_SECONDS,
@@ -36,6 +38,7 @@ from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import RestartCheck
 from evanesce.lifecycle.service_manager import ServiceManager
 from evanesce.lifecycle.shutdown import Shutdown
+from evanesce.lifecycle.start_line import log_start
 from evanesce.lifecycle.startup_checks import (
     check_environment,
     findings,
@@ -79,6 +82,7 @@ def run(
     channel: SupervisorChannel | None = None,
     restart_check: RestartCheck | None = None,
     *,
+    file: Path | None = None,
     migrate: bool = True,
     debug_plugins: bool = False,
 ) -> int:
@@ -88,6 +92,7 @@ def run(
       for which it passes stops the server with `RESTART` in place of an exit code.
     - `exit_now` ends the process with the exit code of the function that it is given. It is called where a plugin's
       code ignores its cancellation.
+    - `file`: the configuration file, for the log.
     - `migrate`: whether the database may be created or migrated.
     - `debug_plugins`: refuse addresses that other machines can reach; without a supervisor, restart when a file of a
       plugin changes.
@@ -117,6 +122,7 @@ def run(
             config, components.authenticators, components.database
         ),  # here, because both of these block
         found=findings(config, plugins, components, Path.cwd()) if is_first else (),
+        log_start=partial(log_start, config, file, plugins.names) if is_first else None,
         migrate=migrate,
         watched=discovery.files(plugins.names) if debug_plugins and channel is None else (),
     )
@@ -127,7 +133,8 @@ def run(
 class _Server:
     """One server process. `shared` are the settings that servers on one Redis compare, `found` those to warn of.
 
-    It restarts when one of the files `watched` changes.
+    `log_start` is called with a description of the database, and the addresses that the server listens on. The server
+    restarts when one of the files `watched` changes.
     """
 
     def __init__(
@@ -142,6 +149,7 @@ class _Server:
         *,
         shared: Mapping[str, str],
         found: Sequence[tuple[str, Finding]],
+        log_start: Callable[[str, Sequence[str]], None] | None,
         migrate: bool,
         watched: Sequence[Path],
     ) -> None:
@@ -154,8 +162,10 @@ class _Server:
         self._manager = manager
         self._shared = shared
         self._found = found
+        self._log_start = log_start
         self._migrate = migrate
         self._watched = watched
+        self._database = ""
         self._flushing = trio.CancelScope(shield=True)
 
     async def main(self, exit_now: Callable[[Callable[[], int]], NoReturn]) -> int:
@@ -204,6 +214,7 @@ class _Server:
         statistics.watch(metrics)
         components.database_calls.watch(metrics)
         watch_process(metrics)
+        metrics.watch_counter("log_lines_dropped", "Lines of the log that were dropped: nothing read it", logs.dropped)
         watch_plugins(self._plugins, metrics)
         records = WriteBehind(components.repository, metrics)
         stack.push_async_callback(self._flush, records)
@@ -219,6 +230,7 @@ class _Server:
         worker's supervisor has done this already.
         """
         inspection = await announce_migrations(self._components.repository, migrate=self._migrate)
+        self._database = inspection.text if inspection.file is None else str(inspection.file)
         if self._channel is not None:
             return self._channel.assignment.embedded, self._channel.assignment.alone
         embedded = self._config.redis.url == "embedded"
@@ -240,6 +252,8 @@ class _Server:
                 if self._channel is None:
                     inherited_sockets().refuse_unused()
                 self._shutdown.serving()
+                if self._log_start is not None:
+                    self._log_start(self._database, [*transports.urls, *admin_urls])
                 self._log_findings()
                 nursery.start_soon(transports.watch, self._shutdown)
                 nursery.start_soon(self._shutdown.restart_on_request, [*transports.urls, *admin_urls])
@@ -294,7 +308,7 @@ class _Server:
         async def serve(*, task_status: trio.TaskStatus[Sequence[str]]) -> None:
             async with open_admin_sockets(bind) as sockets:
                 urls = listening_on(bind, sockets)
-                logger.info("listening for operators on %s", ", ".join(urls))
+                logger.info("listening for operators on %s", ", ".join(urls), extra=logs.OWN_ADDRESSES)
                 task_status.started(urls)
                 await listener.run(sockets)
 
@@ -324,6 +338,7 @@ class _Server:
             await self._channel.report(urls)
             nursery.start_soon(self._channel.send_signs_of_life)
             return
+        await trio.to_thread.run_sync(logs.flush)  # whoever waits for these lines may read the log then
         for url in urls:
             print(f"listening on {url}", flush=True)
         self._manager.ready(f"serving on {', '.join(urls)}")

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evanesce.logs import escaped
+from evanesce.logs import EVERY_LINE, escaped
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def peer_of(connection: socket.socket, address: str) -> Operator:
 def record(who: Operator, act: str, fields: Mapping[str, object], outcome: str) -> None:
     """Log an act: its name, the fields that say to whom it is done, and what came of it."""
     named = "".join(f" {name}={escaped(str(value)[:VALUE_CHARACTERS])}" for name, value in fields.items())
-    logger.info("%s: %s%s: %s", who.name, act, named, outcome)
+    logger.info("%s: %s%s: %s", who.name, act, named, outcome, extra=EVERY_LINE)
 
 
 def refuse(who: Operator, reason: str) -> None:

@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 TTL = 4
 """The TTL of messages in the deployments, in seconds."""
 
-_SERVER = "import logging, sys; from evanesce.cli.main import main; sys.exit(main(log_level=logging.DEBUG))"
+_SERVER = "import sys; from evanesce.cli.main import main; sys.exit(main(log_everything=True))"
 """A server that logs everything: records of the level DEBUG must hold no content either."""
 
 

@@ -21,6 +21,7 @@ from evanesce.config.shared import FINGERPRINTS, shared_settings
 from evanesce.errors import EvanesceError
 from evanesce.hookspecs import API
 from evanesce.interfaces import Finding, Inspection, Repository
+from evanesce.lifecycle.log_settings import check_levels
 from evanesce.lifecycle.startup_checks import check_environment, findings, refuse_exposed_guests
 from evanesce.maintenance.agreement import ADVICE, described, disagreements
 from evanesce.maintenance.binding import EMBEDDED, HINT, PROBLEM, SILENT_SECONDS, is_bound
@@ -45,6 +46,7 @@ def run(source: Source, config: Config, plugins: Plugins, report: Report) -> int
     Raises `ConfigurationError` and `PluginError`.
     """
     check_environment(config)
+    check_levels(config, plugins)
     components = plugins.build(config, Path.cwd())
     refuse_exposed_guests(config, components)
     report.ok(

@@ -22,6 +22,7 @@ from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin
 from evanesce.config import load, secret
 from evanesce.config.model import Config
 from evanesce.errors import PluginError
+from evanesce.lifecycle.log_settings import apply_log_settings
 from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
 from evanesce.lifecycle.signals import RESTART, restart_program
 from evanesce.plugins import Plugins, discovery
@@ -39,12 +40,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, error_line(f"{message}. See {self.prog} --help"))
 
 
-def main(arguments: Sequence[str] | None = None, *, log_level: int = logging.INFO) -> int:
+def main(arguments: Sequence[str] | None = None, *, log_everything: bool = False) -> int:
     """Run the command with `arguments` (None: those of the process), and return its exit code, as `exit_code` does.
 
-    Records are logged from `log_level` on: `evanesce audit --faults` starts servers that log everything.
+    `evanesce audit --faults` starts servers that log everything.
     """
-    logs.setup(log_level)
+    logs.setup(everything=log_everything)
     forbid_core_files()
     code = exit_code(lambda: _run(arguments))
     if code == RESTART:
@@ -188,6 +189,7 @@ def _serve(options: argparse.Namespace) -> int:
         debug()
     source = _source(options)
     config, enabled = _prepare(source)
+    apply_log_settings(config, enabled)
     if config.messages.encrypt_at_rest and not fills_memory():
         restart_program(with_memory_filled(python=True))
     for finding in discovery.unknown(source.plugin_tables):
@@ -221,6 +223,7 @@ def _serve(options: argparse.Namespace) -> int:
         enabled,
         exit_now,
         restart_check=restart_check,
+        file=source.file,
         migrate=not options.no_migrate,
         debug_plugins=options.debug_plugins,
     )

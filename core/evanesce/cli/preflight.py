@@ -20,6 +20,7 @@ from evanesce.config.model import Config
 from evanesce.config.public import admin_binds
 from evanesce.errors import ConfigurationError, StoreUnavailable
 from evanesce.lifecycle.database import inspect
+from evanesce.lifecycle.log_settings import apply_log_settings
 from evanesce.lifecycle.restart_check import RestartCheckRequest
 from evanesce.lifecycle.signals import PYTHON
 from evanesce.lifecycle.startup_checks import check_environment, refuse_exposed_debugging, refuse_exposed_guests
@@ -60,6 +61,7 @@ def _check() -> int:
     source = load.read(file, request.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
     config = source.config(enabled.settings())
+    apply_log_settings(config, enabled)
     check_environment(config)
     components = enabled.build(config, Path.cwd())
     refuse_exposed_guests(config, components)

@@ -10,6 +10,7 @@ import msgspec
 from evanesce import logs, server
 from evanesce.cli.exit_status import exit_code, exit_now
 from evanesce.config import load
+from evanesce.lifecycle.log_settings import apply_log_settings
 from evanesce.lifecycle.signals import PYTHON
 from evanesce.plugins import Plugins, discovery
 from evanesce.plugins.faults import debug
@@ -37,6 +38,7 @@ def _serve() -> int:
     source = load.read(file, assignment.settings, default_plugins=discovery.defaults())
     enabled = Plugins.load(source.enabled)
     config = source.config(enabled.settings())
+    apply_log_settings(config, enabled, worker=assignment.number)
     if config.messages.encrypt_at_rest and not fills_memory():  # it was switched on after the supervisor started
         channel.restart_program(with_memory_filled(python=True))
     own = msgspec.structs.replace(
@@ -49,7 +51,13 @@ def _serve() -> int:
     )
     config = msgspec.structs.replace(config, server=own, redis=assignment.redis)
     return server.run(
-        config, enabled, exit_now, channel, migrate=assignment.migrate, debug_plugins=assignment.debug_plugins
+        config,
+        enabled,
+        exit_now,
+        channel,
+        file=source.file,
+        migrate=assignment.migrate,
+        debug_plugins=assignment.debug_plugins,
     )
 
 

@@ -22,6 +22,7 @@ from evanesce.config.model import (
     AdminTable,
     Config,
     LimitsTable,
+    LogsTable,
     MessagesTable,
     RedisTable,
     RetentionTable,
@@ -36,7 +37,7 @@ from evanesce.interfaces import Settings
 FILE = Path("config.toml")
 """The file in the working folder that is read where no other file is named."""
 
-_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin")
+_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin", "logs")
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -93,6 +94,7 @@ def from_tree(
         limits=raw.section(LimitsTable, "limits"),
         retention=raw.section(RetentionTable, "retention"),
         admin=raw.section(AdminTable, "admin"),
+        logs=raw.section(LogsTable, "logs"),
     )
     rules.check(own)
     return Source(file, raw.enabled(default_plugins), own, raw)

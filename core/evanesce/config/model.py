@@ -6,7 +6,7 @@ docs/reference/configuration.md is generated from the docstrings of the keys.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,15 @@ Name = Annotated[
     str,
     Meta(
         pattern=r"^[A-Za-z0-9_.:-]{1,64}\Z", description="1 to 64 letters, digits, dots, colons, dashes or underscores"
+    ),
+]
+
+LoggerName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z",
+        max_length=100,
+        description="a module, such as evanesce.store",
     ),
 ]
 
@@ -300,6 +309,28 @@ class AdminTable(Table, kw_only=True, frozen=True):
     """
 
 
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class LogsTable(Table, kw_only=True, frozen=True):
+    """`[logs]`: what is written to standard error, and how. See docs/how-to/read-the-log.md."""
+
+    format: Literal["text", "json"] = "text"
+    """`text` for people, or `json`: an object on each line."""
+    level: LogLevel = "info"
+    """The lowest level that Evanesce and its plugins log. Libraries always log from `warning` on."""
+    levels: dict[LoggerName, LogLevel] = {}
+    """Levels of single parts, which override `level`: a part is a module with all that is in it, such as
+    `"evanesce.store" = "debug"`. A library may be given `warning`, `error` or `critical`.
+    """
+    addresses: Literal["full", "truncated", "none"] = "full"
+    """What the log holds of the addresses of clients.
+
+    `truncated` keeps the network: 24 bits of an IPv4 address, 48 bits of an IPv6 address. The addresses of this machine
+    itself are always kept.
+    """
+
+
 class Config(Table, kw_only=True, frozen=True):
     """The whole configuration.
 
@@ -315,3 +346,4 @@ class Config(Table, kw_only=True, frozen=True):
     limits: LimitsTable
     retention: RetentionTable
     admin: AdminTable = AdminTable()
+    logs: LogsTable = LogsTable()

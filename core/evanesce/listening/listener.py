@@ -25,6 +25,7 @@ from evanesce.listening.opening import BACKLOG, cannot_listen, open_listeners
 from evanesce.listening.settings import Bind, ListenSettings, UnixBind, load_tls, parse_bind
 from evanesce.listening.stream import ClientStream, peer_of
 from evanesce.listening.work import DescriptorShortage, WorkSlots
+from evanesce.logs import bind_connection
 from evanesce.process import client_descriptors, descriptor_limit, lowest_free_descriptor
 from evanesce.webaddress import join_host_port
 
@@ -244,6 +245,7 @@ class Listener:
 
     async def _serve_contained(self, client_stream: ClientStream, serve: ServeClient, may_pass: bool) -> None:
         """Serve one client, or pass it to another worker where it `may_pass`, and contain its errors."""
+        bind_connection()
         try:
             if may_pass and await self._pass_on(client_stream):
                 return

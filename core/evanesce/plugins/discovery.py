@@ -97,6 +97,11 @@ def load_point(point: EntryPoint) -> object:
     return call_sync(name, what, load)
 
 
+def packages(plugins: Iterable[str]) -> list[str]:
+    """Return the top-level packages of these plugins' modules."""
+    return sorted({find(name).module.partition(".")[0] for name in plugins})
+
+
 def files(plugins: Iterable[str]) -> list[Path]:
     """Return where the code of these plugins is, which have been imported: files, and folders of packages."""
     found: dict[Path, None] = {}

@@ -159,7 +159,7 @@ def _log_traceback(error: BaseException) -> None:
     except BaseException as second:  # its own `__str__` raises
         lines = [f"the exception's own text raised {type(second).__name__}"]
     for line in lines:
-        tracebacks.debug("%s", line)
+        tracebacks.debug("%s", line, extra=logs.EVERY_LINE)
 
 
 def is_a(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:

@@ -12,7 +12,7 @@ import trio
 
 from evanesce.context import ServerContext
 from evanesce.errors import CloseCode, StoreUnavailable
-from evanesce.logs import folded
+from evanesce.logs import folded, unbind_connection
 from evanesce.model import ChatRoom, timestamp
 from evanesce.rooms.admissions import Admissions
 from evanesce.rooms.kept_replies import KeptReplies
@@ -177,6 +177,7 @@ class Hub:
         return room
 
     async def _supervise(self, room: Room) -> None:
+        unbind_connection()  # the connection whose join has started the room is not the room's
         try:
             await room.run()
         except StoreUnavailable as error:

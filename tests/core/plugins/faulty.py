@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from evanesce import logs
 from evanesce.errors import Rejected
+from evanesce.logs.formatting import line_formatter
 
 SECRET = "S3CR3T-content"
 
@@ -159,4 +159,4 @@ RAISING: list[Fault] = [
 
 def written(records: Iterable[logging.LogRecord]) -> str:
     """Write records as the server's log has them."""
-    return "\n".join(map(logs.Formatter().format, records))
+    return "\n".join(map(line_formatter("text", "full", {}).format, records))

@@ -1,4 +1,4 @@
-"""The log: one line for each record on standard error, without control characters and without content.
+"""The text of a line of the log: no control characters, and no texts of exceptions.
 
 The text of an exception is left out, because it may hold a message or a secret. The log shows the type of the exception
 and the places in the code.
@@ -6,14 +6,10 @@ and the places in the code.
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import traceback
 from pathlib import Path
 from typing import cast
-
-from evanesce.model import timestamp
 
 _ESCAPES = {
     code: chr(code).encode("unicode_escape").decode("ascii")
@@ -27,28 +23,6 @@ _SEPARATORS = str.maketrans(".,;()", "     ")
 
 _FRAMES = 8
 """How many places of an exception are shown, starting where it was raised."""
-
-
-def setup(level: int = logging.INFO) -> None:
-    """Log all records of the process from `level` on, and warnings, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    logging.captureWarnings(True)
-    logging.raiseExceptions = False  # otherwise a record that cannot be written is printed with all its arguments
-
-
-class Formatter(logging.Formatter):
-    """Format a record as `2026-11-22T05:42:00.123Z WARNING evanesce.rooms.room text [exception]`, on one line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line."""
-        line = f"{timestamp(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()}"
-        if record.exc_info and record.exc_info[1] is not None:
-            line += f" [{folded(record.exc_info[1])}]"
-        return escaped(line)
 
 
 def escaped(text: str) -> str:
