@@ -184,3 +184,18 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535):
         raise ValueError("has a port that is no number up to 65535")
     return int(text)
+
+
+def without_credentials(text: str) -> str:
+    """Return an address without its user and password, and without its options, one of which may be a password.
+
+    A text that is no address is returned as it is.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    head, _, options = rest.partition("?")
+    authority, slash, path = head.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    hidden = "(hidden)@" if at and user else ""
+    return f"{scheme}://{hidden}{hosts}{slash}{path}{'?(hidden)' if options else ''}"

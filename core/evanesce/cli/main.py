@@ -17,7 +17,17 @@ from typing import NoReturn
 import msgspec
 
 from evanesce import logs
-from evanesce.cli import admin, admin_client, chat, client_conformance, database_arguments, new_plugin, plugins, schema
+from evanesce.cli import (
+    admin,
+    admin_client,
+    chat,
+    client_conformance,
+    configuration,
+    database_arguments,
+    new_plugin,
+    plugins,
+    schema,
+)
 from evanesce.cli.exit_status import error_line, exit_code, exit_now, run_plugin_command
 from evanesce.config import load, secret
 from evanesce.config.model import Config
@@ -116,6 +126,9 @@ def command_parser() -> argparse.ArgumentParser:
         "db", parents=[configured], help="show the database, and migrate it to the schema of this version"
     )
     database_arguments.arguments(command, _configured, _source)
+
+    command = commands.add_parser("config", help="write a sample configuration, or show every value and its origin")
+    configuration.arguments(command, _configured, _source)
 
     command = commands.add_parser("schema", parents=[configured], help="print a description of the protocol as JSON")
     command.add_argument("format", choices=list(schema.FORMATS), help="the format of the description")

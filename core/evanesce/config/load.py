@@ -37,6 +37,9 @@ from evanesce.interfaces import Settings
 FILE = Path("config.toml")
 """The file in the working folder that is read where no other file is named."""
 
+DEFAULT = "default"
+"""The origin of a value that is set nowhere."""
+
 _TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin", "logs")
 
 M = TypeVar("M", bound=msgspec.Struct)
@@ -135,6 +138,11 @@ class Source:
         """The names of all plugins that have a table, enabled or not, in the order of the file."""
         return self._raw.plugin_tables()
 
+    def origin(self, path: Sequence[str]) -> tuple[str, bool]:
+        """Return where the value at `path` comes from, and whether it is read from a variable or a file named there."""
+        file = "the file" if self.file is None else f"the file {self.file}"
+        return self._raw.origin(tuple(path), file)
+
     def with_plugins(self, enabled: Sequence[str]) -> Source:
         """Return a copy with other plugins enabled."""
         return replace(self, enabled=tuple(enabled))
@@ -187,6 +195,21 @@ class _Raw:
         overridden = (override.path[1] for override in self.overrides if override.path[0] == "plugins")
         names = dict.fromkeys((*self._table("plugins"), *overridden))
         return tuple(name for name in names if name != "enabled")
+
+    def origin(self, path: tuple[str, ...], file: str) -> tuple[str, bool]:
+        """Return where the value at `path` comes from: an override, `file`, or the default. See `Source.origin`."""
+        for override in reversed(self.overrides):
+            shared = min(len(path), len(override.path))
+            if override.path[:shared] == path[:shared]:
+                return override.origin, False
+        value: object = self.tree
+        for name in path:
+            table = cast("Mapping[str, object]", value)
+            if not isinstance(value, Mapping) or name not in table:
+                return DEFAULT, False
+            value = table[name]
+        reference = sources.described_reference(value)
+        return (file, False) if reference is None else (f"{file}: {reference}", True)
 
     def section(self, model: type[M], *path: str) -> M:
         """Return the table at `path` as an instance of `model`."""

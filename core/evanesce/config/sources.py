@@ -115,5 +115,15 @@ class References:
         return text.removesuffix("\n").removesuffix("\r"), f"the file {file}"
 
 
+def described_reference(value: object) -> str | None:
+    """Return what a reference in the configuration file, or in a list there, leads to; None where there is none."""
+    if isinstance(value, list):
+        return next(filter(None, map(described_reference, cast("list[object]", value))), None)
+    if not isinstance(value, dict) or not _is_reference(table := cast("dict[str, object]", value)):
+        return None
+    [(source, name)] = table.items()
+    return f"the environment variable {name}" if source == "env" else f"the content of {name}"
+
+
 def _is_reference(value: Mapping[str, Any]) -> bool:
     return len(value) == 1 and bool(value.keys() & {"env", "file"})

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from evanesce.config.model import Config
 from evanesce.logs import OWN_ADDRESSES, fields
+from evanesce.webaddress import without_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,3 @@ def log_start(config: Config, file: Path | None, plugins: Sequence[str], databas
             ),
         },
     )
-
-
-def without_credentials(url: str) -> str:
-    """Return the scheme, the hosts and the path of an address: no user, no password and no options, which may hold one.
-
-    What is no address, such as `embedded`, is returned as it is.
-    """
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return url
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,112 @@
+"""Where every value of the configuration comes from, and that no secret is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from evanesce.config import load, origins
+from evanesce.config.origins import HIDDEN, Value
+from evanesce.plugins import Plugins
+from evanesce.webaddress import without_credentials
+
+SECRET = "S3CR3T" * 6
+
+FILE = f"""
+[plugins]
+enabled = ["worldid", "oidc", "turso", "quart"]
+[server]
+secret = ["{SECRET}", "{SECRET}2"]
+ban_secret = {{ env = "BANS" }}
+node = {{ env = "NODE" }}
+[redis]
+url = "rediss://user:{SECRET}@cache.example:6380/1?ssl_password={SECRET}"
+[messages]
+ttl = 20
+history = 7
+[admin]
+token = "{SECRET}"
+[plugins.turso]
+url = "libsql://chat.example"
+auth_token = "{SECRET}"
+[plugins.oidc]
+issuer = "https://issuer.example"
+client_id = "chat"
+client_secret = "{SECRET}"
+[plugins.worldid]
+app_id = "app_x"
+rp_id = "rp_1"
+action = "act"
+signing_key = "{"a" * 64}"
+"""
+
+
+def shown(folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> dict[str, Value]:
+    """Return the values by key, with a file, options and the environment."""
+    file = folder / "c.toml"
+    file.write_text(FILE)
+    environ = {"BANS": SECRET + "3", "NODE": "one"} | dict(environ or {})
+    source = load.read(file, options, environ=environ, default_plugins=())
+    models = Plugins.load(source.enabled).settings()
+    found = origins.values(source, source.config(models), [(name, models[name]) for name in source.enabled])
+    return {value.key: value for value in found}
+
+
+def test_no_secret_is_shown_whatever_its_form(tmp_path: Path) -> None:
+    found = shown(tmp_path)
+    text = repr(found)
+    assert "S3CR3T" not in text
+    assert "a" * 64 not in text
+    hidden = {key for key, value in found.items() if value.value == HIDDEN}
+    assert hidden == {
+        "server.secret",
+        "server.ban_secret",
+        "server.node",  # a reference: what is kept elsewhere is not shown
+        "admin.token",
+        "plugins.turso.auth_token",
+        "plugins.oidc.client_secret",
+        "plugins.worldid.signing_key",
+    }
+    assert found["redis.url"].value == "rediss://(hidden)@cache.example:6380/1?(hidden)"
+
+
+def test_each_value_has_its_origin(tmp_path: Path) -> None:
+    environ = {"EVANESCE__MESSAGES__HISTORY": "8", "EVANESCE__ROOMS__CAPACITY": "5"}
+    found = shown(tmp_path, "rooms.capacity=6", 'plugins.quart={bind="127.0.0.1:1"}', environ=environ)
+    file = f"the file {tmp_path / 'c.toml'}"
+    assert found["messages.ttl"] == Value("messages.ttl", 20.0, file)
+    assert found["messages.history"].value == 8
+    assert found["messages.history"].origin == "the environment variable EVANESCE__MESSAGES__HISTORY"
+    assert found["rooms.capacity"] == Value("rooms.capacity", 6, "--set rooms.capacity")
+    assert found["rooms.roster_size"] == Value("rooms.roster_size", 200, "default")
+    assert found["plugins.quart.bind"] == Value("plugins.quart.bind", "127.0.0.1:1", "--set plugins.quart")
+    assert found["server.node"].origin == f"{file}: the environment variable NODE"
+    assert found["server.public_url"] == Value("server.public_url", None, "default")
+    assert found["plugins.enabled"].origin == file
+
+
+def test_values_are_those_of_json(tmp_path: Path) -> None:
+    found = shown(tmp_path)
+    assert json.loads(json.dumps([value.value for value in found.values()]))
+    assert found["server.token_hours"].value == 24.0
+    assert found["limits.exempt_addresses"].value == ["127.0.0.0/8", "::1"]
+    assert found["logs.levels"].value == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("embedded", "embedded"),
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://:S3CR3T@h:1,h:2/0", "redis://(hidden)@h:1,h:2/0"),
+        ("redis://u@S3CR3T@h", "redis://(hidden)@h"),
+        ("unix:///run/redis.sock?password=S3CR3T", "unix:///run/redis.sock?(hidden)"),
+        ("redis://[::1]:1", "redis://[::1]:1"),
+        ("redis://u:S3CR3T@[h", "redis://(hidden)@[h"),
+    ],
+)
+def test_an_address_is_shown_without_its_credentials(url: str, expected: str) -> None:
+    assert without_credentials(url) == expected
