@@ -190,7 +190,11 @@ class Listening:
         sock = trio.socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await sock.connect((self.host, self.port))
+        try:
+            await sock.connect((self.host, self.port))
+        except OSError:
+            sock.close()
+            raise
         return trio.SocketStream(sock)
 
     async def connect(self) -> trio.abc.Stream:

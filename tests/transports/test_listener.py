@@ -20,7 +20,7 @@ on_each = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 def test_the_plugins_declare_their_settings() -> None:
-    listening_ = {"certfile": None, "keyfile": None, "trusted_proxies": ()}
+    listening_ = {"certfile": None, "keyfile": None, "trusted_proxies": (), "proxy_protocol": False}
     assert msgspec.structs.asdict(quart.evanesce_settings()()) == {
         "bind": "127.0.0.1:8000",
         **listening_,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import trio
 
 from evanesce.addresses import parse_proxies
-from evanesce.errors import RateLimited
+from evanesce.errors import ConfigurationError, RateLimited
 from evanesce.hints import Hints
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening import Client, ClientStream, Listener
@@ -33,11 +33,15 @@ class HttpListener(Listener):
         path = f"plugins.{setup.name}.trusted_proxies"
         self._trusted = parse_proxies(settings.trusted_proxies, path)
         self._trusted_setting = path
+        if settings.proxy_protocol and not settings.trusted_proxies:
+            setting = f"plugins.{setup.name}.proxy_protocol"
+            raise ConfigurationError(setting, "needs a trusted proxy: nobody could connect", f"Name it in {path}")
         self.public_path = PublicPath(urlsplit(setup.public_url).path)
         super().__init__(
             setup,
             settings,
             proxies=self._trusted,
+            proxy_protocol=settings.proxy_protocol,
             answers_refused=True,
             protocols=["http/1.1"],
             find_room=functools.partial(peek_room, public_path=self.public_path),
@@ -66,7 +70,8 @@ class HttpListener(Listener):
         if client_stream.refusal is not None:
             raise Refused(429, client_stream.refusal)
         request.head = self.public_path.strip_head(request.head)
-        if request.values(b"x-forwarded-for") and not self._trusted.hold(client_stream.peer):
+        believed = self._trusted.hold(client_stream.peer) or self._proxy_protocol
+        if request.values(b"x-forwarded-for") and not believed:
             hint = f"{self._trusted_setting} does not contain it. If it is your proxy, add it there"
             self._hints.give(client_stream.peer, f"X-Forwarded-For from %s is not believed, because {hint}")
         client = find_client(client_stream.peer, request, self._trusted)

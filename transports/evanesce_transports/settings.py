@@ -10,7 +10,7 @@ from evanesce.webaddress import UNIX, is_unix
 
 
 class HttpListenSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The address to listen on, TLS, and trusted proxies."""
+    """The address to listen on, TLS, and what proxies tell about their clients."""
 
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose `X-Forwarded-For`, or else `Forwarded`, is trusted.
@@ -18,6 +18,8 @@ class HttpListenSettings(ListenSettings, frozen=True, kw_only=True, forbid_unkno
     `"unix:"` stands for all proxies that connect to a Unix socket. Limits for an address apply to the clients of these
     proxies, not to the proxies.
     """
+    proxy_protocol: bool = False
+    """Whether every connection begins with a header of the PROXY protocol, version 1 or 2, from a trusted proxy."""
 
 
 def find_problems(setup: Setup, settings: HttpListenSettings, *, serves_pages: bool) -> list[Finding]:

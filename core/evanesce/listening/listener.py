@@ -7,11 +7,9 @@ import errno
 import functools
 import itertools
 import logging
-import os
 import socket as stdlib_socket
 import ssl
-import struct
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -19,9 +17,11 @@ import trio
 from evanesce.addresses import NO_PROXIES, TrustedProxies
 from evanesce.addresslimits import AddressLimits
 from evanesce.errors import ConfigurationError, RateLimited
+from evanesce.hints import Hints
 from evanesce.inherited import inherited_sockets
 from evanesce.interfaces import Gateway, Setup
-from evanesce.listening.opening import BACKLOG, cannot_listen, open_listeners
+from evanesce.listening.opening import BACKLOG, accept_waiting, cannot_listen, open_listeners, reset
+from evanesce.listening.proxy_header import receive_proxy_header
 from evanesce.listening.settings import Bind, ListenSettings, UnixBind, load_tls, parse_bind
 from evanesce.listening.stream import ClientStream, peer_of
 from evanesce.listening.work import DescriptorShortage, WorkSlots
@@ -43,7 +43,6 @@ RESPONSE_SECONDS = 10.0
 _ACCEPTED_AT_ONCE = 16  # clients in one turn of the scheduler: their handshakes take 0.1 ms each
 _BUSY_SECONDS = 0.1
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel sends a reset and discards unsent data
 
 
 ServeClient = Callable[[ClientStream], Awaitable[bytes]]
@@ -70,10 +69,12 @@ class Listener:
 
     - Clients of `proxies` are not counted by the address of the socket: the transport finds out the address of the
       client behind the proxy, and counts it itself (`ClientStream.held`).
+    - `proxy_protocol`: every connection begins with a header of the PROXY protocol, and is from one of `proxies`. The
+      client in it counts as the other end of the socket (`ClientStream.peer`). Other connections are reset.
     - `answers_refused`: the transport is passed some of the refused clients too, with a `ClientStream.refusal`, and
       sends them the reason.
     - `protocols` are the names for ALPN in TLS.
-    - `find_room` lets a worker pass a client to the worker of its room, where there is no TLS.
+    - `find_room` lets a worker pass a client to the worker of its room, where there is neither TLS nor a PROXY header.
     """
 
     slots: WorkSlots
@@ -88,6 +89,7 @@ class Listener:
         settings: ListenSettings,
         *,
         proxies: TrustedProxies = NO_PROXIES,
+        proxy_protocol: bool = False,
         answers_refused: bool = False,
         protocols: Sequence[str] = (),
         find_room: FindRoom | None = None,
@@ -97,6 +99,8 @@ class Listener:
         self._settings = settings
         self._bind = parse_bind(settings.bind, f"{path}.bind")
         self._proxies = proxies
+        self._proxy_protocol = proxy_protocol
+        self._hints = Hints(log, trio.current_time)
         self._answers_refused = answers_refused
         self._find_room = find_room
         self._tls = load_tls(settings, setup.folder, path, protocols)
@@ -169,7 +173,7 @@ class Listener:
                 continue
             descriptor = stream.socket.fileno()
             # Deadlines count from `accept`, so clients that wait at the same time are accepted together.
-            with contextlib.closing(_accept_waiting(listener, _ACCEPTED_AT_ONCE)) as others:
+            with contextlib.closing(accept_waiting(listener, _ACCEPTED_AT_ONCE)) as others:
                 for client in itertools.chain([stream], others):
                     descriptor = client.socket.fileno()
                     start_client(client)
@@ -197,8 +201,7 @@ class Listener:
     ) -> None:
         """Start to serve a client that was accepted, or close its connection where its address is over a limit.
 
-        `passed_at` is when another worker accepted a client that it passed on to this one. A limited number of refused
-        clients are passed to a transport that answers them. The others get a reset, which costs little.
+        `passed_at` is when another worker accepted a client that it passed on to this one.
         """
         try:
             peer = peer_of(stream.socket)
@@ -208,18 +211,30 @@ class Listener:
         connected_at = trio.current_time() if passed_at is None else passed_at
         client_stream = ClientStream(stream, stream.socket, peer, connected_at)
         if not self._proxies.hold(peer):
-            try:
-                limits.count_handshake(peer)
-                client_stream.held = limits.hold_connection(peer)
-            except RateLimited as error:
-                if not (self._answers_refused and limits.may_tell()):
-                    stream.socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, _RESET_ON_CLOSE)
-                    stream.socket.close()
-                    return
-                client_stream.refusal = error
+            if self._proxy_protocol:
+                self._hints.give(peer, f"a connection from %s is refused: {self._path}.trusted_proxies lacks it")
+                reset(stream.socket)
+                return
+            if not self._count(limits, client_stream):
+                return
         if self._handover is not None:
             self._handover.count(1)
-        clients.start_soon(self._serve_contained, client_stream, serve, passed_at is None)
+        clients.start_soon(self._serve_contained, limits, client_stream, serve, passed_at is None)
+
+    def _count(self, limits: AddressLimits, client_stream: ClientStream) -> bool:
+        """Count a client, and return True; False where its connection was reset, because its address is over a limit.
+
+        A limited number of refused clients are left to a transport that answers them.
+        """
+        try:
+            limits.count_handshake(client_stream.peer)
+            client_stream.held = limits.hold_connection(client_stream.peer)
+        except RateLimited as error:
+            if not (self._answers_refused and limits.may_tell()):
+                reset(client_stream.socket)
+                return False
+            client_stream.refusal = error
+        return True
 
     async def _close_when_draining(
         self, gateway: Gateway, listeners: Sequence[trio.SocketListener], start_client: StartClient
@@ -239,14 +254,18 @@ class Listener:
         for listener in listeners:
             # At a socket that other processes have too, clients wait for these: other workers, or the next process.
             if isinstance(self._bind, Bind) and not _is_inherited(listener):
-                for stream in _accept_waiting(listener, BACKLOG):
+                for stream in accept_waiting(listener, BACKLOG):
                     start_client(stream)
             listener.socket.close()
 
-    async def _serve_contained(self, client_stream: ClientStream, serve: ServeClient, may_pass: bool) -> None:
+    async def _serve_contained(
+        self, limits: AddressLimits, client_stream: ClientStream, serve: ServeClient, may_pass: bool
+    ) -> None:
         """Serve one client, or pass it to another worker where it `may_pass`, and contain its errors."""
         bind_connection()
         try:
+            if self._proxy_protocol and not await self._find_peer(limits, client_stream):
+                return
             if may_pass and await self._pass_on(client_stream):
                 return
             if (self._tls is None or await self._secure(client_stream, self._tls)) and (
@@ -266,9 +285,26 @@ class Listener:
             if self._handover is not None:
                 self._handover.count(-1)
 
+    async def _find_peer(self, limits: AddressLimits, client_stream: ClientStream) -> bool:
+        """Read the header of the PROXY protocol, and count the client in it; return False where it is refused."""
+        proxy, problem = client_stream.peer, "a PROXY header that is late"
+        with trio.move_on_at(client_stream.connected_at + HEAD_SECONDS):
+            try:
+                named = await receive_proxy_header(client_stream.socket)
+            except ValueError as error:
+                problem = str(error)
+            else:
+                client_stream.peer = proxy if named is None else named
+                return self._proxies.hold(client_stream.peer) or self._count(limits, client_stream)
+        self._hints.give(proxy, f"a connection from %s is refused: {problem}. {self._path}.proxy_protocol requires one")
+        reset(client_stream.socket)
+        return False
+
     async def _pass_on(self, client_stream: ClientStream) -> bool:
         """Pass a client that names a room to the worker of the room, and return whether that was done."""
-        if self._handover is None or self._find_room is None or self._tls is not None or client_stream.refusal:
+        if self._handover is None or self._find_room is None or client_stream.refusal:
+            return False
+        if self._tls is not None or self._proxy_protocol:  # the other worker could not read its beginning
             return False
         room_id: str | None = None
         with trio.move_on_at(self.deadline(client_stream)):
@@ -310,15 +346,3 @@ class Background:
 
 def _is_inherited(listener: trio.SocketListener) -> bool:
     return inherited_sockets().holds(listener.socket.fileno())
-
-
-def _accept_waiting(listener: trio.SocketListener, most: int) -> Generator[trio.SocketStream, None, None]:
-    """Accept the clients that wait at this moment, `most` at most, without waiting for others."""
-    with stdlib_socket.socket(fileno=os.dup(listener.socket.fileno())) as listening:
-        listening.setblocking(False)
-        for _ in range(most):
-            try:
-                client, _ = listening.accept()
-            except OSError:  # no client waits, one has left, or there is no free descriptor
-                return
-            yield trio.SocketStream(trio.socket.from_stdlib_socket(client))

@@ -1,4 +1,4 @@
-"""Opening the sockets on which a transport listens: on the addresses of a host, or a Unix socket."""
+"""The sockets of a transport: opening those on which it listens, accepting from them, and closing with a reset."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ BACKLOG = 0xFFFF
 
 SOCKET_MODE = 0o660
 """Who may connect to a Unix socket: the user and the group of the server."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel sends a reset and discards unsent data
 
 _HINT = "Choose an address of this machine and a port, or the path of a socket, that nothing else listens on."
 
@@ -69,3 +72,21 @@ async def open_listeners(
 def cannot_listen(setting: str, bind: str, error: OSError) -> ConfigurationError:
     """Return the error of a setting with an address on which the server cannot listen."""
     return ConfigurationError(setting, f"cannot listen on {bind} ({error.strerror or error})", _HINT)
+
+
+def reset(client: trio.socket.SocketType) -> None:
+    """Close a connection with a reset, which costs little."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    client.close()
+
+
+def accept_waiting(listener: trio.SocketListener, most: int) -> Generator[trio.SocketStream, None, None]:
+    """Accept the clients that wait at this moment, `most` at most, without waiting for others."""
+    with socket.socket(fileno=os.dup(listener.socket.fileno())) as listening:
+        listening.setblocking(False)
+        for _ in range(most):
+            try:
+                client, _ = listening.accept()
+            except OSError:  # no client waits, one has left, or there is no free descriptor
+                return
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(client))

@@ -35,9 +35,10 @@ class Client:
 class ClientStream:
     """The connection of a client, from `accept` on. `stream` is the socket's own, or the TLS on top of it.
 
-    `peer` is the address of the socket's other end, `unix:` for a Unix socket. `connected_at` is the time of the
-    connection, in seconds of Trio's clock. `refusal` is the reason why this address is refused: a client that has one
-    gets it as its only answer. `held` counts the connection; the listener releases it at the end.
+    `peer` is the address of the socket's other end, `unix:` for a Unix socket, or that in a PROXY header, `unknown`
+    where it names none. `connected_at` is the time of the connection, in seconds of Trio's clock. `refusal` is the
+    reason why this address is refused: a client that has one gets it as its only answer. `held` counts the connection;
+    the listener releases it at the end.
     """
 
     stream: trio.abc.Stream
