@@ -7,7 +7,8 @@
 
 _shtab_evanesce_admin_subparsers=(rooms users bans room close user disconnect ban unban announce drain stats)
 _shtab_evanesce_db_subparsers=(copy adopt backup restore check)
-_shtab_evanesce_subparsers=(serve check audit admin top plugins db schema chat client-conformance new-plugin worldid-simulator)
+_shtab_evanesce_config_subparsers=(init show)
+_shtab_evanesce_subparsers=(serve check audit admin top plugins db config schema chat client-conformance new-plugin worldid-simulator)
 
 _shtab_evanesce_serve_option_strings=(-h --help --config --set --workers --debug-plugins --no-migrate)
 _shtab_evanesce_check_option_strings=(-h --help --config --set --json)
@@ -33,6 +34,9 @@ _shtab_evanesce_db_backup_option_strings=(-h --help --config --set --force)
 _shtab_evanesce_db_restore_option_strings=(-h --help --config --set --force)
 _shtab_evanesce_db_check_option_strings=(-h --help --config --set --json)
 _shtab_evanesce_db_option_strings=(-h --help --config --set)
+_shtab_evanesce_config_init_option_strings=(-h --help)
+_shtab_evanesce_config_show_option_strings=(-h --help --config --set --json)
+_shtab_evanesce_config_option_strings=(-h --help)
 _shtab_evanesce_schema_option_strings=(-h --help --config --set)
 _shtab_evanesce_chat_option_strings=(-h --help --name --new --encrypted --ttl --invite-only)
 _shtab_evanesce_client_conformance_option_strings=(-h --help --command --list --only --jobs --json)
@@ -65,15 +69,18 @@ _shtab_evanesce_db_restore_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_evanesce_db_restore___config_COMPGEN=_shtab_compgen_files
 _shtab_evanesce_db_check___config_COMPGEN=_shtab_compgen_files
 _shtab_evanesce_db___config_COMPGEN=_shtab_compgen_files
+_shtab_evanesce_config_init_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_evanesce_config_show___config_COMPGEN=_shtab_compgen_files
 _shtab_evanesce_schema___config_COMPGEN=_shtab_compgen_files
 _shtab_evanesce_new_plugin___into_COMPGEN=_shtab_compgen_files
 
 _shtab_evanesce_admin_pos_0_choices=(rooms users bans room close user disconnect ban unban announce drain stats)
 _shtab_evanesce_db_pos_0_choices=(copy adopt backup restore check)
+_shtab_evanesce_config_pos_0_choices=(init show)
 _shtab_evanesce_schema_pos_0_choices=(json openapi asyncapi)
 _shtab_evanesce_new_plugin___kind_choices=(auth repository transport filter)
 _shtab_evanesce_worldid_simulator___environment_choices=(staging production)
-_shtab_evanesce_pos_0_choices=(serve check audit admin top plugins db schema chat client-conformance new-plugin worldid-simulator)
+_shtab_evanesce_pos_0_choices=(serve check audit admin top plugins db config schema chat client-conformance new-plugin worldid-simulator)
 
 _shtab_evanesce_serve__h_nargs=0
 _shtab_evanesce_serve___help_nargs=0
@@ -149,6 +156,14 @@ _shtab_evanesce_db_check___json_nargs=0
 _shtab_evanesce_db_pos_0_nargs=A...
 _shtab_evanesce_db__h_nargs=0
 _shtab_evanesce_db___help_nargs=0
+_shtab_evanesce_config_init__h_nargs=0
+_shtab_evanesce_config_init___help_nargs=0
+_shtab_evanesce_config_show__h_nargs=0
+_shtab_evanesce_config_show___help_nargs=0
+_shtab_evanesce_config_show___json_nargs=0
+_shtab_evanesce_config_pos_0_nargs=A...
+_shtab_evanesce_config__h_nargs=0
+_shtab_evanesce_config___help_nargs=0
 _shtab_evanesce_schema__h_nargs=0
 _shtab_evanesce_schema___help_nargs=0
 _shtab_evanesce_chat__h_nargs=0

@@ -50,7 +50,7 @@ function _shtab_evanesce_using
   test "$_shtab_evanesce_cmdpath" = "$argv"
 end
 
-set -g _shtab_evanesce_commands serve check audit admin 'admin rooms' 'admin users' 'admin bans' 'admin room' 'admin close' 'admin user' 'admin disconnect' 'admin ban' 'admin unban' 'admin announce' 'admin drain' 'admin stats' top plugins db 'db copy' 'db adopt' 'db backup' 'db restore' 'db check' schema chat client-conformance new-plugin worldid-simulator
+set -g _shtab_evanesce_commands serve check audit admin 'admin rooms' 'admin users' 'admin bans' 'admin room' 'admin close' 'admin user' 'admin disconnect' 'admin ban' 'admin unban' 'admin announce' 'admin drain' 'admin stats' top plugins db 'db copy' 'db adopt' 'db backup' 'db restore' 'db check' config 'config init' 'config show' schema chat client-conformance new-plugin worldid-simulator
 set -g _shtab_evanesce_opts_with_value --action --after --app-id --bind --command --config --count --environment --interval --into --jobs --kind --limit --name --only --reason --rp-id --seconds --server --set --signer --ttl --url --workers
 
 complete -c evanesce -e
@@ -203,6 +203,16 @@ complete -c evanesce -n '_shtab_evanesce_using db check' -s h -l help -d 'show t
 complete -c evanesce -n '_shtab_evanesce_using db check' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: ./config.toml, if it exists)'
 complete -c evanesce -n '_shtab_evanesce_using db check' -l set -x -d 'override a setting; may be repeated'
 complete -c evanesce -n '_shtab_evanesce_using db check' -l json -d 'print a JSON object instead of a table'
+complete -c evanesce -n '_shtab_evanesce_using; and test $_shtab_evanesce_npos -eq 0' -a config -d 'write a sample configuration, or show every value and its origin'
+complete -c evanesce -n '_shtab_evanesce_using config' -s h -l help -d 'show this help message and exit'
+complete -c evanesce -n '_shtab_evanesce_using config; and test $_shtab_evanesce_npos -eq 0' -a init -d 'write a sample configuration, which runs as it is'
+complete -c evanesce -n '_shtab_evanesce_using config init' -s h -l help -d 'show this help message and exit'
+complete -c evanesce -n '_shtab_evanesce_using config init; and test $_shtab_evanesce_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the file (default: config.toml)'
+complete -c evanesce -n '_shtab_evanesce_using config; and test $_shtab_evanesce_npos -eq 0' -a show -d 'show every value and where it comes from'
+complete -c evanesce -n '_shtab_evanesce_using config show' -s h -l help -d 'show this help message and exit'
+complete -c evanesce -n '_shtab_evanesce_using config show' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: ./config.toml, if it exists)'
+complete -c evanesce -n '_shtab_evanesce_using config show' -l set -x -d 'override a setting; may be repeated'
+complete -c evanesce -n '_shtab_evanesce_using config show' -l json -d 'print a JSON object instead of a table'
 complete -c evanesce -n '_shtab_evanesce_using; and test $_shtab_evanesce_npos -eq 0' -a schema -d 'print a description of the protocol as JSON'
 complete -c evanesce -n '_shtab_evanesce_using schema' -s h -l help -d 'show this help message and exit'
 complete -c evanesce -n '_shtab_evanesce_using schema' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file (default: ./config.toml, if it exists)'

@@ -15,6 +15,7 @@ _shtab_evanesce_commands() {
     chat:'chat in a room from this terminal'
     check:'check the configuration, Redis, the database and the other parts'
     client-conformance:'run transcripts of the protocol against a client'
+    config:'write a sample configuration, or show every value and its origin'
     db:'show the database, and migrate it to the schema of this version'
     new-plugin:'write a new plugin: a small package with working examples'
     plugins:'list the plugins and their hooks'
@@ -42,6 +43,14 @@ _shtab_evanesce_admin_commands() {
     users:'list the connected users'
   )
   _describe 'evanesce admin commands' _commands
+}
+
+_shtab_evanesce_config_commands() {
+  local _commands=(
+    init:'write a sample configuration, which runs as it is'
+    show:'show every value and where it comes from'
+  )
+  _describe 'evanesce config commands' _commands
 }
 
 _shtab_evanesce_db_commands() {
@@ -268,6 +277,31 @@ _shtab_evanesce_client_conformance_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_evanesce_client_conformance_defaults_added=0
 
+_shtab_evanesce_config_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_evanesce_config_defaults_added=0
+
+_shtab_evanesce_config_init_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  ":the file (default\: config.toml):_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_evanesce_config_init_defaults_added=0
+
+_shtab_evanesce_config_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file (default\: .\/config.toml, if it exists)]:FILE:_files"
+  "*--set[override a setting\; may be repeated]:TABLE.KEY=VALUE:"
+  "--json[print a JSON object instead of a table]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_evanesce_config_show_defaults_added=0
+
 _shtab_evanesce_db_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file (default\: .\/config.toml, if it exists)]:FILE:_files"
@@ -419,6 +453,7 @@ _shtab_evanesce() {
         chat) _arguments -C -s $_shtab_evanesce_chat_options ;;
         check) _arguments -C -s $_shtab_evanesce_check_options ;;
         client-conformance) _arguments -C -s $_shtab_evanesce_client_conformance_options ;;
+        config) _shtab_evanesce_config ;;
         db) _shtab_evanesce_db ;;
         new-plugin) _arguments -C -s $_shtab_evanesce_new_plugin_options ;;
         plugins) _arguments -C -s $_shtab_evanesce_plugins_options ;;
@@ -460,6 +495,30 @@ _shtab_evanesce_admin() {
         unban) _arguments -C -s $_shtab_evanesce_admin_unban_options ;;
         user) _arguments -C -s $_shtab_evanesce_admin_user_options ;;
         users) _arguments -C -s $_shtab_evanesce_admin_users_options ;;
+      esac
+  esac
+}
+
+_shtab_evanesce_config() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->config'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_evanesce_config_defaults_added )); then
+    if (( ${_shtab_evanesce_config_options[(I)${(q)one_or_more}*]} +          ${_shtab_evanesce_config_options[(I)${(q)remainder}*]} +          ${_shtab_evanesce_config_options[(I)${(q)default}]} == 0 )); then
+      _shtab_evanesce_config_options+=(': :_shtab_evanesce_config_commands' '*::: :->config')
+    fi
+    _shtab_evanesce_config_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_evanesce_config_options
+
+  case $state in
+    config)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_evanesce_config-$line[1]:"
+      case $line[1] in
+        init) _arguments -C -s $_shtab_evanesce_config_init_options ;;
+        show) _arguments -C -s $_shtab_evanesce_config_show_options ;;
       esac
   esac
 }
