@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -116,14 +117,15 @@ async def _main(
             workers.append(Worker(command, assignment, handover))
         with trio.open_signal_receiver(*SHUTDOWN_SIGNALS) as signals:
             unblock_signals()
-            return await Supervisor(workers, restart_check, watched, manager).run(signals)
+            return await Supervisor(workers, restart_check, watched, manager, list(sockets.values())).run(signals)
 
 
 class Supervisor:
     """Keep the workers running. They are restarted only with a configuration for which `restart_check` passes.
 
     They are also restarted when one of the files `watched` changes. `manager` is told what happens, and gets signs of
-    life while no worker hangs.
+    life while no worker hangs. `sockets` are those on which the workers listen: they are closed here when the workers
+    stop, so that a client that none of them will serve is refused at once.
     """
 
     def __init__(
@@ -132,9 +134,11 @@ class Supervisor:
         restart_check: RestartCheck,
         watched: Sequence[Path] = (),
         manager: ServiceManager | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self._workers = workers
         self._manager = manager or ServiceManager(None)
+        self._sockets = sockets
         self._watched = watched
         self._restart_check = restart_check
         self._serving = ""
@@ -174,6 +178,8 @@ class Supervisor:
             self._restarting.cancel()
             for worker in self._workers:
                 worker.stop(number)
+            for opened in self._sockets:
+                opened.close()
 
     async def _run_workers(self) -> int:
         """Run the workers until all have stopped, and return the exit code.

@@ -14,6 +14,7 @@ import trio
 
 from evanesce.config.model import RedisTable
 from evanesce.lifecycle.restart_check import RestartCheck, RestartCheckRequest
+from evanesce.unixsockets import unix_socket
 from evanesce.workers import worker as worker_module
 from evanesce.workers.channel import Assignment
 from evanesce.workers.supervisor import Supervisor
@@ -204,6 +205,24 @@ async def test_the_first_one_begins_alone_and_where_they_serve_is_told_once(
     assert printed == "listening on http://here\n"
     assert codes == [0]
     assert not any(map(alive, processes))
+
+
+async def test_a_unix_socket_of_workers_that_stop_refuses_clients_at_once() -> None:
+    send, signals = trio.open_memory_channel[int](1)
+    with unix_socket(Path("chat.sock"), mode=0o600, backlog=9) as opened:
+        workers = [make(IGNORES_SIGNALS, number=number) for number in (1, 2)]
+        check = RestartCheck([sys.executable, "-c", ""], RestartCheckRequest(file=None, settings=[]))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Supervisor(workers, check, (), [opened]).run, signals)
+            processes = [*await logged("started 1"), *await logged("started 2")]
+            await (await trio.open_unix_socket("chat.sock")).aclose()
+            send.send_nowait(signal.SIGTERM)
+            await logged("SIGTERM", 2)  # they have not ended
+            with pytest.raises(ConnectionRefusedError):
+                await trio.open_unix_socket("chat.sock")
+            for process in processes:
+                os.kill(int(process), signal.SIGKILL)
+    assert "chat.sock" not in os.listdir()
 
 
 @pytest.mark.parametrize(("code", "expected"), [(2, 2), (1, 1), (0, 1)])
