@@ -60,6 +60,10 @@ docs-generate:
 wheel:
     bash .ci/wheel
 
+# Check the Dockerfile, by its steps in bare Debian roots, and the manifests for Kubernetes
+deployment:
+    bash .ci/deployment
+
 # Run the benchmarks of docs/explanation/benchmarks.md
 bench *arguments:
     python -m tests.benchmarks {{ arguments }}
