@@ -60,6 +60,10 @@ docs-generate:
 wheel:
     bash .ci/wheel
 
+# Make the files of a release in a folder, signed with an SSH key, or with one for this run alone
+release folder key="":
+    bash .ci/release "{{ folder }}" "{{ key }}"
+
 # Check the Dockerfile, by its steps in bare Debian roots, and the manifests for Kubernetes
 deployment:
     bash .ci/deployment

@@ -46,7 +46,7 @@ def test_what_the_page_has_just_do_is_in_the_justfile(recipe: str) -> None:
 
 def test_the_page_shows_recipes_and_the_continuous_integration_runs_them() -> None:
     assert {"quick", "coverage", "lint", "types", "js", "docs", "wheel"} <= set(RECIPES)
-    for recipe in ("coverage", "lint", "types", "js", "docs", "wheel"):
+    for recipe in ("coverage", "lint", "types", "js", "docs", "wheel", "deployment", "release"):
         assert f'"$just" {recipe}' in (ROOT / ".ci/run").read_text()
 
 
