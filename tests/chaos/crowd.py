@@ -47,8 +47,10 @@ SETTINGS = (f"server.secret={'s' * 32}", "limits.messages_per_second=100000", "l
 
 @dataclass
 class Crowd:
-    """Clients in rooms, of which the first one of each sends."""
+    """Clients in rooms, of which the first one of each sends every `period` seconds. `nursery` runs their tasks."""
 
+    nursery: trio.Nursery
+    period: float = PERIOD_SECONDS
     rooms: list[RoomRecord] = field(default_factory=list[RoomRecord])
     judgement: Judgement = field(default_factory=Judgement)
     stopping: bool = False
@@ -73,7 +75,7 @@ class Crowd:
                     self.judgement.problems.append(f"refused with {refused.code}")
             else:
                 room.acknowledge(message_id)
-            await trio.sleep(PERIOD_SECONDS)
+            await trio.sleep(self.period)
 
     async def spoken(self, messages: int) -> None:
         """Wait until every room has so many acknowledged messages more."""
@@ -95,11 +97,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(servers: Sequence[Server], clients: int) -> AsyncIterator[Crowd]:
+async def crowd(servers: Sequence[Server], clients: int, period: float = PERIOD_SECONDS) -> AsyncIterator[Crowd]:
     """Connect a crowd to servers in turn, the first member of each room to the first one, and let it talk."""
-    gathered = Crowd()
     limit = trio.CapacityLimiter(AT_ONCE)
     async with trio.open_nursery() as nursery:
+        gathered = Crowd(nursery, period)
 
         async def gather(number: int) -> None:
             async with limit:
