@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,8 +15,13 @@ from evanesce_plugins.webhooks.presence import PresenceFilter
 from evanesce_plugins.webhooks.settings import EventType, Target, WebhooksSettings
 from evanesce_plugins.webhooks.signing import Event, event
 
+log = logging.getLogger(__name__)
+
 MOST_STAGED = 1_000
-"""How many calls of hooks wait here; then hooks wait, and the server drops what it has no room for."""
+"""How many calls of hooks wait until the store has said who is back."""
+
+STAGE_SECONDS = 1.0
+"""How long a hook waits where that are too many, of the 2 s that it has. Then what it was told is dropped."""
 
 FLUSH_SECONDS = 3.5
 """How long a server that stops goes on sending: its tasks have 5 s to end."""
@@ -40,6 +46,7 @@ class Pipeline:
     def __init__(self, settings: WebhooksSettings, targets: Sequence[Target], keys: Sequence[bytes]) -> None:
         self._events = frozenset(settings.events)
         self._server: Server | None = None
+        self._late = False  # some were dropped since nothing waited
         self._put_fact, self._facts = trio.open_memory_channel[_Fact](MOST_STAGED)
         self._presence = PresenceFilter(settings.leave_seconds, lambda: self._running.marks, self._send_presence)
         self._receivers = [Receiver(target, keys, settings, self._count_dropped) for target in targets]
@@ -48,13 +55,23 @@ class Pipeline:
 
     async def put(self, kind: EventType, **data: str) -> None:
         """Take in an event of a room or of a user."""
-        await self._put_fact.send(_Fact(datetime.now(UTC), trio.current_time(), kind, data))
+        await self._stage(_Fact(datetime.now(UTC), trio.current_time(), kind, data), 1)
 
     async def presence_changed(self, room_id: str, joined: Sequence[str], left: Sequence[str]) -> None:
         """Take in who came into a room and who left it."""
         if self._events & {"member.joined", "member.left"}:
             at, made_at = datetime.now(UTC), trio.current_time()
-            await self._put_fact.send(_Fact(at, made_at, None, room_id=room_id, joined=joined, left=left))
+            fact = _Fact(at, made_at, None, room_id=room_id, joined=joined, left=left)
+            await self._stage(fact, len(joined) + len(left))
+
+    async def _stage(self, fact: _Fact, events: int) -> None:
+        with trio.move_on_after(STAGE_SECONDS) as waiting:
+            await self._put_fact.send(fact)
+        if waiting.cancelled_caught and self._server is not None:
+            self._count_dropped(events)
+            if not self._late:
+                log.error("events are lost: the store takes too long to say who is back")
+            self._late = True
 
     # The task
 
@@ -87,6 +104,8 @@ class Pipeline:
 
     async def _take_facts(self) -> None:
         async for fact in self._facts:
+            if not self._facts.statistics().current_buffer_used:
+                self._late = False
             if fact.kind is None:
                 await self._presence.change(fact.room_id, fact.joined, fact.left, fact.at)
                 continue

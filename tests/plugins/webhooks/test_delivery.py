@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from evanesce.testing.plugins import PluginServer, plugin_server
-from evanesce_plugins.webhooks import WebhooksPlugin, delivery
+from evanesce_plugins.webhooks import WebhooksPlugin, delivery, pipeline, presence
 from tests.core.store.backends import eventually
 from tests.plugins.webhooks.receiver import Receiver, Request, accept, receiver
 from tests.ports import free_port
@@ -273,3 +273,28 @@ async def test_of_two_servers_one_sends_each_event() -> None:
         assert sorted(summaries(service.taken)) == sorted(
             [("room.opened", user), ("member.joined", user), ("member.left", user), ("room.closed",)]
         )
+
+
+async def test_hooks_do_not_wait_long_while_the_store_hangs_and_what_is_dropped_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pipeline, "MOST_STAGED", 1)
+    monkeypatch.setattr(pipeline, "STAGE_SECONDS", 0.01)
+    hanging, answering = trio.Event(), trio.Event()
+
+    async def hang(*arguments: object) -> None:
+        hanging.set()
+        await answering.wait()
+
+    async with receiver() as service, server_for(service) as server:
+        monkeypatch.setattr(presence.PresenceFilter, "change", hang)
+        ada = await server.guest("Ada")
+        await ada.join(await ada.create_room())
+        await hanging.wait()
+        for _ in range(4):
+            await ada.create_room()
+        await eventually(lambda: server._plugins.statistics()["webhooks"].dropped == 3)
+        answering.set()
+        await service.take(2)
+        assert server._plugins.statistics()["webhooks"].failed == 0
+    assert caplog.text.count("takes too long to say who is back") == 1
