@@ -15,13 +15,20 @@ from typing import NoReturn
 import msgspec
 import pytest
 
+from evanesce.accounts import erasure
+from evanesce.accounts import service as accounts
+from evanesce.admin import service as admin
+from evanesce.errors import INTERNAL_REASON
+from evanesce.maintenance import reconciliation
 from evanesce.protocol import commands, events
+from evanesce.sessions import task
 from tests.benchmarks.peers import NPM
 
 ROOT = Path(__file__).parents[2]
 CHECKS = ROOT / "tests/javascript"
 PAGE = ROOT / "transports/evanesce_transports/quart/static"
-WORLD_ID = ROOT / "plugins/evanesce_plugins/worldid/static"
+SIGN_INS = {folder.parent.name: folder for folder in (ROOT / "plugins/evanesce_plugins").glob("*/static")}
+WORLD_ID = SIGN_INS["worldid"]
 PROTOCOL = (PAGE / "client/protocol.d.ts").read_text()
 
 # Struct or interface -> {field on the wire: whether it may be left out}.
@@ -145,17 +152,45 @@ def test_a_unit_test_passes(tmp_path: Path, name: str) -> None:
         missing("there is no Node on this machine")
     # Node needs a package.json to read the files as modules. The folders that are served have none.
     shutil.copytree(PAGE, tmp_path / "page/static")
-    shutil.copytree(WORLD_ID, tmp_path / "worldid/static")
+    for plugin, folder in SIGN_INS.items():
+        shutil.copytree(folder, tmp_path / plugin / "static")
     shutil.copytree(CHECKS / "unit", tmp_path / "unit")
     (tmp_path / "data").mkdir()
     vectors = (ROOT / "tests/data/room_encryption.json").read_text()
     (tmp_path / "data/room-encryption.js").write_text(f"export const VECTORS = {vectors};\n")
-    imports = {"#page/*": "./page/static/*", "#worldid/*": "./worldid/static/*", "#data/*": "./data/*"}
+    imports = {f"#{part}/*": f"./{part}/static/*" for part in ("page", *SIGN_INS)} | {"#data/*": "./data/*"}
     (tmp_path / "package.json").write_text(json.dumps({"type": "module", "imports": imports}))
     done = subprocess.run(
         [node, "--test", f"unit/{name}"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+SENTENCE = re.compile(r"""["'`]([A-Z][^"'`]* [a-z][^"'`]*)["'`]""")
+
+
+@pytest.mark.parametrize("name", sorted(SIGN_INS))
+def test_the_texts_of_a_sign_in_are_where_its_languages_are(name: str) -> None:
+    """The unit tests see that these are complete. What the log gets, and what only developers see, is in English."""
+    for file in SIGN_INS[name].glob("*.js"):
+        code = file.read_text()
+        if "TEXTS = Object.freeze({" in code:
+            continue
+        lines = [line for line in code.splitlines() if "console." not in line and "new Error(" not in line]
+        code = re.sub(r"/\*.*?\*/|//[^\n]*", "", "\n".join(lines), flags=re.S)
+        assert SENTENCE.findall(code) == [], file.name
+
+
+def test_the_page_knows_each_reason_of_the_server() -> None:
+    sessions = "".join(file.read_text() for file in (ROOT / "core/evanesce/sessions").glob("*.py"))
+    given = set(re.findall(r'\.end\(CloseCode\.\w+, "([^"]+)"\)|reason = "([^"]+)"', sessions))
+    reasons = {one or other for one, other in given} | {
+        *(accounts.CLOSED, erasure.FORGOTTEN, reconciliation.CLOSED, admin.CLOSED, INTERNAL_REASON),
+        *(task.GOING_AWAY, task.RESTARTING, *re.findall(r'TOO_SLOW = "([^"]+)"', sessions)),
+    }
+    assert len(reasons) > 12
+    known = (PAGE / "reasons.js").read_text()
+    assert [reason for reason in sorted(reasons) if f'"{reason}": ' not in known] == []
 
 
 FORBIDDEN = {

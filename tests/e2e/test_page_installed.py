@@ -129,6 +129,21 @@ def files_of(client: BrowserClient, server: Server) -> str:
     return folder
 
 
+@pytest.mark.parametrize(("locale", "title"), [("de-AT", "Keine Verbindung"), ("ar-EG", "لا يوجد اتصال")])
+def test_the_page_without_a_network_is_in_the_language_of_the_browser(
+    shared_server: Server, browser_client: Callable[..., BrowserClient], locale: str, title: str
+) -> None:
+    ana = browser_client(worker=True, locale=locale)
+    ana.page.goto(shared_server.url)
+    ana.page.evaluate(ACTIVE)
+    ana.expect("net::ERR_INTERNET_DISCONNECTED")
+    ana.context.set_offline(True)
+    ana.page.reload()
+    ana.shows(f"h1:has-text('{title}')")
+    assert ana.page.locator("h1:visible").count() == 1
+    assert ana.page.evaluate("document.documentElement.lang") == locale[:2]
+
+
 def test_the_manifest(server: Server, browser_client: Callable[..., BrowserClient]) -> None:
     ana = browser_client(worker=True)
     ana.page.goto(server.url)

@@ -11,6 +11,7 @@ import pytest
 
 from evanesce.errors import CommandError, ErrorCode, RateLimited
 from evanesce.interfaces import HttpRequest, HttpResponse, HttpRoute
+from evanesce_transports.error_texts import error_texts
 from evanesce_transports.response import error_page, prefers_page
 from tests.transports.serving import (
     ORIGIN,
@@ -232,6 +233,41 @@ def test_a_page_says_when_to_come_back_and_escapes_everything() -> None:
     assert "Try again in 2 seconds." in page
     assert "&lt;b&gt;$title&lt;/b&gt;" in page
     assert 'href="/a&quot;b"' in page
+
+
+@pytest.mark.parametrize(
+    ("wanted", "language", "title"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de", "Seite nicht gefunden"),
+        ("fr, ar;q=0.5, en;q=0.4", "ar", "الصفحة غير موجودة"),
+        ("en;q=0.3, DE;q=0.7", "de", "Seite nicht gefunden"),
+        ("fr", "en", "Page not found"),
+        ("de;q=no, en;q=0.1", "en", "Page not found"),
+        ("", "en", "Page not found"),
+    ],
+)
+@on_each
+async def test_a_page_is_in_the_language_of_the_browser(
+    gateway: FakeGateway, transport: str, wanted: str, language: str, title: str
+) -> None:
+    async with listening(gateway, transport) as server:
+        header = b"Accept-Language: " + wanted.encode()
+        answer = await server.exchange(ask("GET /nothing", header))
+    _, _, body = read(answer)
+    direction = "rtl" if language == "ar" else "ltr"
+    assert f'<html lang="{language}" dir="{direction}">' in body
+    assert f"<h1>{title}</h1>" in body
+    assert "Accept, Accept-Language" in answer.decode()
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ar"])
+def test_every_status_has_a_title_in_every_language(language: str) -> None:
+    texts, english = error_texts([language]), error_texts([])
+    assert texts.language == language
+    assert texts.titles.keys() == english.titles.keys()
+    assert texts.explanations.keys() <= texts.titles.keys()
+    if language != "en":
+        assert not set(texts.titles.values()) & set(english.titles.values())
 
 
 # Deep links

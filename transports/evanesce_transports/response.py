@@ -23,23 +23,8 @@ import msgspec
 
 from evanesce.errors import CommandError
 from evanesce.protocol import codec
+from evanesce_transports.error_texts import error_texts
 from evanesce_transports.request import HEAD_BYTES, Refused
-
-_TITLES = {
-    400: "This request is not valid",
-    401: "You are not signed in",
-    403: "This is not allowed",
-    404: "Page not found",
-    405: "This address does not support this request",
-    408: "The request took too long",
-    413: "The request is too large",
-    421: "This server does not have this name",
-    426: "This address is for programs",
-    429: "Too many requests",
-    431: "The request is too large",
-    500: "Something went wrong on the server",
-    503: "The server cannot answer now",
-}
 
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -69,13 +54,15 @@ _START = re.compile(rb"(?P<method>[!-~]+) (?:https?://[^/ ?\r\n]*)?(?P<path>/[^ 
 class PartialRequest:
     """What is known of a request that is refused, perhaps before its whole head was read.
 
-    `method` and `path` are empty where unknown. `accept` are the values of the Accept headers.
+    `method` and `path` are empty where unknown. `accept` and `languages` are the values of the Accept and the
+    Accept-Language headers.
     """
 
     method: str
     path: str
     origin: str | None
     accept: Sequence[str]
+    languages: Sequence[str] = ()
 
 
 def parse_partial(head: bytes | bytearray) -> PartialRequest:
@@ -89,6 +76,7 @@ def parse_partial(head: bytes | bytearray) -> PartialRequest:
         path=unquote(start["path"].decode("latin-1")) if start else "",
         origin=origins[0] if origins else None,
         accept=_values(lines, b"accept"),
+        languages=_values(lines, b"accept-language"),
     )
 
 
@@ -123,7 +111,7 @@ def encode_refusal(
 
     The error has the form that the request prefers. `home` is the path of the start page, where there is one.
     """
-    own, body = error_body(refused.error, refused.status, request.accept, home=home)
+    own, body = error_body(refused.error, refused.status, request.accept, request.languages, home=home)
     names = {name.lower() for name, _ in own}
     own += [(name, value) for name, value in headers if name.lower() not in names or name == "Vary"]
     if refused.status == HTTPStatus.UPGRADE_REQUIRED:
@@ -135,16 +123,20 @@ def encode_refusal(
 
 
 def error_body(
-    error: CommandError, status: int, accept: Sequence[str], *, home: str | None
+    error: CommandError, status: int, accept: Sequence[str], languages: Sequence[str], *, home: str | None
 ) -> tuple[list[tuple[str, str]], bytes]:
-    """Return the headers and the body for an error: a page where the request prefers HTML, otherwise JSON."""
+    """Return the headers and the body for an error: a page where the request prefers HTML, otherwise JSON.
+
+    The page is in the language that `languages`, the values of the Accept-Language headers, prefer.
+    """
     headers = [("Vary", "Accept")]
     if error.retry_after is not None:
         headers.append(("Retry-After", str(math.ceil(error.retry_after))))
     if prefers_page(accept):
         # The server does not know a name that it accepts: a link would lead to the same error.
         link = None if status == HTTPStatus.MISDIRECTED_REQUEST else home
-        return [*headers, *PAGE_HEADERS], error_page(status, error, home=link)
+        headers[0] = ("Vary", "Accept, Accept-Language")
+        return [*headers, *PAGE_HEADERS], error_page(status, error, languages, home=link)
     return [*headers, ("Content-Type", "application/json")], msgspec.json.encode(codec.bare(codec.error_reply(error)))
 
 
@@ -166,20 +158,25 @@ def prefers_page(accept: Iterable[str]) -> bool:
     return _quality_of("text/html", qualities) > _quality_of("application/json", qualities)
 
 
-def error_page(status: int, error: CommandError, *, home: str | None) -> bytes:
+def error_page(status: int, error: CommandError, languages: Iterable[str] = (), *, home: str | None) -> bytes:
     """Return the page for an error. `home` is the path of the start page: None for a page without a link to it."""
+    texts = error_texts(languages)
     again = ""
     if error.retry_after is not None:
-        seconds = math.ceil(error.retry_after)
-        again = f"<p>Try again in {seconds} {'second' if seconds == 1 else 'seconds'}.</p>"
-    link = "" if home is None else f'<p><a href="{html.escape(home)}">Go to the start page</a></p>'
+        again = f"<p>{texts.try_again(math.ceil(error.retry_after))}</p>"
+    link = "" if home is None else f'<p><a href="{html.escape(home)}">{texts.start_page}</a></p>'
+    explanation = texts.explanations.get(status)
     page = _PAGE.substitute(
+        language=texts.language,
+        direction=texts.direction,
         style=_STYLE,
-        title=html.escape(_TITLES.get(status) or HTTPStatus(status).phrase),
-        text=html.escape(error.message),
+        title=html.escape(texts.title(status)),
+        text=f'<p lang="en" dir="ltr">{html.escape(error.message)}</p>'
+        if explanation is None
+        else f"<p>{explanation}</p>",
         again=again,
         link=link,
-        status=status,
+        status=f"{texts.error} {status}",
     )
     return page.encode()
 

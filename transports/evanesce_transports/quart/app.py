@@ -90,7 +90,8 @@ async def _plugin_view(gateway: Gateway, route: HttpRoute) -> Response:
 def _add_errors(app: QuartTrio, home: str) -> None:
     def reply(error: CommandError, status: int | None = None) -> Response:
         accept = accept_for_error(request.path, request.headers.getlist("Accept"))
-        return error_reply(error, status or error.code.http_status, accept, home=home)
+        languages = request.headers.getlist("Accept-Language")
+        return error_reply(error, status or error.code.http_status, accept, languages, home=home)
 
     @app.errorhandler(CommandError)
     async def failed_command(error: CommandError) -> Response:

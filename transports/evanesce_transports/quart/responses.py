@@ -107,9 +107,14 @@ def encode_file(answer: HttpResponse, method: bytes, *, keep_seconds: float | No
     return encode_response(answer.status, encoded, answer.body, method=method.decode(), keep_seconds=keep_seconds)
 
 
-def error_reply(error: CommandError, status: int, accept: Sequence[str], *, home: str) -> Response:
-    """Return a response with `error`, in the form that the Accept headers prefer. `home` is the start page's path."""
-    headers, body = error_body(error, status, accept, home=home)
+def error_reply(
+    error: CommandError, status: int, accept: Sequence[str], languages: Sequence[str], *, home: str
+) -> Response:
+    """Return a response with `error`, in the form and the language that the headers Accept and Accept-Language prefer.
+
+    `home` is the start page's path.
+    """
+    headers, body = error_body(error, status, accept, languages, home=home)
     return Response(body, status=status, headers=dict(headers))
 
 

@@ -3,7 +3,7 @@
 /** @typedef {{ name: string, button: string, leaving: string }} Texts */
 
 /** @type {Readonly<Record<string, Texts>>} */
-const TEXTS = Object.freeze({
+export const TEXTS = Object.freeze({
   en: {
     name: "Your name",
     button: "Continue as a guest",

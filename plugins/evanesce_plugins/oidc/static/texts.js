@@ -12,7 +12,7 @@
  */
 
 /** @type {Readonly<Record<string, Texts>>} */
-const TEXTS = Object.freeze({
+export const TEXTS = Object.freeze({
   en: {
     at: (issuer) => `Continue at ${issuer}`,
     insecure: "This sign-in needs a page that was loaded over HTTPS.",

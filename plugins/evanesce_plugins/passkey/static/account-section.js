@@ -3,9 +3,7 @@
 import { assertion, checkPlace, deviceName, hasPasskeys, newKey } from "./ceremonies.js";
 import { button, element, field, form, problem } from "./elements.js";
 import { request } from "./requests.js";
-
-const CODES =
-  "Keep these codes where you find them without your devices. Each signs in once. They are shown only now, and replace earlier ones.";
+import { codesLeft, dayText, textsFor } from "./texts.js";
 
 /**
  * Return the devices of the account. Throws `Problem`.
@@ -19,6 +17,7 @@ export async function devicesOf(host) {
 export class AccountSection {
   #place;
   #host;
+  #texts;
   #problem = problem();
   #list = element("ul", { className: "passkey-devices" });
   #left = element("p");
@@ -31,43 +30,44 @@ export class AccountSection {
   constructor(place, host) {
     this.#place = place;
     this.#host = host;
+    this.#texts = textsFor(host);
   }
 
   /** Draw the section. */
   async draw() {
     this.#show(await devicesOf(this.#host));
-    const make = button("Make new recovery codes", () => this.#attempt(make, () => this.#makeCodes()), "quiet");
-    const title = element("h3", {}, "Passkeys");
+    const make = button(this.#texts.makeCodes, () => this.#attempt(make, () => this.#makeCodes()), "quiet");
+    const title = element("h3", {}, this.#texts.title);
     this.#place.append(title, this.#list, ...this.#addForm(), this.#left, make, this.#codes, this.#problem);
   }
 
   #addForm() {
     if (!hasPasskeys()) return [];
-    const [label, name] = field("Name of the new device", {
+    const [label, name] = field(this.#texts.deviceName, {
       value: deviceName(),
       required: true,
       maxLength: 64,
       autocomplete: "off",
     });
-    const add = element("button", { className: "quiet" }, "Add a device");
+    const add = element("button", { className: "quiet" }, this.#texts.add);
     return [form([label, add], () => this.#attempt(add, () => this.#add(name.value)))];
   }
 
   /** @param {Passkey.Devices} answer */
   #show({ devices, recoveryCodesLeft }) {
     this.#list.replaceChildren(...devices.map((device) => this.#item(device)));
-    this.#left.textContent =
-      recoveryCodesLeft === 0 ? "You have no recovery codes." : `You have ${recoveryCodesLeft} recovery codes.`;
+    this.#left.textContent = codesLeft(this.#host, recoveryCodesLeft);
   }
 
   /** @param {Passkey.Device} device */
   #item(device) {
     const name = element("strong", { dir: "auto" }, device.name);
-    const here = device.current ? " (signed in here)" : "";
-    const days = `${here}: added ${device.added}, last used ${device.lastUsed} `;
-    const remove = button("Remove", () => this.#attempt(remove, () => this.#remove(device)), "quiet danger");
-    remove.setAttribute("aria-label", `Remove ${device.name}`);
-    return element("li", {}, name, days, remove);
+    const { days, here, removeDevice } = this.#texts;
+    const [added, used] = [device.added, device.lastUsed].map((day) => dayText(this.#host, day));
+    const about = `${device.current ? ` ${here}` : ""}: ${days(added, used)} `;
+    const remove = button(this.#texts.remove, () => this.#attempt(remove, () => this.#remove(device)), "quiet danger");
+    remove.setAttribute("aria-label", removeDevice(device.name));
+    return element("li", {}, name, about, remove);
   }
 
   /** @param {string} name */
@@ -89,7 +89,10 @@ export class AccountSection {
     const answer = await this.#recently(() => request(this.#host, "POST", "recovery-codes"));
     const { recoveryCodes } = /** @type {Passkey.RecoveryCodes} */ (answer);
     const codes = recoveryCodes.map((code) => element("li", {}, element("code", {}, code)));
-    this.#codes.replaceChildren(element("p", {}, CODES), element("ol", { className: "passkey-codes" }, ...codes));
+    this.#codes.replaceChildren(
+      element("p", {}, this.#texts.codes),
+      element("ol", { className: "passkey-codes" }, ...codes),
+    );
     this.#show(await devicesOf(this.#host));
   }
 

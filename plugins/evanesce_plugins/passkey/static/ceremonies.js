@@ -1,5 +1,7 @@
 // The ceremonies of WebAuthn in the browser: a new key, and the proof of a known one.
 
+import { textsFor } from "./texts.js";
+
 const TIMEOUT = 15_000; // ms
 
 /** Return whether this browser can use passkeys on this page. */
@@ -13,11 +15,12 @@ export function hasPasskeys() {
  * @param {Page.Host} host
  */
 export async function checkPlace(host) {
-  if (!hasPasskeys()) throw new host.Problem("This browser cannot use passkeys on this page.");
+  const texts = textsFor(host);
+  if (!hasPasskeys()) throw new host.Problem(texts.noPasskeys);
   const response = await fetch(new URL("page.json", import.meta.url), { signal: AbortSignal.timeout(TIMEOUT) });
-  if (!response.ok) throw new host.Problem("The server cannot be reached.");
+  if (!response.ok) throw new host.Problem(texts.unreachable);
   const { origin } = /** @type {Passkey.Configuration} */ (await response.json());
-  if (origin !== location.origin) throw new host.Problem(`Open this page at ${origin} to use passkeys.`);
+  if (origin !== location.origin) throw new host.Problem(texts.elsewhere(origin));
 }
 
 /**
@@ -92,18 +95,17 @@ async function ask(host, request) {
  * @param {() => Promise<Credential | null>} work
  */
 async function confirmed(host, work) {
+  const texts = textsFor(host);
   try {
     const credential = await work();
     if (credential !== null) return /** @type {PublicKeyCredential} */ (credential);
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
-    if (error.name === "InvalidStateError")
-      throw new host.Problem("This device has a passkey of this account already.");
-    if (error.name === "NotSupportedError")
-      throw new host.Problem("This device cannot make a passkey for this server.");
-    if (error.name === "SecurityError") throw new host.Problem("Passkeys do not work at the address of this page.");
+    if (error.name === "InvalidStateError") throw new host.Problem(texts.hasOne);
+    if (error.name === "NotSupportedError") throw new host.Problem(texts.unsupported);
+    if (error.name === "SecurityError") throw new host.Problem(texts.wrongPlace);
   }
-  throw new host.Problem("No passkey was used: the request was cancelled, or no device has one. You can try again.");
+  throw new host.Problem(texts.notUsed);
 }
 
 /** Return a name for a passkey on this device. */

@@ -4,28 +4,30 @@
 import { AccountSection, devicesOf } from "./account-section.js";
 import { assertion, checkPlace, hasPasskeys, newKey } from "./ceremonies.js";
 import { button, disclosure, element, field, form, problem } from "./elements.js";
+import { textsFor } from "./texts.js";
 
 /** @type {Page.SignInModule["signIn"]} */
 async function signIn(place, host) {
   const error = problem();
+  const texts = textsFor(host);
   if (hasPasskeys()) {
-    const known = button("Sign in with a passkey", () =>
+    const known = button(texts.signIn, () =>
       host.attempt(known, error, async () => host.signedIn(await assertion(host))),
     );
-    const [label, name] = field("Your name", {
+    const [label, name] = field(texts.name, {
       required: true,
       maxLength: 64,
       dir: "auto",
       autocomplete: "nickname",
       enterKeyHint: "go",
     });
-    const create = element("button", {}, "Create an account with a passkey");
+    const create = element("button", {}, texts.create);
     const created = form([label, create], () => host.attempt(create, error, () => signUp(host, name.value)));
-    place.append(known, disclosure("New here?", created));
+    place.append(known, disclosure(texts.isNew, created));
   } else {
-    place.append(element("p", {}, "This browser cannot use passkeys on this page. Another browser may be able to."));
+    place.append(element("p", {}, texts.noPasskeys));
   }
-  const [label, code] = field("Recovery code", {
+  const [label, code] = field(texts.code, {
     required: true,
     maxLength: 128,
     spellcheck: false,
@@ -33,9 +35,9 @@ async function signIn(place, host) {
     autocapitalize: "characters",
     enterKeyHint: "go",
   });
-  const enter = element("button", { className: "quiet" }, "Sign in with a recovery code");
+  const enter = element("button", { className: "quiet" }, texts.recover);
   const recovered = form([label, enter], () => host.attempt(enter, error, () => recover(host, code.value)));
-  place.append(disclosure("Lost your devices?", recovered), error);
+  place.append(disclosure(texts.lost, recovered), error);
 }
 
 /**
@@ -67,14 +69,14 @@ async function account(place, host) {
 /** @type {Required<Page.SignInModule>["reminder"]} */
 async function reminder(host) {
   const { devices, recoveryCodesLeft } = await devicesOf(host);
-  if (devices.length === 0) return "Your account has no passkey. Add this device while you are signed in.";
+  if (devices.length === 0) return textsFor(host).remindNone;
   if (devices.length > 1 || recoveryCodesLeft > 0) return null;
-  return "If you lose your only passkey, you lose your account. Add another device, or make recovery codes.";
+  return textsFor(host).remindOne;
 }
 
 /** @type {Required<Page.SignInModule>["forgetting"]} */
-function forgetting() {
-  return "Your devices keep their passkeys until you delete them there. They are of no use afterwards.";
+function forgetting(host) {
+  return textsFor(host).forgetting;
 }
 
 export default { signIn, account, reminder, forgetting };

@@ -1,5 +1,7 @@
 // Requests to the routes of the plugin, which are beside its modules.
 
+import { textsFor } from "./texts.js";
+
 const TIMEOUT = 15_000; // ms
 
 /**
@@ -26,7 +28,7 @@ export async function request(host, method, path, body) {
     });
     answer = await response.json();
   } catch {
-    throw new host.Problem("The server cannot be reached.");
+    throw new host.Problem(textsFor(host).unreachable);
   }
   if (!response.ok) throw Object.assign(new host.Problem(answer.message), { code: answer.code });
   return answer;

@@ -6,16 +6,14 @@ import { button, element, hint, problem } from "./elements.js";
 import { attempt } from "./failures.js";
 import { Proofs } from "./proofs.js";
 import { isReady, showQrCode } from "./resources.js";
+import { textsFor } from "./texts.js";
 
 const COPIED_FOR = 2_000; // ms for which the button says that the code is copied
-const UNFINISHED =
-  "This account was created with an older World ID. Confirm twice in World App, so that you can sign in with a newer World ID too.";
-const USE =
-  "With this code and World App you can sign in on other devices, and on this device again. Keep it secret: anyone who knows it can try to make you confirm their sign-in.";
 
 export class AccountSection {
   #place;
   #host;
+  #texts;
   #config;
   #resources;
   #memory;
@@ -30,6 +28,7 @@ export class AccountSection {
   constructor(place, host, config, resources, memory) {
     this.#place = place;
     this.#host = host;
+    this.#texts = textsFor(host);
     this.#config = config;
     this.#resources = resources;
     this.#memory = memory;
@@ -47,12 +46,12 @@ export class AccountSection {
   /** @param {string} accountCode */
   #code(accountCode) {
     const code = element("code", {}, formatAccountCode(accountCode));
-    const copy = button("Copy", (pressed) => copyText(code, pressed), "quiet");
+    const copy = button(this.#texts.copy, (pressed) => this.#copy(code, pressed), "quiet");
     return [
-      hint("Account code"),
+      hint(this.#texts.code),
       element("div", { className: "worldid-code" }, code, copy),
-      hint(USE),
-      otherDevice(`${this.#config.publicUrl}/#account=${accountCode}`),
+      hint(this.#texts.use),
+      this.#otherDevice(`${this.#config.publicUrl}/#account=${accountCode}`),
     ];
   }
 
@@ -66,10 +65,10 @@ export class AccountSection {
     const proofs = new Proofs(host, config, this.#resources);
     const error = problem();
     const waiting = element("div");
-    const start = button("Finish setting up World ID", () =>
+    const start = button(this.#texts.finish, () =>
       attempt(host, start, error, async () => {
         start.hidden = true;
-        const view = new ConfirmationView(waiting, host.signal);
+        const view = new ConfirmationView(waiting, host);
         try {
           host.update(await proofs.signUp(view, {}, { legacyOnly: true }));
           await this.draw();
@@ -79,31 +78,31 @@ export class AccountSection {
         }
       }),
     );
-    return [element("p", {}, UNFINISHED), start, waiting, error];
+    return [element("p", {}, this.#texts.unfinished), start, waiting, error];
   }
-}
 
-/** @param {string} link */
-function otherDevice(link) {
-  const qr = element("div", { className: "worldid-qr", role: "img", "aria-label": "QR code with the account code" });
-  const text = hint("Scan this code with the other device. It opens this page with your account code filled in.");
-  const details = element("details", {}, element("summary", {}, "Sign in on another device"), text, qr);
-  details.addEventListener("toggle", () => showQrCode(qr, link), { once: true });
-  return details;
-}
-
-/**
- * @param {HTMLElement} source
- * @param {HTMLButtonElement} pressed
- */
-async function copyText(source, pressed) {
-  try {
-    await navigator.clipboard.writeText(source.textContent);
-  } catch {
-    // The page is not from a secure origin, or the user has not allowed it: the user copies the selection.
-    getSelection()?.selectAllChildren(source);
-    return;
+  /** @param {string} link */
+  #otherDevice(link) {
+    const { codeQr, scanCode, otherDevice } = this.#texts;
+    const qr = element("div", { className: "worldid-qr", role: "img", "aria-label": codeQr });
+    const details = element("details", {}, element("summary", {}, otherDevice), hint(scanCode), qr);
+    details.addEventListener("toggle", () => showQrCode(qr, link, this.#host), { once: true });
+    return details;
   }
-  pressed.textContent = "Copied";
-  setTimeout(() => (pressed.textContent = "Copy"), COPIED_FOR);
+
+  /**
+   * @param {HTMLElement} source
+   * @param {HTMLButtonElement} pressed
+   */
+  async #copy(source, pressed) {
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      // The page is not from a secure origin, or the user has not allowed it: the user copies the selection.
+      getSelection()?.selectAllChildren(source);
+      return;
+    }
+    pressed.textContent = this.#texts.copied;
+    setTimeout(() => (pressed.textContent = this.#texts.copy), COPIED_FOR);
+  }
 }

@@ -2,27 +2,31 @@
 
 import { button, element } from "./elements.js";
 import { showQrCode } from "./resources.js";
+import { textsFor } from "./texts.js";
 
 export class ConfirmationView {
   #ending = new AbortController();
   #step = element("p", { className: "worldid-step", hidden: true });
   #state = element("p", { role: "status" });
-  #qr = element("div", { className: "worldid-qr", role: "img", "aria-label": "QR code for World App" });
-  #link = element(
-    "a",
-    { className: "worldid-open", target: "_blank", rel: "noopener noreferrer" },
-    "Open World App on this device",
-  );
+  #qr = element("div", { className: "worldid-qr", role: "img" });
+  #link = element("a", { className: "worldid-open", target: "_blank", rel: "noopener noreferrer" });
+  #host;
+  #texts;
   #element;
 
   /**
    * Append the view to `place`.
    *
    * @param {HTMLElement} place
-   * @param {AbortSignal} signal ends the view
+   * @param {Pick<Page.Host, "language" | "signal">} host whose signal ends the view
    */
-  constructor(place, signal) {
-    const cancel = button("Cancel", () => this.end("cancelled"), "quiet");
+  constructor(place, host) {
+    const { signal } = host;
+    this.#host = host;
+    this.#texts = textsFor(host);
+    this.#qr.setAttribute("aria-label", this.#texts.requestQr);
+    this.#link.textContent = this.#texts.openHere;
+    const cancel = button(this.#texts.cancel, () => this.end("cancelled"), "quiet");
     const group = { className: "worldid-view", role: "group", "aria-label": "World ID", tabIndex: -1 };
     this.#element = element("div", group, this.#step, this.#state, this.#qr, this.#link, cancel);
     this.#hide();
@@ -30,6 +34,11 @@ export class ConfirmationView {
     this.#element.focus({ preventScroll: true });
     if (signal.aborted) this.end("cancelled");
     signal.addEventListener("abort", () => this.end("cancelled"));
+  }
+
+  /** The texts in the language of the page. */
+  get texts() {
+    return this.#texts;
   }
 
   /** The signal that is aborted when the view ends; its reason is the code of the failure. */
@@ -64,7 +73,7 @@ export class ConfirmationView {
   showStep(text) {
     this.#step.textContent = text;
     this.#step.hidden = false;
-    this.hideRequest("One moment…");
+    this.hideRequest(this.#texts.moment);
   }
 
   /**
@@ -74,14 +83,14 @@ export class ConfirmationView {
    */
   showRequest(address) {
     if (!address) {
-      this.showState("Confirm in World App.");
+      this.showState(this.#texts.confirm);
       return;
     }
-    this.showState("Scan this code with World App, or open World App on this device, and confirm there.");
+    this.showState(this.#texts.scan);
     this.#link.href = address;
     this.#link.hidden = false;
     this.#qr.hidden = false;
-    showQrCode(this.#qr, address).then(() => this.#element.scrollIntoView({ block: "nearest" }));
+    showQrCode(this.#qr, address, this.#host).then(() => this.#element.scrollIntoView({ block: "nearest" }));
   }
 
   /**

@@ -1,48 +1,43 @@
 // The failures that World App and IDKit report, and what the user can do about each.
 
-const OPERATOR = "World App does not accept the requests of this server. Tell the operator of the server";
-const EXPIRED = "The request has expired. Try again, and confirm within five minutes";
-const UPDATE = "Your World App does not support this yet. Update it, and try again";
-const CLOCK =
-  "The clock of this server or of your phone is wrong. Set that of your phone, or tell the operator of the server";
-const UNKNOWN = "World App could not confirm the request. Try again";
+import { FAILURE_TEXTS } from "./failure-texts.js";
 
 /** @type {Readonly<Record<string, string>>} */
-const DESCRIPTIONS = Object.freeze({
-  user_rejected: "You declined in World App. Nothing was changed, and you can try again",
-  verification_rejected: "World App rejected the verification. Try again",
-  credential_unavailable:
-    "Your World ID is not verified as human yet. World App shows where to verify it. Come back after that",
-  feature_unavailable: UPDATE,
-  world_id_4_not_available: UPDATE,
-  world_id_3_not_available: "World App no longer supports your older World ID. Update World App, and try again",
-  nullifier_replayed: "You already have an account here. Sign in to it with its account code",
-  duplicate_nonce: "This request was used before. Try again to make a new one",
-  malformed_request: OPERATOR,
-  unknown_rp: OPERATOR,
-  inactive_rp: OPERATOR,
-  invalid_rp_signature: OPERATOR,
-  invalid_rp_id_format: OPERATOR,
-  invalid_network:
-    "Your World App uses another environment than this server. Ask the operator of the server which it uses",
-  timestamp_too_old: EXPIRED,
-  rp_signature_expired: EXPIRED,
-  timestamp_too_far_in_future: CLOCK,
-  invalid_timestamp: CLOCK,
-  inclusion_proof_pending: "Your World ID is new, and World has not registered it yet. Try again in an hour",
-  inclusion_proof_failed: "World could not find your World ID. Try again in a few minutes",
-  max_verifications_reached: "World App does not confirm this request again. Tell the operator of the server",
-  user_presence_failed: "World App could not verify that it is you. Try again",
-  connection_failed: "World cannot be reached. Check the connection of this device and of your phone, and try again",
-  timeout: "There was no confirmation in time. Try again",
-  cancelled: "The request was cancelled. You can try again",
+const KINDS = Object.freeze({
+  user_rejected: "declined",
+  verification_rejected: "rejected",
+  credential_unavailable: "unverified",
+  feature_unavailable: "update",
+  world_id_4_not_available: "update",
+  world_id_3_not_available: "tooOld",
+  nullifier_replayed: "known",
+  duplicate_nonce: "repeated",
+  malformed_request: "operator",
+  unknown_rp: "operator",
+  inactive_rp: "operator",
+  invalid_rp_signature: "operator",
+  invalid_rp_id_format: "operator",
+  invalid_network: "network",
+  timestamp_too_old: "expired",
+  rp_signature_expired: "expired",
+  timestamp_too_far_in_future: "clock",
+  invalid_timestamp: "clock",
+  inclusion_proof_pending: "pending",
+  inclusion_proof_failed: "notFound",
+  max_verifications_reached: "tooOften",
+  user_presence_failed: "absent",
+  connection_failed: "unreachable",
+  timeout: "late",
+  cancelled: "cancelled",
 });
+
+const WITH_CODE = Object.freeze(["unknown", "operator", "clock"]); // kinds of which the operator needs the code
 
 /** World App or IDKit reported a failure, with this code. */
 export class Failure extends Error {
   /** @param {string} code */
   constructor(code) {
-    super(describe(code));
+    super(`World ID: ${code}`);
     this.code = code;
   }
 }
@@ -63,7 +58,7 @@ export function attempt(host, button, problem, work, failed = () => {}) {
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       failed(error.code);
-      throw new host.Problem(error.message);
+      throw new host.Problem(describe(host, error.code));
     }
   });
 }
@@ -71,10 +66,11 @@ export function attempt(host, button, problem, work, failed = () => {}) {
 /**
  * Return the description of a failure for the user; with its code where the operator of the server needs it.
  *
+ * @param {Pick<Page.Host, "language">} host
  * @param {string} code
  */
-function describe(code) {
-  const description = DESCRIPTIONS[code] ?? UNKNOWN;
-  const withCode = [UNKNOWN, OPERATOR, CLOCK].includes(description);
-  return withCode ? `${description} (${code}).` : `${description}.`;
+function describe({ language }, code) {
+  const kind = KINDS[code] ?? "unknown";
+  const description = (FAILURE_TEXTS[language] ?? FAILURE_TEXTS.en)[kind];
+  return WITH_CODE.includes(kind) ? `${description} (${code}).` : `${description}.`;
 }

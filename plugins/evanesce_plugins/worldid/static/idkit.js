@@ -131,7 +131,7 @@ async function poll(request, view) {
     if (type === "confirmed") return { success: true, result };
     lost = error === "connection_failed" ? lost + 1 : 0;
     if (type === "failed" && (lost === 0 || lost === MAX_LOST_POLLS)) return { success: false, error };
-    if (type === "awaiting_confirmation") view.hideRequest("World App has the request. Confirm it there.");
+    if (type === "awaiting_confirmation") view.hideRequest(view.texts.isAtApp);
     await pause(POLL_INTERVAL, view.signal);
   }
   return { success: false, error: view.signal.reason };

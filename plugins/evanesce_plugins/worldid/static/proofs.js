@@ -37,9 +37,9 @@ export class Proofs {
   async signUp(view, fields, { legacyOnly = false } = {}) {
     /** @type {(idkit: IDKit.Library, challenge: WorldId.SignUpChallenge) => Promise<WorldId.Proofs>} */
     const prove = async (idkit, challenge) => {
-      view.showStep("Step 1 of 2: set up sign-in.");
+      view.showStep(view.texts.step1);
       const session = await this.#newSession(idkit, view, challenge, challenge.legacyProofs && !legacyOnly);
-      view.showStep("Step 2 of 2: prove that you are human.");
+      view.showStep(view.texts.step2);
       const signal = challenge.signal + (session?.session_id ?? "").replace(/^session_/, "");
       const result = await requestProof(() => this.#signUpRequest(idkit, challenge, signal, legacyOnly), view);
       return session === undefined ? { result } : { session, result };
@@ -74,9 +74,9 @@ export class Proofs {
    * @param {(idkit: IDKit.Library, challenge: Challenge) => Promise<WorldId.Proofs>} prove
    */
   async #answerChallenge(view, purpose, fields, prove) {
-    view.showState("One moment…");
+    view.showState(view.texts.moment);
     const host = this.#host;
-    const idkit = await unlessAborted(view.signal, this.#resources.library(this.#config.idkit, host.Problem));
+    const idkit = await unlessAborted(view.signal, this.#resources.library(this.#config.idkit, host));
     const answer = await unlessAborted(
       view.signal,
       host.ask("POST", "/challenge", { provider: "worldid", ...purpose }),
@@ -86,7 +86,7 @@ export class Proofs {
     const timer = setTimeout(() => view.end("timeout"), timeLimit(challenge));
     try {
       const proofs = await prove(idkit, challenge);
-      view.hideRequest("Confirmed. One moment…");
+      view.hideRequest(view.texts.confirmed);
       const { challengeId } = challenge;
       return await this.#sendCredential(view, { provider: "worldid", ...purpose, ...fields, challengeId, ...proofs });
     } finally {
@@ -143,7 +143,7 @@ export class Proofs {
         return await this.#host.ask("POST", "/session", credential);
       } catch (error) {
         if (!isTemporary(error)) throw error;
-        view.showState(`${this.#host.friendly(error)} Trying again…`);
+        view.showState(`${this.#host.friendly(error)} ${view.texts.again}`);
         await pause(error.retryAfter ? error.retryAfter * 1_000 : delay, view.signal);
         if (view.signal.aborted) throw error;
       }

@@ -1,6 +1,7 @@
 // What the plugin's modules load from the server: the configuration, the library IDKit, the style sheet, QR codes.
 
 import { element } from "./elements.js";
+import { textsFor } from "./texts.js";
 
 const TIMEOUT = 15_000; // ms
 
@@ -28,10 +29,10 @@ export class Resources {
    * Return the library IDKit. Throws `Problem`.
    *
    * @param {string} address
-   * @param {Page.Host["Problem"]} Problem
+   * @param {Pick<Page.Host, "Problem" | "language">} host
    */
-  library(address, Problem) {
-    this.#library ??= loadLibrary(this.#trusted(address), Problem).catch((error) => {
+  library(address, host) {
+    this.#library ??= loadLibrary(this.#trusted(address), host).catch((error) => {
       this.#library = null;
       throw error;
     });
@@ -72,14 +73,15 @@ export function isReady(config) {
  *
  * @param {HTMLElement} place
  * @param {string} text
+ * @param {Pick<Page.Host, "language">} host
  */
-export async function showQrCode(place, text) {
+export async function showQrCode(place, text, host) {
   try {
     const svg = await requestDrawing(text);
     place.replaceChildren(document.importNode(svg.documentElement, true));
   } catch (error) {
     console.warn("The QR code cannot be loaded:", error);
-    place.textContent = "The QR code cannot be shown at the moment.";
+    place.textContent = textsFor(host).noQr;
   }
 }
 
@@ -113,10 +115,10 @@ async function loadConfiguration() {
 
 /**
  * @param {string | TrustedScriptURL} address
- * @param {Page.Host["Problem"]} Problem
+ * @param {Pick<Page.Host, "Problem" | "language">} host
  * @returns {Promise<IDKit.Library>}
  */
-function loadLibrary(address, Problem) {
+function loadLibrary(address, host) {
   return new Promise((resolve, reject) => {
     const script = element("script");
     Object.assign(script, { src: address });
@@ -126,7 +128,7 @@ function loadLibrary(address, Problem) {
         return;
       }
       script.remove();
-      reject(new Problem("World’s library cannot be loaded. Check your connection and try again."));
+      reject(new host.Problem(textsFor(host).noLibrary));
     };
     document.head.append(script);
   });

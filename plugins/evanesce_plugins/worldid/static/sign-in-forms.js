@@ -5,6 +5,7 @@ import { ConfirmationView } from "./confirmation-view.js";
 import { button, element, field, hint, problem } from "./elements.js";
 import { attempt } from "./failures.js";
 import { Proofs } from "./proofs.js";
+import { textsFor } from "./texts.js";
 
 /** @typedef {"signUp" | "signIn"} Name */
 
@@ -13,6 +14,7 @@ import { Proofs } from "./proofs.js";
 export class SignInForms {
   #place;
   #host;
+  #texts;
   #config;
   #memory;
   #proofs;
@@ -35,18 +37,22 @@ export class SignInForms {
   constructor(place, host, config, resources, memory) {
     this.#place = place;
     this.#host = host;
+    this.#texts = textsFor(host);
     this.#config = config;
     this.#memory = memory;
     this.#proofs = new Proofs(host, config, resources);
     const linked = takeLinkedCode();
     const code = linked ?? memory.lastCode();
     this.#forms = { signUp: this.#signUpForm(), signIn: this.#signInForm(code) };
-    this.#choices = { signUp: this.#choice("New here", "signUp"), signIn: this.#choice("I have an account", "signIn") };
+    this.#choices = {
+      signUp: this.#choice(this.#texts.isNew, "signUp"),
+      signIn: this.#choice(this.#texts.isKnown, "signIn"),
+    };
     this.#show(code === undefined ? "signUp" : "signIn");
     const choices = { className: "worldid-choice", role: "group", "aria-labelledby": "worldid-title" };
     this.#start.append(
-      element("h2", { id: "worldid-title" }, "With World ID"),
-      hint("World App proves that you are a unique human, and does not reveal who you are."),
+      element("h2", { id: "worldid-title" }, this.#texts.title),
+      hint(this.#texts.explanation),
       element("div", choices, ...Object.values(this.#choices)),
       ...Object.values(this.#forms).map(({ form }) => form),
     );
@@ -80,7 +86,7 @@ export class SignInForms {
   }
 
   #signUpForm() {
-    const [label, name] = field("Your name", {
+    const [label, name] = field(this.#texts.name, {
       id: "worldid-name",
       required: true,
       maxLength: 64,
@@ -89,19 +95,14 @@ export class SignInForms {
       enterKeyHint: "go",
     });
     const isNew = element("input", { id: "worldid-new", type: "checkbox" });
-    const checkbox = element(
-      "label",
-      { className: "worldid-checkbox" },
-      isNew,
-      "I do not have an account here, not even one that I created with an older World App.",
-    );
+    const checkbox = element("label", { className: "worldid-checkbox" }, isNew, this.#texts.noAccount);
     const children = this.#config.legacyProofs ? [label, name, checkbox] : [label, name];
-    return this.#form("Sign up with World ID", name, children, () => this.#signUp(name.value, isNew.checked));
+    return this.#form(this.#texts.signUp, name, children, () => this.#signUp(name.value, isNew.checked));
   }
 
   /** @param {string | undefined} known */
   #signInForm(known) {
-    const [label, code] = field("Account code", {
+    const [label, code] = field(this.#texts.code, {
       id: "worldid-code",
       value: known === undefined ? "" : formatAccountCode(known),
       required: true,
@@ -111,11 +112,9 @@ export class SignInForms {
       enterKeyHint: "go",
       "aria-describedby": "worldid-code-hint",
     });
-    const where = hint(
-      "On a device where you are signed in, select your name at the top of the page to see the account code.",
-    );
+    const where = hint(this.#texts.codeHint);
     where.id = "worldid-code-hint";
-    return this.#form("Sign in with World ID", code, [label, code, where], () => this.#signIn(code.value));
+    return this.#form(this.#texts.signIn, code, [label, code, where], () => this.#signIn(code.value));
   }
 
   /**
@@ -150,9 +149,7 @@ export class SignInForms {
   async #signIn(text) {
     const accountCode = parseAccountCode(text);
     if (accountCode === undefined) {
-      throw new this.#host.Problem(
-        "This is not an account code. A code has 26 digits and letters, such as 0123-4567-89AB-CDEF-GHJK-MNPQ-RS.",
-      );
+      throw new this.#host.Problem(this.#texts.noCode);
     }
     await this.#enter((view) => this.#proofs.signIn(view, accountCode));
   }
@@ -180,7 +177,7 @@ export class SignInForms {
   async #showWaiting(work) {
     this.#start.hidden = true;
     this.#place.classList.add("busy");
-    const view = new ConfirmationView(this.#place, this.#host.signal);
+    const view = new ConfirmationView(this.#place, this.#host);
     try {
       return await work(view);
     } finally {

@@ -5,6 +5,7 @@ import { AccountSection } from "./account-section.js";
 import { element } from "./elements.js";
 import { isReady, Resources } from "./resources.js";
 import { SignInForms } from "./sign-in-forms.js";
+import { textsFor } from "./texts.js";
 
 /**
  * Return a sign-in module, with its own state.
@@ -28,9 +29,7 @@ function createModule() {
         new SignInForms(place, host, config, resources, memory);
         return;
       }
-      const text =
-        "Signing in with World ID is not set up for this page. Other clients of this server can still use it.";
-      place.append(element("p", {}, text));
+      place.append(element("p", {}, textsFor(host).notSetUp));
     },
 
     async account(place, host) {
@@ -39,19 +38,14 @@ function createModule() {
     },
 
     async reminder(host) {
-      return (await isUnfinished(host))
-        ? "The setup of World ID is not finished. Without it you cannot sign in again with a newer World App."
-        : null;
+      return (await isUnfinished(host)) ? textsFor(host).unfinishedReminder : null;
     },
 
     async leaving(host) {
-      return (await isUnfinished(host))
-        ? "The setup of World ID is not finished. After you sign out, you cannot sign in again with a newer World App."
-        : null;
+      return (await isUnfinished(host)) ? textsFor(host).unfinishedLeaving : null;
     },
 
-    forgetting: () =>
-      "World proves only once a year to this server that you are a unique human. After you delete your account, you may have to wait that long to create another.",
+    forgetting: (host) => textsFor(host).forgetting,
 
     forgotten: () => memory.clear(),
   };

@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { Refused } from "./client/index.js";
 import { describeError, Problem, showError } from "./errors.js";
 import { duration, t } from "./i18n.js";
+import { describeReason } from "./reasons.js";
 import { personItem, textItem } from "./people-list.js";
 import { RoomTools } from "./room-tools.js";
 import { Room } from "./room.js";
@@ -123,7 +124,7 @@ export class RoomView {
       admitted: () => keys.admitted(roomId),
       edit: (content) => this.#composer.restore(content),
       refused: (error) => this.#refused(error),
-      closed: (reason) => this.#listener.stopped(t("stopped.closed"), reason),
+      closed: (reason) => this.#listener.stopped(t("stopped.closed"), describeReason(reason)),
       removed: (reason) => this.#listener.stopped(t("stopped.removed"), reason),
       disconnected: (code, reason) => this.#disconnected(code, reason),
     });
@@ -226,7 +227,7 @@ export class RoomView {
     else {
       let left = Math.max(1, Math.ceil(seconds));
       const show = () => {
-        const values = { reason, seconds: Math.max(1, left--) };
+        const values = { reason: describeReason(reason), seconds: Math.max(1, left--) };
         banner(t(reason ? "connection.lostWhy" : "connection.lost", values), true);
       };
       show();
@@ -270,7 +271,7 @@ export class RoomView {
    */
   #disconnected(code, reason) {
     if (code === 4401) this.#listener.signedOut();
-    else this.#listener.stopped(t("stopped.disconnected"), reason || t("stopped.byServer"), true);
+    else this.#listener.stopped(t("stopped.disconnected"), describeReason(reason) || t("stopped.byServer"), true);
   }
 
   /** @param {string} link of the open room */

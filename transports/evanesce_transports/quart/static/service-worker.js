@@ -6,6 +6,8 @@ const BEGINNING = "evanesce "; // of the names of this worker's caches, one for 
 const KEPT = 2; // versions: pages of the one before may still be open
 const OFFLINE = Object.freeze(["offline.html", "chat.css", "icon.svg"]);
 
+const LANGUAGES = Object.freeze(["en", "de", "ar"]); // of OFFLINE, which has all of them
+
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 /** Return the beginning of the names of the caches: other servers may be on this origin, below other paths. */
@@ -57,8 +59,22 @@ async function page(event) {
   try {
     return /** @type {Response | undefined} */ (await event.preloadResponse) ?? (await fetch(event.request));
   } catch {
-    return (await caches.match(address(OFFLINE[0]))) ?? Response.error();
+    const kept = await caches.match(address(OFFLINE[0]));
+    return kept === undefined ? Response.error() : inLanguage(kept);
   }
+}
+
+/**
+ * Return the page for a browser without a network in the first language of the browser that the page has.
+ *
+ * @param {Response} kept
+ */
+async function inLanguage(kept) {
+  const wanted = navigator.languages.map((tag) => tag.toLowerCase().split("-")[0]);
+  const language = wanted.find((one) => LANGUAGES.includes(one)) ?? LANGUAGES[0];
+  const text = (await kept.text()).replace('<html lang="en">', `<html lang="${language}">`);
+  const names = ["Content-Type", "Content-Security-Policy", "Referrer-Policy"];
+  return new Response(text, { headers: Object.fromEntries(names.map((name) => [name, kept.headers.get(name) ?? ""])) });
 }
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
