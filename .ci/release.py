@@ -116,20 +116,22 @@ def lock(folder: Path, uv: str, cyclonedx: str, pip_audit: str) -> None:
         options = ("--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet")
         options += ("--python-version", "3.11", "--no-emit-package", "evanesce", "--constraint", str(constraints))
         locked = output(uv, "pip", "compile", *options, str(wanted))
+        pins.write_text(f"evanesce[{EXTRAS}]=={version()} \\\n    --hash=sha256:{checksum(wheel)}\n{locked}\n")
         environment = Path(temporary) / "environment"
-        output(sys.executable, "-m", "venv", str(environment))
+        output(sys.executable, "-m", "venv", "--without-pip", str(environment))
         python = str(environment / "bin/python")
-        dependencies = Path(temporary) / "dependencies.txt"
-        dependencies.write_text(locked + "\n")
-        output(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(dependencies))
-        output(python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
-        output(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools")
+        # As a deployer installs it: every file is one whose hash is known.
+        install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--require-hashes")
+        output(*install, "--find-links", str(folder), "--requirement", str(pins))
+        if output(str(environment / "bin/evanesce"), "--version") != f"evanesce {version()}":
+            raise SystemExit("what was installed has another version")
         materials = folder / f"{stem}.cdx.json"
         options = ("--output-reproducible", "--of", "JSON", "--sv", "1.6", "-o", str(materials))
         output(cyclonedx, "environment", *options, python)
+        print(f"{len(json.loads(materials.read_text())['components'])} components, installed with their hashes")
+        dependencies = Path(temporary) / "dependencies.txt"
+        dependencies.write_text(locked + "\n")
         audit(pip_audit, dependencies)
-    pins.write_text(f"evanesce[{EXTRAS}]=={version()} \\\n    --hash=sha256:{checksum(wheel)}\n{locked}\n")
-    print(f"{len(json.loads(materials.read_text())['components'])} components")
 
 
 def audit(pip_audit: str, pins: Path) -> None:
@@ -183,9 +185,8 @@ def verify(folder: Path, signers: Path) -> None:
     sums = dict(reversed(line.split("  ")) for line in (folder / SUMS).read_text().splitlines())
     if not subjects == found == sums:
         raise SystemExit(f"the files differ from the provenance: {sorted(subjects.items() ^ found.items())}")
-    print(
-        f"{len(found)} files are those of {json.loads(signed)['predicate']['buildDefinition']['resolvedDependencies']}"
-    )
+    [made_of] = json.loads(signed)["predicate"]["buildDefinition"]["resolvedDependencies"]
+    print(f"{len(found)} files are those that were made of the commit {made_of['digest']['gitCommit']}")
 
 
 def main(arguments: Sequence[str]) -> None:
