@@ -80,8 +80,9 @@ class Conversation:
             case "message":
                 await self._print(event)
             case "unsent":
+                is_own = self._room.sender(event["messageId"]) == people.own_id
                 self._room.forget_unsent(event["messageId"])
-                await self._notify("a message was taken back")
+                await self._notify("you took your message back" if is_own else "a message was taken back")
             case "missed":
                 await self._print_missed(event)
             case "member_joined":

@@ -31,6 +31,7 @@ class RoomState(Confidential):
         self.options: Fields = {"access": "link", "locked": False, "encrypted": False, "messageTtl": client.message_ttl}
         self.own_message: str | None = None
         self._client = client
+        self._has_joined = False
         self._senders: dict[str, str] = {}  # of the messages that were printed, by their ids
 
     def seconds_until(self, time: str) -> float:
@@ -39,12 +40,18 @@ class RoomState(Confidential):
 
     def update(self, room: Fields) -> Fields:
         """Take the rules of `joined.room` or `room_updated`, and return those from before."""
+        self._has_joined = True
         before = self.options
         self.people.own_id = self._client.user_id  # another one after a new sign-in
         self.options = before | {
             key: room[key] for key in ("messageTtl", "access", "locked", "encrypted") if key in room
         }
         return before
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the user was in the room, and the connection is lost."""
+        return self._has_joined and self.room.state == "joining"
 
     @property
     def usual_ttl(self) -> float:

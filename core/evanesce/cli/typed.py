@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "/who": "list the people in the room; /members does the same",
     "/reply TEXT": "answer the last message; /reply @NAME TEXT answers the last one of a person",
     "/for SECONDS TEXT": "send a message that lives for so long, if that is shorter than usual",
-    "/unsend": "unsend your last message",
+    "/unsend": "take your last message back: it is gone for everybody",
     "/vote NAME": "vote for the removal of a person, while the creator of the room is not present",
     "/invite [PEOPLE] [SECONDS]": "make a link with an invite, for 1 person and for a day unless told otherwise",
     "/invites": "list the invites",

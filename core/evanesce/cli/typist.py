@@ -12,7 +12,6 @@ from evanesce.cli.notices import (
     describe_error,
     describe_invites,
     describe_members,
-    describe_vote,
     duration,
 )
 from evanesce.cli.people import NotOnePerson, find_person, split_person
@@ -124,7 +123,7 @@ class Typist:
             case "bans":
                 return describe_bans(reply["bans"], left)
             case "vote":
-                return [f"you have voted. {describe_vote(reply, self._room.name(reply['userId']), left)}"]
+                return ["you have voted"]  # an event tells everybody how it stands
             case _:
                 return []
 
@@ -179,6 +178,8 @@ class Typist:
         if len(text.encode()) > self._room.longest_text:
             await self._notify(f"not sent: it is longer than {self._room.longest_text} bytes")
             return
+        if self._room.is_away:
+            await self._notify("it waits until the connection is back")
         message_id = new_id()
         if self._console.echoes:
             self._room.remember(message_id, self._room.people.own_id)

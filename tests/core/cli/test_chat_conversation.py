@@ -132,6 +132,38 @@ async def test_a_message_is_asked_for_again_under_its_id() -> None:
         assert (await connection.answers("unsend", {"type": "ok"}))["messageId"] == first["messageId"]
 
 
+async def test_what_is_typed_without_a_connection_waits_and_says_so() -> None:
+    async with stage() as here:
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await here.prints("you are in the room")
+        await connection.socket.aclose(1011)
+        await here.prints("Reconnecting")
+        await here.type("hello")
+        await here.prints("* it waits until the connection is back")
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await here.prints("you are in the room")
+        sent = await connection.takes("send")
+        assert sent["content"] == "hello"
+
+
+async def test_the_own_message_that_was_taken_back_is_called_so() -> None:
+    async with stage() as here:
+        connection = await here.connections.receive()
+        await connection.welcomes()
+        await here.prints("you are in the room")
+        await here.type("hello")
+        sent = await connection.takes("send")
+        own = {"type": "message", "messageId": sent["messageId"], "senderId": "me", "senderName": "Ana"}
+        times = {"content": "hello", "createdAt": timestamp(NOW), "expiresAt": timestamp(NOW + 60_000), "cursor": "1"}
+        await connection.says({"type": "sent", "messageId": sent["messageId"], "ref": sent["ref"]}, own | times)
+        await here.prints("Ana: hello")
+        await here.type("/unsend")
+        await connection.answers("unsend", {"type": "ok"}, {"type": "unsent", "messageId": sent["messageId"]})
+        await here.prints("* you took your message back")
+
+
 async def test_what_is_refused_is_said() -> None:
     async with stage() as here:
         connection = await here.connections.receive()

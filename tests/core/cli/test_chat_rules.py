@@ -181,7 +181,9 @@ async def test_a_vote() -> None:
         await here.type("/vote Cleo 7")
         vote = {"type": "vote", "userId": "cleo", "votes": 1, "needed": 2, "expiresAt": IN_A_MINUTE}
         assert (await connection.answers("vote_remove", vote))["userId"] == "cleo"
-        await here.prints("* you have voted. 1 of 2 votes to remove Cleo 7")
+        await here.prints("* you have voted")
+        await connection.says(vote)
+        await here.prints("* 1 of 2 votes to remove Cleo 7")
         await connection.says(message(1, "one"))
         await here.prints("Ben: one")
 
