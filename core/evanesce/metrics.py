@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from itertools import product
 
 from prometheus_client import CollectorRegistry, Gauge, Info, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -36,8 +36,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.labels: dict[str, tuple[str, ...]] = {}
-        """The labels of each metric that has any, by its name in the code."""
         self.connections = self.count("connections", "Connections that were opened")
         self.closed = self.counter(
             "connections_closed",
@@ -97,7 +95,6 @@ class Metrics:
 
     def info(self, name: str, text: str, facts: Mapping[str, str]) -> None:
         """Show facts that do not change, as labels."""
-        self.labels[f"evanesce_{name}"] = tuple(facts)
         Info(f"evanesce_{name}", text, registry=self._registry).info(dict(facts))
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -115,13 +112,23 @@ class Metrics:
 
         The caller sees that these are of a bounded number.
         """
-        if labels:
-            self.labels[f"evanesce_{name}"] = tuple(labels)
+        self._watch_family(lambda: CounterMetricFamily(f"evanesce_{name}", text, labels=labels), totals)
 
+    def watch_gauges(
+        self, name: str, text: str, labels: Sequence[str], values: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        """Show the values that `values` returns at each scrape, as `watch_counters` does."""
+        self._watch_family(lambda: GaugeMetricFamily(f"evanesce_{name}", text, labels=labels), values)
+
+    def _watch_family(
+        self,
+        new: Callable[[], CounterMetricFamily | GaugeMetricFamily],
+        values: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
         def family() -> Metric:
-            shown = CounterMetricFamily(f"evanesce_{name}", text, labels=labels)
-            for values, total in totals().items():
-                shown.add_metric(values, total)
+            shown = new()
+            for labels, value in values().items():
+                shown.add_metric(labels, value)
             return shown
 
         self._registry.register(_Watched(family))

@@ -49,7 +49,7 @@ from evanesce.maintenance.agreement import Agreement
 from evanesce.maintenance.binding import RedisGuard
 from evanesce.metrics import Metrics
 from evanesce.monitoring.event_loop import measure_delay
-from evanesce.monitoring.parts import watch_plugins, watch_process
+from evanesce.monitoring.parts import watch_certificates, watch_plugins, watch_process
 from evanesce.monitoring.worker_metrics import WorkerMetrics
 from evanesce.plugins import Components, Plugins, discovery
 from evanesce.process import tune_gc
@@ -213,6 +213,7 @@ class _Server:
         )
         statistics.watch(metrics)
         components.database_calls.watch(metrics)
+        watch_certificates(components.certificates, metrics)
         watch_process(metrics)
         metrics.watch_counter("log_lines_dropped", "Lines of the log that were dropped: nothing read it", logs.dropped)
         watch_plugins(self._plugins, metrics)

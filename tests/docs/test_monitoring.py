@@ -134,6 +134,12 @@ def test_each_runbook_says_what_people_notice_what_to_do_and_when_it_is_over() -
             assert part in outage, outage.partition("\n")[0]
 
 
+def test_each_alert_fires_in_a_test_of_promtool() -> None:
+    tests = yaml.safe_load((FILES / "alerts.test.yml").read_text())["tests"]
+    alerts = [alert for test in tests for alert in test["alert_rule_test"]]
+    assert {alert["alertname"] for alert in alerts if alert.get("exp_alerts")} == {rule["alert"] for rule in rules()}
+
+
 def test_the_dashboard_is_whole() -> None:
     dashboard = json.loads((FILES / "dashboard.json").read_text())
     ids = [panel["id"] for panel in dashboard["panels"]]
@@ -156,6 +162,7 @@ def test_the_dashboard_is_whole() -> None:
 
 
 NOT_SHOWN = {
+    "evanesce_certificate_expiry_timestamp_seconds",
     "evanesce_connections_passed_total",
     "evanesce_inbox_largest",
     "evanesce_plugin_calls_total",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -220,3 +221,23 @@ def test_what_can_never_work_ends_the_start(transport: str, case: str, key: str,
     assert wrong.value.path == f"plugins.{transport}.{key}"
     assert told in wrong.value.problem
     assert wrong.value.hint
+
+
+@on_each
+@pytest.mark.parametrize("days", [-3, 20])
+def test_a_transport_knows_when_its_certificate_expires(tmp_path: Path, transport: str, days: int) -> None:
+    leaf = issue("chat.example", since=-10, until=days)
+    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "tls.pem")
+    built = build(transport, tmp_path, certfile="tls.pem")
+    assert built.certificate_expires == pytest.approx((NOW + days * DAY).timestamp(), abs=1)
+
+
+@on_each
+def test_a_transport_without_a_certificate_has_none_that_expires(tmp_path: Path, transport: str) -> None:
+    assert build(transport, tmp_path).certificate_expires == math.inf
+
+
+@on_each
+def test_a_certificate_that_no_client_accepts_stops_no_server(tmp_path: Path, transport: str) -> None:
+    (tmp_path / "tls.pem").write_bytes(for_clients_alone())
+    assert build(transport, tmp_path, certfile="tls.pem").certificate_expires == math.inf

@@ -12,7 +12,7 @@ from evanesce.addresses import parse_proxies
 from evanesce.errors import ConfigurationError, RateLimited
 from evanesce.hints import Hints
 from evanesce.interfaces import Gateway, Setup
-from evanesce.listening import Client, ClientStream, Listener
+from evanesce.listening import Client, ClientStream, Listener, certificate_expiry
 from evanesce_transports.admission import check_host
 from evanesce_transports.client import find_client
 from evanesce_transports.limits import REQUEST_BYTES, ByteBudget, Share
@@ -46,6 +46,8 @@ class HttpListener(Listener):
             protocols=["http/1.1"],
             find_room=functools.partial(peek_room, public_path=self.public_path),
         )
+        self.certificate_expires = certificate_expiry(setup, settings)
+        """When the certificate expires, in seconds since 1970; infinite without one."""
         self._hints = Hints(log, trio.current_time)
         self._budget = ByteBudget(max(REQUEST_BYTES, 2 * (HEAD_BYTES + setup.frame_bytes)))
 

@@ -212,6 +212,8 @@ class Transport(Protocol):
 
     An optional attribute `reserved_paths` lists the HTTP paths that the transport serves itself, which no route of a
     plugin may have. A path that ends in `*` stands for all paths with this beginning.
+
+    Another one, `certificate_expires`, is when the certificate of the transport expires, in seconds since 1970.
     """
 
     @property

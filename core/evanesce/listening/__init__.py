@@ -10,7 +10,7 @@ The transports that come with Evanesce use this package.
 
 from __future__ import annotations
 
-from evanesce.listening.certificate import certificate_findings
+from evanesce.listening.certificate import certificate_expiry, certificate_findings
 from evanesce.listening.connection import StreamConnection, serve_connection
 from evanesce.listening.listener import FindRoom, Listener, ServeClient
 from evanesce.listening.settings import Bind, FilePath, ListenSettings, UnixBind, load_tls, parse_bind
@@ -29,6 +29,7 @@ __all__ = [
     "StreamConnection",
     "UnixBind",
     "WorkSlots",
+    "certificate_expiry",
     "certificate_findings",
     "load_tls",
     "parse_bind",

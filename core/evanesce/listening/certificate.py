@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Mapping
@@ -60,6 +61,20 @@ def certificate_findings(setup: Setup, settings: ListenSettings, host: str | Non
         text = f"a certificate of an authority in {setting}, after the first, {problem}: some clients refuse it"
         found.append(Finding(text, "Use the chain that came with the renewed certificate."))
     return found
+
+
+def certificate_expiry(setup: Setup, settings: ListenSettings) -> float:
+    """Return when the certificate of a transport expires, in seconds since 1970.
+
+    It is infinite without a certificate, and for one that no client accepts anyway. Raises as `certificate_findings`.
+    """
+    context = load_tls(settings, setup.folder, f"plugins.{setup.name}")
+    if context is None:
+        return math.inf
+    try:
+        return ssl.cert_time_to_seconds(_verified(context, _sent_certificate(context), None)["notAfter"])
+    except ssl.SSLError:
+        return math.inf
 
 
 def _out_of_date(details: Mapping[str, Any]) -> str | None:

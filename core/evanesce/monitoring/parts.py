@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from evanesce.metrics import Metrics
@@ -15,6 +15,13 @@ def watch_process(metrics: Metrics) -> None:
     facts = {"version": version("evanesce"), "python": platform.python_version(), "trio": version("trio")}
     metrics.info("build", "The versions that run", facts)
     metrics.watch_process()
+
+
+def watch_certificates(certificates: Mapping[str, float], metrics: Metrics) -> None:
+    """Show when the certificate of each transport expires."""
+    text = "When the certificate of a transport expires, in seconds since 1970; infinite without one"
+    shown: dict[tuple[str, ...], float] = {(transport,): expires for transport, expires in certificates.items()}
+    metrics.watch_gauges("certificate_expiry_timestamp_seconds", text, ("transport",), lambda: shown)
 
 
 def watch_plugins(plugins: Plugins, metrics: Metrics) -> None:

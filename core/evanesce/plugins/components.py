@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,8 @@ class Components:
     """What the enabled plugins provide, in their order: authenticators by provider, transports by plugin.
 
     `database` is the name of the repository's database, see `Repository`; None where it has no name. `providers` are
-    the names of the authenticators by plugin. `database_calls` measures the calls of the repository.
+    the names of the authenticators by plugin. `database_calls` measures the calls of the repository. `certificates` are
+    when the certificates of the transports expire, in seconds since 1970, by plugin; infinite without one.
     """
 
     repository: Repository
@@ -55,6 +57,7 @@ class Components:
     database: str | None = None
     providers: Mapping[str, str] = field(default_factory=dict[str, str])
     database_calls: DatabaseCalls = field(default_factory=DatabaseCalls)
+    certificates: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def build(
@@ -93,6 +96,7 @@ def build(
         database=_database(owner, component),
         providers={plugin: provider for provider, (plugin, _) in authenticators.items()},
         database_calls=database_calls,
+        certificates={name: _certificate_expiry(name, transport) for name, transport in transports.items()},
     )
 
 
@@ -191,6 +195,12 @@ def _transport(plugins: PluginRegistry, setup: Setup) -> Transport:
         if not _read(setup.name, "evanesce_transport", partial(_is_sequence_of_str, component, attribute)):
             raise PluginError(setup.name, f"its transport's {attribute} is no sequence of str")
     return component
+
+
+def _certificate_expiry(plugin: str, transport: Transport) -> float:
+    """Return when the certificate of a transport expires; infinite where it does not say it as a number."""
+    found: object = _read(plugin, "evanesce_transport", lambda: getattr(transport, "certificate_expires", None))
+    return float(found) if isinstance(found, int | float) else math.inf
 
 
 def _is_sequence_of_str(component: object, attribute: str) -> bool:

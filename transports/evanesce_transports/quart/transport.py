@@ -79,6 +79,11 @@ class QuartTransport:
         return self._listener.binds
 
     @property
+    def certificate_expires(self) -> float:
+        """When the certificate expires, in seconds since 1970; infinite without one."""
+        return self._listener.certificate_expires
+
+    @property
     def reserved_paths(self) -> Sequence[str]:
         """The paths that no route of a plugin may have. One that ends in `*` stands for all with this beginning."""
         return ("/", "/api/*", PATH, "/r/*", "/static/*", WORKER_PATH, "/healthz", "/readyz", "/metrics")

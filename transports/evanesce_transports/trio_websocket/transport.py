@@ -74,6 +74,11 @@ class TrioWebSocketTransport:
         """The addresses to listen on."""
         return self._listener.binds
 
+    @property
+    def certificate_expires(self) -> float:
+        """When the certificate expires, in seconds since 1970; infinite without one."""
+        return self._listener.certificate_expires
+
     async def serve(
         self, gateway: Gateway, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
