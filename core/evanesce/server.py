@@ -195,6 +195,11 @@ class _Server:
         await stack.enter_async_context(components.repository)
         for authenticator in components.authenticators.values():
             await stack.enter_async_context(authenticator)
+        if config.traces.url is not None:
+            from evanesce.tracing.export import exported_traces  # needs the extra `traces`
+
+            traces = exported_traces(config.traces.url, config.traces.ratio, config.server.node)
+            await stack.enter_async_context(traces)
         lag, statistics = ExpiryLag(), StoreStatistics()
         store = await stack.enter_async_context(
             open_redis_store(

@@ -29,6 +29,7 @@ from evanesce.config.model import (
     RoomsTable,
     ServerTable,
     Table,
+    TracesTable,
 )
 from evanesce.config.sources import Override, References
 from evanesce.errors import ConfigurationError
@@ -40,7 +41,7 @@ FILE = Path("config.toml")
 DEFAULT = "default"
 """The origin of a value that is set nowhere."""
 
-_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin", "logs")
+_TABLES = ("server", "redis", "messages", "rooms", "limits", "retention", "admin", "logs", "traces")
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -98,6 +99,7 @@ def from_tree(
         retention=raw.section(RetentionTable, "retention"),
         admin=raw.section(AdminTable, "admin"),
         logs=raw.section(LogsTable, "logs"),
+        traces=raw.section(TracesTable, "traces"),
     )
     rules.check(own)
     return Source(file, raw.enabled(default_plugins), own, raw)

@@ -61,6 +61,11 @@ PublicUrl = Annotated[
     ),
 ]
 
+CollectorUrl = Annotated[
+    str,
+    Meta(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?\Z", description="an address that begins with http:// or https://"),
+]
+
 _FORM = "32 or more characters of ASCII, without spaces and line ends"
 
 Secret = Annotated[str, Meta(pattern=r"^[!-~]{32,}\Z", description=_FORM)]
@@ -331,6 +336,18 @@ class LogsTable(Table, kw_only=True, frozen=True):
     """
 
 
+class TracesTable(Table, kw_only=True, frozen=True):
+    """`[traces]`: traces of OpenTelemetry, off without `url`. It needs the extra `traces`.
+
+    See docs/how-to/trace-a-server.md.
+    """
+
+    url: CollectorUrl | None = None
+    """The collector, by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`."""
+    ratio: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """The part of sign-ins, joins, messages and HTTP requests that is traced."""
+
+
 class Config(Table, kw_only=True, frozen=True):
     """The whole configuration.
 
@@ -347,3 +364,4 @@ class Config(Table, kw_only=True, frozen=True):
     retention: RetentionTable
     admin: AdminTable = AdminTable()
     logs: LogsTable = LogsTable()
+    traces: TracesTable = TracesTable()

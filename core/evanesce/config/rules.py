@@ -68,6 +68,12 @@ def check(config: Config) -> None:
             "needs the package cryptography, which is not installed",
             "Install evanesce[encryption]",
         )
+    if config.traces.url is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise ConfigurationError(
+            "traces.url",
+            "needs the package opentelemetry-exporter-otlp-proto-http, which is not installed",
+            "Install evanesce[traces]",
+        )
     public_address(config)
     for i, origin in enumerate(server.origins):
         parse_web_address(origin, f"server.origins[{i}]")
@@ -86,6 +92,13 @@ def check(config: Config) -> None:
             f"does not leave room for a message of messages.content_bytes in a frame of {FRAME_BYTES} bytes",
             "Make one of them smaller",
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is a package that it is in
+        return False
 
 
 def refuse_repeated(secrets: Sequence[str], path: str) -> None:

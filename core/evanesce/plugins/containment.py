@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import Any, TypeVar, cast
 
 import msgspec
 import trio
 
+from evanesce import tracing
 from evanesce.errors import AuthUnavailable, CommandError, ErrorCode, EvanesceError, PersistenceUnavailable
 from evanesce.interfaces import (
     Answered,
@@ -144,7 +145,9 @@ class _ContainedRepository:
 
             began = trio.current_time()
             try:
-                result = await self._calls.call_in_task(call, function, seconds=seconds, late=PersistenceUnavailable)
+                with nullcontext() if tracing.active is None else tracing.active.child("database", name):
+                    late = PersistenceUnavailable
+                    result = await self._calls.call_in_task(call, function, seconds=seconds, late=late)
             except (PersistenceUnavailable, PluginFailed):
                 self._measured.count(trio.current_time() - began, failed=True)
                 raise

@@ -9,6 +9,7 @@ import msgspec
 import trio
 from msgspec import UNSET
 
+from evanesce import tracing
 from evanesce.context import ServerContext
 from evanesce.delivery.frame import Outgoing
 from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
@@ -70,7 +71,8 @@ class Joining:
         requests = [request for request in requests if self._is_wanted(request)]
         if requests:
             try:
-                await self._join(requests)
+                with tracing.taken_over("join the room", requests, ends=True):
+                    await self._join(requests)
             finally:
                 self._group.clear()
                 self._removed.clear()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
 
+from evanesce import tracing
 from evanesce.metrics import Metrics
 from evanesce.model import milliseconds
 from evanesce.protocol import events
@@ -123,9 +125,13 @@ class RoomListener:
             if isinstance(entry, LogEntry):
                 self._typing.stopped(entry.message.sender_id)
         reply = self._messages.reply_to_one_of(entries)
+        began = 0 if tracing.active is None else time.time_ns()
         deliveries, fell_behind = self._members.deliver(entries, reply)
         if entries:
             self._measure(entries, deliveries)
+        if tracing.active is not None:
+            ids = [entry.message.message_id for entry in entries if isinstance(entry, LogEntry)]
+            tracing.active.fanned_out(ids, began, deliveries)
         if fell_behind and not self._inbox.closed:
             for subscription in fell_behind:
                 self._backlog.note(subscription, caught_up=False)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from evanesce import tracing
 from evanesce.context import ServerContext
 from evanesce.delivery.frame import Outgoing
 from evanesce.errors import CommandError, ErrorCode, StoreUnavailable
@@ -149,7 +150,8 @@ class Messages:
         rules = self._policy.rules
         try:
             drafts = [request.draft for request in present]
-            outcomes = await self._store.messages.append(self._room_id, drafts, rules.message_ttl, rules.version)
+            with tracing.taken_over("store", ids, ends=False):
+                outcomes = await self._store.messages.append(self._room_id, drafts, rules.message_ttl, rules.version)
         except StoreUnavailable as error:
             self._refuse_all(present, error)
             return
@@ -167,11 +169,11 @@ class Messages:
     def _settle(self, request: SendRequest, outcome: Outcome) -> Outgoing | None:
         """Count the outcome of a message, and return its reply; None where it was refused."""
         if not isinstance(outcome, Stored):
-            self.unpublished.discard(request.draft.message_id)
+            self._forget(request)
             request.subscriber.refuse(request.ref, self._refusal(outcome))
             return None
         if outcome.duplicate:
-            self.unpublished.discard(request.draft.message_id)
+            self._forget(request)
         else:
             self._metrics.accepted.inc()
             self._metrics.store_seconds.observe(perf_counter() - request.made_at)
@@ -187,9 +189,15 @@ class Messages:
         return CommandError(ErrorCode.CONFLICT, "This messageId is taken. Send the message with another one.")
 
     def _refuse_all(self, requests: Sequence[SendRequest], error: CommandError) -> None:
-        self.unpublished.difference_update(request.draft.message_id for request in requests)
         for request in requests:
+            self._forget(request)
             request.subscriber.refuse(request.ref, error)
+
+    def _forget(self, request: SendRequest) -> None:
+        """Note that a message will not be delivered: it was refused, or is stored already."""
+        self.unpublished.discard(request.draft.message_id)
+        if tracing.active is not None:
+            tracing.active.end(request.draft.message_id, failure="not_stored")
 
     def resend(self, requests: Sequence[ResendRequest]) -> None:
         """Answer messages that are stored already."""

@@ -6,6 +6,7 @@ import logging
 
 import trio
 
+from evanesce import tracing
 from evanesce.accounts.room_invites import InviteService
 from evanesce.accounts.room_rules import RuleService
 from evanesce.accounts.room_votes import VoteService
@@ -240,6 +241,8 @@ class Dispatcher:
             subject = self._subjects.of(session.require_principal().user.world_id)
             try:
                 request = JoinRequest(session, command.ref, command.since, subject, command.invite)
+                if tracing.active is not None:
+                    tracing.active.hand_over(request)
                 await session.join(room, request)
             except InboxClosed:
                 continue  # the room ended while its inbox was full: the Hub starts it again
@@ -281,6 +284,8 @@ class Dispatcher:
                 # What a filter has put in its place would be stored and told as if the sender had encrypted it.
                 raise Rejected("A filter of this server does not know encrypted messages.")
         request = SendRequest(session, command.ref, draft)
+        if tracing.active is not None:
+            tracing.active.hand_over(draft.message_id)
         if not session.send_at_once(command.room_id, request):
             await session.ask(command.room_id, request)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import trio
 
+from evanesce import tracing
 from evanesce.errors import CloseCode, CommandError, ErrorCode, RateLimited
 from evanesce.interfaces import Connection
 from evanesce.metrics import Metrics
@@ -15,6 +18,14 @@ from evanesce.sessions.session import Session
 
 BAD_FRAMES = 20
 """How many bad frames in a row end a connection."""
+
+
+_SPANS: Mapping[type[commands.Command], str] = {
+    commands.Hello: "sign-in",
+    commands.Join: "join",
+    commands.Send: "send",
+}
+"""The commands that are traced, by the names of their spans."""
 
 
 class FrameReader:
@@ -73,7 +84,11 @@ class FrameReader:
         try:
             if session.principal is None or not isinstance(command, commands.Send):  # the dispatcher counts messages
                 await session.budget.take(command)
-            await self._dispatcher.dispatch(command, session, greet=greet)
+            if tracing.active is None or (span := _SPANS.get(type(command))) is None:
+                await self._dispatcher.dispatch(command, session, greet=greet)
+            else:
+                with tracing.active.span(span):
+                    await self._dispatcher.dispatch(command, session, greet=greet)
         except RateLimited as error:
             self._refuse_fast(command.ref, error)
         except CommandError as error:

@@ -42,6 +42,7 @@ NO_PATHS = {
     "logs.format",
     "logs.level",
     "logs.addresses",
+    "traces.url",
     "plugins.oidc.issuer",
     "plugins.oidc.client_id",
     "plugins.oidc.client_secret",

@@ -12,11 +12,13 @@ from evanesce.config.model import (
     AdminTable,
     Config,
     LimitsTable,
+    LogsTable,
     MessagesTable,
     RedisTable,
     RetentionTable,
     RoomsTable,
     ServerTable,
+    TracesTable,
 )
 from evanesce.config.shared import DATABASE, FINGERPRINTS, PROVIDERS, SHARED, differences, shared_settings
 
@@ -52,6 +54,8 @@ OWN = {
     "logs.level",
     "logs.levels",
     "logs.addresses",
+    "traces.url",
+    "traces.ratio",
     "limits.frame_bytes",
     "limits.outbox_bytes",
     "limits.hello_seconds",
@@ -69,6 +73,8 @@ def config_with(**changed: Any) -> Config:
         "limits": LimitsTable(),
         "retention": RetentionTable(),
         "admin": AdminTable(),
+        "logs": LogsTable(),
+        "traces": TracesTable(),
     }
     for path, value in changed.items():
         table, _, key = path.partition(".")
@@ -83,6 +89,8 @@ def told(config: Config, providers: tuple[str, ...] = ("guest",), database: str 
 def another(value: Any) -> Any:
     if isinstance(value, bool):
         return not value
+    if isinstance(value, dict):
+        return {"evanesce": "debug"}
     return SECRET[::-1] if isinstance(value, str) else value + 1
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import ExitStack
 
-from quart import Response, request
+from quart import Response, g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from evanesce import tracing
 from evanesce.errors import CommandError, ErrorCode
 from evanesce.interfaces import Gateway, HttpRequest, HttpRoute
 from evanesce_transports.admission import bearer
@@ -47,6 +49,7 @@ def build(gateway: Gateway, *, metrics_public: bool, home: str = "/") -> QuartTr
         app.add_url_rule(route.path, f"plugin {route.method} {route.path}", view, methods=[route.method])
     _add_errors(app, home)
     _add_headers(app, gateway)
+    _add_traces(app)
     return app
 
 
@@ -135,3 +138,25 @@ def _add_headers(app: QuartTrio, gateway: Gateway) -> None:
             response.headers.remove("Content-Type")
             response.headers.remove("Content-Length")
         return response
+
+
+def _add_traces(app: QuartTrio) -> None:
+    """Make a span of each request where the server traces. It has the method, the route and the status."""
+
+    @app.before_request
+    async def begin() -> None:
+        if tracing.active is not None:
+            route = "none" if request.url_rule is None else request.url_rule.rule
+            g.traced = ExitStack()
+            g.span = g.traced.enter_context(tracing.active.request(request.method, route))
+
+    @app.after_request
+    async def note(response: Response) -> Response:
+        if "span" in g:
+            g.span.set_attribute("http.response.status_code", response.status_code)
+        return response
+
+    @app.teardown_request
+    async def end(error: BaseException | None) -> None:
+        if "traced" in g:
+            g.traced.close()

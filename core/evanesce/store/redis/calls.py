@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evanesce.errors import StoreUnavailable
 from evanesce.store.redis.scripts import Command
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
 class Call:
@@ -15,10 +18,21 @@ class Call:
 
     `done` is called with the call when it has its answers; None where nobody waits for them. `submitted_at` and
     `sent_at` are in seconds of Trio's clock. A `repeat` runs scripts again that Redis did not know. `unknown`: it did
-    not know one of this call.
+    not know one of this call. `span` is its span in a trace, if it has one.
     """
 
-    __slots__ = ("answers", "commands", "done", "received", "repeat", "sent_at", "size", "submitted_at", "unknown")
+    __slots__ = (
+        "answers",
+        "commands",
+        "done",
+        "received",
+        "repeat",
+        "sent_at",
+        "size",
+        "span",
+        "submitted_at",
+        "unknown",
+    )
 
     def __init__(
         self,
@@ -32,6 +46,7 @@ class Call:
         self.done = done
         self.repeat = repeat
         self.unknown = False
+        self.span: Span | None = None
         self.submitted_at = self.sent_at = submitted_at
         # Messages are bytes; all other arguments are small.
         self.size = sum([len(argument) for command in commands for argument in command if type(argument) is bytes])

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, RedisError, TimeoutError
 
+from evanesce import tracing
 from evanesce.errors import StoreUnavailable
 from evanesce.logs import folded
 from evanesce.store.redis.calls import Call, CallQueue
@@ -176,6 +177,8 @@ class NodeClient(ConnectionTask):
         if len(self._outstanding) >= most or self._outstanding_bytes + call.size > OUTSTANDING_BYTES:
             self._statistics.failed.inc()
             raise StoreUnavailable("The message store is too busy. Try again in a moment.")
+        if tracing.active is not None:
+            call.span = tracing.active.start_child("redis", str(commands[0][0]))
         self._outstanding[call] = None
         self._outstanding_bytes += call.size
         self._waiting.put(call, urgent=urgent)
@@ -193,6 +196,8 @@ class NodeClient(ConnectionTask):
         call.answers = answers
         if isinstance(answers, StoreUnavailable):
             self._statistics.failed.inc()
+        if call.span is not None:
+            call.span.end()
         if call.done is None:
             return
         try:

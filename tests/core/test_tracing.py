@@ -1,0 +1,120 @@
+"""Spans: which ends when, what a failure shows of itself, and that traces that are off make none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from evanesce import tracing
+from evanesce.tracing import spans
+from evanesce.tracing.spans import Tracer
+
+
+class Recorded:
+    """A tracer, and the spans that have ended."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = Tracer(provider)
+
+    @property
+    def ended(self) -> Sequence[ReadableSpan]:
+        return self._exporter.get_finished_spans()
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for span in self.ended]
+
+
+def test_a_span_that_is_handed_over_ends_with_the_fan_out() -> None:
+    recorded = Recorded()
+    with recorded.tracer.span("send"):
+        recorded.tracer.hand_over("id")
+    assert recorded.names == []
+    with recorded.tracer.taken_over("store", ["id", "of another server"], ends=False):
+        recorded.tracer.start_child("redis", "FCALL").end()  # type: ignore[union-attr]
+    recorded.tracer.fanned_out(["id", "of another server"], began=1, members=3)
+    recorded.tracer.fanned_out(["id"], began=1, members=3)
+    assert recorded.names == ["redis FCALL", "store", "fan-out", "send"]
+    redis, store, fan_out, send = recorded.ended
+    assert redis.parent is not None
+    assert redis.parent.span_id == store.context.span_id
+    assert {span.context.trace_id for span in recorded.ended} == {send.context.trace_id}
+    assert dict(fan_out.attributes or {}) == {"evanesce.deliveries": 3}
+
+
+def test_a_group_is_a_child_of_the_first_with_links_to_the_others() -> None:
+    recorded = Recorded()
+    for key in (1, 2):
+        with recorded.tracer.span("join"):
+            recorded.tracer.hand_over(key)
+    with recorded.tracer.taken_over("join the room", [1, 2], ends=True):
+        pass
+    group, first, second = recorded.ended
+    assert (group.name, first.name, second.name) == ("join the room", "join", "join")
+    assert group.parent is not None
+    assert group.parent.span_id == first.context.span_id
+    assert [link.context.span_id for link in group.links] == [second.context.span_id]
+
+
+def test_a_failure_shows_its_type_alone_and_ends_what_was_handed_over() -> None:
+    recorded = Recorded()
+
+    def send() -> None:
+        with recorded.tracer.span("send"):
+            recorded.tracer.hand_over("id")
+            raise ValueError("somebody's message")
+
+    with pytest.raises(ValueError, match="somebody"):
+        send()
+    [span] = recorded.ended
+    assert dict(span.attributes or {}) == {"error.type": "ValueError"}
+    assert not span.events
+    assert "somebody" not in span.to_json()
+
+
+def test_spans_that_nobody_takes_over_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "MOST_OPEN", 3)
+    recorded = Recorded()
+    for key in range(5):
+        with recorded.tracer.span("send"):
+            recorded.tracer.hand_over(key)
+    assert [dict(span.attributes or {}) for span in recorded.ended] == [{"error.type": "unfinished"}] * 2
+
+
+def test_what_is_not_sampled_has_no_children_and_is_not_kept() -> None:
+    tracer = Tracer(TracerProvider(ALWAYS_OFF, shutdown_on_exit=False))
+    with tracer.span("send"):
+        tracer.hand_over("id")
+        assert tracer.start_child("redis", "FCALL") is None
+    with tracer.taken_over("store", ["id"], ends=True):
+        assert tracer.start_child("redis", "FCALL") is None
+
+
+def test_background_work_makes_no_spans_of_its_own() -> None:
+    recorded = Recorded()
+    assert recorded.tracer.start_child("redis", "PUBLISH") is None
+    with recorded.tracer.child("database", "servers"):
+        pass
+    assert recorded.names == []
+
+
+def test_a_method_of_a_clients_own_is_not_shown() -> None:
+    recorded = Recorded()
+    with recorded.tracer.request("S3CR3T", "none"):
+        pass
+    assert recorded.names == ["_OTHER none"]
+    assert "S3CR3T" not in recorded.ended[0].to_json()
+
+
+def test_without_traces_nothing_is_made_and_opentelemetry_is_not_imported() -> None:
+    assert tracing.active is None
+    first, second = (tracing.taken_over("store", ["id"], ends=True) for _ in range(2))
+    assert first is second, "one object that does nothing serves all"
