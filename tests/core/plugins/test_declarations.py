@@ -111,7 +111,9 @@ def test_hooks_that_are_handed_content_are_those_with_a_draft_or_a_gateway() -> 
     assert found == CONTENT_HOOKS
 
 
-@pytest.mark.parametrize("name", [*discovery.defaults(), "oidc", "passkey", "trio_websocket", "turso", "worldid"])
+@pytest.mark.parametrize(
+    "name", [*discovery.defaults(), "oidc", "passkey", "trio_websocket", "turso", "webhooks", "worldid"]
+)
 def test_the_plugins_that_come_with_evanesce_declare_what_they_are(name: str) -> None:
     plugins = Plugins.load([name])
     assert plugins.declarations(name) == Declarations(API, sees_content=name in ("quart", "trio_websocket"))
