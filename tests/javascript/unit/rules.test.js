@@ -138,3 +138,17 @@ test("the commands", async () => {
     { type: "unban", userId: "ben" },
   ]);
 });
+
+test("a vote is offered where the server would take it", () => {
+  const { rules } = new Stage();
+  const [creator, ana, ben, cleo] = ["creator", "ana", "ben", "cleo"];
+  /** @param {string[]} here */
+  const people = (...here) => ({ members: new Map(here.map((one) => [one, one])), memberCount: here.length });
+  assert.ok(!rules.canVote(ben, people(ana, ben, cleo)), "the page does not know the creator yet");
+  rules.describe({ createdBy: creator });
+  assert.ok(rules.canVote(ben, people(ana, ben, cleo)));
+  assert.ok(!rules.canVote(ben, people(ana, ben)), "too few");
+  assert.ok(!rules.canVote(ben, people(ana, ben, creator)), "the creator is here");
+  assert.ok(!rules.canVote(creator, people(ana, ben, cleo)), "against the creator");
+  assert.ok(rules.canVote(ben, { members: new Map(), memberCount: 500 }), "it is not known who is here");
+});

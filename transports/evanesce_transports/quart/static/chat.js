@@ -4,6 +4,7 @@ import { App } from "./app.js";
 import { findElements, translate } from "./elements.js";
 import { FocusKeeper } from "./focus.js";
 import { chooseLanguage, loadTexts, setLanguage } from "./i18n.js";
+import { followKeyboard } from "./viewport.js";
 import { registerServiceWorker } from "./service-worker-registration.js";
 
 async function start() {
@@ -12,6 +13,7 @@ async function start() {
   translate(language);
   const elements = findElements();
   new FocusKeeper(elements.focus);
+  followKeyboard(document.body, visualViewport);
   new App(elements).start();
   registerServiceWorker();
 }

@@ -56,6 +56,16 @@ export class Composer {
     this.#update();
   }
 
+  /**
+   * Close the field, where nothing can be written; false opens it.
+   *
+   * @param {boolean} isClosed
+   */
+  close(isClosed) {
+    this.#elements.text.disabled = isClosed;
+    this.#update();
+  }
+
   /** Remove the text. */
   clear() {
     this.#set("");
@@ -101,6 +111,6 @@ export class Composer {
     const reason = excess > 0 ? t("composer.tooLong", { count: excess }) : this.#forbidden;
     problem.hidden = reason === null;
     problem.textContent = reason;
-    send.disabled = reason !== null;
+    send.disabled = reason !== null || text.disabled;
   }
 }

@@ -161,6 +161,7 @@ function sharePanel(id) {
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (panel.querySelector(name));
   return {
     code: part(".code"),
+    onlyHere: part(".only-here"),
     copy: /** @type {HTMLButtonElement} */ (part(".copy")),
     send: /** @type {HTMLButtonElement} */ (part(".send")),
   };

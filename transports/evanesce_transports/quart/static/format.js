@@ -66,3 +66,12 @@ export function describeRemoval({ reason, until }, now) {
   const seconds = Math.ceil((Date.parse(until) - now) / 1000);
   return `${by} ${t("stopped.comeBack", { time: duration(Math.max(1, seconds)) })}`;
 }
+
+/**
+ * Return what a room is called that the user has not named: some letters of its id, by which it is told from others.
+ *
+ * @param {string} roomId
+ */
+export function unnamed(roomId) {
+  return t("room.unnamed", { letters: isolate(roomId.slice(0, 4)) });
+}

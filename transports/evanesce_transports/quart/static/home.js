@@ -1,6 +1,7 @@
 // The section with the user's rooms.
 
 import { roomPath } from "./addresses.js";
+import { unnamed } from "./format.js";
 import { moment, t } from "./i18n.js";
 
 export class Home {
@@ -74,7 +75,7 @@ function roomItem({ roomId, createdAt, active, memberCount }, name) {
   state.className = "state";
   state.textContent = active ? t("home.inRoom", { count: memberCount }) : t("home.nobody");
   const label = document.createElement("bdi");
-  label.textContent = name ?? moment(createdAt);
+  label.textContent = name ?? `${unnamed(roomId)} · ${moment(createdAt)}`;
   link.append(label, state);
   const item = document.createElement("li");
   item.append(link);

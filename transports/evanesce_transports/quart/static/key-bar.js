@@ -2,6 +2,7 @@
 // and where the user gives the key, or lets the browser keep it.
 
 import { checkable, checkbox, create, labelled } from "./dom.js";
+import { focusFirstField } from "./elements.js";
 import { t } from "./i18n.js";
 
 /**
@@ -42,6 +43,11 @@ export class KeyBar {
     if (state === "none") this.#element.replaceChildren();
     else if (state === "encrypted") this.#element.replaceChildren(text(t("encrypted.protects")), this.#keeping(roomId));
     else this.#element.replaceChildren(text(t(`encrypted.${state}`)), this.#form(roomId));
+  }
+
+  /** Focus the field for the key, if there is one. */
+  focus() {
+    focusFirstField(this.#element);
   }
 
   /** @param {string} roomId */

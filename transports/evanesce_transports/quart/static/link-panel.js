@@ -20,11 +20,12 @@ export function linkPanel(link, label) {
   const send = button(t("share.share"), () => {}, "send quiet");
   const problem = create("p", { className: "problem", hidden: true });
   problem.setAttribute("role", "alert");
-  new SharePanel({ code, copy, send }, () => {
+  const onlyHere = create("p", { className: "only-here", hidden: true, textContent: t("share.onlyHere") });
+  new SharePanel({ code, onlyHere, copy, send }, () => {
     problem.hidden = false;
     problem.textContent = t("share.byHand");
     field.focus();
   }).show(link);
   const buttons = create("div", { className: "row" }, copy, send);
-  return create("div", { className: "share-panel" }, code, labelled(label, field), problem, buttons);
+  return create("div", { className: "share-panel" }, onlyHere, code, labelled(label, field), problem, buttons);
 }

@@ -17,6 +17,7 @@ const UNDO_FOR = 8_000; // ms for which the user can send again what was taken b
  * @property {(message: MessageEvent) => void} reply
  * @property {(person: { userId: string, name: string }) => void} person opens what can be done about a person
  * @property {() => boolean} isCreator
+ * @property {(userId: string) => boolean} canVote whether the server would take a vote about a person
  */
 
 export class MessageActions {
@@ -77,11 +78,11 @@ export class MessageActions {
    */
   #items(message) {
     const { content, senderId, senderName } = message;
-    const { userId, reply, person, isCreator } = this.#context;
+    const { userId, reply, person, isCreator, canVote } = this.#context;
     const items = [{ label: t("message.reply"), act: () => reply(message) }];
     if (content !== null) items.push({ label: t("message.copy"), act: () => this.#copy(content) });
     if (senderId === userId) items.push({ label: t("message.unsend"), act: () => this.#unsend(message) });
-    else {
+    else if (isCreator() || canVote(senderId)) {
       const label = t(isCreator() ? "person.open" : "person.vote", { name: senderName });
       items.push({ label, act: () => person({ userId: senderId, name: senderName }) });
     }

@@ -8,14 +8,14 @@ import { createAvatar, menuButton } from "./message-view.js";
  *
  * @param {string} userId
  * @param {string} name
- * @param {(() => void) | null} about opens what can be done about the person; null: this is the user
+ * @param {{ isOwn: boolean, about: (() => void) | null }} options `isOwn`: this is the user; `about` opens what can be done about the person, where there is something
  */
-export function personItem(userId, name, about) {
+export function personItem(userId, name, { isOwn, about }) {
   const label = document.createElement("bdi");
-  label.textContent = about === null ? t("people.you", { name }) : name;
+  label.textContent = isOwn ? t("people.you", { name }) : name;
   const item = textItem("");
   item.append(createAvatar(userId, name), label);
-  if (about !== null) {
+  if (!isOwn && about !== null) {
     const button = menuButton(name, about);
     button.setAttribute("aria-label", t("person.open", { name }));
     button.setAttribute("aria-haspopup", "dialog");

@@ -75,6 +75,7 @@ export class RoomTools {
       reply: (message) => this.#reply(message),
       person: (person) => this.openPerson(person),
       isCreator: () => this.#rules.isCreator(userId),
+      canVote: (member) => this.#rules.canVote(member, room),
     });
     this.#keyBar = new KeyBar(tools.keyBar, services.keys, services.reopen);
     this.#options = new SendOptions(elements.sendOptions, () => services.composer.focus());
@@ -164,6 +165,15 @@ export class RoomTools {
     openPerson(this.#context, person, this.#rules.isCreator(this.#open.userId));
   }
 
+  /**
+   * Return whether something can be done about a person.
+   *
+   * @param {string} userId
+   */
+  canOpenPerson(userId) {
+    return this.#rules.isCreator(this.#open.userId) || this.#rules.canVote(userId, this.#open.room);
+  }
+
   /** Show nothing of the room any more. */
   leave() {
     this.#leaving.abort();
@@ -173,6 +183,7 @@ export class RoomTools {
     this.#options.clear();
     this.#keyBar.show("none", this.#open.roomId);
     this.#services.composer.forbid(null);
+    this.#services.composer.close(false);
   }
 
   get #hasKey() {
@@ -215,6 +226,9 @@ export class RoomTools {
   #joined({ encrypted }) {
     if (this.#hasKey) this.#services.keys.admitted(this.#open.roomId);
     else this.#keyBar.show(encrypted ? "missing" : "none", this.#open.roomId);
+    const isClosed = encrypted && !this.#hasKey;
+    this.#services.composer.close(isClosed);
+    if (isClosed) this.#keyBar.focus();
   }
 
   /** Show what holds now, and look again when the next mute ends. */

@@ -12,6 +12,7 @@ import { RoomTools } from "./room-tools.js";
 import { Room } from "./room.js";
 import { Scroller } from "./scroller.js";
 import { SharePanel } from "./share-panel.js";
+import { unnamed } from "./format.js";
 import { listen } from "./shortcuts.js";
 import { Timeline } from "./timeline.js";
 import { TypingIndicator } from "./typing-indicator.js";
@@ -244,7 +245,10 @@ export class RoomView {
     this.#elements.tools.facts.textContent = this.#tools?.facts ?? "";
     const own = this.#accounts.current()?.userId;
     const items = [...members].map(([userId, name]) =>
-      personItem(userId, name, userId === own ? null : () => this.#tools?.openPerson({ userId, name })),
+      personItem(userId, name, {
+        isOwn: userId === own,
+        about: this.#tools?.canOpenPerson(userId) ? () => this.#tools?.openPerson({ userId, name }) : null,
+      }),
     );
     const more = memberCount - members.size;
     if (more > 0) items.push(textItem(t(members.size ? "people.more" : "people.tooMany", { count: more })));
@@ -255,6 +259,7 @@ export class RoomView {
   #describe(description) {
     this.#description = description;
     this.#tools?.describe(description);
+    if (this.#room !== null) this.#showMembers(this.#room); // what can be done about them is known now
     this.#shareAddress();
     this.#elements.room.close.hidden = description.createdBy !== this.#accounts.current()?.userId;
   }
@@ -309,7 +314,7 @@ export class RoomView {
 
   /** @param {string | undefined} name the user's own of the room */
   #showName(name) {
-    this.#elements.room.name.textContent = name ?? t("room.room");
+    this.#elements.room.name.textContent = name ?? unnamed(this.#roomId);
   }
 
   /** @type {(shortcut: import("./shortcuts.js").Shortcut) => boolean} */

@@ -9,6 +9,7 @@ import { t } from "./i18n.js";
 const RETRY_DELAY = 1_000; // ms before a refused request is repeated, where the server gives no time
 const MAX_RETRY_DELAY = 60_000; // ms
 const SILENCE = 10_000; // ms without a word of the server, after which it is asked; the client waits 5 s for the answer
+const RETURN = 60_000; // ms for which whoever was here before the connection was lost may come back without a word
 const TYPING_INTERVAL = 3_200; // ms: the server passes on one `typing` in 3 s
 
 /**
@@ -47,6 +48,10 @@ export class Room {
   #typingTimer;
   /** @type {number | undefined} */
   #silence;
+  /** @type {Set<string>} */
+  #returning = new Set(); // the ids of those who were members before the connection was lost, and are not yet again
+  /** @type {number | undefined} */
+  #returned;
 
   /**
    * The names of the members by their ids. Empty where there are more than the server lists.
@@ -227,6 +232,7 @@ export class Room {
   /** Stop what needs the connection. */
   #suspend() {
     clearTimeout(this.#silence);
+    clearTimeout(this.#returned);
     this.#cancelTyping();
     this.#listener.typingStopped(null);
   }
@@ -254,6 +260,7 @@ export class Room {
   #stateChanged(state) {
     if (state.state === "online") this.#welcome();
     else this.#suspend();
+    this.#timeline.connected(state.state === "online");
     if (state.state === "connecting") this.#listener.stateChanged("connecting");
     else if (state.state === "offline") this.#listener.stateChanged("reconnecting", state.retryIn, state.reason);
     else if (state.state === "stopped") this.#listener.disconnected(state.code, state.reason);
@@ -287,7 +294,8 @@ export class Room {
         this.#timeline.addNotice(describeMissed(event));
         break;
       case "member_joined":
-        this.#timeline.addPerson("arrived", isolate(event.displayName));
+        // Who was here before the server restarted has not left: the connections come back one after the other.
+        if (!this.#returning.delete(event.userId)) this.#timeline.addPerson("arrived", isolate(event.displayName));
         this.members.set(event.userId, event.displayName);
         this.#setMemberCount(event.memberCount);
         break;
@@ -328,6 +336,10 @@ export class Room {
 
   /** @param {import("./client/index.js").JoinedEvent} joined */
   async #joined(joined) {
+    const present = new Set((joined.members ?? []).map(({ userId }) => userId));
+    this.#returning = new Set([...this.members.keys()].filter((userId) => !present.has(userId)));
+    clearTimeout(this.#returned);
+    this.#returned = setTimeout(() => this.#returning.clear(), RETURN);
     this.#listener.messageTtlChanged(joined.room.messageTtl);
     this.#setMembers(joined);
     this.#listener.stateChanged("joined");

@@ -9,6 +9,7 @@
 
 /** @typedef {import("./client/index.js").RoomEvent} RoomEvent */
 
+const FEWEST_FOR_VOTE = 3; // people in the room
 const MOST_REMEMBERED = 1_000; // mutes, and votes: a server has no more of them in a room
 
 export class Rules {
@@ -44,6 +45,17 @@ export class Rules {
    */
   isCreator(userId) {
     return this.#createdBy !== null && userId === this.#createdBy;
+  }
+
+  /**
+   * Return whether the people in the room may vote about a person. Of large rooms the page does not know who is there.
+   *
+   * @param {string} userId
+   * @param {{ members: ReadonlyMap<string, string>, memberCount: number }} people who are in the room
+   */
+  canVote(userId, { members, memberCount }) {
+    const isCreatorHere = this.#createdBy === null || members.has(this.#createdBy);
+    return memberCount >= FEWEST_FOR_VOTE && userId !== this.#createdBy && !isCreatorHere;
   }
 
   /** Return the votes that run, the oldest first. */

@@ -41,9 +41,10 @@ export class SharePanel {
    * @param {string} address with its fragment: it never leaves the browser
    */
   async show(address) {
-    const { code } = this.#elements;
+    const { code, onlyHere } = this.#elements;
     if (address === this.#address) return;
     this.#address = address;
+    onlyHere.hidden = !isLoopback(new URL(address).hostname);
     code.replaceChildren();
     /** @type {{ generate: any } | null} */
     const library = await import("./vendor/lean-qr.js").catch(() => null);
@@ -68,4 +69,13 @@ function drawCode({ size, get }) {
   modules.setAttribute("d", path);
   drawing.append(modules);
   return drawing;
+}
+
+/**
+ * Return whether a host is the device itself, whichever that is.
+ *
+ * @param {string} host
+ */
+function isLoopback(host) {
+  return host === "localhost" || host.endsWith(".localhost") || host.startsWith("127.") || host === "[::1]";
 }

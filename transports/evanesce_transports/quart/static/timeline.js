@@ -34,6 +34,7 @@ const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
  *
  * @typedef {object} PendingEntry
  * @property {MessageParts} parts
+ * @property {boolean} isWaiting for the answer of the server
  * @property {number} [expiresAt] ms since 1970
  */
 
@@ -55,6 +56,7 @@ export class Timeline {
   /** @type {HTMLElement | null} */
   #tabStop = null; // the message that the Tab key leads to; the arrow keys lead to the others
   #listening = new AbortController();
+  #isConnected = false;
 
   /**
    * @param {import("./elements.js").Elements["timeline"]} elements
@@ -129,10 +131,21 @@ export class Timeline {
   addPending(messageId, content) {
     const parts = createMessage({ userId: this.#userId, name: "", content, own: true });
     parts.element.classList.add("pending");
-    parts.side.append(t("message.sending"));
-    this.#pending.set(messageId, { parts });
+    parts.side.append(t(this.#isConnected ? "message.sending" : "message.waiting"));
+    this.#pending.set(messageId, { parts, isWaiting: true });
     this.#append(this.#elements.pending, parts.element);
     this.#scroller.toEnd();
+  }
+
+  /**
+   * Say of the messages that are being sent whether they are, or wait for a connection.
+   *
+   * @param {boolean} isConnected
+   */
+  connected(isConnected) {
+    this.#isConnected = isConnected;
+    const text = t(isConnected ? "message.sending" : "message.waiting");
+    for (const { parts, isWaiting } of this.#pending.values()) if (isWaiting) parts.side.textContent = text;
   }
 
   /**
@@ -145,6 +158,7 @@ export class Timeline {
   markSent(messageId, expiresAt) {
     const entry = this.#pending.get(messageId);
     if (!entry) return;
+    entry.isWaiting = false;
     entry.parts.side.textContent = "";
     entry.expiresAt = Date.parse(expiresAt);
     setTimeout(() => this.update(), Math.min(Math.ceil(entry.expiresAt - this.#clock.now()), MAX_TIMER));
@@ -161,6 +175,7 @@ export class Timeline {
     const entry = this.#pending.get(messageId);
     if (!entry) return;
     const { element, side } = entry.parts;
+    entry.isWaiting = false;
     element.classList.add("failed");
     side.replaceChildren(
       linkButton(t("message.edit"), () => {
@@ -234,16 +249,16 @@ export class Timeline {
   }
 
   /**
-   * Show the sender with a message, unless the element before it is a message of the same sender.
+   * Show the sender with a message, and what it replies to, unless the element before it is a message with the same.
    *
    * @param {Entry} entry
    * @param {Element | null} before
    */
   #markFirst({ parts, message }, before) {
-    parts.element.classList.toggle(
-      "first",
-      before === null || this.#byElement.get(before)?.message.senderId !== message.senderId,
-    );
+    const above = before === null ? undefined : this.#byElement.get(before)?.message;
+    const { replyTo } = message;
+    parts.element.classList.toggle("first", above?.senderId !== message.senderId);
+    parts.element.classList.toggle("same-quote", replyTo !== undefined && above?.replyTo === replyTo);
   }
 
   /** @param {HTMLElement | null} element */

@@ -12,6 +12,7 @@ export default Object.freeze({
     or: "أو",
   },
   welcome: {
+    example: "مثال",
     title: "دردشة لا تترك أثرًا",
     text: "أنشئ غرفة وشارك رابطها وتحدّث. تحترق الرسائل شيئًا فشيئًا ثم تختفي.",
     invited: "أنت مدعو إلى غرفة",
@@ -76,6 +77,7 @@ export default Object.freeze({
     signedOut: "لقد سجّلت الخروج.",
   },
   room: {
+    unnamed: "الغرفة {letters}",
     room: "غرفة",
     menu: "قائمة الغرفة",
     share: "مشاركة",
@@ -180,6 +182,7 @@ export default Object.freeze({
     typingMany: "عدة أشخاص يكتبون…",
   },
   message: {
+    waiting: "في انتظار الاتصال…",
     left: "بقي {time}",
     menu: "ما يمكن فعله برسالة {name} هذه",
     reply: "رد",
@@ -195,7 +198,7 @@ export default Object.freeze({
     unreadable: "لا يمكن فتح هذه الرسالة.",
     perhapsSent: "ربما لم تُرسل هذه الرسالة.",
     tooMany: "أُزيلت أقدم الرسائل: عددها أكبر مما تستطيع هذه الصفحة عرضه.",
-    perhapsMissed: "ربما فاتتك رسائل انتهت مدتها",
+    perhapsMissed: "ربما فاتتك رسائل: لا يستطيع الخادم معرفة ذلك.",
     missed: {
       zero: "لم تفتك أي رسالة",
       one: "فاتتك رسالة واحدة",
@@ -381,6 +384,7 @@ export default Object.freeze({
     },
   },
   share: {
+    onlyHere: "يقود هذا الرابط إلى هذا الجهاز. لا يستطيع الآخرون فتحه: يحدد مشغّل الخادم عنوانه العام.",
     title: "مشاركة هذه الغرفة",
     code: "رابط هذه الغرفة على شكل رمز QR",
     link: "رابط هذه الغرفة",

@@ -12,6 +12,7 @@ export default Object.freeze({
     or: "oder",
   },
   welcome: {
+    example: "Ein Beispiel",
     title: "Chat, der nichts zurücklässt",
     text: "Öffne einen Raum, teile seinen Link und sprich. Nachrichten brennen herunter und sind dann weg.",
     invited: "Du bist in einen Raum eingeladen",
@@ -71,6 +72,7 @@ export default Object.freeze({
     signedOut: "Du bist abgemeldet.",
   },
   room: {
+    unnamed: "Raum {letters}",
     room: "Raum",
     menu: "Menü des Raums",
     share: "Teilen",
@@ -112,6 +114,7 @@ export default Object.freeze({
     typingMany: "Mehrere Leute schreiben …",
   },
   message: {
+    waiting: "Wartet auf eine Verbindung…",
     left: "noch {time}",
     menu: "Was mit dieser Nachricht von {name} geschehen soll",
     reply: "Antworten",
@@ -127,7 +130,7 @@ export default Object.freeze({
     unreadable: "Diese Nachricht lässt sich nicht öffnen.",
     perhapsSent: "Diese Nachricht wurde vielleicht nicht gesendet.",
     tooMany: "Die ältesten Nachrichten wurden entfernt: Es sind mehr, als diese Seite zeigen kann.",
-    perhapsMissed: "Vielleicht hast du Nachrichten verpasst, die abgelaufen sind",
+    perhapsMissed: "Du hast vielleicht Nachrichten verpasst: Der Server weiß es nicht.",
     missed: { one: "Du hast {count} Nachricht verpasst", other: "Du hast {count} Nachrichten verpasst" },
     expired: {
       one: "{count} Nachricht lief ab, bevor sie dich erreichte",
@@ -289,6 +292,8 @@ export default Object.freeze({
     },
   },
   share: {
+    onlyHere:
+      "Dieser Link führt zu diesem Gerät. Andere können ihn nicht öffnen: Der Betreiber des Servers legt dessen öffentliche Adresse fest.",
     title: "Diesen Raum teilen",
     code: "Der Link dieses Raums als QR-Code",
     link: "Link dieses Raums",

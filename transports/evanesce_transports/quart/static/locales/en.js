@@ -12,6 +12,7 @@ export default Object.freeze({
     or: "or",
   },
   welcome: {
+    example: "An example",
     title: "Chat that leaves nothing behind",
     text: "Create a room, share its link, and talk. Messages burn down and are then gone.",
     invited: "You are invited to a room",
@@ -69,6 +70,7 @@ export default Object.freeze({
     signedOut: "You are signed out.",
   },
   room: {
+    unnamed: "Room {letters}",
     room: "Room",
     menu: "Menu of the room",
     share: "Share",
@@ -110,6 +112,7 @@ export default Object.freeze({
     typingMany: "Several people are typing…",
   },
   message: {
+    waiting: "Waiting for a connection…",
     left: "{time} left",
     menu: "What to do with this message of {name}",
     reply: "Reply",
@@ -125,7 +128,7 @@ export default Object.freeze({
     unreadable: "This message cannot be opened.",
     perhapsSent: "This message may not have been sent.",
     tooMany: "The oldest messages were removed: there are more than this page can show.",
-    perhapsMissed: "You may have missed messages that have expired",
+    perhapsMissed: "You may have missed messages: the server cannot tell.",
     missed: { one: "You missed {count} message", other: "You missed {count} messages" },
     expired: {
       one: "{count} message expired before it reached you",
@@ -283,6 +286,8 @@ export default Object.freeze({
     tooLong: { one: "This message is {count} byte too long.", other: "This message is {count} bytes too long." },
   },
   share: {
+    onlyHere:
+      "This link leads to this device. Others cannot open it: the operator of the server sets its public address.",
     title: "Share this room",
     code: "The link of this room as a QR code",
     link: "Link of this room",
