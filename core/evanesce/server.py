@@ -340,11 +340,11 @@ class _Server:
 
     async def _report(self, nursery: trio.Nursery, urls: Sequence[str]) -> None:
         """Print the addresses that the server listens on, or send them to the supervisor, which prints them."""
+        await trio.to_thread.run_sync(logs.flush)  # whoever waits for the addresses may read the log then
         if self._channel is not None:
             await self._channel.report(urls)
             nursery.start_soon(self._channel.send_signs_of_life)
             return
-        await trio.to_thread.run_sync(logs.flush)  # whoever waits for these lines may read the log then
         for url in urls:
             print(f"listening on {url}", flush=True)
         self._manager.ready(f"serving on {', '.join(urls)}")

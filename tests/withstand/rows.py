@@ -323,7 +323,7 @@ ROWS: Sequence[Row] = (
         [
             PytestCheck(
                 [
-                    f"{CORE}/test_logs.py",
+                    f"{CORE}/logs/test_logs.py",
                     f"{CONTENT}::test_content_is_in_no_file",
                     f"{E2E}/test_worldid.py::test_nothing_of_a_proof_or_a_key_is_in_the_log",
                     f"{STORE}/test_redis_keys.py::test_a_wrong_password_is_told_and_never_repeated",
