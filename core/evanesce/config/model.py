@@ -116,7 +116,8 @@ class ServerTable(Table, kw_only=True, frozen=True):
     Deep links begin with it; they are computed when they are sent, so they follow a change of this setting. Its origin
     is the page's own origin, and its host is one that requests may name. It may have a path: see
     docs/how-to/serve-behind-a-proxy.md#below-a-path. Without it, the server uses `bind` of the first enabled plugin
-    that has one, with `https` if `certfile` is set; for `0.0.0.0` or `[::]` it uses `127.0.0.1` or `[::1]`.
+    that has one, with `https` if `certfile` is set; for `0.0.0.0` or `[::]` it uses `127.0.0.1` or `[::1]`. It must be
+    set if that is a Unix socket.
     """
     origins: tuple[Origin, ...] = ()
     """Origins of other pages that may connect from a browser and receive CORS headers.
