@@ -14,7 +14,7 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
 NAMES = sorted({name for text in TEXTS.values() for name in re.findall(r"`(evanesce(?:_\w+)?(?:\.\w+)+)`", text)})
 FILES = sorted({name for text in TEXTS.values() for name in re.findall(r"`(tests/[\w/.-]+)`", text)})
 FILES_OF_A_SERVER = {"evanesce.db", "evanesce.db.lock", "evanesce.secret"}
-OTHERS = {"evanesce.v1"}  # the subprotocol
+OTHERS = {"evanesce.v1", "evanesce.deliveries"}  # the subprotocol, and an attribute of spans
 SOURCES = [
     file.as_posix()
     for folder in ("core", "plugins", "transports", "tests", "docs")
