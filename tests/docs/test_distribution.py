@@ -60,7 +60,7 @@ def archive(built: Path) -> Mapping[str, bytes]:
     """Return the files of the source archive, by their names in the checkout."""
     [file] = built.glob("*.tar.gz")
     with tarfile.open(file) as opened:
-        members = {member.name: opened.extractfile(member) for member in opened if member.isfile()}
+        members = {member.name: opened.extractfile(member) for member in opened if not member.isdir()}
         return {name.partition("/")[2]: content.read() for name, content in members.items() if content is not None}
 
 
