@@ -274,7 +274,7 @@ WRONG: list[tuple[str, str, list[str]]] = [
         ["rooms.zzz: unknown key", "The known keys are capacity, guests_vote, roster_size"],
     ),
     ("unknown table", "[mesages]\nttl = 1", ["mesages: unknown key", "Did you mean messages?"]),
-    ("key outside any table", "ttl = 1", ["ttl: unknown key", "limits, messages, plugins"]),
+    ("key outside any table", "ttl = 1", ["ttl: unknown key", "limits, logs, messages, plugins"]),
     ("unknown key of a plugin", "[plugins.example]\nkye = 1", ["plugins.example.kye", "plugins.example.key?"]),
     ("unknown key further down", "[plugins.example.inner]\ndeep = 1", ["plugins.example.inner.deep: unknown key"]),
     ("not a plugin's table", '[plugins]\nenable = ["example"]', ["plugins.enable: unknown", "plugins.enabled?"]),

@@ -213,7 +213,7 @@ async def test_a_unix_socket_of_workers_that_stop_refuses_clients_at_once() -> N
         workers = [make(IGNORES_SIGNALS, number=number) for number in (1, 2)]
         check = RestartCheck([sys.executable, "-c", ""], RestartCheckRequest(file=None, settings=[]))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Supervisor(workers, check, (), [opened]).run, signals)
+            nursery.start_soon(Supervisor(workers, check, sockets=[opened]).run, signals)
             processes = [*await logged("started 1"), *await logged("started 2")]
             await (await trio.open_unix_socket("chat.sock")).aclose()
             send.send_nowait(signal.SIGTERM)
