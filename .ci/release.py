@@ -29,14 +29,6 @@ SIGNER = "release@evanesce.example"
 PROVENANCE = "provenance.intoto.json"
 SUMS = "SHA256SUMS"
 EXTRAS = "all"
-UNREACHABLE = (
-    "ConnectionError",
-    "Could not connect",
-    "NameResolutionError",
-    "Max retries",
-    "timed out",
-    "ServiceError",
-)
 
 
 def output(*command: str | Path, **options: Any) -> str:
@@ -135,14 +127,16 @@ def lock(folder: Path, uv: str, cyclonedx: str, pip_audit: str) -> None:
 
 
 def audit(pip_audit: str, pins: Path) -> None:
-    """Fail for a known vulnerability. Say plainly where the service that knows them cannot be reached."""
-    command = [pip_audit, "--requirement", pins, "--require-hashes", "--disable-pip", "--timeout", "15"]
+    """Fail for a known vulnerability; only tell of it in a trial. Say plainly where nothing could be asked."""
+    command = [pip_audit, "--requirement", pins, "--require-hashes", "--disable-pip", "--strict", "--timeout", "15"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     if done.returncode == 0:
         print("no known vulnerabilities")
-    elif any(sign in said for sign in UNREACHABLE):
-        print("NOT CHECKED for known vulnerabilities: the service cannot be reached")
+    elif "known vulnerabilit" not in said:
+        print(f"NOT CHECKED for known vulnerabilities: {said.strip().splitlines()[-1:]}")
+    elif os.environ.get("EVANESCE_TRIAL"):
+        print(f"KNOWN VULNERABILITIES, which would end a release:\n{said}")
     else:
         raise SystemExit(said)
 

@@ -121,6 +121,14 @@ def test_the_valkeys_store_nothing_on_disk() -> None:
         assert command[command.index("--appendonly") + 1] == "no"
 
 
+def test_a_full_valkey_refuses_messages_before_the_kernel_kills_it() -> None:
+    [container] = pod(MANIFESTS["Deployment", "valkey"])["containers"]
+    assert container["resources"]["limits"]["memory"] == "2Gi"
+    for command in (COMPOSE["services"]["valkey"]["command"], container["command"]):
+        assert command[command.index("--maxmemory") + 1] == "1gb"
+        assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+
+
 def test_the_image_starts_what_exists() -> None:
     [command] = re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)
     assert json.loads(command) == ["serve", "--config", "/etc/evanesce/config.toml"]

@@ -39,7 +39,8 @@ def typed_into_bash(setup: str, line: str) -> str:
     """Return what a terminal with an interactive bash shows after `line` and a tab were typed."""
     process, terminal = pty.fork()
     if process == 0:
-        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], os.environ | {"PS1": "READY>", "TERM": "dumb"})
+        own = {"PS1": "READY>", "TERM": "dumb", "HISTFILE": "/dev/null", "INPUTRC": "/dev/null"}
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], os.environ | own)
     try:
         os.write(terminal, f"{setup}\n".encode())
         read_until(terminal, r"READY>.*READY>")
