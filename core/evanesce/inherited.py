@@ -60,7 +60,7 @@ class InheritedSockets:
                 shown = address if family == socket.AF_UNIX else join_host_port(*address[:2])
                 raise ConfigurationError(
                     "LISTEN_FDS",
-                    f"the service manager listens on {shown}, which is the bind of no transport",
+                    f"the service manager listens on {shown}, which is no bind of a transport or of [admin]",
                     "Write the same address in the socket unit (ListenStream) and in the bind",
                 )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -33,6 +34,34 @@ async def refuse_taken(binds: Iterable[tuple[str, str]]) -> None:
             ) from None
 
 
+async def refuse_misassigned(binds: Sequence[tuple[str, str]]) -> None:
+    """Raise `ConfigurationError` for two of `binds`, pairs of a setting and its address, with one address.
+
+    Also for a socket of the service manager that none of them has: clients would wait there without an answer.
+    """
+    owners: dict[str, str] = {}
+    for setting, bind in binds:
+        other = owners.setdefault(bind, setting)
+        if other != setting and not bind.endswith(":0"):
+            raise ConfigurationError(setting, f"is the address of {other} as well", "Choose an address for each")
+        await _claim(bind)
+    inherited_sockets().refuse_unused()
+
+
+async def _claim(bind: str) -> None:
+    """Mark the service manager's sockets that have the address `bind` as used."""
+    inherited = inherited_sockets()
+    if not inherited.descriptors:
+        return
+    if is_unix(bind):
+        inherited.has(Path(bind.removeprefix(UNIX)))
+        return
+    host, port = split_host_port(bind)
+    for family, _, _, _, address in await _addresses(host, port):
+        if (passed := inherited.find(family, address)) is not None:
+            passed.close()
+
+
 async def probe(bind: str) -> None:
     """Raise `OSError` where the server cannot listen on `bind`, `host:port` or `unix:path`.
 
@@ -57,7 +86,7 @@ async def open_bound_sockets(host: str, port: str | int, *, shared: bool) -> lis
     `shared` sets SO_REUSEPORT, so that several processes can listen on the port: it has no effect after `bind`. Where
     the service manager passed a socket with such an address, a duplicate of it is returned.
     """
-    found = await trio.socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = await _addresses(host, port)
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in found:
@@ -84,3 +113,8 @@ async def open_bound_sockets(host: str, port: str | int, *, shared: bool) -> lis
             opened.close()
         raise
     return sockets
+
+
+async def _addresses(host: str, port: str | int | None) -> list[tuple[int, int, int, str, Any]]:
+    found = await trio.socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(found)

@@ -27,7 +27,7 @@ from evanesce.admin.listener import (
 )
 from evanesce.application import Application
 from evanesce.config.model import Config, secrets_of
-from evanesce.config.public import admin_bind
+from evanesce.config.public import admin_bind, admin_binds
 from evanesce.config.shared import shared_settings
 from evanesce.context import ServerContext
 from evanesce.errors import ConfigurationError, PersistenceUnavailable
@@ -52,6 +52,7 @@ from evanesce.monitoring.event_loop import measure_delay
 from evanesce.monitoring.parts import watch_certificates, watch_plugins, watch_process
 from evanesce.monitoring.worker_metrics import WorkerMetrics
 from evanesce.plugins import Components, Plugins, discovery
+from evanesce.ports import refuse_misassigned
 from evanesce.process import tune_gc
 from evanesce.sessions.gateway import Gateway
 from evanesce.store.disk_warning import warn_of_disk
@@ -253,10 +254,10 @@ class _Server:
         gateway = application.gateway
         async with trio.open_nursery() as nursery:
             await self._start_services(nursery, context, guard, application)
+            if self._channel is None:
+                await refuse_misassigned([*self._components.binds, *admin_binds(self._config)])
             admin_urls = await self._start_admin(nursery, application)
             async with run_transports(self._components.transports, self._plugins, gateway) as transports:
-                if self._channel is None:
-                    inherited_sockets().refuse_unused()
                 self._shutdown.serving()
                 if self._log_start is not None:
                     self._log_start(self._database, [*transports.urls, *admin_urls])

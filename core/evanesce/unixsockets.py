@@ -24,6 +24,7 @@ def unix_socket(path: Path, *, mode: int, backlog: int) -> Generator[socket.sock
     """
     if (passed := inherited_sockets().find(socket.AF_UNIX, os.path.abspath(path))) is not None:
         with passed:
+            _refuse_others(path, mode)
             passed.setblocking(False)
             yield passed
         return
@@ -36,6 +37,12 @@ def unix_socket(path: Path, *, mode: int, backlog: int) -> Generator[socket.sock
             with contextlib.suppress(OSError):  # unless another server has put its own there
                 if os.stat(path).st_ino == inode:
                     os.unlink(path)
+
+
+def _refuse_others(path: Path, mode: int) -> None:
+    """Raise `OSError` where people may connect to the service manager's socket whom `mode` would not let."""
+    if stat.S_IMODE(os.stat(path).st_mode) & ~mode & 0o077:
+        raise PermissionError(errno.EACCES, "others may use the service manager's socket: set SocketMode= in its unit")
 
 
 def refuse_unusable(path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_bind_finds_its_socket_and_the_rest_is_refused() -> None:
             assert found.fileno() != one.fileno()
             assert found.getsockname() == one.getsockname()
             assert inherited.holds(found.fileno())
-        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{other.getsockname()[1]}, which is the bind of no"):
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{other.getsockname()[1]}, which is no bind of"):
             inherited.refuse_unused()
         again = inherited.find(socket.AF_INET, other.getsockname())
         assert again is not None

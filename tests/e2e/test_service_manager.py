@@ -138,8 +138,10 @@ def test_clients_of_an_inherited_socket_wait_through_start_and_restart(
             assert manager.state()["READY"] == "1"
             server.send_signal(signal.SIGHUP)
             assert manager.state()["RELOADING"] == "1"
+            deadline = time.monotonic() + PATIENCE
             while "READY" not in manager.waiting():
                 assert get(server) == 200
+                assert time.monotonic() < deadline
             assert get(server) == 200
             assert server.listeners() == 1
         assert socket.create_connection(opened.getsockname(), PATIENCE).close() is None, "it waits for the next start"
@@ -150,6 +152,7 @@ def test_clients_of_an_inherited_unix_socket_wait_for_the_next_server(kind: tupl
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as opened:  # a short path
         path = str(Path(folder, "quart"))
         opened.bind(path)
+        Path(path).chmod(0o660)
         opened.listen()
         for _ in range(2):
             with socket.socket(socket.AF_UNIX) as early:
@@ -169,6 +172,8 @@ def test_an_inherited_socket_for_operators(family: int, kind: tuple[str, ...]) -
         socket.socket(family) as operators,
     ):
         operators.bind(("127.0.0.1", 0) if family == socket.AF_INET else f"{folder}/admin.sock")
+        if family == socket.AF_UNIX:
+            Path(folder, "admin.sock").chmod(0o600)
         operators.listen()
         address = operators.getsockname()
         bind = f"unix:{address}" if family == socket.AF_UNIX else "{}:{}".format(*address)
@@ -187,4 +192,50 @@ def test_an_inherited_socket_that_no_transport_uses_is_refused(tmp_path: Path, k
         with pytest.raises(AssertionError, match="it printed"):
             server.start()
         shown = f"127.0.0.1:{other.getsockname()[1]}"
-        assert f"LISTEN_FDS: the service manager listens on {shown}, which is the bind of no transport" in server.errors
+        assert (
+            f"LISTEN_FDS: the service manager listens on {shown}, which is no bind of a transport or of [admin]"
+            in server.errors
+        )
+
+
+@KINDS
+def test_a_bind_that_leaves_an_inherited_socket_is_refused_before_the_restart(
+    tmp_path: Path, kind: tuple[str, ...]
+) -> None:
+    with listening(free_port()) as opened:
+        server = Server(tmp_path, SECRET, *kind, inherited=[opened])
+        server.settings = [one for one in server.settings if not one.startswith("plugins.quart.bind=")]
+        configuration = tmp_path / "config.toml"
+        configuration.write_text(f'[plugins.quart]\nbind = "127.0.0.1:{server.port}"\n')
+        with server:
+            configuration.write_text(f'[plugins.quart]\nbind = "127.0.0.1:{free_port()}"\n')
+            server.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + PATIENCE
+            while "no restart: the configuration cannot be used" not in server.errors:
+                assert time.monotonic() < deadline, server.errors
+                assert get(server) == 200
+            assert "LISTEN_FDS: the service manager listens on" in server.errors
+            assert get(server) == 200
+
+
+@KINDS
+def test_an_inherited_unix_socket_that_everybody_may_use_is_refused(kind: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as opened:  # a short path
+        path = Path(folder, "quart")
+        opened.bind(str(path))
+        path.chmod(0o666)  # the default of systemd
+        opened.listen()
+        server = Server(Path(folder), SECRET, *kind, sockets=True, inherited=[opened])
+        with pytest.raises(AssertionError, match="it printed"):
+            server.start()
+        assert "set SocketMode= in its unit" in server.errors
+
+
+@KINDS
+def test_two_binds_with_one_address_are_refused(tmp_path: Path, kind: tuple[str, ...]) -> None:
+    port = free_port()
+    admin = (f"admin.bind=127.0.0.1:{port}", f"plugins.quart.bind=127.0.0.1:{port}", f"admin.token={'t' * 32}")
+    server = Server(tmp_path, SECRET, *kind, *admin)
+    with pytest.raises(AssertionError, match="it printed"):
+        server.start()
+    assert "admin.bind: is the address of plugins.quart.bind as well" in server.errors

@@ -13,6 +13,7 @@ from evanesce.errors import ConfigurationError, RateLimited
 from evanesce.hints import Hints
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening import Client, ClientStream, Listener, certificate_expiry
+from evanesce.webaddress import is_unix
 from evanesce_transports.admission import check_host
 from evanesce_transports.client import find_client
 from evanesce_transports.limits import REQUEST_BYTES, ByteBudget, Share
@@ -33,7 +34,8 @@ class HttpListener(Listener):
         path = f"plugins.{setup.name}.trusted_proxies"
         self._trusted = parse_proxies(settings.trusted_proxies, path)
         self._trusted_setting = path
-        if settings.proxy_protocol and not settings.trusted_proxies:
+        nobody = not self._trusted.unix if is_unix(settings.bind) else not settings.trusted_proxies
+        if settings.proxy_protocol and nobody:
             setting = f"plugins.{setup.name}.proxy_protocol"
             raise ConfigurationError(setting, "needs a trusted proxy: nobody could connect", f"Name it in {path}")
         self.public_path = PublicPath(urlsplit(setup.public_url).path)

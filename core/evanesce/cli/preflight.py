@@ -27,7 +27,7 @@ from evanesce.lifecycle.startup_checks import check_environment, refuse_exposed_
 from evanesce.maintenance.binding import HINT, PROBLEM, is_bound
 from evanesce.plugins import Components, Plugins, discovery
 from evanesce.plugins.faults import debug
-from evanesce.ports import refuse_taken
+from evanesce.ports import refuse_misassigned, refuse_taken
 from evanesce.process import forbid_core_files
 from evanesce.store.redis import open_redis_store
 from evanesce.webaddress import is_unix
@@ -75,7 +75,8 @@ def _check() -> int:
 
 async def _check_outside(config: Config, components: Components, request: RestartCheckRequest) -> None:
     """Raise what a start would raise about its ports, its database, or the Redis that the database is bound to."""
-    await refuse_taken(_binds(config, components, request))
+    await refuse_misassigned([*components.binds, *admin_binds(config)])
+    await refuse_taken(_binds(components.binds, config, request))
     inspection = await inspect(components.repository, migrate=request.migrate)
     if request.locked_database is not None and request.locked_database != str(inspection.file):
         raise ConfigurationError(
@@ -96,16 +97,23 @@ async def _check_outside(config: Config, components: Components, request: Restar
                 raise ConfigurationError("redis.url", PROBLEM, HINT)
 
 
-def _binds(config: Config, components: Components, request: RestartCheckRequest) -> list[tuple[str, str]]:
+def _binds(binds: list[tuple[str, str]], config: Config, request: RestartCheckRequest) -> list[tuple[str, str]]:
     """Return the setting and the address of each bind, with port 0 in place of a port of the running server.
 
     Its Unix sockets are left out. The first of several workers tries again where it cannot listen for operators: that
-    address is not checked. Raises `ConfigurationError` for a Unix socket that the supervisor has not opened.
+    address is not checked. Raises `ConfigurationError` for a Unix socket that the supervisor has not opened, and where
+    nothing would serve one that it has.
     """
     ports = {url.rpartition(":")[2].partition("/")[0] for url in request.urls}
-    binds = [(f"plugins.{name}.bind", one) for name, each in components.transports.items() for one in each.binds]
+    served = {bind for _, bind in (*binds, *admin_binds(config))}
+    if request.kept and (left := next((url for url in request.urls if is_unix(url) and url not in served), None)):
+        raise ConfigurationError(
+            "server.workers",
+            f"nothing would serve {left}, which the supervisor of the workers keeps open until it stops",
+            "Stop and start the server",
+        )
     if not request.kept:
-        binds += admin_binds(config)
+        binds = [*binds, *admin_binds(config)]
     binds = [(key, bind) for key, bind in binds if not (is_unix(bind) and bind in request.urls)]
     if request.kept and (opened := next((each for each in binds if is_unix(each[1])), None)) is not None:
         raise ConfigurationError(

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from evanesce.confidential import Confidential
+from evanesce.inherited import inherited_sockets
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,11 @@ class RestartCheck:
         request = msgspec.structs.replace(self._request, urls=urls)
         try:
             with trio.fail_after(CHECK_SECONDS):
+                inherited = inherited_sockets()
                 done = await trio.run_process(
                     self._command,
+                    pass_fds=inherited.descriptors,
+                    env=inherited.worker_environment(),
                     stdin=msgspec.json.encode(request),
                     stdout=sys.stderr,
                     check=False,

@@ -59,6 +59,11 @@ class Components:
     database_calls: DatabaseCalls = field(default_factory=DatabaseCalls)
     certificates: Mapping[str, float] = field(default_factory=dict[str, float])
 
+    @property
+    def binds(self) -> list[tuple[str, str]]:
+        """The setting and the address of each bind of the transports."""
+        return [(f"plugins.{name}.bind", bind) for name, each in self.transports.items() for bind in each.binds]
+
 
 def build(
     plugins: PluginRegistry,

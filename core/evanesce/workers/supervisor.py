@@ -14,7 +14,6 @@ import trio
 
 from evanesce.config.model import Config
 from evanesce.config.public import admin_binds
-from evanesce.inherited import inherited_sockets
 from evanesce.lifecycle.database import locked
 from evanesce.lifecycle.reload import FileWatch
 from evanesce.lifecycle.restart_check import REFUSED, RestartCheck
@@ -23,7 +22,7 @@ from evanesce.lifecycle.signals import SHUTDOWN_SIGNALS, unblock_signals
 from evanesce.lifecycle.startup_checks import refuse_exposed_debugging
 from evanesce.listening.opening import shared_unix_socket
 from evanesce.plugins import Components, Plugins, discovery
-from evanesce.ports import refuse_taken
+from evanesce.ports import refuse_misassigned, refuse_taken
 from evanesce.store.embedded import embedded_valkey
 from evanesce.webaddress import is_unix
 from evanesce.workers.channel import Assignment
@@ -75,14 +74,14 @@ async def _main(
     server = config.server
     if server.node is None:
         raise AssertionError("the server is named before it starts")
-    transports = components.transports.items()
     # Before the workers share the ports: they could share one with another program without noticing.
-    binds = [(f"plugins.{name}.bind", bind) for name, transport in transports for bind in transport.binds]
-    await refuse_taken([*binds, *admin_binds(config)])
-    inherited_sockets().refuse_unused()
+    binds = [*components.binds, *admin_binds(config)]
+    await refuse_misassigned(binds)
+    await refuse_taken(binds)
     manager = ServiceManager.from_environment()
     async with AsyncExitStack() as stack:
-        sockets = {bind: stack.enter_context(shared_unix_socket(key, bind)) for key, bind in binds if is_unix(bind)}
+        shared = [(key, bind) for key, bind in components.binds if is_unix(bind)]
+        sockets = {bind: stack.enter_context(shared_unix_socket(key, bind)) for key, bind in shared}
         redis = config.redis
         embedded, alone = redis.url == "embedded", False
         if embedded:

@@ -104,7 +104,13 @@ def test_the_unix_socket_of_the_server_is_free_at_the_restart_and_another_is_ope
         assert preflight(tmp_path, "unix:other.sock", workers=False, urls=["unix:chat.sock"])[0] == 0
         code, written = preflight(tmp_path, "unix:other.sock", workers=True, urls=["unix:chat.sock"])
         assert code == 2
+        assert "nothing would serve unix:chat.sock" in written
+        code, written = preflight(tmp_path, "unix:other.sock", workers=True, urls=["http://127.0.0.1:8000"])
+        assert code == 2
         assert "plugins.quart.bind: is another Unix socket now" in written
+        code, written = preflight(tmp_path, "127.0.0.1:8000", workers=True, urls=["unix:chat.sock"])
+        assert code == 2
+        assert "nothing would serve unix:chat.sock" in written
         code, written = preflight(tmp_path, "unix:chat.sock", workers=False, urls=["http://127.0.0.1:8000"])
         assert code == 2
         assert "cannot listen on unix:chat.sock (Address already in use)" in written
