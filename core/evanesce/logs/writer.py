@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 MOST_WAITING = 1_048_576
@@ -88,13 +88,30 @@ class Writer:
                     self._changed.wait_for(lambda: self._lines or self._woken, seconds)
 
     def _write_all(self, lines: Sequence[bytes]) -> None:
-        try:
-            if lines:
-                self._write(b"".join(lines))
-        except (OSError, ValueError):  # its reader has ended, the disk is full, or it was closed
-            with self._changed:
-                self.dropped += len(lines)
-                self._reported += len(lines)  # a line about it would fail in the same way
+        for group in _groups(lines):
+            try:
+                self._write(b"".join(group))
+            except (OSError, ValueError):  # its reader has ended, the disk is full, or it was closed
+                with self._changed:
+                    self.dropped += len(group)
+                    self._reported += len(group)  # a line about it would fail in the same way
+
+
+def _groups(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield lines in groups that a pipe takes whole: the workers of a server write to the same one.
+
+    A longer line is a group of its own.
+    """
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        if group and size + len(line) > select.PIPE_BUF:
+            yield group
+            group, size = [], 0
+        group.append(line)
+        size += len(line)
+    if group:
+        yield group
 
 
 def _writing(stream: TextIO | None) -> Callable[[bytes], None]:

@@ -79,3 +79,17 @@ def test_a_process_without_standard_error_logs_nowhere() -> None:
     writer.put(LINE)
     assert writer.flush(10.0)
     assert writer.dropped == 0
+
+
+def test_the_lines_of_several_processes_that_share_a_pipe_stay_whole(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    writers = [writer_of(writing), writer_of(os.dup(writing))]
+    lines = [letter * length + b"\n" for letter, length in ((b"a", 700), (b"b", 900))]
+    count = MOST_WAITING // 1000
+    for _ in range(count):
+        for writer, line in zip(writers, lines, strict=True):
+            writer.put(line)
+    text = b""
+    while len(text) < count * sum(map(len, lines)):
+        text += read(reading)
+    assert set(text.splitlines(keepends=True)) == set(lines)
