@@ -42,8 +42,8 @@ def exit_code(command: Callable[[], int]) -> int:
             return OUTPUT_ENDED
         known = deployer_error(error)
         if known is not None:
-            logs.flush()  # what was logged before is above this line
-            sys.stderr.write(error_line(str(known)))
+            logs.put_line(error_line(str(known)))  # not to `sys.stderr`: a write there waits for a reader without end
+            logs.flush()
             return 2
         log.critical("the command failed because of a fault in Evanesce or in a plugin", exc_info=error)
         return 1

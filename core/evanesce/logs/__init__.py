@@ -5,7 +5,7 @@ lines of one kind are written, and `writer` writes them in a thread of its own.
 """
 
 from evanesce.logs.context import bind_connection, unbind_connection
-from evanesce.logs.handler import configure, dropped, flush, level_problem, setup
+from evanesce.logs.handler import configure, dropped, flush, level_problem, put_line, setup
 from evanesce.logs.records import EVERY_LINE, OWN_ADDRESSES, fields
 from evanesce.logs.text import escaped, folded, imported
 
@@ -21,6 +21,7 @@ __all__ = [
     "folded",
     "imported",
     "level_problem",
+    "put_line",
     "setup",
     "unbind_connection",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from evanesce.logs.records import is_always_written, kind_of, summed, text_of
@@ -94,6 +94,14 @@ def flush() -> None:
         _State.handler.flush()
 
 
+def put_line(line: str) -> None:
+    """Write a line that is no record, with its line break, below what was logged before. It does not block."""
+    if _State.handler is None:
+        sys.stderr.write(line)
+    else:
+        _State.handler.put(line)
+
+
 def dropped() -> int:
     """Return how many lines were dropped, because nothing reads the log, or it reads too slowly."""
     return 0 if _State.handler is None else _State.handler.dropped
@@ -105,6 +113,8 @@ class Handler(logging.Handler):
     def __init__(self, stream: TextIO | None, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
+        # Not the handler's own lock: `logging.shutdown` holds that while it calls `flush`, which waits for the thread.
+        self._counting = threading.RLock()
         self._repeats = Repeats[logging.LogRecord]()
         self._writer = Writer(stream, self._between)
 
@@ -114,19 +124,27 @@ class Handler(logging.Handler):
         return self._writer.dropped
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or count it. It is called with the handler's lock held."""
+        """Write a record, or count it."""
         try:
-            if is_always_written(record):
-                self._writer.put(self._line(record))
-                return
-            key, now = kind_of(record), self._clock()
-            if self._repeats.takes(key, now):
-                self._writer.put(self._line(record))
-            elif self._repeats.leave_out(key, now):
-                self._repeats.keep(key, summed(record, text_of(record)[:MOST_CHARACTERS]), now)
-                self._writer.wake()
+            with self._counting:
+                self._emit(record)
         except Exception:
             self.handleError(record)
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        if is_always_written(record):
+            self._writer.put(self._line(record))
+            return
+        key, now = kind_of(record), self._clock()
+        if self._repeats.takes(key, now):
+            self._writer.put(self._line(record))
+        elif self._repeats.leave_out(key, now):
+            self._repeats.keep(key, summed(record, text_of(record)[:MOST_CHARACTERS]), now)
+            self._writer.wake()
+
+    def put(self, line: str) -> None:
+        """Write a line that is no record, in the order of the others."""
+        self._writer.put(_encoded(line))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line."""
@@ -139,33 +157,29 @@ class Handler(logging.Handler):
 
     def flush(self) -> None:
         """Sum up what was left out, and wait until all lines are written, 2 s at most."""
-        with self._locked():
+        with self._counting:
             for line in self._sums(every=True):
                 self._writer.put(line)
         self._writer.flush(FLUSH_SECONDS)
 
     def _between(self, dropped: int) -> tuple[list[bytes], float | None]:
         """Return the sums that are due, and a line about lines that were `dropped`. The writer's thread calls it."""
-        with self._locked():
+        with self._counting:
             lines = self._sums()
             if dropped:
                 lines.append(self._line(_dropped_record(dropped)))
             at = self._repeats.summed_at
             return lines, None if at is None else max(0.0, at - self._clock())
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
-
     def _sums(self, *, every: bool = False) -> list[bytes]:
         return [self._line(_sum_record(one)) for one in self._repeats.sums(self._clock(), every=every)]
 
     def _line(self, record: logging.LogRecord) -> bytes:
-        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        return _encoded(f"{self.format(record)}\n")
+
+
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "backslashreplace")
 
 
 def _sum_record(one: Sum[logging.LogRecord]) -> logging.LogRecord:
