@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evanesce.config import load, origins
@@ -94,6 +95,40 @@ def test_values_are_those_of_json(tmp_path: Path) -> None:
     assert found["server.token_hours"].value == 24.0
     assert found["limits.exempt_addresses"].value == ["127.0.0.0/8", "::1"]
     assert found["logs.levels"].value == {}
+
+
+class FurtherSettings(msgspec.Struct):
+    """Settings of a plugin that keeps secrets in tables and lists."""
+
+    tokens: dict[str, str]
+    headers: dict[str, str]
+    receivers: list[dict[str, str]]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "proxy-authorization", "auth", "bearer_token"])
+def test_no_secret_in_a_table_is_shown(name: str) -> None:
+    settings = FurtherSettings(
+        tokens={"alice": SECRET}, headers={name: SECRET, "Accept": "text/plain"}, receivers=[{name: SECRET}]
+    )
+    tree = {"plugins": {"enabled": ["further"], "further": msgspec.to_builtins(settings)}}
+    source = load.from_tree(tree, environ={}, default_plugins=())
+    models = {"further": FurtherSettings}
+    found = {one.key: one.value for one in origins.values(source, source.config(models), list(models.items()))}
+    assert found["plugins.further.tokens"] == HIDDEN
+    assert found["plugins.further.headers"] == {name: HIDDEN, "Accept": "text/plain"}
+    assert found["plugins.further.receivers"] == [{name: HIDDEN}]
+
+
+def test_the_path_of_a_receiver_is_not_shown(tmp_path: Path) -> None:
+    webhooks = f'["https://hooks.example/{SECRET}", "https://hooks.example:8443"]'
+    found = shown(
+        tmp_path,
+        'plugins.enabled=["webhooks"]',
+        f'plugins.webhooks={{urls={webhooks}, secret="whsec_{"A" * 40}"}}',
+        f"traces.url=https://otlp.example/{SECRET}/v1/traces",
+    )
+    assert found["plugins.webhooks.urls"].value == ["https://hooks.example/(hidden)", "https://hooks.example:8443"]
+    assert found["traces.url"].value == "https://otlp.example/(hidden)"
 
 
 @pytest.mark.parametrize(
