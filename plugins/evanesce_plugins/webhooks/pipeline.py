@@ -110,9 +110,9 @@ class Pipeline:
                 await self._presence.change(fact.room_id, fact.joined, fact.left, fact.at)
                 continue
             if fact.kind == "room.closed":
-                self._presence.forget(fact.data["roomId"])
+                await self._presence.forget(fact.data["roomId"])
             elif fact.kind == "member.removed":
-                self._presence.forget(fact.data["roomId"], fact.data["userId"])
+                await self._presence.forget(fact.data["roomId"], fact.data["userId"])
             self._send(fact.kind, fact.data.get("roomId", ""), fact.at, fact.made_at, fact.data)
 
     def _send_presence(self, kind: EventType, room_id: str, user_id: str, at: datetime) -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import TypeVar
 
 import trio
@@ -49,7 +50,14 @@ class PresenceFilter:
         self._marks = marks
         self._send = send
         self._held: OrderedDict[Leave, tuple[float, datetime]] = OrderedDict()  # all for as long: the first ends first
+        self._users: dict[str, set[str]] = {}  # of each room those whose leave is held back
+        self._making_room = trio.Lock()
         self._news = trio.Event()
+
+    @property
+    def held(self) -> int:
+        """How many leaves are held back."""
+        return len(self._held)
 
     async def change(self, room_id: str, joined: Sequence[str], left: Sequence[str], at: datetime) -> None:
         """Take in who came into a room and who left it."""
@@ -74,8 +82,8 @@ class PresenceFilter:
     async def _is_back(self, room_id: str, user_id: str) -> bool:
         try:
             return await self._marks().take(_key(room_id, user_id))
-        except CommandError:
-            return False
+        except CommandError:  # a leave that is held here needs no store to say so
+            return self._drop((room_id, user_id))
 
     async def _mark(self, room_id: str, user_id: str) -> bool:
         try:
@@ -85,15 +93,33 @@ class PresenceFilter:
         return True
 
     async def _hold(self, leave: Leave, at: datetime) -> None:
-        if len(self._held) >= MOST_HELD and leave not in self._held:
-            await self._end(next(iter(self._held)))
-        self._held[leave] = trio.current_time() + self._seconds, at
-        self._held.move_to_end(leave)
+        async with self._making_room:  # of several that need room at the same time, each sends another leave
+            if len(self._held) >= MOST_HELD and leave not in self._held:
+                await self._end(next(iter(self._held)), MARGIN_SECONDS)
+            self._held[leave] = trio.current_time() + self._seconds, at
+            self._held.move_to_end(leave)
+            self._users.setdefault(leave[0], set()).add(leave[1])
 
-    def forget(self, room_id: str, user_id: str | None = None) -> None:
-        """Send no leave of a room that was closed, or of a user who was removed: that says the same."""
-        for leave in [one for one in self._held if one[0] == room_id and user_id in (None, one[1])]:
-            del self._held[leave]
+    def _drop(self, leave: Leave) -> bool:
+        """Hold a leave back no longer; return whether it was held back."""
+        if self._held.pop(leave, None) is None:
+            return False
+        room_id, user_id = leave
+        self._users[room_id].remove(user_id)
+        if not self._users[room_id]:
+            del self._users[room_id]
+        return True
+
+    async def forget(self, room_id: str, user_id: str | None = None) -> None:
+        """Send no leave of a room that was closed, or of a user who was removed: that says the same.
+
+        Whoever joins after that has joined, so the mark is taken too, also that of a user whose leave another server
+        holds back.
+        """
+        users = list(self._users.get(room_id, ())) if user_id is None else [user_id]
+        for user in users:
+            self._drop((room_id, user))
+        await _all([partial(self._is_back, room_id, user) for user in users])
 
     async def run(self) -> None:
         """Send each leave when its time is over, until cancelled."""
@@ -103,16 +129,19 @@ class PresenceFilter:
                 await self._news.wait()
                 continue
             await trio.sleep_until(next(iter(self._held.values()))[0])
-            now = trio.current_time()
-            await _all([partial(self._end, leave) for leave, (due, _) in list(self._held.items()) if due <= now])
+            await _all([partial(self._end, leave, MARGIN_SECONDS) for leave in self._over(trio.current_time())])
+
+    def _over(self, now: float) -> list[Leave]:
+        return [leave for leave, _ in takewhile(lambda item: item[1][0] <= now, self._held.items())]
 
     async def flush(self) -> None:
-        """Send all leaves that are held back, of those who are not back yet."""
-        await _all([partial(self._end, leave) for leave in list(self._held)])
+        """Send all leaves that are held back, of those who are not back yet. The store is asked once."""
+        await _all([partial(self._end, leave, 0) for leave in list(self._held)])
 
-    async def _end(self, leave: Leave) -> None:
+    async def _end(self, leave: Leave, seconds: float) -> None:
+        """Send a leave, unless the person is back. `seconds`: for how long a store that fails is asked again."""
         held = self._held.get(leave)
-        last = trio.current_time() + MARGIN_SECONDS
+        last = trio.current_time() + seconds
         gone = True
         while True:
             try:
@@ -124,7 +153,7 @@ class PresenceFilter:
                 await trio.sleep(RETRY_SECONDS)
         now_held = self._held.get(leave)
         if now_held is not None and (gone or now_held == held):  # otherwise there is a later leave, with its own mark
-            del self._held[leave]
+            self._drop(leave)
             if gone:
                 self._send("member.left", *leave, now_held[1])
 

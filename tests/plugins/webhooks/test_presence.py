@@ -117,13 +117,46 @@ async def test_of_several_leaves_one_is_sent(autojump_clock: MockClock) -> None:
 async def test_what_a_removal_or_the_end_of_a_room_says_is_not_said_twice(autojump_clock: MockClock) -> None:
     async with sides() as (one, _, _):
         await one.left("ada", "bob", "cyd")
-        one.filter.forget("r", "ada")
+        await one.filter.forget("r", "ada")
         await one.filter.flush()
         assert sorted(one.sent) == [("left", "r", "bob"), ("left", "r", "cyd")]
         await one.left("bob")
-        one.filter.forget("r")
+        await one.filter.forget("r")
         await trio.sleep(2 * SECONDS)
         assert len(one.sent) == 2
+
+
+async def test_who_joins_after_a_removal_or_the_end_of_a_room_has_joined(autojump_clock: MockClock) -> None:
+    async with sides() as (one, two, _):
+        await one.left("ada", "bob", "cyd")
+        await one.filter.forget("r", "ada")
+        await two.filter.forget("r", "bob")  # another server holds that leave back
+        await one.filter.forget("r")
+        await two.joined("ada", "bob", "cyd")
+        await trio.sleep(2 * SECONDS)
+        assert two.sent == [("joined", "r", user) for user in ("ada", "bob", "cyd")]
+        assert one.sent == []
+
+
+async def test_who_comes_back_while_the_store_does_not_answer_has_not_left(autojump_clock: MockClock) -> None:
+    async with sides() as (one, _, memory):
+        await one.left("ada")
+        memory.go_down()
+        await one.joined("ada")
+        memory.come_back()
+        await trio.sleep(3 * SECONDS)
+        assert one.sent == []
+
+
+async def test_at_the_end_of_a_server_a_store_that_fails_is_asked_once(autojump_clock: MockClock) -> None:
+    async with sides() as (one, _, memory):
+        await one.left("ada")
+        memory.go_down()
+        before = trio.current_time()
+        await one.filter.flush()
+        assert one.sent == [("left", "r", "ada")]
+        assert one.filter.held == 0
+        assert trio.current_time() == before
 
 
 async def test_leaves_are_sent_though_the_store_does_not_answer(autojump_clock: MockClock) -> None:
