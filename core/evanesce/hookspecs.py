@@ -230,7 +230,8 @@ class Hooks(Protocol):
 
         A user has `joined` with the first connection in the room on any server, and has `left` after the last one. Of
         all servers one calls this for each change. It is not called for members who were removed, or who were in a room
-        that was closed. When Redis loses its data, leaves of that moment may be missed.
+        that was closed. When Redis loses its data, or its answer is lost, leaves of that moment may be missed. After it
+        has lost data, a join may be observed again.
 
         Called afterwards.
         """

@@ -97,7 +97,8 @@ class Presence(Protocol):
 
         So of all servers one is told of each change: it has made the first join or the last leave of a user, or has
         removed the users of a server that has died. Nobody is told of those who were removed from a room, or were in it
-        when it was closed, or whom the store has lost with its data.
+        when it was closed, or whom the store has lost with its data, or whose last leave it has recorded without its
+        answer reaching a server. After the store has lost data, a join may be told again.
         """
         ...
 

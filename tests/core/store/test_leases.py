@@ -159,6 +159,16 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     one, two = await valkey.open("one"), await valkey.open("two")
     await join(one, room_id, [ADA])
+    logs = PresenceLog(one), PresenceLog(two)
+    ask = lease.Lease._ask
+
+    async def waits(asking: lease.Lease, how: str) -> tuple[bool, bool]:
+        if asking.holder.startswith("one."):
+            await eventually(lambda: [log.told for log in logs] == [[], [(room_id, set(), {"ada"})]])
+            monkeypatch.setattr(lease.Lease, "_ask", ask)
+        return await ask(asking, how)
+
+    monkeypatch.setattr(lease.Lease, "_ask", waits)
     leases = "evanesce:{servers}:leases"
     [name] = [server for server in valkey.client.zrange(leases, 0, -1) if server.startswith(b"one.")]
     valkey.client.zadd(leases, {name: 1})
@@ -168,6 +178,7 @@ async def test_a_server_that_was_stopped_too_long_comes_in_again(
         return (await two.presence.snapshot(room_id, 10)).members == (ADA,)
 
     await eventually(back)
+    await eventually(lambda: logs[0].told == [(room_id, {"ada"}, set())])
     assert await one.presence.leave(room_id, ["ada"]) == 0
 
 

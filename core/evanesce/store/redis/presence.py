@@ -307,7 +307,7 @@ class RedisPresence:
         for start in range(0, len(rooms), SLICE):
             room_ids = [room.decode() for room in rooms[start : start + SLICE]]
             answers = await self._client.run(*(self._set_users(room_id, server, server) for room_id in room_ids))
-            for room_id, departed in zip(room_ids, answers, strict=True):
+            for room_id, (departed, _) in zip(room_ids, answers, strict=True):
                 self._tell(room_id, (), [user.decode() for user in departed])
         await self._client.run(("UNLINK", home.keys.rooms(server)))
         await home.lease.forget(server)
@@ -340,9 +340,11 @@ class RedisPresence:
                 reconcile = self._set_users(room_id, server, local.server, left, local.members)
                 commands += _note(home, room_id), reconcile
             answers = await self._client.run(*commands)
-        for (room_id, local), (left, unanswered), departed in zip(rooms, told, answers[1::2], strict=True):
+        for (room_id, local), (left, unanswered), changed in zip(rooms, told, answers[1::2], strict=True):
             local.left -= left
-            self._tell(room_id, (), {user.decode() for user in departed} - unanswered)
+            # Those arrive whom another server had removed, because the lease of this one had expired.
+            departed, arrived = ({user.decode() for user in users} - unanswered for users in changed)
+            self._tell(room_id, arrived, departed)
             local.unanswered -= unanswered
             if local.noted is not home:
                 self._client.post(("SREM", local.noted.keys.rooms(local.server), room_id))

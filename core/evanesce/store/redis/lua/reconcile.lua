@@ -1,11 +1,12 @@
 -- Set the users of one server in a room. KEYS: state, members, channel, away, `at`, and `at` for the earlier name of
 -- the server (or `at` again). ARGV: epoch, keep, how long those who have lost their connection may come back, in
 -- milliseconds, how many users have left because they wanted to, these users, then for each user who is there the id
--- and the name as JSON. Returns the users who are on no server any more.
+-- and the name as JSON. Returns the users who are on no server any more, and those who were on none before: these are
+-- none in a room without state, which has lost its members with it.
 
 if state.closed then
   redis.call('DEL', KEYS[5], KEYS[6])
-  return {}
+  return { {}, {} }
 end
 local first = 5 + tonumber(ARGV[4])
 local here, has_left, left, lost = {}, {}, {}, {}
@@ -36,4 +37,4 @@ if KEYS[6] ~= KEYS[5] then
 end
 note_away(KEYS[4], lost, left, ARGV[3])
 publish()
-return departed
+return { departed, state.epoch == ARGV[1] and {} or arrived }
