@@ -67,11 +67,11 @@ class PresenceFilter:
             for user_id in left:
                 self._send("member.left", room_id, user_id, at)
             return
-        returned = await _all([partial(self._is_back, room_id, user_id) for user_id in joined])
+        returned = await together([partial(self._is_back, room_id, user_id) for user_id in joined])
         for user_id, is_back in zip(joined, returned, strict=True):
             if not is_back:
                 self._send("member.joined", room_id, user_id, at)
-        marked = await _all([partial(self._mark, room_id, user_id) for user_id in left])
+        marked = await together([partial(self._mark, room_id, user_id) for user_id in left])
         for user_id, is_marked in zip(left, marked, strict=True):
             if is_marked:
                 await self._hold((room_id, user_id), at)
@@ -119,7 +119,7 @@ class PresenceFilter:
         users = list(self._users.get(room_id, ())) if user_id is None else [user_id]
         for user in users:
             self._drop((room_id, user))
-        await _all([partial(self._is_back, room_id, user) for user in users])
+        await together([partial(self._is_back, room_id, user) for user in users])
 
     async def run(self) -> None:
         """Send each leave when its time is over, until cancelled."""
@@ -129,14 +129,14 @@ class PresenceFilter:
                 await self._news.wait()
                 continue
             await trio.sleep_until(next(iter(self._held.values()))[0])
-            await _all([partial(self._end, leave, MARGIN_SECONDS) for leave in self._over(trio.current_time())])
+            await together([partial(self._end, leave, MARGIN_SECONDS) for leave in self._over(trio.current_time())])
 
     def _over(self, now: float) -> list[Leave]:
         return [leave for leave, _ in takewhile(lambda item: item[1][0] <= now, self._held.items())]
 
     async def flush(self) -> None:
         """Send all leaves that are held back, of those who are not back yet. The store is asked once."""
-        await _all([partial(self._end, leave, 0) for leave in list(self._held)])
+        await together([partial(self._end, leave, 0) for leave in list(self._held)])
 
     async def _end(self, leave: Leave, seconds: float) -> None:
         """Send a leave, unless the person is back. `seconds`: for how long a store that fails is asked again."""
@@ -158,16 +158,16 @@ class PresenceFilter:
                 self._send("member.left", *leave, now_held[1])
 
 
-async def _all(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Make calls at the same time, `SLICE` at most, and return their results in order."""
+async def together(calls: Sequence[Callable[[], Awaitable[T]]], most: int = SLICE) -> list[T]:
+    """Make calls, `most` at the same time, and return their results in order."""
     results: dict[int, T] = {}
 
     async def make(number: int) -> None:
         results[number] = await calls[number]()
 
-    for start in range(0, len(calls), SLICE):
+    for start in range(0, len(calls), most):
         async with trio.open_nursery() as nursery:
-            for number in range(start, min(start + SLICE, len(calls))):
+            for number in range(start, min(start + most, len(calls))):
                 nursery.start_soon(make, number)
     return [results[number] for number in range(len(calls))]
 
