@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import http.server
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
 
 import pytest
+import trio
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -12,17 +18,18 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from evanesce import tracing
 from evanesce.tracing import spans
+from evanesce.tracing.export import exported_traces
 from evanesce.tracing.spans import Tracer
 
 
 class Recorded:
     """A tracer, and the spans that have ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer = Tracer(provider)
+        self.tracer = Tracer(provider, clock)
 
     @property
     def ended(self) -> Sequence[ReadableSpan]:
@@ -64,7 +71,7 @@ def test_a_group_is_a_child_of_the_first_with_links_to_the_others() -> None:
     assert [link.context.span_id for link in group.links] == [second.context.span_id]
 
 
-def test_a_failure_shows_its_type_alone_and_ends_what_was_handed_over() -> None:
+def test_a_failure_shows_its_type_alone_and_ends_what_was_handed_over(caplog: pytest.LogCaptureFixture) -> None:
     recorded = Recorded()
 
     def send() -> None:
@@ -78,6 +85,7 @@ def test_a_failure_shows_its_type_alone_and_ends_what_was_handed_over() -> None:
     assert dict(span.attributes or {}) == {"error.type": "ValueError"}
     assert not span.events
     assert "somebody" not in span.to_json()
+    assert not caplog.records, "it has ended once"
 
 
 def test_spans_that_nobody_takes_over_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +95,84 @@ def test_spans_that_nobody_takes_over_are_bounded(monkeypatch: pytest.MonkeyPatc
         with recorded.tracer.span("send"):
             recorded.tracer.hand_over(key)
     assert [dict(span.attributes or {}) for span in recorded.ended] == [{"error.type": "unfinished"}] * 2
+
+
+def test_a_span_that_waits_too_long_ends_and_its_key_is_forgotten() -> None:
+    class Key:
+        """What may be kept alive by its use as a key."""
+
+    now = 0.0
+    recorded = Recorded(lambda: now)
+    key = Key()
+    kept = weakref.ref(key)
+    with recorded.tracer.span("join"):
+        recorded.tracer.hand_over(key)
+    del key
+    for now in (spans.LONGEST_SECONDS - 1, spans.LONGEST_SECONDS):
+        assert recorded.names == []
+        with recorded.tracer.span("send"):
+            recorded.tracer.hand_over(now)
+    assert recorded.names == ["join"]
+    assert kept() is None
+
+
+def test_a_span_that_is_handed_over_again_has_the_new_key_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spans, "MOST_OPEN", 2)
+    recorded = Recorded()
+    with recorded.tracer.span("join"):
+        recorded.tracer.hand_over(1)
+        recorded.tracer.hand_over(2)
+    recorded.tracer.end(1)
+    assert recorded.names == []
+    recorded.tracer.end(2)
+    assert recorded.names == ["join"]
+    for key in range(3, 6):
+        with recorded.tracer.span("send"):
+            recorded.tracer.hand_over(key)
+            recorded.tracer.hand_over(-key)
+    assert recorded.names == ["join", "send"]
+    assert not caplog.records
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """A collector whose answer has a text of its own."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(400, "S3CR3T of the answer")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing to the test's output."""
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_collector_that_does_not_take_spans_is_told_without_its_path(
+    caplog: pytest.LogCaptureFixture, refuses: bool
+) -> None:
+    caplog.set_level(logging.DEBUG, "opentelemetry.exporter")
+
+    async def trace(port: int) -> None:
+        async with exported_traces(f"http://127.0.0.1:{port}/S3CR3T", 1.0, "one"):
+            assert tracing.active is not None
+            with tracing.active.span("send"):
+                pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as collector:
+        if refuses:
+            thread = threading.Thread(target=collector.handle_request)
+            thread.start()
+            trio.run(trace, collector.server_port)
+            thread.join()
+        else:
+            port = collector.server_port
+            collector.server_close()
+            trio.run(trace, port)
+    texts = [record.getMessage() for record in caplog.records if record.name.startswith(("evanesce", "opentelemetry"))]
+    assert "S3CR3T" not in repr(texts)
+    if refuses:
+        assert texts == ["1 spans were dropped, because the collector of traces.url did not take them"]
 
 
 def test_what_is_not_sampled_has_no_children_and_is_not_kept() -> None:

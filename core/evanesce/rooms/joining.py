@@ -71,7 +71,7 @@ class Joining:
         requests = [request for request in requests if self._is_wanted(request)]
         if requests:
             try:
-                with tracing.taken_over("join the room", requests, ends=True):
+                with tracing.taken_over("join the room", [request.number for request in requests], ends=True):
                     await self._join(requests)
             finally:
                 self._group.clear()
@@ -115,6 +115,7 @@ class Joining:
         """Return whether a join has to be made; answer one that has waited for the database in vain."""
         if self._pending.is_dropped(request):
             self._pending.forget(request)
+            _end_span(request)
             return False
         if (refusal := self._pending.refusal_of(request)) is not None:
             self._refuse(request, refusal)
@@ -316,9 +317,16 @@ class Joining:
     def _refuse(self, request: JoinRequest, error: CommandError) -> None:
         """Refuse a join. A subscription that existed before stays."""
         self._pending.forget(request)
+        _end_span(request)
         request.subscriber.refuse(request.ref, error)
         if self._leave_again(request):
             request.subscriber.left(self._room_id, request)
 
     def _unsent(self, message_id: str) -> Outgoing:
         return Outgoing(events.Unsent(room_id=self._room_id, message_id=message_id))
+
+
+def _end_span(request: JoinRequest) -> None:
+    """End the span of a join that is not made."""
+    if tracing.active is not None:
+        tracing.active.end(request.number, failure="not_joined")

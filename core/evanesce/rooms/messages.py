@@ -196,8 +196,7 @@ class Messages:
     def _forget(self, request: SendRequest) -> None:
         """Note that a message will not be delivered: it was refused, or is stored already."""
         self.unpublished.discard(request.draft.message_id)
-        if tracing.active is not None:
-            tracing.active.end(request.draft.message_id, failure="not_stored")
+        _end_span(request)
 
     def resend(self, requests: Sequence[ResendRequest]) -> None:
         """Answer messages that are stored already."""
@@ -263,5 +262,13 @@ class Messages:
         """Return whether the subscriber is in the room; refuse the request where it is not."""
         if self._members.of(request.subscriber) is not None:
             return True
+        if isinstance(request, SendRequest):
+            _end_span(request)
         request.subscriber.refuse(request.ref, not_member())
         return False
+
+
+def _end_span(request: SendRequest) -> None:
+    """End the span of a message that will not be delivered."""
+    if tracing.active is not None:
+        tracing.active.end(request.draft.message_id, failure="not_stored")

@@ -5,6 +5,7 @@ A request is made for every command. It is a struct, because a frozen data class
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -17,6 +18,8 @@ from evanesce.errors import CloseCode, CommandError, ErrorCode
 from evanesce.model import Draft
 from evanesce.protocol.commands import Ref
 from evanesce.store.message_log import Stored
+
+_numbers = itertools.count(1)
 
 
 class SubscriberConnection(Protocol):
@@ -92,12 +95,14 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 class JoinRequest(Confidential, Request, frozen=True, eq=False):
     """Join the room, or join it again from the cursor `since`.
 
-    `subject` identifies the person in bans; `invite` is the secret of an invite.
+    `subject` identifies the person in bans; `invite` is the secret of an invite. `number` is different for each join of
+    the process.
     """
 
     since: str | None
     subject: str
     invite: str | None = None
+    number: int = msgspec.field(default_factory=_numbers.__next__)
 
 
 class LeaveRequest(Request, frozen=True, eq=False):

@@ -242,7 +242,7 @@ class Dispatcher:
             try:
                 request = JoinRequest(session, command.ref, command.since, subject, command.invite)
                 if tracing.active is not None:
-                    tracing.active.hand_over(request)
+                    tracing.active.hand_over(request.number)
                 await session.join(room, request)
             except InboxClosed:
                 continue  # the room ended while its inbox was full: the Hub starts it again

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import trio
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from evanesce import tracing
@@ -32,15 +33,33 @@ END_SECONDS = 2.0
 """How long the end of a server waits until the last spans are sent."""
 
 
+log = logging.getLogger(__name__)
+
+
+class Exporter(OTLPSpanExporter):
+    """Logs how many spans could not be sent, and nothing else.
+
+    What OpenTelemetry logs itself has the texts of exceptions and answers, and the path of the collector, in it.
+    """
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send spans, and return whether the collector has taken them."""
+        result = super().export(spans)
+        if result is not SpanExportResult.SUCCESS:
+            log.warning("%d spans were dropped, because the collector of traces.url did not take them", len(spans))
+        return result
+
+
 @asynccontextmanager
 async def exported_traces(url: str, ratio: float, instance: str) -> AsyncGenerator[None]:
     """Trace while the context lasts: `ratio` of what begins here, to the collector at `url`, as server `instance`."""
     resource = Resource.create(
         {"service.name": "evanesce", "service.version": version("evanesce"), "service.instance.id": instance}
     )
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     provider = TracerProvider(ParentBased(TraceIdRatioBased(ratio)), resource, shutdown_on_exit=False)
     processor = BatchSpanProcessor(
-        OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_SECONDS),
+        Exporter(endpoint=url, timeout=TIMEOUT_SECONDS),
         max_queue_size=MOST_WAITING,
         max_export_batch_size=BATCH,
         schedule_delay_millis=EVERY_MILLISECONDS,

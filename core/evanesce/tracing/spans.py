@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
@@ -12,17 +14,26 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 MOST_OPEN = 10_000
 """How many spans may wait for another task. Above that the oldest ends as it is."""
 
+LONGEST_SECONDS = 60.0
+"""How long a span may wait for another task. After that it ends as it is, when the next one is handed over."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Attribute = str | int | float | bool
 
 
-class Tracer:
-    """Makes the spans of one process, on the Trio thread alone."""
+class _Open(NamedTuple):
+    span: Span
+    since: float
 
-    def __init__(self, provider: TracerProvider) -> None:
+
+class Tracer:
+    """Makes the spans of one process, on the Trio thread alone. `clock` returns seconds of a monotonic clock."""
+
+    def __init__(self, provider: TracerProvider, clock: Callable[[], float] = time.monotonic) -> None:
         self._tracer = provider.get_tracer("evanesce")
-        self._open: OrderedDict[Hashable, Span] = OrderedDict()
+        self._clock = clock
+        self._open: OrderedDict[Hashable, _Open] = OrderedDict()
         self._handed_over: dict[int, Hashable] = {}  # the keys of these spans
 
     @contextmanager
@@ -37,7 +48,7 @@ class Tracer:
                 self.end(self._handed_over.get(id(span)))  # nobody takes over what has failed
                 raise
             finally:
-                if id(span) not in self._handed_over:
+                if id(span) not in self._handed_over and span.is_recording():
                     span.end()
 
     def request(self, method: str, route: str) -> AbstractContextManager[Span]:
@@ -63,14 +74,25 @@ class Tracer:
         )
 
     def hand_over(self, key: Hashable) -> None:
-        """Let the present span last until `end` or `taken_over` is called with `key`, in whatever task."""
+        """Let the present span last until `end` or `taken_over` is called with `key`, in whatever task.
+
+        A span that was handed over before has the new key alone. The key is kept until then: it must hold no secret.
+        """
         span = trace.get_current_span()
         if not span.is_recording() or key in self._open:
             return
-        self._open[key] = span
+        if (old := self._handed_over.pop(id(span), None)) is not None:
+            del self._open[old]
+        self._open[key] = _Open(span, self._clock())
         self._handed_over[id(span)] = key
-        if len(self._open) > MOST_OPEN:
-            self.end(next(iter(self._open)), failure="unfinished")
+        self._end_oldest()
+
+    def _end_oldest(self) -> None:
+        while self._open:
+            key, oldest = next(iter(self._open.items()))
+            if len(self._open) <= MOST_OPEN and self._clock() - oldest.since < LONGEST_SECONDS:
+                return
+            self.end(key, failure="unfinished")
 
     @contextmanager
     def taken_over(self, name: str, keys: Sequence[Hashable], *, ends: bool) -> Generator[None]:
@@ -78,7 +100,7 @@ class Tracer:
 
         With `ends`, they end with it.
         """
-        spans = [self._open[key] for key in keys if key in self._open]
+        spans = [self._open[key].span for key in keys if key in self._open]
         if not spans:
             yield
             return
@@ -97,8 +119,8 @@ class Tracer:
     def fanned_out(self, keys: Iterable[Hashable], began: int, members: int) -> None:
         """End the spans of `keys`, each with a span of the fan-out since `began`, in nanoseconds of `time.time_ns`."""
         for key in keys:
-            if (span := self._open.get(key)) is not None:
-                context = trace.set_span_in_context(span)
+            if (one := self._open.get(key)) is not None:
+                context = trace.set_span_in_context(one.span)
                 self._tracer.start_span(
                     "fan-out", context, start_time=began, attributes={"evanesce.deliveries": members}
                 ).end()
@@ -106,9 +128,10 @@ class Tracer:
 
     def end(self, key: Hashable, *, failure: str | None = None) -> None:
         """End the span of `key`, if there is one."""
-        if (span := self._open.pop(key, None)) is None:
+        if (one := self._open.pop(key, None)) is None:
             return
-        del self._handed_over[id(span)]
+        span = one.span
+        self._handed_over.pop(id(span), None)
         if failure is not None:
             fail(span, failure)
         span.end()
