@@ -137,6 +137,8 @@ class PluginServer:
 
     def count_dropped(self, events: int) -> None:
         """See `Server.count_dropped`."""
+        if events < 0:
+            raise ValueError("the number of dropped events must be 0 or more")
         self._services.context.plugins.count_dropped(self._plugin, events)
 
     async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:

@@ -21,6 +21,9 @@ CLOSE_SECONDS = 1.0
 ANSWER_BYTES = 64 * 1024
 """The largest response that is read."""
 
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""The hosts that may be addressed without encryption, so that no proxy of the environment may be between."""
+
 # At INFO it logs the address of every request.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -54,6 +57,7 @@ class ProviderClient:
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },
+            mounts={f"all://{host}": None for host in LOOPBACK},
             limits=httpx2.Limits(max_connections=CONNECTIONS),
             timeout=None,  # the client's time-outs are for each read
             follow_redirects=False,

@@ -255,6 +255,14 @@ def test_what_a_plugin_drops_is_counted_as_dropped() -> None:
     assert plugins.statistics()["quiz"].dropped == 3
 
 
+async def test_a_number_of_dropped_events_is_not_negative(autojump_clock: MockClock) -> None:
+    announcer = Announcer()
+    async with memory_server(plugins={"slow": announcer}):
+        announcer.server.count_dropped(0)
+        with pytest.raises(ValueError, match="0 or more"):
+            announcer.server.count_dropped(-1)
+
+
 async def test_what_a_key_says_is_not_in_the_store(autojump_clock: MockClock) -> None:
     memory, announcer = MemoryServer(), Announcer()
     async with memory_server(memory=memory, plugins={"slow": announcer}):

@@ -58,7 +58,10 @@ class Server(Protocol):
         ...
 
     def count_dropped(self, events: int) -> None:
-        """Count events that the plugin has received, and cannot pass on, in the metric of dropped events."""
+        """Count events that the plugin has received, and cannot pass on, in the metric of dropped events.
+
+        Raises `ValueError` if `events` is negative.
+        """
         ...
 
     async def say(self, room_id: str, text: str, *, name: str, ttl: float | None = None) -> str:
