@@ -76,7 +76,9 @@ def configured(config: Config) -> Address:
     bind, tokens = admin_bind(config), secrets_of(config.admin.token)
     if bind is None or not tokens:
         raise ConfigurationError(
-            "admin.token", "is not set, so the interface for operators is off", "Set it, and restart the server"
+            "admin.token",
+            "is not set in the configuration that was read, so the interface for operators is off",
+            "Name the file of the server with --config, or set it and restart the server",
         )
     token = tokens[0]
     if bind.startswith("unix:"):

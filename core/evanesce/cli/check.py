@@ -17,6 +17,7 @@ from evanesce.cli.report import Report
 from evanesce.config import secret
 from evanesce.config.load import Source
 from evanesce.config.model import Config, secrets_of
+from evanesce.config.public import admin_binds
 from evanesce.config.shared import FINGERPRINTS, shared_settings
 from evanesce.errors import EvanesceError
 from evanesce.hookspecs import API
@@ -137,6 +138,9 @@ async def _check_outside(report: Report, config: Config, components: Components,
         for bind in transport.binds:
             async with _checking(report, f"transport {name}"):
                 await _check_bind(report, f"transport {name}", bind)
+    for _, bind in admin_binds(config):
+        async with _checking(report, "admin"):
+            await _check_bind(report, "admin", bind)
 
 
 @asynccontextmanager

@@ -106,7 +106,7 @@ def _usable(path: Path, setting: str) -> tuple[Path, int]:
     if not os.access(real.parent, os.W_OK | os.X_OK):
         raise _unusable(setting, f"{path} is in a folder that this user may not write to, as SQLite has to")
     if status is not None and not os.access(real, os.R_OK | os.W_OK):
-        raise _unusable(setting, f"{path} is a file that this user may not read and write")
+        raise _unusable(setting, f"{path} is a file that this user may not read and write; see who owns it")
     return real, 0 if status is None else status.st_size
 
 

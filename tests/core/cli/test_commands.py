@@ -458,3 +458,14 @@ def test_a_command_whose_output_nobody_reads_ends_in_silence(arguments: list[str
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_check_looks_at_the_address_for_operators(tmp_path: Path) -> None:
+    settings = (f"plugins.quart.bind=127.0.0.1:{free_port()}", f"admin.token={'t' * 32}")
+    for bind, code, told in (
+        ("unix:admin.sock", 0, "unix:admin.sock is free"),
+        ("unix:nowhere/admin.sock", 1, "cannot listen on unix:nowhere/admin.sock"),
+    ):
+        words = [word for setting in (*settings, f"admin.bind={bind}") for word in ("--set", setting)]
+        done = run(tmp_path, "check", *words)
+        assert (done.returncode, told in done.stdout) == (code, True), done.stdout
