@@ -15,8 +15,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce import tracing
+from evanesce.config.model import RoomsTable
+from evanesce.testing.server import memory_server
 from evanesce.tracing import spans
 from evanesce.tracing.export import exported_traces
 from evanesce.tracing.spans import Tracer
@@ -134,6 +137,23 @@ def test_a_span_that_is_handed_over_again_has_the_new_key_alone(
             recorded.tracer.hand_over(-key)
     assert recorded.names == ["join", "send"]
     assert not caplog.records
+
+
+async def test_commands_that_a_room_refuses_leave_no_span_open(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    recorded = Recorded()
+    monkeypatch.setattr(tracing, "active", recorded.tracer)
+    async with memory_server(rooms=RoomsTable(capacity=1)) as server:
+        ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")
+        room = await server.open_room(ada)
+        assert (await ada.ask("join", roomId=room))["type"] == "joined"
+        assert (await bob.ask("join", roomId=room))["code"] == "room_full"
+        ada.say("leave", roomId=room)
+        ada.say("send", roomId=room, content="too late", ref=1)
+        await wait_all_tasks_blocked()
+        assert [event["code"] for event in ada.waiting() if event.get("ref") == 1] == ["not_member"]
+        assert [recorded.names.count(name) for name in ("join", "send")] == [2, 1]
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
