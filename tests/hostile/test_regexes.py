@@ -47,7 +47,10 @@ ROWS: dict[str, Row] = {
     r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z": Row("search", [UUID, "a", "a-"]),
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z": Row("search", ["a", ".", "a.", "1", "-"]),
     r"^https?://[^/?#\s]+(/[^?#\s]*)?\Z": Row("search", ["a", "/", "?", " "], ["", "http://", "http://a/"]),
-    "evanesce.logs.redaction._CANDIDATE": Row("search", ["1", ".", ":", "f", " ", "g", "1.", "::"], ["", "g", " "]),
+    "evanesce.logs.redaction._CANDIDATE": Row(
+        "search", ["1", ".", ":", "f", " ", "g", "1.", "::", "1:", "f::"], ["", "g", " ", "::"]
+    ),
+    "evanesce.logs.redaction._IPV4": Row("search", ["1", ".", " ", "g", "1.", "111."], ["", "g", " "]),
     r"^(unix:[^\x00]+|[^\s/]+:[0-9]{1,5})\Z": Row("search", ["a", ":", "1", "a:1", "\x00"], ["", "unix:", "a:"]),
     "evanesce.client.links._ROOM": Row("fullmatch", [UUID, "a", "a-"]),
     "evanesce.store.cursor._TEXT": Row("fullmatch", ["a", "1", "1-", "-"], ["", "a-", "a-1-", "a-1-1-"]),

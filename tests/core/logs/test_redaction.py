@@ -41,6 +41,29 @@ def test_an_address_with_a_port_or_in_a_link_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "place",
+    ["client:{}", "_{}", "{}_x", "{}.443", "x{}", "ip6:{}", "node-{}-a", "a.{}", "client:{}.443", "v6_{}_x", "{}x"],
+)
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("203.0.113.7", "113.7"),
+        ("::ffff:203.0.113.7", "113.7"),
+        ("2001:db8:1:2::7", "2::7"),
+        ("2001:db8:1:2:3:4:5:7", "2:3:4:5:7"),
+    ],
+)
+def test_nothing_beside_an_address_hides_it(address: str, own: str, place: str) -> None:
+    text = f"refused {place.replace('{}', address)} now"
+    for kept in ("truncated", "none"):
+        redacted = without_addresses(text, kept)
+        assert own not in redacted
+        assert redacted.startswith("refused ")
+        assert redacted.endswith(" now")
+    assert HIDDEN in without_addresses(text, "none")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "2026-11-22T05:42:00.123Z",
