@@ -6,6 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
+KIND_CHARACTERS = 200
+"""By how much of its text a kind is told from others, in characters: a plugin may put a long text together."""
+
 _FIELDS = "evanesce_fields"
 _OWN_ADDRESSES = "evanesce_own_addresses"
 _EVERY_LINE = "evanesce_every_line"
@@ -39,7 +42,7 @@ def is_always_written(record: logging.LogRecord) -> bool:
 
 def kind_of(record: logging.LogRecord) -> tuple[str, int, str]:
     """Return what the records of one call in the code have in common: logger, level, and text before the arguments."""
-    return record.name, record.levelno, str(_event(record))
+    return record.name, record.levelno, str(_event(record))[:KIND_CHARACTERS]
 
 
 def summed(record: logging.LogRecord, text: str) -> logging.LogRecord:

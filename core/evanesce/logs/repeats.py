@@ -61,10 +61,10 @@ class Repeats(Generic[R]):
         return True
 
     def leave_out(self, key: Hashable, now: float) -> bool:
-        """Count a record that is not written, and return whether `keep` has to be called with it: it is the first."""
+        """Count a record that is not written, and return whether `keep` has to be called with it: none is kept yet."""
         kind = self._kind(key, now)
         kind.left_out += 1
-        return kind.left_out == 1
+        return kind.first is None
 
     def keep(self, key: Hashable, record: R, now: float) -> None:
         """Keep the first record that was left out, for the sum."""
@@ -93,12 +93,14 @@ class Repeats(Generic[R]):
             if len(self._kinds) >= MOST_KINDS:
                 key = _OTHERS
                 kind = self._kinds.get(key)
-        if kind is None or (not kind.left_out and now - kind.since >= WINDOW_SECONDS):
+        if kind is None or (kind.first is None and now - kind.since >= WINDOW_SECONDS):
             kind = self._kinds[key] = _Kind(now)
         return kind
 
     def _forget(self, now: float) -> None:
         """Forget the kinds whose time is over and of which nothing is to be summed up."""
         self._kinds = {
-            key: kind for key, kind in self._kinds.items() if kind.left_out or now - kind.since < WINDOW_SECONDS
+            key: kind
+            for key, kind in self._kinds.items()
+            if kind.first is not None or now - kind.since < WINDOW_SECONDS
         }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from evanesce.logs.records import KIND_CHARACTERS, kind_of
 from evanesce.logs.repeats import MOST_KINDS, MOST_LINES, WINDOW_SECONDS, Repeats, Sum
 
 
@@ -51,3 +54,25 @@ def test_kinds_without_end_cost_bounded_lines_and_memory() -> None:
     [one] = repeats.sums(WINDOW_SECONDS)
     assert one.count == 10 * MOST_KINDS - written
     assert all(give(repeats, f"kind {number}", 2 * WINDOW_SECONDS) for number in range(MOST_KINDS)), "forgotten by then"
+
+
+def test_a_record_that_could_not_be_kept_does_not_silence_its_kind() -> None:
+    repeats = Repeats[str]()
+    for _ in range(MOST_LINES):
+        give(repeats, "full", 0.0)
+    assert not repeats.takes("full", 0.0)
+    assert repeats.leave_out("full", 0.0), "and nothing is kept, because it cannot be formatted"
+    assert not give(repeats, "full", 1.0)
+    assert repeats.sums(WINDOW_SECONDS) == [Sum("full at 1", 2, WINDOW_SECONDS)]
+    for _ in range(MOST_LINES):
+        give(repeats, "down", 0.0)
+    repeats.leave_out("down", 0.0)
+    assert give(repeats, "down", WINDOW_SECONDS)
+
+
+def test_a_kind_is_named_by_a_bounded_text() -> None:
+    def kind(text: str) -> tuple[str, int, str]:
+        return kind_of(logging.LogRecord("evanesce", logging.INFO, "", 0, text, (), None))
+
+    assert len(kind("x" * 100_000)[2]) == KIND_CHARACTERS
+    assert kind("full") != kind("down")
