@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -44,13 +43,10 @@ def _write(options: argparse.Namespace) -> int:
 
 
 def write_sample(file: Path) -> int:
-    """Write the sample configuration to a new file, and return the exit code. Raises `ConfigurationError`.
-
-    Only the owner may read the file: people put secrets in it.
-    """
+    """Write the sample configuration to a new file, and return the exit code. Raises `ConfigurationError`."""
     text = resources.files("evanesce.config").joinpath(_SAMPLE).read_text("utf-8")
     try:
-        with open(file, "x", encoding="utf-8", opener=_private) as opened:
+        with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError:
         raise ConfigurationError(str(file), "exists already", "Name another file, or remove this one") from None
@@ -58,10 +54,6 @@ def write_sample(file: Path) -> int:
         raise ConfigurationError(str(file), f"cannot be written ({error.strerror})", "Name another file") from None
     print(logs.escaped(f"wrote {file}: evanesce serve --config {file}"))
     return 0
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _show(read: Callable[[argparse.Namespace], Source], options: argparse.Namespace) -> int:

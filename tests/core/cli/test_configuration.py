@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ def test_the_sample_is_the_configuration_of_the_distribution(tmp_path: Path) -> 
     assert done.stdout == "wrote my.toml: evanesce serve --config my.toml\n"
     file = tmp_path / "my.toml"
     assert file.read_bytes() == (ROOT / "config.toml").read_bytes()
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600, "people put secrets in it"
     source = load.read(file, environ={}, default_plugins=())
     assert source.config(Plugins.load(source.enabled).settings()).messages.ttl == 60
 
