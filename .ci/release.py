@@ -82,7 +82,8 @@ def build_once(source: bytes, folder: Path, moment: str, umask: int, zone: str) 
     before = os.umask(umask)
     try:
         with tarfile.open(fileobj=io.BytesIO(source)) as archive:
-            archive.extractall(folder / "source", filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 of Debian has none
+            archive.extractall(folder / "source")
         for file in (folder / "source").rglob("*"):
             os.utime(file)
         environment = os.environ | {"SOURCE_DATE_EPOCH": moment, "TZ": zone}

@@ -54,7 +54,7 @@ def test_every_scenario_is_measured_and_written(tmp_path: Path) -> None:
     for what in ("connect and join", "come back"):
         scenario = f"{TINY.returning} people {what}"
         assert 0 < value(scenario, "p50_ms") <= value(scenario, "p99_ms") <= 1000 * value(scenario, "seconds")
-        assert value(scenario, "cpu_us_per_person") > 0
+        assert value(scenario, "cpu_us_per_person") >= 0  # so few people may take less than a tick of the system
         assert value(scenario, "missed") == 0
     for people in TINY.storms:
         assert 1 <= value(f"{people} joins at once", "largest_inbox") <= people

@@ -92,7 +92,7 @@ def test_it_needs_a_public_address(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evanesce", "serve", "--set", "plugins.quart.bind=unix:chat.sock"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "server.public_url: must be set with bind = unix:chat.sock" in ended.stderr
+    assert "server.public_url: must be set with plugins.quart.bind = unix:chat.sock" in ended.stderr
     assert not (tmp_path / "chat.sock").exists()
 
 

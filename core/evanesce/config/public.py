@@ -26,7 +26,7 @@ def public_address(config: Config) -> WebAddress:
     `ConfigurationError`, also where that plugin listens on a Unix socket: only its proxy has an address.
     """
     if config.server.public_url is None:
-        found = (_listening(settings) for settings in config.plugins.values())
+        found = (_listening(f"plugins.{name}.bind", settings) for name, settings in config.plugins.items())
         return next((address for address in found if address is not None), _DEFAULT)
     address = parse_web_address(config.server.public_url, KEY)
     if not _PATH.fullmatch(address.path) or any(part in (".", "..") for part in address.path.split("/")):
@@ -38,8 +38,8 @@ def public_address(config: Config) -> WebAddress:
     return address
 
 
-def _listening(settings: object) -> WebAddress | None:
-    """Return the address that a plugin with these settings listens on, None if it has no `bind`.
+def _listening(key: str, settings: object) -> WebAddress | None:
+    """Return the address that a plugin with these settings listens on, None if it has no `bind`, whose key is `key`.
 
     Raises `ConfigurationError` where that is a Unix socket.
     """
@@ -49,7 +49,7 @@ def _listening(settings: object) -> WebAddress | None:
     if is_unix(bind):
         raise ConfigurationError(
             KEY,
-            f"must be set with bind = {bind}: people cannot type the address of a Unix socket",
+            f"must be set with {key} = {bind}: people cannot type the address of a Unix socket",
             "Set it to the address of the proxy that is in front of the socket",
         )
     try:

@@ -50,7 +50,7 @@ def test_it_follows_the_first_plugin_that_listens() -> None:
 
 def test_it_must_be_set_where_the_first_plugin_that_listens_has_a_unix_socket() -> None:
     binds = ("plugins.quart.bind=unix:chat.sock", "plugins.trio_websocket.bind=127.0.0.1:2")
-    with pytest.raises(ConfigurationError, match=r"server.public_url: must be set with bind = unix:chat.sock"):
+    with pytest.raises(ConfigurationError, match=r"must be set with plugins.quart.bind = unix:chat.sock"):
         public(*binds)
     assert public(*binds, plugins=("trio_websocket", "guest", "sqlite", "quart")) == "http://127.0.0.1:2"
     assert public(*binds, "server.public_url=https://chat.example/a") == "https://chat.example/a"
