@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_commands_shown import EVANESCE, ROOT, SECONDS, shown
+from tests.docs.shown_commands import ROOT, shown
+from tests.docs.test_commands_shown import EVANESCE, SECONDS
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow

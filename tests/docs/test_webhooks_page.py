@@ -19,6 +19,7 @@ import trio
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
 from tests.e2e.test_ending import served_again
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -89,3 +90,15 @@ async def test_the_receiver_verifies_what_a_server_sends_also_with_a_new_secret(
         ("member.joined", about),
     ]
     assert later == [("room.closed", {"roomId": room_id})]
+
+
+def test_a_server_takes_the_secret_and_the_configuration_of_the_page(tmp_path: Path) -> None:
+    [command] = re.findall(r"^    (echo .*)$", PAGE, re.MULTILINE)
+    [settings, *_] = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, timeout=PATIENCE, check=True)
+    (tmp_path / "config.toml").write_text(settings)
+    (tmp_path / "webhooks.secret").chmod(0o600)
+    words = [sys.executable, "-m", "evanesce", "check", "--set", f"plugins.quart.bind=127.0.0.1:{free_port()}"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "webhooks" in done.stdout
