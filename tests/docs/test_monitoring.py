@@ -116,14 +116,31 @@ def test_each_alert_has_a_section_that_its_link_leads_to_and_nothing_else_has() 
     assert sections == alerts, "in the same order"
 
 
-@pytest.mark.parametrize("page", [RUNBOOKS, DOCS / "how-to/monitor-a-server.md"], ids=lambda page: page.name)
-def test_the_pages_name_metrics_and_alerts_that_exist(page: Path) -> None:
-    text, known = page.read_text(), reference()
-    metrics = set(re.findall(r"`(?:rate\()?(evanesce_\w+|process_\w+)", text))
-    assert metrics
+METRIC = re.compile(r"(?<![\w.])(evanesce_\w+|process_\w+)")
+HOOKS = set(METRIC.findall((DOCS / "reference/hooks.md").read_text()))
+OF_PLUGINS = {
+    *("evanesce_accounts", "evanesce_api", "evanesce_settings"),
+    *("evanesce_plugins", "evanesce_slow_mode", "evanesce_tidy", "evanesce_transports"),
+}
+"""Names of fixtures and modules, besides those of hooks."""
+
+NAMING = {page: set(METRIC.findall(page.read_text())) - HOOKS - OF_PLUGINS for page in sorted(DOCS.rglob("*.md"))}
+"""The metrics that each page names."""
+
+
+@pytest.mark.parametrize(
+    "page", [page for page, metrics in NAMING.items() if metrics], ids=lambda page: str(page.relative_to(DOCS))
+)
+def test_the_pages_name_metrics_that_exist(page: Path) -> None:
+    known = reference().keys()
     histograms = {name.removesuffix("_bucket") for name in known if name.endswith("_bucket")}
-    assert metrics <= known.keys() | histograms
-    assert set(re.findall(r"`(Evanesce\w+)`", text)) <= {rule["alert"] for rule in rules()}
+    assert NAMING[page] <= known | histograms
+
+
+@pytest.mark.parametrize("page", [RUNBOOKS, DOCS / "how-to/monitor-a-server.md"], ids=lambda page: page.name)
+def test_the_pages_name_alerts_that_exist_and_metrics(page: Path) -> None:
+    assert NAMING[page]
+    assert set(re.findall(r"`(Evanesce\w+)`", page.read_text())) <= {rule["alert"] for rule in rules()}
 
 
 def test_each_runbook_says_what_people_notice_what_to_do_and_when_it_is_over() -> None:
