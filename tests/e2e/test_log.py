@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
+
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "read-the-log.md"
 
 Serve = Callable[..., Server]
 
@@ -35,7 +39,21 @@ def test_one_line_of_the_start_says_what_runs_and_no_secret(serve: Serve) -> Non
     assert start["redis"] == "embedded"
     assert start["database"] == str(server.database)
     assert start["configuration"] == "none"
+    assert start["version"] == version("evanesce")
     assert "S3CR3T" not in server.errors
+
+
+def test_the_line_of_the_start_names_the_configuration_and_is_as_the_guide_shows_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[logs]\nformat = "json"\n')
+    with Server(tmp_path, options=["--config", str(file)]) as server:
+        server.stop()
+        [start] = [json.loads(line) for line in server.errors.splitlines() if "the server has started" in line]
+    assert start["configuration"] == str(file)
+    [sample] = re.findall(r"the server has started (.*)$", GUIDE.read_text(), re.MULTILINE)
+    shown = dict(field.split("=") for field in sample.split())
+    assert shown.keys() == start.keys() - {"timestamp", "level", "logger", "event"}
+    assert shown["version"] == start["version"]
 
 
 def test_a_server_whose_log_nobody_reads_serves_and_ends(tmp_path: Path) -> None:
