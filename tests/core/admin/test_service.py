@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -86,6 +87,19 @@ async def test_rooms_and_their_members_are_listed(scene: Scene) -> None:
     found = await scene.done("GET", f"rooms/{scene.room_id}")
     assert found["room"] == room
     assert found["members"] == [{"userId": scene.user_id, "displayName": "Ada"}]
+
+
+async def test_no_answer_contains_what_people_write(scene: Scene) -> None:
+    content = "only for the people in the room"
+    assert (await scene.ada.ask("send", roomId=scene.room_id, content=content))["type"] == "sent"
+    places = {"{roomId}": scene.room_id, "{user}": scene.user_id}
+    looks = [operation for operation in OPERATIONS if operation.method == "GET"]
+    assert {operation.name for operation in looks} >= {"stats", "rooms", "room", "users", "user", "bans"}
+    for operation in looks:
+        path = re.sub(r"\{\w+\}", lambda place: places[place[0]], operation.path)
+        status, answer = await scene.operators.ask("GET", path)
+        assert status == 200, path
+        assert content not in json.dumps(answer, ensure_ascii=False), path
 
 
 async def test_a_room_is_closed_for_its_members_on_other_servers(scene: Scene) -> None:
