@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shlex
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evanesce.admin.operations import OPERATIONS
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -42,8 +46,8 @@ class Deployment:
             found: dict[str, Any] = json.load(answer)
             return found
 
-    def run(self, command: str, *, code: int = 0, **environment: str) -> str:
-        """Run a command of `evanesce`, and return its output; for another `code` than 0, its errors."""
+    def run(self, command: str, *, code: int = 0, printed: bool = False, **environment: str) -> str:
+        """Run a command of `evanesce`, and return its output, or for another `code` its errors unless `printed`."""
         done = subprocess.run(
             [EVANESCE, *shlex.split(command)[1:]],
             cwd=self.folder,
@@ -54,7 +58,7 @@ class Deployment:
             check=False,
         )
         assert done.returncode == code, done.stderr + done.stdout
-        return done.stderr if code else done.stdout
+        return done.stderr if code and not printed else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,45 @@ def test_the_commands_that_look(deployment: Deployment) -> None:
             assert output.startswith("no ")
 
 
+def test_the_view_that_follows_draws_on_the_screen_of_a_terminal(deployment: Deployment) -> None:
+    outside, inside = pty.openpty()
+    command = [EVANESCE, "top", "--count", "2", "--interval", "0.5"]
+    environment = deployment.environment | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+    with subprocess.Popen(command, cwd=deployment.folder, env=environment, stdout=inside) as top:
+        os.close(inside)
+        drawn = b""
+        with suppress(OSError):  # on Linux the end of a terminal is an error
+            while part := os.read(outside, 65_536):
+                drawn += part
+        assert top.wait(SECONDS) == 0
+    os.close(outside)
+    assert (drawn.count(b"\x1b[?1049h"), drawn.count(b"\x1b[?1049l")) == (1, 1), "the other screen is back at the end"
+    assert drawn.count(b"answered by ") >= 2
+    assert b"redis: up" in drawn
+
+
+def test_every_command_prints_json(deployment: Deployment) -> None:
+    person = deployment.request("/api/v1/session", {"provider": "guest", "displayName": "Ben"})
+    room, user = deployment.request("/api/v1/rooms", None, person["token"])["roomId"], person["userId"]
+    answers = {
+        command: json.loads(deployment.run(f"evanesce admin {command} --json"))
+        for command in (
+            *("stats", "rooms --all", f"room {room}", "users --all", f"user {user}", "bans"),
+            *(f"disconnect {user}", f"ban {user} --seconds 60 --reason x", f"unban {user}"),
+            *(f"announce Hello --url unix:{deployment.folder / 'admin.sock'}", f"close {room}"),
+        )
+    }
+    assert {command.split()[0] for command in answers} | {"drain"} == {operation.name for operation in OPERATIONS}
+    assert answers[f"room {room}"]["room"]["roomId"] == room
+    assert answers[f"user {user}"]["user"]["displayName"] == "Ben"
+    ban = answers[f"ban {user} --seconds 60 --reason x"]
+    assert (ban["userId"], ban["reason"]) == (user, "x")
+    assert datetime.fromisoformat(ban["until"]) - datetime.fromisoformat(ban["since"]) == timedelta(seconds=60)
+    assert answers[f"unban {user}"] == answers[f"close {room}"] == {"changed": True}
+    refused = json.loads(deployment.run(f"evanesce admin close {room} --json", code=1, printed=True))
+    assert refused["code"] == "room_not_found"
+
+
 def test_the_commands_that_act(deployment: Deployment) -> None:
     acts = re.findall(r"^\| `(evanesce admin [^`]+)` \|", PAGE, re.MULTILINE)
     assert [command.split()[2] for command in acts] == ["close", "disconnect", "ban", "unban", "announce", "drain"]
@@ -125,6 +168,8 @@ def test_the_commands_that_act(deployment: Deployment) -> None:
     assert said["announce"] == "sent to 0 rooms\n"
     assert said["drain"] == f"leaves service: {stats['answeredBy']}\n"
     assert "draining" in deployment.run("evanesce admin stats")
+    drained = json.loads(deployment.run("evanesce admin drain --all --json"))
+    assert drained == {"servers": list(stats["servers"])}
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from evanesce.cli.admin_output import lines
 from evanesce.cli.safe_text import safe
-from evanesce.cli.top import RATES, rates
+from evanesce.cli.top import RATES, rates, view
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,21 @@ def test_rates_are_those_between_two_reports_of_one_process() -> None:
     assert rates(report(1, 5), report(3, 25), "one") == ["10.0"] * 3
     assert rates(report(3, 25), report(3, 25), "one") == ["-"] * 3, "it has not reported since"
     assert rates(report(3, 25), report(5, 2, started="b"), "one") == ["-"] * 3, "it has started again"
+
+
+def test_the_view_says_what_is_not_up_to_date_and_why() -> None:
+    server = {"version": "1", "draining": False, "connections": 7, "users": 5, "rooms": 3}
+    answer = {"servers": {"on[e]": server}, "parts": {"redis": "up"}, "answeredBy": "on[e]"}
+    drawn = []
+    for failure in ("", "cannot reach \x1b[31m"):
+        console = Console(file=StringIO(), record=True, width=100)
+        console.print(view(answer, {"on[e]": ["1.0", "2.0", "3.0"]}, failure=failure))
+        drawn.append(console.export_text())
+    fresh, old = drawn
+    assert "answered by on[e]\n" in fresh
+    assert "not up to date: cannot reach \\x1b[31m\n" in old
+    assert "answered by" not in old
+    for text in drawn:
+        [row] = [line.split() for line in text.splitlines() if line.startswith("on[e]")]
+        assert row[1:5] == ["serving", "7", "5", "3"], "the last numbers stay"
+        assert row[-3:] == ["1.0", "2.0", "3.0"]
