@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trustme
 
-from evanesce.cli.admin_client import Address, Failed, ask
+from evanesce.cli.admin_client import TOKEN_VARIABLE, Address, Failed, ask
+from evanesce.client.errors import Refused
 from tests.e2e.clients import ChatClient, until
 from tests.e2e.running import Server
+from tests.e2e.tls_front import over_tls
 from tests.e2e.valkey import Valkey
 from tests.patience import PATIENCE
 from tests.ports import free_port
@@ -27,6 +32,7 @@ class Operator:
     """Somebody who asks the interface at one port."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._address = Address(f"http://127.0.0.1:{port}", TOKEN)
 
     async def ask(self, method: str, *path: str, **fields: Any) -> dict[str, Any]:
@@ -127,6 +133,44 @@ async def test_a_ban_is_made_without_redis_and_holds_when_it_is_back(deployment:
         valkey.process.send_signal(signal.SIGCONT)
     assert ban["userId"] == deployment.user_id
     assert await code(deployment.here) == await code(deployment.there) == 4403
+
+
+async def test_a_ban_survives_a_redis_that_loses_everything(
+    deployment: Deployment, valkey: Valkey, nursery: trio.Nursery
+) -> None:
+    await deployment.operator.ask("PUT", "users", deployment.user_id, "ban")
+    assert await code(deployment.here) == await code(deployment.there) == 4403
+    valkey.client.flushall()  # the same to a server as a restart
+    for server in (deployment.a, deployment.b):
+        refused = ChatClient(server, nursery, "Ana")
+        refused.token = deployment.there.token
+        with pytest.raises(Refused) as error:
+            await refused.connect()
+        assert error.value.code == "forbidden"
+    await is_talking(deployment.ben, deployment.room_id, "Ben is served")
+
+
+async def test_the_command_line_reaches_an_interface_over_http_and_https(
+    deployment: Deployment, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    environ = {"SSL_CERT_FILE": str(tmp_path / "authority.pem"), TOKEN_VARIABLE: TOKEN}
+    outside = await over_tls(deployment.operator.port, nursery, authority.issue_cert("localhost"))
+    for url in (f"http://127.0.0.1:{deployment.operator.port}", f"https://localhost:{outside}"):
+        for words in (("admin", "users", "--json"), ("top", "--count", "1")):
+            command = [sys.executable, "-m", "evanesce", *words, "--url", url]
+            done = await trio.run_process(
+                command, cwd=tmp_path, env=os.environ | environ, capture_stdout=True, capture_stderr=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert (b"displayName" if "users" in words else b"answered by") in done.stdout
+    command = [sys.executable, "-m", "evanesce", "admin", "stats", "--url", f"https://127.0.0.1:{outside}"]
+    done = await trio.run_process(
+        command, cwd=tmp_path, env=os.environ | environ, capture_stdout=True, capture_stderr=True, check=False
+    )
+    assert done.returncode == 1, "the certificate is another name's"
+    assert b"cannot reach the server" in done.stderr
 
 
 async def test_one_server_is_taken_out_of_service_while_the_others_serve(deployment: Deployment) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import subprocess
 import sys
 from functools import partial
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evanesce_plugins.sql.schema import MIGRATIONS
 from tests.checks import failure, rows
+from tests.e2e.tls_front import over_tls
 from tests.ports import free_port
 from tests.sqld import Sqld
 
@@ -114,41 +114,13 @@ def test_each_reason_is_told_apart(tmp_path: Path, sqld: Sqld, scheme: str) -> N
     assert len(set(told.values())) == len(told)
 
 
-async def over_tls(sqld: Sqld, nursery: trio.Nursery, certificate: trustme.LeafCert) -> int:
-    """Put TLS in front of the server, which speaks none itself; yield the port."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-
-    async def pass_on(source: trio.abc.ReceiveStream, sink: trio.abc.Stream) -> None:
-        async for data in source:
-            await sink.send_all(data)
-        await sink.aclose()
-
-    async def serve(client: trio.SSLStream[trio.SocketStream]) -> None:
-        try:
-            async with (
-                client,
-                await trio.open_tcp_stream("127.0.0.1", sqld.port) as server,
-                trio.open_nursery() as both,
-            ):
-                both.start_soon(pass_on, client, server)
-                both.start_soon(pass_on, server, client)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # either side may leave first
-
-    [listener] = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
-    nursery.start_soon(trio.serve_listeners, serve, [listener])
-    port: int = listener.transport_listener.socket.getsockname()[1]
-    return port
-
-
 async def test_every_scheme_that_means_tls_works_where_the_certificate_is_trusted(
     tmp_path: Path, sqld: Sqld, nursery: trio.Nursery
 ) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     environ = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
-    port = await over_tls(sqld, nursery, authority.issue_cert("localhost"))
+    port = await over_tls(sqld.port, nursery, authority.issue_cert("localhost"))
     for scheme in ("libsql", "https", "wss"):
         check = partial(evanesce, tmp_path, "check", f"{scheme}://localhost:{port}", sqld.token(), environ=environ)
         done = await trio.to_thread.run_sync(check)
