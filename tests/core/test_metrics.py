@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import trio
 from prometheus_client.parser import text_string_to_metric_families
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from evanesce.config.model import MessagesTable
 from evanesce.errors import CommandError
 from evanesce.metrics import Histogram, Metrics, merged
+from evanesce.store.memory import MemoryServer
 from evanesce.testing.server import TestServer, memory_server
 
 
@@ -177,3 +180,77 @@ async def test_refused_handshakes_are_counted_by_reason(autojump_clock: MockCloc
         }
         for one in held:
             one.release()
+
+
+def value(server: TestServer, name: str, *labels: str, series: str = "") -> float:
+    """Return the value of the sample of a metric with these labels."""
+    return samples(server.gateway.metrics(), f"evanesce_{name}")[(f"evanesce_{series or name}", *labels)]
+
+
+async def test_refused_commands_are_counted_by_code(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        ada = await server.sign_in("Ada")
+        for _ in range(2):
+            refused = await ada.ask("join", roomId="00000000-0000-4000-8000-000000000000")
+            assert refused["code"] == "room_not_found"
+        assert (await ada.ask("join"))["code"] == "bad_request"
+        counted = samples(server.gateway.metrics(), "evanesce_commands_refused")
+        name = "evanesce_commands_refused_total"
+        assert {labels: count for labels, count in counted.items() if count} == {
+            (name, "room_not_found"): 2.0,
+            (name, "bad_request"): 1.0,
+        }
+
+
+async def test_requests_wait_in_the_inbox_while_the_store_answers_nothing(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")
+        room = await server.open_room(ada)
+        for client in (ada, bob):
+            await client.ask("join", roomId=room)
+            await client.ask("send", roomId=room, content="first words")
+        assert value(server, "inbox_requests") == 0
+        memory.hold_answers()
+        ada.say("leave", roomId=room)
+        await wait_all_tasks_blocked()
+        before = value(server, "inbox_requests")
+        bob.say("members", roomId=room)
+        await wait_all_tasks_blocked()
+        assert value(server, "inbox_requests") == before + 1
+        memory.release_answers()
+        await bob.until("members")
+        assert value(server, "inbox_requests") == 0
+
+
+async def test_announcements_are_pending_until_the_store_takes_them(autojump_clock: MockClock) -> None:
+    memory = MemoryServer()
+    async with memory_server(memory=memory) as server:
+        ada = await server.connect().ask("hello", credential={"provider": "name", "name": "Ada"})
+        assert value(server, "announcements_pending") == 0
+        memory.up = False
+        await server.bans.ban(await server.bans.person(ada["userId"]), None, "")
+        assert value(server, "announcements_pending") == 1
+        memory.up = True
+        await trio.sleep(60)
+        assert value(server, "announcements_pending") == 0
+
+
+async def test_messages_that_expired_on_the_way_are_counted_when_the_connection_ends(
+    autojump_clock: MockClock,
+) -> None:
+    async with memory_server(messages=MessagesTable(ttl=5)) as server:
+        ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")
+        room = await server.open_room(ada)
+        for client in (ada, bob):
+            await client.ask("join", roomId=room)
+        bob.stalled = True
+        for number in range(3):
+            await ada.ask("send", roomId=room, content=str(number))
+        await trio.sleep(6)
+        bob.take()
+        assert (await bob.until("skipped"))["count"] == 3
+        assert value(server, "messages_skipped", series="messages_skipped_total") == 0
+        bob.leave()
+        await bob.end()
+        assert value(server, "messages_skipped", series="messages_skipped_total") == 3

@@ -182,6 +182,20 @@ def test_only_warnings_of_libraries_are_logged(written: Written) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["aiohttp.access", "httpcore", "httpcore2.http11", "httpx", "httpx2", "hypercorn.access", "redis", "urllib3"],
+)
+def test_a_library_that_logs_requests_is_silent_below_warning(written: Written, name: str) -> None:
+    """The information of HTTP clients has whole addresses, which may contain tokens."""
+    logs.configure(level="debug")
+    logging.getLogger(name).info("HTTP Request: GET https://example/?token=S3CR3T")
+    logging.getLogger(name).debug("send_request_headers S3CR3T")
+    assert written.getvalue() == ""
+    logging.getLogger(name).warning("a warning")
+    assert f" WARNING {name} a warning" in written.getvalue()
+
+
 def test_a_part_may_have_a_level_of_its_own(written: Written) -> None:
     logs.configure(level="warning", levels={"evanesce.store": "debug", "hypercorn": "error"})
     for name in ("evanesce.room", "evanesce.store.redis", "hypercorn.error"):
