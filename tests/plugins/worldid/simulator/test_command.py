@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from evanesce_plugins.worldid.rp_signature import Signer
+from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.worldid.process import SECONDS, running, start
 
 pytestmark = pytest.mark.slow
+
+GUIDE = Path(__file__).parents[4] / "docs/how-to/replace-secrets.md"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -90,3 +98,26 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         with start(folder, "--bind", taken) as second:
             assert second.wait(SECONDS) != 0
         assert f"cannot listen on {taken}" in (folder / "errors").read_text()
+
+
+def test_the_check_shows_the_address_of_the_new_key_of_the_guide(tmp_path: Path) -> None:
+    """With the block of the guide about replacing secrets, and then with the keys the other way around."""
+    keys = {"new.key": "cd" * 32, "old.key": "ab" * 32}
+    for name, key in keys.items():
+        (tmp_path / name).write_text(f"{key}\n")
+        (tmp_path / name).chmod(0o600)
+    [block] = re.findall(r"^   \[plugins\.worldid\]\n(.*?)^   ```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    swapped = block.replace("new.key", "x").replace("old.key", "new.key").replace("x", "old.key")
+    with running(tmp_path, "--bind", "127.0.0.1:0") as simulator:
+        settings = {name: text for name, text in simulator.settings.items() if name != "signing_key"}
+        table = "".join(f"{name} = {json.dumps(text)}\n" for name, text in settings.items())
+        plugins = '[plugins]\nenabled = ["worldid", "sqlite", "quart"]\n'
+        for signing, first, other in ((block, "new.key", "old.key"), (swapped, "old.key", "new.key")):
+            (tmp_path / "config.toml").write_text(f"{plugins}[plugins.worldid]\n{table}{signing}")
+            bind = f"plugins.quart.bind=127.0.0.1:{free_port()}"
+            command = [sys.executable, "-m", "evanesce", "check", "--set", bind]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert Signer(keys[first]).address in done.stdout
+            assert Signer(keys[other]).address not in done.stdout
+            assert not [key for key in keys.values() if key in done.stdout + done.stderr]
