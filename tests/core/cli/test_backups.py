@@ -6,6 +6,8 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from evanesce_plugins.sql.inspection import LEAST_FREE
 from evanesce_plugins.sql.schema import BINDING, MIGRATIONS
 from evanesce_plugins.sql.table_copy import tables
 from tests.core.cli.test_commands import run
 from tests.core.cli.test_database_command import contents, filled, on, sql
 from tests.core.cli.test_migrations import make, of_version
+from tests.patience import PATIENCE
 from tests.sqld import Sqld
 
 pytestmark = pytest.mark.slow
@@ -176,6 +180,27 @@ def test_no_file_is_replaced_without_force_and_the_database_never(tmp_path: Path
     assert not (tmp_path / "nowhere").exists()
     assert run(tmp_path, "db", "backup", "kept", "--force").returncode == 0
     assert contents(tmp_path / "kept") == contents(path)
+
+
+def test_a_disk_with_too_little_space_gets_no_backup(tmp_path: Path) -> None:
+    """The free space is made up: a byte less than the command needs, and then as much."""
+    needed = filled(tmp_path, PEOPLE).stat().st_size + LEAST_FREE
+    code = """
+import shutil, sys
+from types import SimpleNamespace
+from evanesce.cli.main import main
+shutil.disk_usage = lambda path: SimpleNamespace(free=int(sys.argv[1]))
+sys.exit(main(["db", "backup", "backup.db"]))
+"""
+    for free in (needed - 1, needed):
+        command = [sys.executable, "-c", code, str(free)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if free < needed:
+            assert done.returncode == 2
+            assert f"has {free} bytes free, and the backup may need {needed}" in done.stderr
+            assert not [name for name in os.listdir(tmp_path) if "backup" in name]
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "backup.db") == contents(tmp_path / "evanesce.db")
 
 
 def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:

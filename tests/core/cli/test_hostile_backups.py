@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -16,8 +17,10 @@ import pytest
 
 from evanesce_plugins.sql.schema import MIGRATIONS
 from tests.core.cli.test_commands import run
-from tests.core.cli.test_database_command import contents, filled, sql
+from tests.core.cli.test_database_command import contents, filled, on, sql
 from tests.core.cli.test_migrations import of_version
+from tests.patience import PATIENCE
+from tests.sqld import Sqld
 
 pytestmark = pytest.mark.slow
 
@@ -234,3 +237,41 @@ def test_a_backup_during_writes_is_one_state_of_the_database(tmp_path: Path) -> 
         counts.append(people)
     assert counts == sorted(counts)
     assert written[0] > 0
+
+
+def test_a_backup_of_libsql_during_writes_is_one_state_of_the_database(tmp_path: Path, sqld: Sqld) -> None:
+    """Each person is followed by a ban: no backup has a ban without its person, or two people without bans."""
+    filled(tmp_path, 3)
+    copied = run(tmp_path, "db", "copy", "sqlite", "turso", *on(sqld, "http"))
+    assert copied.returncode == 0, copied.stderr
+    stop, begun = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            user = f"z{number}"
+            # The first and the last table that a backup reads.
+            sqld.rows(f"""INSERT INTO "User" VALUES ('{user}', '{user}', 'Z', NULL, '1', '2', NULL, 0)""")
+            sqld.rows(f"""INSERT INTO "UserBan" VALUES ('{user}', '{user}', 'r', '1', '2')""")
+            begun.set()
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert begun.wait(PATIENCE)
+        for number in range(3):
+            enabled = ("--set", f"plugins.enabled={json.dumps(['guest', 'turso', 'quart'])}")
+            done = run(tmp_path, "db", "backup", f"{number}.db", *enabled, *on(sqld, "http"))
+            assert done.returncode == 0, done.stderr
+    finally:
+        stop.set()
+        writer.join()
+    counts = []
+    for number in range(3):
+        backup = tmp_path / f"{number}.db"
+        [(people,)] = sql(backup, """SELECT count(*) FROM "User" WHERE userId LIKE 'z%'""")
+        [(bans,)] = sql(backup, """SELECT count(*) FROM "UserBan" WHERE subject LIKE 'z%'""")
+        assert people - bans in (0, 1)
+        counts.append(people)
+    assert counts == sorted(set(counts)), "people were added between any two backups"
