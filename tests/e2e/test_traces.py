@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import http.server
 import queue
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -126,3 +128,26 @@ async def test_a_collector_that_hangs_or_is_down_stops_nobody(serve: Serve, nurs
         code = await trio.to_thread.run_sync(server.wait, END_SECONDS + SERVER_END_SECONDS)
     assert code == 0
     assert CONTENT not in server.errors
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["without traces", "with traces"])
+def test_what_makes_and_exports_spans_is_imported_with_traces_alone(serve: Serve, traced: bool) -> None:
+    """Other libraries may import the API of OpenTelemetry where it is installed: redis does, for its own metrics."""
+    settings = ("traces.url=http://127.0.0.1:9/v1/traces",) if traced else ()
+    server = serve(*settings, environment={"PYTHONPROFILEIMPORTTIME": "1"})
+    server.open_room()
+    server.stop()
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", server.errors, re.MULTILINE))
+    assert "evanesce.server" in imported
+    for name in ("evanesce.tracing.spans", "evanesce.tracing.export", "opentelemetry.exporter"):
+        assert (name in imported) == traced, name
+
+
+def test_a_server_without_traces_needs_no_opentelemetry(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry'] = None\n")
+    server = serve(environment={"PYTHONPATH": str(tmp_path), "PYTHONPROFILEIMPORTTIME": "1"})
+    server.open_room()
+    server.stop()
+    assert "| sitecustomize" in re.sub(" +", " ", server.errors), (
+        "it ran, so no module of opentelemetry can be imported"
+    )
