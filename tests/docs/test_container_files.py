@@ -84,6 +84,15 @@ def test_there_is_time_to_drain(config: Config) -> None:
     assert readiness["periodSeconds"] * readiness["failureThreshold"] < config.server.lame_duck_seconds
 
 
+def test_one_server_at_a_time_is_taken_away_while_nodes_are_emptied() -> None:
+    budget = MANIFESTS["PodDisruptionBudget", "evanesce"]["spec"]
+    deployment = MANIFESTS["Deployment", "evanesce"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert deployment["replicas"] > 1, "else nothing is left meanwhile"
+    assert budget["selector"] == deployment["selector"]
+    assert budget["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
 def test_the_probes_are_those_of_the_server() -> None:
     [container] = pod(MANIFESTS["Deployment", "evanesce"])["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
