@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_commands_are_found_however_they_stand(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_what_a_page_installs_is_an_extra(page: Path) -> None:
+    """Not installed here, because it comes from the network."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = page.parent / "pyproject.toml"
+    own = tomllib.loads(project.read_text())["project"]["optional-dependencies"] if project.exists() else {}
+    text = page.read_text()
+    assert set(re.findall(r"pip install '?evanesce\[(\w+)\]", text)) <= extras.keys()
+    assert set(re.findall(r"^    pip install -e '\.\[(\w+)\]'$", text, re.MULTILINE)) <= own.keys()
+
+
 def test_there_are_commands_to_run() -> None:
     assert SERVE
     assert SIMULATE
@@ -91,6 +103,7 @@ def test_the_comparison_names_stages_and_servers_that_there_are() -> None:
             assert [stage for stage in found if stage.against([], [name]).contenders], name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what processes use is read from /proc")
 @pytest.mark.parametrize("command", sorted(SHORT))
 def test_a_long_command_of_the_documentation_in_a_short_form(tmp_path: Path, command: str) -> None:
     _, *words = shlex.split(command)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.clients import conversation
 from tests.e2e.running import Server
 from tests.e2e.terminals import Terminal
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "clients.md"
 ROOM = "00000000-0000-4000-8000-000000000000"
 
 
@@ -223,3 +227,15 @@ def test_on_a_real_terminal_what_is_typed_is_not_printed_again(server: Server) -
         os.close(outside)
     assert "Ben: hello" in printed
     assert "Ana: " not in printed
+
+
+def test_the_output_of_a_program_is_sent_as_one_message(server: Server) -> None:
+    """`uptime | evanesce chat LINK`, as the reference of the clients shows it."""
+    assert "`uptime | evanesce chat LINK`" in REFERENCE.read_text()
+    link = server.open_room()["deepLink"]
+    with Terminal(link, "Ben") as ben:
+        ben.sees("you are in the room")
+        command = f"echo 'up 3 days' | {shlex.quote(sys.executable)} -m evanesce chat {shlex.quote(link)}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ben.sees(": up 3 days")
