@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { absolutePath, basePath, homePath, roomIdIn, roomPath, withKey } from "#page/addresses.js";
 import { Refused, secretsIn } from "#page/client/index.js";
 import { describeError, Disconnected, Problem } from "#page/errors.js";
-import { hue, initials, isolate, typingText } from "#page/format.js";
+import { hue, HUES, initials, isolate, typingText } from "#page/format.js";
+import { Hues } from "#page/hues.js";
 import { chooseLanguage, direction, duration, loadTexts, setLanguage, t } from "#page/i18n.js";
 import { formatAccountCode, parseAccountCode } from "#worldid/account-code.js";
 
@@ -36,7 +37,36 @@ test("the sign of a person", () => {
   assert.deepEqual(["Ana", "ana maria lopez", " Бен ", "😀x", ""].map(initials), ["A", "AL", "Б", "😀", ""]);
   assert.equal(hue("00000000-0000-4000-8000-000000000002"), hue("00000000-0000-4000-8000-000000000002"));
   const hues = new Set(Array.from({ length: 100 }, (_, number) => hue(`00000000-0000-4000-8000-${number}`)));
-  assert.equal(hues.size, 12);
+  assert.equal(hues.size, HUES.length);
+});
+
+test("people who are seen together have different hues, as long as there are enough", () => {
+  const ids = Array.from({ length: 400 }, (_, number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`);
+  const twins = ids.filter((id) => hue(id) === hue(ids[0])); // they would all have one
+  const visible = new Set(twins.slice(0, HUES.length));
+  const hues = new Hues((id) => visible.has(id));
+  const first = [...visible].map((id) => hues.of(id));
+  assert.equal(first[0], hue(twins[0]));
+  assert.equal(new Set(first).size, HUES.length);
+  assert.deepEqual(
+    [...visible].map((id) => hues.of(id)),
+    first,
+    "they stay",
+  );
+
+  const [gone, newcomer] = [twins[5], twins[HUES.length]];
+  visible.delete(gone);
+  visible.add(newcomer);
+  assert.equal(hues.of(newcomer), first[5], "what nobody has any more is free");
+
+  visible.add(twins[20]);
+  assert.equal(hues.of(twins[20]), hue(twins[20]), "the thirteenth person shares the hue of the id");
+  for (const id of ids) hues.of(id);
+  assert.deepEqual(
+    [...visible].slice(0, 5).map((id) => hues.of(id)),
+    first.slice(0, 5),
+    "whoever is seen keeps it",
+  );
 });
 
 test("the language is the first wanted one that the page has", () => {

@@ -1,6 +1,7 @@
 // The dialog of the user's account: the name, the provider's part, signing out, deleting the account; and its reminder.
 
 import { showError } from "./errors.js";
+import { hue } from "./format.js";
 import { t } from "./i18n.js";
 import { createAvatar } from "./message-view.js";
 
@@ -60,7 +61,7 @@ export class AccountDialog {
     const account = this.#accounts.current();
     this.#elements.open.hidden = account === null || !visible;
     this.#elements.label.textContent = account?.displayName ?? "";
-    this.#elements.avatar.replaceChildren(createAvatar(account?.userId ?? "", account?.displayName ?? ""));
+    this.#elements.avatar.replaceChildren(createAvatar(hue(account?.userId ?? ""), account?.displayName ?? ""));
   }
 
   /** Show the provider's reminder of a task in this dialog, where there is one and the user has not dismissed it. */

@@ -2,6 +2,8 @@
 
 import { duration, list, t } from "./i18n.js";
 
+export const HUES = Object.freeze([0, 30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 330]); // degrees
+
 /**
  * Return `name` in isolation marks, so that its direction does not change the order of the text beside it.
  *
@@ -34,14 +36,14 @@ export function initials(name) {
 }
 
 /**
- * Return the hue of a user in degrees, one of twelve.
+ * Return the hue that belongs to the id of a user, in degrees: one of `HUES`.
  *
  * @param {string} userId
  */
 export function hue(userId) {
   let sum = 0;
   for (const letter of userId) sum = (sum * 31 + letter.charCodeAt(0)) % 65_521;
-  return (sum % 12) * 30;
+  return HUES[sum % HUES.length];
 }
 
 /**

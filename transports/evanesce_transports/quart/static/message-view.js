@@ -1,6 +1,6 @@
 // The element of one message. Content is set as text, never as markup.
 
-import { hue, initials } from "./format.js";
+import { initials } from "./format.js";
 import { t } from "./i18n.js";
 import { actionIn, textNodes } from "./rich-text.js";
 
@@ -11,8 +11,8 @@ const TALL_LENGTH = 500; // characters
  * A message as it is shown.
  *
  * @typedef {object} Shown
- * @property {string} userId of its sender
- * @property {string} name
+ * @property {number} hue of its sender, in degrees
+ * @property {string} name of its sender
  * @property {string} content
  * @property {boolean} own
  */
@@ -34,11 +34,11 @@ const TALL_LENGTH = 500; // characters
  * @param {Shown} message
  * @returns {MessageParts}
  */
-export function createMessage({ userId, name, content, own }) {
+export function createMessage({ hue, name, content, own }) {
   const element = create("li", own ? "message own" : "message");
   element.tabIndex = -1;
-  element.style.setProperty("--hue", String(hue(userId)));
-  const avatar = createAvatar(userId, name);
+  element.style.setProperty("--hue", String(hue));
+  const avatar = createAvatar(hue, name);
   const sender = create("bdi", "name", name);
   const body = create("div", "body");
   const text = create("p", "text");
@@ -65,13 +65,13 @@ export function createMessage({ userId, name, content, own }) {
 /**
  * Return the sign of a person: initials on the person's hue. It says nothing that the name beside it does not say.
  *
- * @param {string} userId
+ * @param {number} hue in degrees
  * @param {string} name
  */
-export function createAvatar(userId, name) {
+export function createAvatar(hue, name) {
   const avatar = create("span", "avatar");
   avatar.setAttribute("aria-hidden", "true");
-  avatar.style.setProperty("--hue", String(hue(userId)));
+  avatar.style.setProperty("--hue", String(hue));
   avatar.dataset.initials = initials(name);
   return avatar;
 }

@@ -6,15 +6,14 @@ import { createAvatar, menuButton } from "./message-view.js";
 /**
  * Return an item of the list for a person.
  *
- * @param {string} userId
  * @param {string} name
- * @param {{ isOwn: boolean, about: (() => void) | null }} options `isOwn`: this is the user; `about` opens what can be done about the person, where there is something
+ * @param {{ hue: number, isOwn: boolean, about: (() => void) | null }} options `hue`: in degrees; `isOwn`: this is the user; `about` opens what can be done about the person, where there is something
  */
-export function personItem(userId, name, { isOwn, about }) {
+export function personItem(name, { hue, isOwn, about }) {
   const label = document.createElement("bdi");
   label.textContent = isOwn ? t("people.you", { name }) : name;
   const item = textItem("");
-  item.append(createAvatar(userId, name), label);
+  item.append(createAvatar(hue, name), label);
   if (!isOwn && about !== null) {
     const button = menuButton(name, about);
     button.setAttribute("aria-label", t("person.open", { name }));

@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { Refused } from "./client/index.js";
 import { describeError, Problem, showError } from "./errors.js";
 import { duration, t } from "./i18n.js";
+import { Hues } from "./hues.js";
 import { describeReason } from "./reasons.js";
 import { personItem, textItem } from "./people-list.js";
 import { RoomTools } from "./room-tools.js";
@@ -49,6 +50,7 @@ export class RoomView {
   #timeline = null;
   /** @type {Protocol.RoomReply | null} */
   #description = null;
+  #hues = new Hues(() => false);
   #roomId = "";
   #userId = "";
   #waits = false; // for the user to sign in again
@@ -102,7 +104,9 @@ export class RoomView {
   join(roomId, userId) {
     const { keys, names } = this.#private;
     const clock = { now: () => room.now() };
-    const timeline = new Timeline(this.#elements.timeline, this.#scroller, userId, clock, {
+    const hues = (this.#hues = new Hues((user) => user === userId || room.members.has(user) || timeline.shows(user)));
+    hues.of(userId); // first: the user's own is the same in all rooms, and in the bar
+    const timeline = new Timeline(this.#elements.timeline, this.#scroller, { userId, hues }, clock, {
       menu: (message, opener) => tools.timelineListener.menu(message, opener),
       pressed: (message, event) => tools.timelineListener.pressed(message, event),
       gone: (messageId) => tools.timelineListener.gone(messageId),
@@ -245,7 +249,8 @@ export class RoomView {
     this.#elements.tools.facts.textContent = this.#tools?.facts ?? "";
     const own = this.#accounts.current()?.userId;
     const items = [...members].map(([userId, name]) =>
-      personItem(userId, name, {
+      personItem(name, {
+        hue: this.#hues.of(userId),
         isOwn: userId === own,
         about: this.#tools?.canOpenPerson(userId) ? () => this.#tools?.openPerson({ userId, name }) : null,
       }),

@@ -22,6 +22,14 @@ const MAX_TIMER = 2 ** 31 - 1; // ms: the longest time that a timer takes
  */
 
 /**
+ * Who is in the room.
+ *
+ * @typedef {object} People
+ * @property {string} userId of the user, whose messages are shown as own
+ * @property {import("./hues.js").Hues} hues
+ */
+
+/**
  * A message in the list.
  *
  * @typedef {object} Entry
@@ -42,6 +50,7 @@ export class Timeline {
   #elements;
   #scroller;
   #userId;
+  #hues;
   #clock;
   #listener;
   #candles;
@@ -61,14 +70,15 @@ export class Timeline {
   /**
    * @param {import("./elements.js").Elements["timeline"]} elements
    * @param {import("./scroller.js").Scroller} scroller
-   * @param {string} userId of the user, whose messages are shown as own
+   * @param {People} people
    * @param {{ now(): number }} clock the server's time in ms since 1970
    * @param {TimelineListener} listener
    */
-  constructor(elements, scroller, userId, clock, listener) {
+  constructor(elements, scroller, { userId, hues }, clock, listener) {
     this.#elements = elements;
     this.#scroller = scroller;
     this.#userId = userId;
+    this.#hues = hues;
     this.#clock = clock;
     this.#listener = listener;
     this.#candles = new Candles(clock);
@@ -91,7 +101,7 @@ export class Timeline {
     this.#dropPending(message.messageId);
     const own = message.senderId === this.#userId;
     const parts = createMessage({
-      userId: message.senderId,
+      hue: this.#hues.of(message.senderId),
       name: message.senderName,
       content: message.content ?? t("message.unreadable"),
       own,
@@ -115,6 +125,15 @@ export class Timeline {
     if (this.#messages.size > MAX_MESSAGES) this.#dropOldest();
   }
 
+  /**
+   * Return whether there is a message of a user.
+   *
+   * @param {string} userId
+   */
+  shows(userId) {
+    return [...this.#messages.values()].some(({ message }) => message.senderId === userId);
+  }
+
   /** Focus the latest message. Return false where there is none. */
   focusLast() {
     const last = [...this.#messages.values()].at(-1);
@@ -129,7 +148,7 @@ export class Timeline {
    * @param {string} content
    */
   addPending(messageId, content) {
-    const parts = createMessage({ userId: this.#userId, name: "", content, own: true });
+    const parts = createMessage({ hue: this.#hues.of(this.#userId), name: "", content, own: true });
     parts.element.classList.add("pending");
     parts.side.append(t(this.#isConnected ? "message.sending" : "message.waiting"));
     this.#pending.set(messageId, { parts, isWaiting: true });

@@ -1,6 +1,7 @@
 // The conversation of the first visit: some messages that really burn down, each in its place, and come again.
 
 import { Candles } from "./candles.js";
+import { hue } from "./format.js";
 import { t } from "./i18n.js";
 import { createMessage } from "./message-view.js";
 
@@ -11,7 +12,7 @@ const AT_FIRST = Object.freeze([0.4, 0.65, 0.9]); // of the lives of the message
 const STILL = Object.freeze([0.2, 0.4, 0.7, 0.95]); // where the user wants no motion
 const FOREVER = 1e9; // ms
 
-/** @typedef {{ userId: string, name: string, own: boolean, content: string }} Line */
+/** @typedef {import("./message-view.js").Shown} Line */
 
 export class Welcome {
   #elements;
@@ -82,8 +83,8 @@ export class Welcome {
 
 /** @returns {Line[]} */
 function conversation() {
-  const ana = { userId: "ana", name: t("welcome.ana"), own: false };
-  const ben = { userId: "ben", name: t("welcome.ben"), own: true };
+  const ana = { hue: hue("ana"), name: t("welcome.ana"), own: false };
+  const ben = { hue: hue("ben"), name: t("welcome.ben"), own: true };
   return [
     { ...ana, content: t("welcome.line1") },
     { ...ben, content: t("welcome.line2") },
