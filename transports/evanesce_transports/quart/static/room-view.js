@@ -106,6 +106,7 @@ export class RoomView {
     const clock = { now: () => room.now() };
     const hues = (this.#hues = new Hues((user) => user === userId || room.members.has(user) || timeline.shows(user)));
     hues.of(userId); // first: the user's own is the same in all rooms, and in the bar
+    /** @type {Timeline} */
     const timeline = new Timeline(this.#elements.timeline, this.#scroller, { userId, hues }, clock, {
       menu: (message, opener) => tools.timelineListener.menu(message, opener),
       pressed: (message, event) => tools.timelineListener.pressed(message, event),
