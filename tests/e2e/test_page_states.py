@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from evanesce.model import timestamp
 from tests.e2e.running import Server
 from tests.e2e.test_page_protocol import BANNERS, NOW, OTHER, ROOM, Script, joined, message, script
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +33,42 @@ def test_a_page_without_one_of_its_modules_says_so(
     script.shows("#loading:has-text('Reload')")
     shown = script.page.locator("main > section:visible").evaluate_all("all => all.map(one => one.id)")
     assert shown == ["loading"]
+    told = script.page.inner_text("#loading")
+    assert "Die Seite neu laden" in told or section == "room", "nobody knows yet which language the page has"
     script.page.unroute_all()
     script.page.click("#loading a")
     script.shows(f"#{section}")
     assert script.page.locator("#loading").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "text", "reload"),
+    [
+        ("en-GB", "The page has not loaded completely", "Check your connection.", "Reload the page"),
+        ("de-AT", "Die Seite ist nicht vollständig geladen", "Prüfe deine Verbindung.", "Die Seite neu laden"),
+    ],
+)
+def test_a_room_without_a_module_has_its_title_and_the_focus(
+    script: Script, shared_server: Server, language: str, title: str, text: str, reload: str
+) -> None:
+    script.page.add_init_script(f"Object.defineProperty(navigator, 'languages', {{ value: ['{language}'] }})")
+    script.page.route("**/static/*/room-view.js", lambda route: route.abort())
+    script.page.goto(f"{shared_server.url}/r/{ROOM}")
+    script.page.wait_for_function(f"{FOCUSED} === 'loading-title'")
+    assert script.page.title() == f"{title} \N{EN DASH} Evanesce"
+    heading = script.page.get_by_role("heading", name=title, exact=True)
+    expect(heading).to_have_accessible_description(text)
+    assert script.page.locator("#loading").inner_text().split("\n\n") == [title, f"{text} {reload}"]
+
+
+def test_a_browser_without_scripts_is_told_in_every_language(browser: Browser, shared_server: Server) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(shared_server.url)
+        told = page.locator("noscript p:visible")
+        assert told.evaluate_all("all => all.map(one => one.lang)") == ["", "de", "ar"]
+        assert all("JavaScript" in text for text in told.all_inner_texts())
+        assert page.locator("#loading").is_hidden()
 
 
 def test_a_stopped_page_has_its_title_and_the_focus(joined: Script, shared_server: Server) -> None:
@@ -39,6 +76,8 @@ def test_a_stopped_page_has_its_title_and_the_focus(joined: Script, shared_serve
     joined.shows("#stopped")
     assert joined.page.title() == "This room is closed \N{EN DASH} Evanesce"
     assert joined.page.evaluate(FOCUSED) == "stopped-title"
+    title = joined.page.get_by_role("heading", name="This room is closed")
+    expect(title).to_have_accessible_description("Its creator closed it.")
     joined.page.goto(f"{shared_server.url}/r/nonsense")
     joined.shows("#stopped")
     assert joined.page.title() == "This room does not exist \N{EN DASH} Evanesce"
@@ -49,6 +88,8 @@ def test_signing_in_again_has_its_title(joined: Script) -> None:
     joined.lines[-1].close(code=4401)
     joined.shows("#sign-in")
     assert joined.page.title() == "Sign in \N{EN DASH} Evanesce"
+    told = joined.page.get_by_role("status").filter(visible=True)
+    assert told.all_text_contents() == ["Your sign-in has expired. Sign in again."]
 
 
 def test_the_reason_of_a_goodbye_is_shown_while_the_page_waits(joined: Script) -> None:

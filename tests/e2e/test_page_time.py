@@ -116,6 +116,7 @@ def test_what_is_being_sent_survives_signing_in_again(asleep: Script, same: bool
     say(asleep, "on its way")
     first = asleep.asked("send")
     asleep.shows("#sign-in")
+    assert asleep.page.input_value("#sign-in-name") == "Ana", "a name is asked for once"
     asleep.page.route("**/api/v1/session", sign_in)
     asleep.page.fill("#sign-in-name", "Ana")
     asleep.page.press("#sign-in-name", "Enter")

@@ -55,6 +55,8 @@ declare namespace Page {
   interface Host {
     signal: AbortSignal;
     language: string;
+    /** The name to offer in a form; undefined: there is none. */
+    name: string | undefined;
     ask: Ask;
     friendly(error: unknown): string;
     Problem: new (message: string) => Error;

@@ -43,6 +43,7 @@ function signIn(place, host) {
   Object.assign(name, {
     id: "sign-in-name",
     name: "name",
+    value: host.name ?? "",
     required: true,
     maxLength: 64,
     dir: "auto",

@@ -15,6 +15,7 @@ async function signIn(place, host) {
       host.attempt(known, error, async () => host.signedIn(await assertion(host))),
     );
     const [label, name] = field(texts.name, {
+      value: host.name ?? "",
       required: true,
       maxLength: 64,
       dir: "auto",

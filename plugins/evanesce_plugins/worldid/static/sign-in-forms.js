@@ -88,6 +88,7 @@ export class SignInForms {
   #signUpForm() {
     const [label, name] = field(this.#texts.name, {
       id: "worldid-name",
+      value: this.#host.name ?? "",
       required: true,
       maxLength: 64,
       dir: "auto",

@@ -37,6 +37,7 @@ export class App {
   };
   #dialogs = new AbortController(); // aborted to close the dialogs that modules have made
   #userId = this.#accounts.current()?.userId ?? null; // of the last account, whose keys the page has
+  #providers;
   #sections;
   #session;
   #signIn;
@@ -60,7 +61,9 @@ export class App {
       signedOut: () => this.#signedOut(),
       dialogs: () => this.#dialogs.signal,
     };
-    const providers = new Providers(elements.ways, this.#accounts, api, actions, () => this.#address());
+    const providers = (this.#providers = new Providers(elements.ways, this.#accounts, api, actions, () =>
+      this.#address(),
+    ));
     this.#sections = new Sections(elements, {
       retryConnection: () => this.#room.view?.wake(),
       reopen: () => this.#open(),
@@ -176,9 +179,9 @@ export class App {
     const [title, text] = isInvited
       ? [t("welcome.invited"), t("welcome.invitedText")]
       : [t("welcome.title"), t("welcome.text")];
-    this.#signIn.explain(title, reason ?? text);
     this.#unread.setTitle(t("page.signInTitle"));
     this.#show("signIn");
+    this.#signIn.explain(title, reason ?? text); // it is seen now: a screen reader says what changes in it
     this.#signIn.draw().then(() => this.#room.prepare());
   }
 
@@ -205,8 +208,13 @@ export class App {
       if (opening === this.#opening) room.join(roomId, userId);
     } catch (error) {
       console.error("The modules of the room cannot be loaded:", error);
-      if (opening === this.#opening) this.#sections.showIncomplete();
+      if (opening === this.#opening) this.#showIncomplete();
     }
+  }
+
+  #showIncomplete() {
+    this.#unread.setTitle(t("page.stoppedTitle", { title: t("incomplete.title") }));
+    this.#sections.showIncomplete();
   }
 
   /** Return the address of the page with the secrets that it was opened with. */
@@ -218,6 +226,7 @@ export class App {
 
   /** Forget what the page and this browser have for the account that was signed in. */
   #forgetPrivate() {
+    this.#providers.name = undefined;
     const { keys, names, alerts } = this.#private;
     keys.clear();
     names.clear();
@@ -263,6 +272,7 @@ export class App {
   #signInAgain() {
     this.#room.view?.wait();
     this.#closeDialogs();
+    this.#providers.name = this.#accounts.current()?.displayName;
     this.#accounts.remove();
     this.#showSignIn(t("signIn.expired"));
   }

@@ -24,7 +24,10 @@ export function findElements() {
       stopped: find("stopped", HTMLElement),
       room: find("room", HTMLElement),
     },
-    loading: find("loading", HTMLElement),
+    loading: {
+      element: find("loading", HTMLElement),
+      title: find("loading-title", HTMLElement),
+    },
     bar: {
       word: find("room-title", HTMLElement),
       room: find("room-bar", HTMLElement),
@@ -169,13 +172,14 @@ function sharePanel(id) {
 
 /**
  * Write the texts of index.html in the language of the page: `data-t` is the key of an element's text, `data-t-label` and
- * `data-t-placeholder` are those of its attributes.
+ * `data-t-placeholder` are those of its attributes. What has `data-t-else` is for whoever reads the page without them.
  *
  * @param {string} language
  */
 export function translate(language) {
   document.documentElement.lang = language;
   document.documentElement.dir = direction(language);
+  for (const element of document.querySelectorAll("[data-t-else]")) element.remove();
   const put = (/** @type {string} */ name, /** @type {(element: HTMLElement, text: string) => void} */ set) => {
     for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[${name}]`)))
       set(element, t(/** @type {Page.TextKey} */ (element.getAttribute(name))));

@@ -13,6 +13,13 @@ export class Providers {
   methods;
 
   /**
+   * The name of whose sign-in has expired, for the form of the next; undefined where nobody's has.
+   *
+   * @type {string | undefined}
+   */
+  name;
+
+  /**
    * @param {Page.SignInMethod[]} methods
    * @param {import("./account-store.js").AccountStore} accounts
    * @param {import("./api.js").Api} api
@@ -80,6 +87,7 @@ export class Providers {
     return {
       signal,
       language: language(),
+      name: this.name,
       ask: (method, path, body) => api.request(method, path, body),
       friendly: describeError,
       Problem,

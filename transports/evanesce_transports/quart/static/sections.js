@@ -29,16 +29,19 @@ export class Sections {
    * @param {Section} section
    */
   show(section) {
-    this.#loading.hidden = true;
+    this.#loading.element.hidden = true;
     for (const [name, element] of Object.entries(this.#sections)) element.hidden = name !== section;
     for (const element of Object.values(this.#bar)) element.hidden = section !== "room";
     this.showBanner(null);
   }
 
-  /** Show that the page has not loaded completely, in place of all sections. */
+  /** Show that the page has not loaded completely, in place of all sections, and focus the title of that. */
   showIncomplete() {
     for (const element of [...Object.values(this.#sections), ...Object.values(this.#bar)]) element.hidden = true;
-    this.#loading.hidden = false;
+    const { element, title } = this.#loading;
+    element.classList.add("failed"); // it is known: nobody has to wait
+    element.hidden = false;
+    title.focus();
   }
 
   /**

@@ -61,6 +61,11 @@ export default Object.freeze({
     byCreator: "أخرجك منشئ الغرفة.",
     comeBack: "يمكنك العودة بعد {time}.",
   },
+  incomplete: {
+    title: "لم تُحمَّل الصفحة بالكامل",
+    text: "تحقق من اتصالك.",
+    reload: "إعادة تحميل الصفحة",
+  },
   reasons: {
     byCreator: "أغلق منشئ الغرفة هذه الغرفة.",
     byOperator: "أغلق مشغّل هذا الخادم الغرفة.",

@@ -56,6 +56,11 @@ export default Object.freeze({
     byCreator: "Wer den Raum geöffnet hat, hat dich entfernt.",
     comeBack: "Du kannst in {time} wiederkommen.",
   },
+  incomplete: {
+    title: "Die Seite ist nicht vollständig geladen",
+    text: "Prüfe deine Verbindung.",
+    reload: "Die Seite neu laden",
+  },
   reasons: {
     byCreator: "Wer den Raum erstellt hat, hat ihn geschlossen.",
     byOperator: "Ein Betreiber dieses Servers hat den Raum geschlossen.",

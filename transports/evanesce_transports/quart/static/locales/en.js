@@ -54,6 +54,11 @@ export default Object.freeze({
     byCreator: "The creator of the room has removed you.",
     comeBack: "You can come back in {time}.",
   },
+  incomplete: {
+    title: "The page has not loaded completely",
+    text: "Check your connection.",
+    reload: "Reload the page",
+  },
   reasons: {
     byCreator: "The creator of the room has closed it.",
     byOperator: "An operator of this server has closed the room.",
