@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 MOST_STOPS = 200
-JUST_LOADED = ("no way to sign in", "no rooms", "rooms")
+JUST_LOADED = ("no way to sign in", "no rooms", "rooms", "error page", "offline page")
 """States of a page without a field, just loaded: the focus is where the browser puts it, at the beginning."""
 
 HELPERS = """

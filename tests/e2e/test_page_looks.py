@@ -87,8 +87,14 @@ def test_axe_finds_nothing(show: Callable[[Look, str], Stage], axe: str, state: 
 
 @pytest.mark.parametrize(
     "look",
-    [Look(*SIZES[1], language="ar"), Look(*SIZES[1], language="de", dark=True), Look(*SIZES[0], large=True)],
-    ids=["Arabic", "German", "large text"],
+    [
+        Look(*SIZES[1], language="ar"),
+        Look(*SIZES[1], language="de", dark=True),
+        Look(*SIZES[0], large=True),
+        Look(*SIZES[1], forced=True),
+        Look(*SIZES[1], contrast=True),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing_in_other_looks(show: Callable[[Look, str], Stage], axe: str, look: Look, state: str) -> None:

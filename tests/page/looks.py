@@ -35,12 +35,13 @@ class Look:
     height: int = 800
     dark: bool = False
     forced: bool = False
+    contrast: bool = False
     large: bool = False
     language: str = "en"
     still: bool = False
 
     def __str__(self) -> str:
-        marks = [name for name in ("dark", "forced", "large") if getattr(self, name)]
+        marks = [name for name in ("dark", "forced", "contrast", "large") if getattr(self, name)]
         return " ".join([str(self.width), *marks, self.language])
 
 
@@ -54,6 +55,8 @@ LOOKS = (
     Look(*SIZES[3], large=True, dark=True),
     Look(*SIZES[1], forced=True),
     Look(*SIZES[3], forced=True, dark=True),
+    Look(*SIZES[1], contrast=True),
+    Look(*SIZES[3], contrast=True, dark=True),
 )
 """The looks that a person reviews."""
 
@@ -65,6 +68,7 @@ def stage(browser: Browser, server: Server, look: Look) -> Iterator[Stage]:
     options: dict[str, Any] = {"forced_colors": "active"} if look.forced else {}
     context = browser.new_context(
         viewport={"width": look.width, "height": look.height},
+        contrast="more" if look.contrast else "no-preference",
         color_scheme="dark" if look.dark else "light",
         reduced_motion="reduce" if look.still else "no-preference",
         locale={"en": "en-GB", "de": "de-DE", "ar": "ar-EG"}[look.language],

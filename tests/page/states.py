@@ -228,6 +228,18 @@ def not_loaded(stage: Stage) -> None:
     stage.page.locator("#loading").wait_for()
 
 
+def error_page(stage: Stage) -> None:
+    stage.page.goto(f"{stage.url}/nowhere")
+    stage.page.locator("h1").wait_for()
+
+
+def offline_page(stage: Stage) -> None:
+    stage.page.goto(stage.url)
+    script = stage.page.locator("script[type=module]").first.evaluate("one => one.src")
+    stage.page.goto(f"{script.rpartition('/')[0]}/offline.html")
+    stage.page.locator(".offline:visible").wait_for()
+
+
 STATES: dict[str, Callable[[Stage], None]] = {
     function.__name__.replace("_", " "): function
     for function in (
@@ -254,6 +266,8 @@ STATES: dict[str, Callable[[Stage], None]] = {
         refused,
         signed_out,
         not_loaded,
+        error_page,
+        offline_page,
         *RULE_STATES,
     )
 }
