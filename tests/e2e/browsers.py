@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 # The flags against background networking prevent Chromium from contacting hosts of its vendor at every start.
 CHROMIUM_FLAGS = [
@@ -46,6 +46,20 @@ def without_ways(route: Route) -> None:
     """Answer with the page of a server that has no way to sign in on it."""
     page = route.fetch()
     route.fulfill(response=page, body=re.sub("<meta[^>]* data-provider[^>]*>", "", page.text()))
+
+
+def expect_description(locator: Locator, text: str) -> None:
+    """Wait until this is what a screen reader says after the name of an element."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_accessible_description(text, timeout=1000 * PATIENCE)
+
+
+def expect_opacity(locator: Locator, opacity: str) -> None:
+    """Wait until an element has this opacity."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_css("opacity", opacity, timeout=1000 * PATIENCE)
 
 
 class BrowserClient:

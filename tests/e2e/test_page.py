@@ -10,6 +10,7 @@ from tests.e2e.browsers import BrowserClient
 from tests.e2e.clients import conversation
 from tests.e2e.running import Server
 from tests.e2e.terminals import Terminal
+from tests.e2e.test_page_protocol import BANNERS
 
 pytestmark = pytest.mark.slow
 
@@ -102,22 +103,27 @@ def test_a_room_is_opened_shared_and_closed(server: Server, browser_client: Call
     assert ben.page.locator("#room-close").is_hidden()
     ana.page.click("#room-menu-open")
     ana.page.click("#room-close")
+    ana.page.evaluate(BANNERS)
     ana.page.click("#confirm-yes")
     for one in (ana, ben):
         one.shows("#stopped-title:has-text('This room is closed')")
+    assert ana.page.evaluate("banners") == [], "it was closed on purpose"
     ana.page.click("#stopped a")
     ana.shows("#home")
     ben.page.reload()
     ben.shows("#stopped-title:has-text('You cannot join this room')")
 
 
-def test_messages_fade_and_are_gone(serve: Callable[..., Server], browser_client: Callable[..., BrowserClient]) -> None:
+@pytest.mark.parametrize("wrong", [7_200_000, -3_600_000], ids=["two hours ahead", "an hour behind"])
+def test_messages_fade_and_are_gone(
+    serve: Callable[..., Server], browser_client: Callable[..., BrowserClient], wrong: int
+) -> None:
     server = serve("messages.ttl=10")
     link = server.open_room()["deepLink"]
     ana, ben = browser_client(), browser_client()
     for one, name in ((ana, "Ana"), (ben, "Ben")):
         # These computers' own clocks are hours wrong: the page must not care.
-        one.page.add_init_script("const now = Date.now; Date.now = () => now() + 7.2e6")
+        one.page.add_init_script(f"const now = Date.now; Date.now = () => now() + {wrong}")
         one.sign_in(link, name)
         one.in_room(2 if one is ben else 1)
     ana.say("soon gone")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import segno
 
 from tests.e2e.running import Server
 from tests.e2e.test_page_protocol import OTHER, message
@@ -28,6 +30,27 @@ COVERING_KEYBOARD = """
 SMALL_FIELDS = """[...document.querySelectorAll("input:not([type=checkbox]), textarea, select")]
     .filter(one => one.checkVisibility() && parseFloat(getComputedStyle(one).fontSize) < 16)
     .map(one => one.id || one.outerHTML)"""
+
+
+def modules(text: str, size: int, error: str, mask: int) -> set[tuple[int, int]]:
+    """Return the dark modules of a QR code of this size; none where the text is too long for it."""
+    try:
+        code = segno.make_qr(
+            text, version=(size - 17) // 4, error=error, mask=mask, mode="byte", encoding="ascii", boost_error=False
+        )
+    except segno.DataOverflowError:
+        return set()
+    return {(x, y) for y, row in enumerate(code.matrix) for x, one in enumerate(row) if one}
+
+
+LINK = "http://example.org/r/x"
+"""That the scripted server describes a room with."""
+
+FULL_LINK = "http://example.org/r/abcde"
+"""As long as its QR code can hold: how the rest of a code is filled is left to who draws it."""
+
+SHARE = "window.shared = []; navigator.share = async (what) => { shared.push(what); };"
+"""A device with a menu to share."""
 
 
 @pytest.fixture
@@ -140,3 +163,26 @@ def test_no_field_makes_a_phone_zoom_in(stage: Stage, state: str) -> None:
 def test_the_example_is_called_one(stage: Stage) -> None:
     STATES["invited"](stage)
     assert stage.page.inner_text("#demo .example") == "An example"
+
+
+def test_a_new_room_gives_its_link_to_the_device_and_to_the_clipboard(stage: Stage) -> None:
+    stage.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    stage.page.add_init_script(SHARE)
+    STATES["new room"](stage)
+    stage.page.locator("#empty-share .send").click()
+    assert stage.page.evaluate("shared") == [{"url": LINK}]
+    stage.page.locator("#empty-share .copy").click()
+    stage.page.locator("#empty-share .copy:has-text('Copied')").wait_for()
+    assert stage.page.evaluate("navigator.clipboard.readText()") == LINK
+
+
+def test_the_code_of_a_room_is_its_link(stage: Stage) -> None:
+    stage.script.answer("room", deepLink=FULL_LINK)
+    STATES["new room"](stage)
+    path = stage.page.locator("#empty-share .code path").get_attribute("d")
+    assert path is not None
+    dark = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path)}
+    size = 1 + max(x for x, _ in dark)
+    assert stage.page.locator("#empty-share svg").get_attribute("viewBox") == f"-4 -4 {size + 8} {size + 8}"
+    # Whoever draws a code may choose its correction and its mask: the link must be in it with one of them.
+    assert any(dark == modules(FULL_LINK, size, error, mask) for error in "LMQ" for mask in range(8))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.running import Server
+from tests.e2e.test_page_protocol import message
 from tests.page import looks
 from tests.page.looks import SIZES, Look
 from tests.page.states import Stage
@@ -90,3 +91,17 @@ def test_what_is_read_stays_where_it_is(full: Stage, change: Callable[[Stage], N
     full.page.evaluate(DRAWN)
     assert abs(read.evaluate(AT) - before) < 1
     assert full.page.locator("#jump").is_visible()
+
+
+def test_what_is_read_stays_where_it_is_while_an_older_message_goes(full: Stage) -> None:
+    full.page.wait_for_function(AT_END)
+    full.page.locator("#scroll").evaluate("one => { one.scrollTop = 300; }")
+    full.page.locator("#jump").wait_for()
+    read = full.page.locator("#messages .text").get_by_text("Message 12", exact=True)
+    before = read.evaluate(AT)
+    for number in (2, 3, 5):  # within a group, one that hands its name on, and one that is partly seen
+        full.script.tell({"type": "unsent", "messageId": message(number, "")["messageId"]})
+        gone = full.page.locator("#messages .text").get_by_text(f"Message {number}", exact=True)
+        gone.wait_for(state="detached")
+        full.page.evaluate(DRAWN)
+        assert abs(read.evaluate(AT) - before) < 1

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from evanesce.model import timestamp
 from tests import node_packages
+from tests.e2e.browsers import expect_opacity
 from tests.e2e.running import Server
+from tests.e2e.test_page_protocol import NOW, message
 from tests.page import looks, states
 from tests.page.looks import SIZES, Look
 from tests.page.states import STATES, Stage
@@ -42,6 +46,37 @@ SHIFTS = """
     new PerformanceObserver(list => shifts.push(...list.getEntries().filter(({ hadRecentInput }) => !hadRecentInput)))
         .observe({ type: "layout-shift", buffered: true });
 """
+
+
+ENDS = """
+    window.ends = [];
+    const { animate } = Element.prototype;
+    Element.prototype.animate = function (frames, timing) {
+        if (this.matches(".message")) ends.push(timing.duration);
+        return animate.call(this, frames, timing);
+    };
+"""
+"""Keeps how long each message took to fade out, in ms."""
+
+BROKEN = """() => {
+    const broken = [];
+    for (const one of document.querySelectorAll("button, h1, h2, label, a")) {
+        if (!one.checkVisibility({ visibilityProperty: true }) || one.matches(".visually-hidden")) continue;
+        const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            const text = texts.currentNode;
+            if (text.parentElement.closest("bdi, .visually-hidden, .word")) continue; // names are cut off or broken
+            for (const { 0: word, index } of text.data.matchAll(/[^\\s-]+/g)) {
+                const range = document.createRange();
+                range.setStart(text, index);
+                range.setEnd(text, index + word.length);
+                if (new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size > 1) broken.push(word);
+            }
+        }
+    }
+    return broken;
+}"""
+"""The words of controls and titles that are on more than one line."""
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +150,22 @@ def test_large_text_on_a_small_screen_leaves_room_for_messages(show: Callable[[L
     assert stage.page.locator("#messages .body").first.evaluate("one => one.clientWidth") > 200
 
 
-def test_nothing_moves_while_the_page_loads_and_messages_go(browser: Browser, shared_server: Server) -> None:
+def test_nothing_moves_while_the_page_loads(browser: Browser, shared_server: Server) -> None:
     with looks.stage(browser, shared_server, Look(*SIZES[1])) as stage:
         stage.page.add_init_script(SHIFTS)
         states.first_visit(stage)
         stage.page.locator("#demo-messages .gone").last.wait_for(state="hidden")
         assert stage.page.evaluate("shifts.map(({ value }) => value)") == []
+
+
+@pytest.mark.parametrize("name", ["Ben", "Ana"])
+def test_nothing_moves_while_messages_go(browser: Browser, shared_server: Server, name: str) -> None:
+    """Where the next message is by the same person, the name is handed on to it: it grows, and its text stays."""
     with looks.stage(browser, shared_server, Look(*SIZES[1])) as stage:
         stage.page.add_init_script(SHIFTS)
         stage.room()
         stage.say(1, "Ben", "soon gone", 0.04)
-        stage.say(2, "Ben", "stays")
+        stage.say(2, name, "stays")
         at = "one => one.getBoundingClientRect().top"
         stage.page.locator("#messages .text").get_by_text("stays").wait_for()
         assert stage.page.evaluate("shifts.map(({ value }) => value)") == []
@@ -134,6 +174,57 @@ def test_nothing_moves_while_the_page_loads_and_messages_go(browser: Browser, sh
         stage.page.evaluate("new Promise(requestAnimationFrame)")
         after = stage.page.locator("#messages .text").get_by_text("stays").evaluate(at)
         assert abs(after - before) < 0.1
+
+
+@pytest.mark.parametrize("still", [False, True], ids=["moving", "reduced motion"])
+def test_a_message_pales_in_two_steps_and_leaves(browser: Browser, shared_server: Server, still: bool) -> None:
+    life = 600_000
+    with looks.stage(browser, shared_server, Look(still=still)) as stage:
+        stage.page.add_init_script(ENDS)
+        stage.room()
+        for number, left in enumerate((0.3, 0.14, 0.04), 1):
+            born = NOW - round(life * (1 - left))
+            times = {"createdAt": timestamp(born), "expiresAt": timestamp(born + life)}
+            stage.script.tell(message(number, f"{left} of its life is left") | times)
+        stage.say(4, "Ben", "soon gone", 0.04)
+        stage.page.locator("#messages .text").get_by_text("soon gone").wait_for()
+        stage.page.locator("#messages .text").get_by_text("soon gone").wait_for(state="detached")
+        steps = "all => all.map(one => [...one.classList].filter(name => name.startsWith('pale')))"
+        shown = stage.page.locator("#messages .message").evaluate_all(steps)
+        assert shown == [[], ["pale"], ["pale", "palest"]]
+        assert stage.page.evaluate("ends") == [0 if still else 300]
+
+
+def test_the_time_left_is_seen_where_one_looks_and_read_aloud(show: Callable[[Look, str], Stage]) -> None:
+    stage = show(Look(*SIZES[3]), "conversation")
+    message = stage.page.locator(".message", has_text="Good.")
+    side = message.locator(".side")
+    expect_opacity(side, "0")
+    message.locator(".text").hover()
+    expect_opacity(side, "1")
+    stage.page.locator("#composer-text").hover()
+    expect_opacity(side, "0")
+    message.focus()
+    expect_opacity(side, "1")
+    assert re.search(r"\d+ secs? left", message.aria_snapshot())
+
+
+def test_messages_have_no_times_of_the_clock(show: Callable[[Look, str], Stage]) -> None:
+    stage = show(Look(*SIZES[3]), "conversation")
+    assert re.findall(r"\d+[:.]\d\d\b", stage.page.inner_text("#room")) == []
+    assert stage.page.locator("time").count() == 0
+
+
+def test_a_first_visit_has_one_field_and_one_button(show: Callable[[Look, str], Stage]) -> None:
+    page = show(Look(*SIZES[1]), "first visit").page
+    for kind in ("input, textarea, select", "button"):
+        assert page.locator(kind).filter(visible=True).count() == 1
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["text", "large text"])
+@pytest.mark.parametrize("state", STATES)
+def test_no_word_is_broken_on_a_small_screen(show: Callable[[Look, str], Stage], state: str, large: bool) -> None:
+    assert show(Look(*SIZES[0], large=large), state).page.evaluate(BROKEN) == []
 
 
 def test_a_focused_message_that_expires_hands_the_focus_on(browser: Browser, shared_server: Server) -> None:

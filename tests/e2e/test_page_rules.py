@@ -143,6 +143,19 @@ def test_the_others_vote_while_the_creator_is_away(server: Server, browser_clien
         one.shows(".notice:has-text('was removed')")
 
 
+def test_a_vote_begins_at_a_message(server: Server, browser_client: Open) -> None:
+    link = server.open_room()["deepLink"]
+    ana, ben, cleo = (joins(browser_client, link, name, at) for at, name in enumerate(("Ana", "Ben", "Cleo"), 1))
+    cleo.say("something rude")
+    ben.sees("something rude")
+    ben.page.locator("#messages .message").focus()
+    ben.page.keyboard.press("Enter")
+    ben.page.get_by_role("menuitem", name="Vote to remove Cleo").click()
+    ben.page.get_by_role("dialog").get_by_role("button", name="Vote to remove").click()
+    for one in (ana, ben, cleo):
+        one.shows(".ballot:has-text('Remove Cleo? 1 of 2 votes')".replace("Cleo?", "\u2068Cleo\u2069?"))
+
+
 def test_a_room_with_rules_from_the_start(server: Server, browser_client: Open) -> None:
     ana = browser_client()
     ana.sign_in(server.url, "Ana")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
 
 from evanesce.model import timestamp
+from tests.e2e.browsers import expect_description
 from tests.e2e.running import Server
 from tests.e2e.test_page_protocol import BANNERS, NOW, OTHER, ROOM, Script, joined, message, script
 
@@ -57,7 +57,7 @@ def test_a_room_without_a_module_has_its_title_and_the_focus(
     script.page.wait_for_function(f"{FOCUSED} === 'loading-title'")
     assert script.page.title() == f"{title} \N{EN DASH} Evanesce"
     heading = script.page.get_by_role("heading", name=title, exact=True)
-    expect(heading).to_have_accessible_description(text)
+    expect_description(heading, text)
     assert script.page.locator("#loading").inner_text().split("\n\n") == [title, f"{text} {reload}"]
 
 
@@ -77,7 +77,7 @@ def test_a_stopped_page_has_its_title_and_the_focus(joined: Script, shared_serve
     assert joined.page.title() == "This room is closed \N{EN DASH} Evanesce"
     assert joined.page.evaluate(FOCUSED) == "stopped-title"
     title = joined.page.get_by_role("heading", name="This room is closed")
-    expect(title).to_have_accessible_description("Its creator closed it.")
+    expect_description(title, "Its creator closed it.")
     joined.page.goto(f"{shared_server.url}/r/nonsense")
     joined.shows("#stopped")
     assert joined.page.title() == "This room does not exist \N{EN DASH} Evanesce"

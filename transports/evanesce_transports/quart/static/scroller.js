@@ -7,6 +7,7 @@ const AT_END = 80; // px: as near to the end the list follows new messages
 export class Scroller {
   #elements;
   #follows = true;
+  #isHolding = false;
   #unseen = 0;
   #height = 0; // px of all that can be scrolled, as it was drawn last: more may have come since
 
@@ -40,6 +41,26 @@ export class Scroller {
   /** Count a new message that the user does not see. */
   added() {
     if (!this.#follows) this.#count(this.#unseen + 1);
+  }
+
+  /**
+   * Keep the texts that are read where they are, although something of the list goes in this task. The browser does it for what
+   * is above the window, but not where a message at its top changes as well, because the one before it is gone.
+   *
+   * @param {Iterable<HTMLElement>} texts in their order
+   */
+  hold(texts) {
+    if (this.#follows || this.#isHolding) return;
+    const { scroll } = this.#elements;
+    const { top, bottom } = scroll.getBoundingClientRect();
+    const read = [...texts].map((text) => ({ text, at: text.getBoundingClientRect().top }));
+    const seen = read.filter(({ at }) => at >= top && at < bottom);
+    this.#isHolding = true;
+    queueMicrotask(() => {
+      this.#isHolding = false;
+      const kept = seen.find(({ text }) => text.isConnected);
+      if (kept !== undefined) scroll.scrollTop += kept.text.getBoundingClientRect().top - kept.at;
+    });
   }
 
   /** Put a list that is shorter than its place at the end of it, or what is shown instead of messages in the middle. */

@@ -346,6 +346,7 @@ export class Timeline {
     const entry = this.#messages.get(messageId);
     if (!entry) return;
     const { element } = entry.parts;
+    this.#scroller.hold([...this.#messages.values()].map(({ parts }) => parts.text));
     const { previousElementSibling: before, nextElementSibling: after } = element;
     this.#messages.delete(messageId);
     this.#byElement.delete(element);
