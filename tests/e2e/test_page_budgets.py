@@ -163,21 +163,25 @@ def longest_task(browser: Browser, page: Page, work: Callable[[], None]) -> floa
 
 
 def test_no_task_is_long_in_a_busy_room(script: Script, shared_server: Server, browser: Browser) -> None:
-    """20 messages a second, and 500 members who come and go."""
+    """20 messages a second that live for 3 s, and 500 members who come and go."""
     names = {f"00000000-0000-4000-8000-{number:012}": f"N {number}" for number in range(500)}
     members = [{"userId": user_id, "displayName": name} for user_id, name in names.items()]
     script.answer("join", members=members, memberCount=500)
     script.enter(shared_server.url)
     script.shows("#members-count:has-text('500')")
+    began = time.monotonic()
 
     def talk() -> None:
         for number in range(100):
+            now = NOW + round(1000 * (time.monotonic() - began))
+            times = {"createdAt": timestamp(now), "expiresAt": timestamp(now + 3_000)}
             one = members[number]
             left = {"type": "member_left", "userId": one["userId"], "memberCount": 499}
             back = {"type": "member_joined", **one, "memberCount": 500}
-            script.tell(message(number, f"text {number}"), *([left, back] if number % 10 == 0 else []))
+            script.tell(message(number, f"text {number}") | times, *([left, back] if number % 10 == 0 else []))
             script.page.wait_for_timeout(50)  # 20 a second
         script.reads("text 99")
+        assert script.contents()[0] != "text 0", "the first ones are gone"
 
     longest = longest_task(browser, script.page, talk)
     print("longest task:", longest)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evanesce.model import timestamp
-from tests.e2e.browsers import BrowserClient
+from tests.e2e.browsers import CHROMIUM_FLAGS, BrowserClient, find_chromium
 from tests.e2e.running import Server
 from tests.e2e.terminals import Terminal
 from tests.e2e.test_page_protocol import NOW, OTHER, TOKEN, Script, message, script
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -145,6 +146,56 @@ def frozen_tabs(browser: Browser) -> Iterator[None]:
     finally:
         for tab in tabs:
             os.kill(tab, signal.SIGCONT)
+
+
+@contextmanager
+def frozen(browser: Browser) -> Iterator[None]:
+    """Stop all processes of a browser, as a phone does that puts it away."""
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    ids = [process["id"] for process in processes]
+    assert {"browser", "renderer"} <= {process["type"] for process in processes}
+    for one in ids:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in ids:
+            os.kill(one, signal.SIGCONT)
+
+
+def test_a_browser_that_was_frozen_for_two_minutes(
+    serve: Callable[..., Server], browser: Browser, browser_client: Callable[..., BrowserClient]
+) -> None:
+    """What another browser sees burn down meanwhile is the clock of this test."""
+    life = 120
+    server = serve(f"messages.ttl={life}")
+    link = server.open_room()["deepLink"]
+    ana = browser_client()
+    ana.sign_in(link, "Ana")
+    ana.in_room(1)
+    second = browser.browser_type.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+    try:
+        nour = BrowserClient(second)
+        nour.sign_in(link, "Nour")
+        nour.in_room(2)
+        ana.say("seen")
+        nour.sees("seen")
+        with frozen(second):
+            ana.say("never seen")
+            ana.sees("never seen")
+            sent = ana.page.locator("#messages .text").get_by_text("never seen", exact=True)
+            sent.wait_for(state="detached", timeout=1000 * (life + PATIENCE))
+        nour.page.locator(".notice", has_text="expired").first.wait_for()
+        assert nour.messages() == []
+        ana.in_room(2)
+        ana.say("after it")
+        nour.sees("after it")
+        nour.say("an answer")
+        ana.sees("an answer")
+        assert nour.page.locator("#banner").is_hidden()
+        assert nour.problems == []
+    finally:
+        second.close()
 
 
 def test_a_tab_that_was_frozen(
