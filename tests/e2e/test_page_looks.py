@@ -61,7 +61,7 @@ ENDS = """
 BROKEN = """() => {
     const broken = [];
     for (const one of document.querySelectorAll("button, h1, h2, label, a")) {
-        if (!one.checkVisibility({ visibilityProperty: true }) || one.matches(".visually-hidden")) continue;
+        if (!one.checkVisibility({ visibilityProperty: true }) || one.closest(".visually-hidden, .text")) continue;
         const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT);
         while (texts.nextNode()) {
             const text = texts.currentNode;
