@@ -24,6 +24,14 @@ ACTIVE = """async () => {
     const { active } = await navigator.serviceWorker.ready;
     while (active.state !== "activated") await new Promise((done) => active.addEventListener("statechange", done));
 }"""
+UPDATED = """async () => {
+    const registration = await navigator.serviceWorker.ready;
+    await registration.update();
+    const newest = registration.installing ?? registration.waiting ?? registration.active;
+    while (newest.state !== "activated") {
+        await new Promise((done) => newest.addEventListener("statechange", done, { once: true }));
+    }
+}"""
 KEPT = """async () => {
     const kept = [];
     for (const name of await caches.keys()) {
@@ -111,9 +119,8 @@ def test_a_new_version_takes_over_and_old_files_go(
         versions.append(ana.page.evaluate(STYLE).rpartition("/")[0])
         shown = ana.page.evaluate("getComputedStyle(document.querySelector('#brand')).getPropertyValue('--version')")
         assert shown.strip() == str(number), "the page is of the new version at once, whatever worker answers"
-        ana.page.evaluate("async () => (await navigator.serviceWorker.ready).update()")
-        ana.page.wait_for_function("name => caches.has(name)", arg=f"evanesce {server.url}/ {versions[-1]}")
-        ana.page.evaluate(ACTIVE)
+        ana.page.evaluate(UPDATED)
+        assert ana.page.evaluate("name => caches.has(name)", f"evanesce {server.url}/ {versions[-1]}")
     assert len(set(versions)) == 3
     expected = {other, *(f"evanesce {server.url}/ {version}" for version in versions[1:])}
     ana.page.wait_for_function("async (count) => (await caches.keys()).length === count", arg=len(expected))

@@ -20,12 +20,12 @@ function address(name) {
   return new URL(`${FILES}/${name}`, worker.registration.scope).href;
 }
 
-function openCache() {
-  return caches.open(beginning() + FILES);
+function cacheName() {
+  return beginning() + FILES;
 }
 
 async function install() {
-  const cache = await openCache();
+  const cache = await caches.open(cacheName());
   await cache.addAll(OFFLINE.map(address));
   await worker.skipWaiting();
 }
@@ -46,7 +46,10 @@ async function file(request) {
   const kept = await caches.match(request, { ignoreVary: true });
   if (kept !== undefined) return kept;
   const response = await fetch(request);
-  if (response.ok) await (await openCache()).put(request, response.clone());
+  // A worker that a newer one has replaced may still answer: its cache is gone, and must not come back.
+  if (response.ok && (await caches.has(cacheName()))) {
+    await (await caches.open(cacheName())).put(request, response.clone());
+  }
   return response;
 }
 
