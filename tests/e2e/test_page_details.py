@@ -61,7 +61,7 @@ def stage(browser: Browser, shared_server: Server) -> Iterator[Stage]:
 
 def test_without_the_key_of_a_room_the_field_for_it_has_the_focus(stage: Stage) -> None:
     STATES["key missing"](stage)
-    stage.page.wait_for_function("document.activeElement.closest('#key-bar') !== null")
+    stage.page.locator("#key-bar :focus").wait_for()
     assert stage.page.is_disabled("#composer-text")
     assert stage.page.is_disabled("#composer-send")
 

@@ -54,7 +54,7 @@ def test_a_room_without_a_module_has_its_title_and_the_focus(
     script.page.add_init_script(f"Object.defineProperty(navigator, 'languages', {{ value: ['{language}'] }})")
     script.page.route("**/static/*/room-view.js", lambda route: route.abort())
     script.page.goto(f"{shared_server.url}/r/{ROOM}")
-    script.page.wait_for_function(f"{FOCUSED} === 'loading-title'")
+    script.page.locator("#loading-title:focus").wait_for()
     assert script.page.title() == f"{title} \N{EN DASH} Evanesce"
     heading = script.page.get_by_role("heading", name=title, exact=True)
     expect_description(heading, text)
