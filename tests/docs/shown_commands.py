@@ -37,6 +37,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "python -m tests.chaos --only expiry_versions": ("chaos/test_chaos.py", '"expiry_versions"'),
     "python -m tests.chaos --only memory": ("chaos/test_chaos.py", '"memory"'),
     "python -m tests.chaos --only memory_flat": ("chaos/test_memory_flat.py", "tests.chaos --only memory_flat"),
+    "python -m tests.chaos --only operator": ("chaos/test_operator_acts.py", "measure_acts(SHORT)"),
     "python -m tests.chaos --only outages": ("chaos/test_outages.py", "def test_a_short_outage_breaks_no_promise"),
     "python -m tests.chaos.audits": ("chaos/test_audits.py", "python -m tests.chaos.audits"),
     "python -m tests.chaos.restarts": ("chaos/test_scripts.py", '"restarts"'),
