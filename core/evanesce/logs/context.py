@@ -11,7 +11,7 @@ _connection: ContextVar[int | None] = ContextVar("connection", default=None)
 
 
 def bind_connection() -> None:
-    """Give the connection of this task the next number of the process."""
+    """Number the connection of this task, for the lines that it logs: the next number of the process."""
     _connection.set(next(_numbers))
 
 
