@@ -10,6 +10,7 @@ import socket as stdlib_socket
 import struct
 import termios
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -43,6 +44,7 @@ class Outbox:
     All data of the connection goes through the outbox: frames, and what the transport's library writes (handshake,
     control frames, close). It is written to `socket`, or to `stream` where there is one above it (TLS). While data
     waits, one task in `nursery` sends it. The nursery has to outlive the outbox: `discard` the outbox before it ends.
+    `on_abort` is called before the outbox closes the socket.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Outbox:
         "_idle",
         "_limit",
         "_nursery",
+        "_on_abort",
         "_open",
         "_rest",
         "_rest_expires_at",
@@ -73,8 +76,10 @@ class Outbox:
         *,
         limit: int,
         stream: trio.abc.SendStream | None = None,
+        on_abort: Callable[[], None] | None = None,
     ) -> None:
         self._nursery = nursery
+        self._on_abort = on_abort
         self._clock = trio.lowlevel.current_clock()  # `trio.current_time` makes two calls more for each delivery
         self._socket = socket
         self._framing = framing
@@ -169,6 +174,8 @@ class Outbox:
     def abort(self) -> None:
         """Close the connection at once with a reset: data that is on its way is lost."""
         self.discard()
+        if self._on_abort is not None:
+            self._on_abort()
         with contextlib.suppress(OSError):  # the socket is closed or the connection lost
             self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()

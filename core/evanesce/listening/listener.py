@@ -21,6 +21,7 @@ from evanesce.hints import Hints
 from evanesce.inherited import inherited_sockets
 from evanesce.interfaces import Gateway, Setup
 from evanesce.listening.opening import BACKLOG, accept_waiting, cannot_listen, open_listeners, reset
+from evanesce.listening.poller import Poller, open_poller
 from evanesce.listening.proxy_header import receive_proxy_header
 from evanesce.listening.settings import Bind, ListenSettings, UnixBind, load_tls, parse_bind
 from evanesce.listening.stream import ClientStream, peer_of
@@ -112,6 +113,7 @@ class Listener:
         self._most_descriptors = client_descriptors(descriptor_limit())
         self._folder = setup.folder
         self._inherited = setup.sockets.get(settings.bind)
+        self._poller: Poller | None = None
         if self._shared and isinstance(self._bind, Bind) and self._bind.port == 0:
             problem = "with more than one worker, the system cannot choose the port: each worker would get another one"
             raise ConfigurationError(f"{path}.bind", problem, "Name a port, or set server.workers to 1.")
@@ -140,7 +142,10 @@ class Listener:
                 )
             except OSError as error:
                 raise cannot_listen(f"{self._path}.bind", self._settings.bind, error) from None
+            self._poller = stack.enter_context(open_poller())
             async with trio.open_nursery() as background:
+                if self._poller is not None:
+                    background.start_soon(self._poller.run)
                 background.start_soon(self._shortage.report)
                 background.start_soon(self.slots.watch)
                 async with trio.open_nursery() as clients:
@@ -209,7 +214,7 @@ class Listener:
             stream.socket.close()
             return
         connected_at = trio.current_time() if passed_at is None else passed_at
-        client_stream = ClientStream(stream, stream.socket, peer, connected_at)
+        client_stream = ClientStream(stream, stream.socket, peer, connected_at, poller=self._poller)
         if not self._proxies.hold(peer):
             if self._proxy_protocol:
                 self._hints.give(peer, f"a connection from %s is refused: {self._path}.trusted_proxies lacks it")
@@ -279,6 +284,7 @@ class Listener:
         except* Exception:  # an error of one client must not affect others
             log.exception("serving a client failed")
         finally:
+            client_stream.forget()
             client_stream.socket.close()
             if client_stream.held is not None:
                 client_stream.held.release()

@@ -343,6 +343,19 @@ async def test_through_a_stream_a_message_that_expires_while_it_is_sent_ends_the
     theirs.close()
 
 
+async def test_an_abort_is_told_while_the_socket_has_its_number() -> None:
+    """Afterwards the kernel may give the number to another socket, of which somebody would be told then."""
+    ours, theirs = trio.socket.socketpair()
+    numbers: list[int] = []
+    async with trio.open_nursery() as nursery:
+        number = ours.fileno()
+        outbox = Outbox(nursery, ours, LINES, limit=LIMIT, on_abort=lambda: numbers.append(ours.fileno()))
+        outbox.abort()
+        assert numbers == [number]
+        assert ours.fileno() == -1
+    theirs.close()
+
+
 async def test_what_the_kernel_has_is_unacknowledged_until_the_client_takes_it() -> None:
     async with trio.open_nursery() as nursery:
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
