@@ -26,6 +26,12 @@ class Connection(Protocol):
 
     An optional attribute `outbox` is the `evanesce.delivery.outbox.Outbox` whose `write`, `waiting_bytes` and
     `unacknowledged_bytes` the connection returns. The server then calls it without the connection, which costs less.
+
+    An optional method `deliver_to(handle: Callable[[str], bool] | None)` is called before the first `receive`, and with
+    None after the last. While `receive` waits, the connection may call `handle` with a text frame, in the task that has
+    read it, and so without waking another one: it returns True where the frame is done, and False where `receive` has
+    to return it. It never waits. A connection calls it for a few dozen frames in a row at most. What it raises,
+    `receive` raises.
     """
 
     @property

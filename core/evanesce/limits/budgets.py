@@ -63,6 +63,10 @@ class Budget(Protocol):
         """Count a command, or with None a frame that is no command. Raises `RateLimited`."""
         ...
 
+    def take_message(self) -> bool:
+        """Count a message, and return True; where that would mean to wait, count nothing, and return False."""
+        ...
+
     def is_far_above(self) -> bool:
         """Count a refusal; return whether there were too many, so that the connection has to be ended."""
         ...
@@ -93,8 +97,9 @@ class Budgets:
             commands.Join: TokenBucket(limits.joins_per_second, joins, clock),
             commands.Members: TokenBucket(limits.members_per_second, members_burst, clock),
         }
+        self._messages = DistributedRateLimit("messages", limits.messages_per_second, limits.burst, shared, clock)
         self._shared: dict[type[commands.Command], DistributedRateLimit] = {
-            commands.Send: DistributedRateLimit("messages", limits.messages_per_second, limits.burst, shared, clock),
+            commands.Send: self._messages,
             commands.UpdateProfile: DistributedRateLimit(
                 "renames", limits.renames_per_minute / 60, limits.renames_per_minute, shared, clock
             ),
@@ -135,6 +140,10 @@ class Budgets:
         if shared is not None and not shared.take_leased(user_id):  # the usual case needs no further coroutine
             self._check(kind, user_id, await shared.take(user_id))
 
+    def take_message(self, user_id: str) -> bool:
+        """See `Budget.take_message`."""
+        return self._messages.take_leased(user_id)
+
     def _check(self, kind: type[commands.Command] | None, user_id: str, wait: float) -> None:
         if wait:
             _refuse(self._retries[kind].after(user_id, wait))
@@ -156,6 +165,9 @@ class _UserBudget:
     def take(self, command: commands.Command | None) -> Awaitable[None]:
         return self._budgets.take(self._user_id, command)
 
+    def take_message(self) -> bool:
+        return self._budgets.take_message(self._user_id)
+
     def is_far_above(self) -> bool:
         return self._budgets.is_far_above(self._user_id)
 
@@ -172,6 +184,9 @@ class _ConnectionBudget:
     async def take(self, command: commands.Command | None) -> None:
         _refuse(self._commands.take(None))
 
+    def take_message(self) -> bool:
+        return False
+
     def is_far_above(self) -> bool:
         return self._refusals.take(None) > 0
 
@@ -181,6 +196,9 @@ class _Unbounded:
 
     async def take(self, command: commands.Command | None) -> None:
         return
+
+    def take_message(self) -> bool:
+        return False
 
     def is_far_above(self) -> bool:
         return False

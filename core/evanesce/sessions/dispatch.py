@@ -248,6 +248,21 @@ class Dispatcher:
                 continue  # the room ended while its inbox was full: the Hub starts it again
             return
 
+    def send_at_once(self, command: commands.Send, session: Session) -> bool:
+        """Execute a `send` that has to wait for nothing, and return True; otherwise do nothing, and return False."""
+        room = session.room(command.room_id)
+        if (
+            room is None
+            or room.inbox.full
+            or room.inbox.closed
+            or self._plugins.has_filters
+            or content_flaw(command.content, command.ttl, room.rules, self._config.messages) is not None
+            or not session.budget.take_message()
+        ):
+            return False
+        self._activity.seen(session.user_id)
+        return session.send_at_once(command.room_id, SendRequest(session, command.ref, _draft(command, session)))
+
     async def _send(self, command: commands.Send, session: Session) -> None:
         room = session.room(command.room_id)
         if room is None:
@@ -268,16 +283,7 @@ class Dispatcher:
             if stored is not None:
                 await session.ask(command.room_id, ResendRequest(session, command.ref, command.message_id, stored))
                 return
-        user = session.require_principal().user
-        draft = Draft(
-            message_id=command.message_id or new_id(),
-            room_id=command.room_id,
-            sender_id=user.user_id,
-            sender_name=user.display_name,
-            content=command.content,
-            reply_to=command.reply_to,
-            ttl=command.ttl,
-        )
+        draft = _draft(command, session)
         if filtered:
             draft = await self._plugins.filter_message(draft, repeatable=command.message_id is not None)
             if (room := session.room(command.room_id)) is not None and not fits(draft.content, room.rules):
@@ -288,6 +294,19 @@ class Dispatcher:
             tracing.active.hand_over(draft.message_id)
         if not session.send_at_once(command.room_id, request):
             await session.ask(command.room_id, request)
+
+
+def _draft(command: commands.Send, session: Session) -> Draft:
+    user = session.require_principal().user
+    return Draft(
+        message_id=command.message_id or new_id(),
+        room_id=command.room_id,
+        sender_id=user.user_id,
+        sender_name=user.display_name,
+        content=command.content,
+        reply_to=command.reply_to,
+        ttl=command.ttl,
+    )
 
 
 def internal_error(command: commands.Command, error: Exception, metrics: Metrics) -> CommandError:

@@ -31,7 +31,16 @@ _SPANS: Mapping[type[commands.Command], str] = {
 class FrameReader:
     """Reads the frames of one connection for its session. `frame_bytes` bounds what is read ahead."""
 
-    __slots__ = ("_bad_frames", "_connection", "_dispatcher", "_metrics", "_session", "ahead", "waiting")
+    __slots__ = (
+        "_bad_frames",
+        "_connection",
+        "_dispatcher",
+        "_metrics",
+        "_reads_ahead",
+        "_session",
+        "ahead",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class FrameReader:
         self.ahead = ReadAhead(frame_bytes)
         """The frames that were read ahead: take them before `receive`."""
         self._bad_frames = 0  # in a row
+        self._reads_ahead = False  # a command is being executed meanwhile
         self.waiting = False
         """Whether it waits for a frame."""
 
@@ -73,10 +83,38 @@ class FrameReader:
                 self._refuse_frame(error)
             return
         self._bad_frames = 0
+        if isinstance(command, commands.Send) and self._send_at_once(command):
+            return
         if asks_provider(command):
             await self._execute_and_read(command)
         else:
             await self.execute(command)
+
+    def take(self, frame: str) -> bool:
+        """Execute a frame that has to wait for nothing, and return True; otherwise do nothing, and return False.
+
+        Call it while `receive` waits.
+        """
+        if self._reads_ahead:
+            return False
+        try:
+            command = codec.decode(frame)
+        except codec.Undecodable:
+            return False
+        if not (isinstance(command, commands.Send) and self._send_at_once(command)):
+            return False
+        self._bad_frames = 0
+        return True
+
+    def _send_at_once(self, command: commands.Send) -> bool:
+        session = self._session
+        if session.principal is None or tracing.active is not None:
+            return False
+        try:
+            return self._dispatcher.send_at_once(command, session)
+        except Exception as error:  # a fault of one command must not end the connection
+            session.refuse_command(command.ref, internal_error(command, error, self._metrics))
+            return True
 
     async def execute(self, command: commands.AnyCommand, *, greet: bool = True) -> None:
         """Count a command and dispatch it; refuse it where that fails. `greet`: see `Dispatcher.dispatch`."""
@@ -107,6 +145,7 @@ class FrameReader:
 
         So pings are answered, and the command is cancelled when the client leaves.
         """
+        self._reads_ahead = True
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read_ahead, nursery.cancel_scope)
@@ -116,6 +155,8 @@ class FrameReader:
             if is_cancellation(group):
                 await trio.lowlevel.checkpoint_if_cancelled()  # as one exception, not as a group
             raise
+        finally:
+            self._reads_ahead = False
 
     async def _read_ahead(self, work: trio.CancelScope) -> None:
         """Read ahead while there is room; cancel `work` when the client has left."""

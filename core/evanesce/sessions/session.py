@@ -120,13 +120,14 @@ class Session:
             raise not_member() from None
 
     def send_at_once(self, room_id: str, request: SendRequest) -> bool:
-        """Send a room that it is in a message where nothing is before it, and return True; False: `ask` the room."""
+        """Send a room that it is in a message without waiting, and return True; False: `ask` the room."""
         room = self._rooms.get(room_id)
+        if room is None or room.inbox.full or room.inbox.closed:
+            return False
         self._pending_replies += 1  # the reply may come at once
-        if room is not None and room.send_at_once(request):
-            return True
-        self._pending_replies -= 1
-        return False
+        if not room.send_at_once(request):
+            room.inbox.put_unbounded(request)
+        return True
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
         if room.inbox.full:

@@ -90,11 +90,18 @@ class SessionTask:
         if self._bearer is not None:
             await self._reader.execute(commands.Hello(token=self._bearer), greet=False)
         reader = self._reader
-        while (frame := reader.ahead.take() if reader.ahead else await reader.receive()) is not None:
-            await reader.read(frame)
-            del frame  # a message must not stay in memory until the client sends the next one
-            if self._session.principal is None:
-                self._check_hello(trio.current_time())
+        deliver_to = getattr(self._transport, "deliver_to", None)
+        if deliver_to is not None:
+            deliver_to(reader.take)
+        try:
+            while (frame := reader.ahead.take() if reader.ahead else await reader.receive()) is not None:
+                await reader.read(frame)
+                del frame  # a message must not stay in memory until the client sends the next one
+                if self._session.principal is None:
+                    self._check_hello(trio.current_time())
+        finally:
+            if deliver_to is not None:
+                deliver_to(None)  # no cycle: names in it would stay in memory
 
     async def _finish(self) -> None:
         if self.connection.ending in (CloseCode.GOING_AWAY, CloseCode.RESTARTING):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -48,15 +48,24 @@ class MemoryConnection:
         self._to_server, self._from_client = trio.open_memory_channel[str | bytes](1_000)
         self._events: list[dict[str, Any]] = []
         self._news = trio.Event()
+        self._handle: Callable[[str], bool] | None = None
+        self._receiving = False
 
     # The server's end
 
+    def deliver_to(self, handle: Callable[[str], bool] | None) -> None:
+        """See `evanesce.interfaces.Connection`."""
+        self._handle = handle
+
     async def receive(self) -> str | bytes | None:
         """Wait for the next frame of the client."""
+        self._receiving = True
         try:
             frame = await self._from_client.receive()
         except trio.EndOfChannel:
             return None
+        finally:
+            self._receiving = False
         self.heard_at = trio.current_time()
         return frame
 
@@ -125,8 +134,12 @@ class MemoryConnection:
         self.send(msgspec.json.encode({"type": type, **fields}).decode())
 
     def send(self, frame: str | bytes) -> None:
-        """Send a frame as it is."""
-        self._to_server.send_nowait(frame)
+        """Send a frame as it is. The server may execute it before this returns."""
+        waits = self._receiving and not self._from_client.statistics().current_buffer_used
+        if waits and self._handle is not None and isinstance(frame, str) and self._handle(frame):
+            self.heard_at = trio.current_time()
+        else:
+            self._to_server.send_nowait(frame)
 
     def leave(self) -> None:
         """Close the client's end without a command."""

@@ -6,6 +6,7 @@ All sizes and waiting times are limited here.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -142,6 +143,7 @@ class WsprotoConnection(WebSocketConnection):
     __slots__ = (
         "_clock",
         "_fragments",
+        "_handle",
         "_heard_at",
         "_in_turn",
         "_library",
@@ -153,6 +155,7 @@ class WsprotoConnection(WebSocketConnection):
         "_readers",
         "_reading",
         "_too_fast",
+        "_unhandled",
     )
 
     def __init__(
@@ -180,6 +183,8 @@ class WsprotoConnection(WebSocketConnection):
         self._heard_at = self._clock.current_time()
         self._pace = Pace()
         self._too_fast = 0.0  # how many seconds to wait before the next event
+        self._handle: Callable[[str], bool] | None = None
+        self._unhandled: str | None = None  # a message that `_handle` has left to `receive`
 
     @property
     def _protocol(self) -> Connection:
@@ -192,6 +197,10 @@ class WsprotoConnection(WebSocketConnection):
     def heard_at(self) -> float:
         """When the client last sent any bytes, in seconds of Trio's clock."""
         return self._heard_at
+
+    def deliver_to(self, handle: Callable[[str], bool] | None) -> None:
+        """See `evanesce.interfaces.Connection`."""
+        self._handle = handle
 
     async def receive(self) -> str | bytes | None:
         """Wait for the next message; None when the client closed or left, or its data is invalid or too large."""
@@ -213,13 +222,35 @@ class WsprotoConnection(WebSocketConnection):
         try:
             if plain.empty and not (self._library_has or self._too_fast or self.closing or self.ended):
                 # The usual case: one message at a time, which came whole. Without further coroutines on the way.
-                self._take(await self.client_stream.receive(_READ_BYTES))
-                if not (self._library_has or self.closing or self.ended) and (message := plain.message()) is not None:
+                await self.client_stream.wait(_READ_BYTES, self._arrived)
+                if (
+                    not (self._library_has or self.closing or self.ended)
+                    and (message := self._next_plain()) is not None
+                ):
                     self._in_turn += 1
                     return message
             return await self._next_message()
         finally:
             self._stop_reading()
+
+    def _arrived(self, data: bytes) -> bool:
+        """Take data, have the messages in it handled, and return whether `receive` has to go on."""
+        self._take(data)
+        if self._handle is None or self.closing or self.ended:
+            return True
+        plain = self._plain
+        for _ in range(_MESSAGES_AT_ONCE):
+            if (message := plain.message()) is None:
+                return not plain.empty
+            if not self._handle(message):
+                self._unhandled = message
+                return True
+        return not plain.empty
+
+    def _next_plain(self) -> str | None:
+        """Take the next message, where it is plain and complete."""
+        message, self._unhandled = self._unhandled, None
+        return self._plain.message() if message is None else message
 
     async def _next_message(self) -> str | bytes | None:
         """Wait for the next message, where none is plain and complete."""

@@ -66,6 +66,36 @@ class FrameTests(TransportParts):
                     await client.send(frame)
         assert received == frames
 
+    async def test_frames_that_are_handled_as_they_arrive_keep_their_order_with_others(self, server: Listening) -> None:
+        """Whether the connection has `deliver_to` or not, and wherever in a row such a frame is."""
+        frames = [json.dumps({"number": number, "text": "x" * (number * 37 % 997)}) for number in range(300)]
+        seen: list[str] = []
+
+        async def serve(connection: Connection) -> None:
+            def handle(frame: str) -> bool:
+                at_once = json.loads(frame)["number"] % 7 in (0, 1, 4)
+                if at_once:
+                    seen.append(frame)
+                return at_once
+
+            if (deliver_to := getattr(connection, "deliver_to", None)) is not None:
+                deliver_to(handle)
+            while (frame := await connection.receive()) is not None:
+                assert isinstance(frame, str)
+                seen.append(frame)
+                if len(seen) % 3 == 0:
+                    await trio.lowlevel.checkpoint()  # others arrive while this task is busy
+                if frame == frames[-1]:
+                    connection.write(frame_of(b'"done"'))
+
+        server.gateway.handle = serve
+        with trio.fail_after(PATIENCE):
+            async with server.connect() as client:
+                for frame in frames:
+                    await client.send(frame)
+                assert await client.receive() == '"done"'
+        assert seen == frames
+
     async def test_what_waits_keeps_its_order_with_what_does_not(self, server: Listening) -> None:
         """The client reads nothing at first: some frames go out at once, some in part, and others wait."""
         await self._accepted_arrive(server, lambda number: number * 7_919 % 90_000)
