@@ -28,3 +28,31 @@ async def join_room(server: TestServer, *names: str) -> tuple[str, list[MemoryCo
 
 def contents(events: list[dict[str, Any]]) -> list[str]:
     return [event["content"] for event in events if event["type"] == "message"]
+
+
+def of_type(client: MemoryConnection, kind: str) -> list[dict[str, Any]]:
+    """Return the events of a type that wait for a client, without `type`; the others are gone too."""
+    return [
+        {name: value for name, value in event.items() if name != "type"}
+        for event in client.waiting()
+        if event["type"] == kind
+    ]
+
+
+async def user_id(client: MemoryConnection) -> str:
+    found: str = (await client.ask("profile"))["userId"]
+    return found
+
+
+async def refusal(client: MemoryConnection, kind: str, **fields: Any) -> tuple[str, float | None]:
+    """Ask for what is refused; return the code, and when it may be tried again."""
+    error = await client.ask(kind, **fields)
+    assert error["type"] == "error", error
+    return error["code"], error.get("retryAfter")
+
+
+async def come_in(server: TestServer, name: str, room: str, **fields: Any) -> MemoryConnection:
+    """Sign in and join; the caller hears the answer."""
+    client = await server.sign_in(name)
+    assert (await client.ask("join", roomId=room, **fields))["type"] == "joined"
+    return client
