@@ -20,12 +20,12 @@ def keep_private(path: Path) -> None:
     SQLite gives the files that it creates later the permissions of the database. The permissions of a file of another
     owner cannot be changed; a warning is logged. SQLite reports every other problem with the path.
     """
+    real = Path(os.path.realpath(path))  # where SQLite has the database and its companions, if `path` is a link
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(descriptor, 0o600)  # the umask may have removed the owner's own access
         os.close(descriptor)
     with suppress(OSError):
-        real = path.resolve(strict=True)  # where the companions are, if `path` is a link
         for suffix in _COMPANIONS:
             _tighten(real.with_name(real.name + suffix))
 

@@ -70,6 +70,22 @@ def test_a_link_is_followed_to_the_database(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("umask")
+async def test_a_link_to_no_database_yet_leads_to_a_private_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(0o700)
+    (tmp_path / "data").chmod(0o700)
+    (tmp_path / "link.db").symlink_to("data/real.db")
+    async with connect_sqlite(tmp_path / "link.db", "plugins.sqlite.path") as driver:
+        await driver.execute([Statement("CREATE TABLE notes (text TEXT)")])
+        assert modes(tmp_path / "data") == dict.fromkeys(("real.db", "real.db-wal", "real.db-shm"), 0o600)
+
+
+def test_a_link_to_itself_is_left_to_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    keep_private(tmp_path / "loop.db")
+    assert os.listdir(tmp_path) == ["loop.db"]
+
+
 @pytest.mark.parametrize("name", ["nowhere/e.db", "", "a" * 300])
 def test_what_is_no_file_is_left_to_sqlite(tmp_path: Path, name: str) -> None:
     before = modes(tmp_path)
