@@ -20,6 +20,7 @@ from evanesce_plugins.sql.accounts import erasure
 from evanesce_plugins.sql.backup_file import COMMAND, RESTORE, BackupFile, PrivateCopy, new_backup
 from evanesce_plugins.sql.binding import read_binding
 from evanesce_plugins.sql.driver import TRANSACTION_SECONDS, Driver, Reader, Row, Statement
+from evanesce_plugins.sql.files import create_for_folder
 from evanesce_plugins.sql.inspection import ReadOnly, SqlDatabase
 from evanesce_plugins.sql.schema import MIGRATIONS, find_version, migrate
 from evanesce_plugins.sql.table_copy import reading, tables, writing
@@ -73,6 +74,8 @@ class SqlBackups(SqlDatabase):
                 raise ConfigurationError(RESTORE, f"{file} has no tables of Evanesce", "Name a backup")
             await _in_thread(copy.verify, version)
             is_new = (await self.inspect()).found == 0
+            if self._file is not None:
+                await _in_thread(create_for_folder, self._file)
             async with self._connect() as driver:
                 if is_new:
                     await migrate(driver, self._setting)

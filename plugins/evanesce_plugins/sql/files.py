@@ -20,14 +20,41 @@ def keep_private(path: Path) -> None:
     SQLite gives the files that it creates later the permissions of the database. The permissions of a file of another
     owner cannot be changed; a warning is logged. SQLite reports every other problem with the path.
     """
-    real = Path(os.path.realpath(path))  # where SQLite has the database and its companions, if `path` is a link
+    real = _real(path)
     with suppress(OSError):
-        descriptor = os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.fchmod(descriptor, 0o600)  # the umask may have removed the owner's own access
-        os.close(descriptor)
+        os.close(_create(real))
     with suppress(OSError):
         for suffix in _COMPANIONS:
             _tighten(real.with_name(real.name + suffix))
+
+
+def create_for_folder(path: Path) -> None:
+    """Create the database file at `path` if it does not exist, and as root give it to the owner of its folder.
+
+    A server that runs as that user can open then what root has restored. SQLite gives the files beside a database its
+    owner by itself.
+    """
+    real = _real(path)
+    with suppress(OSError):
+        descriptor = _create(real)
+        try:
+            if os.geteuid() == 0:
+                folder = real.parent.stat()
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        finally:
+            os.close(descriptor)
+
+
+def _real(path: Path) -> Path:
+    """Return where SQLite has the database and its companions, if `path` is a link."""
+    return Path(os.path.realpath(path))
+
+
+def _create(file: Path) -> int:
+    """Create a file that only its owner can access, and return its descriptor. Raises `OSError` if it exists."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)  # the umask may have removed the owner's own access
+    return descriptor
 
 
 def _tighten(file: Path) -> None:

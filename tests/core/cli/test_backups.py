@@ -155,6 +155,35 @@ def test_a_database_of_each_version_is_backed_up_as_it_is_and_restored_as_the_ne
     assert sql(fresh / "evanesce.db", 'SELECT displayName, guest FROM "User"') == [("Ana", int(version < 3))]
 
 
+SOMEBODY = 65_533
+"""A user that owns files where the tests run as root."""
+
+
+@pytest.mark.parametrize("kept", ["the file", "its folder"])
+@pytest.mark.parametrize("plugin", ["sqlite", "turso"])
+def test_a_restored_database_belongs_to_its_owner_or_that_of_its_folder(tmp_path: Path, plugin: str, kept: str) -> None:
+    """Also where root restores it: the server's user could not open a file of root's."""
+    filled(tmp_path, 10)
+    assert run(tmp_path, "db", "backup", "backup.db").returncode == 0
+    there = tmp_path / "data"
+    there.mkdir()
+    if plugin == "sqlite":
+        arguments: Sequence[str] = ("--set", "plugins.sqlite.path=data/e.db")
+    else:
+        arguments = (*TURSO, "--set", "plugins.turso.url=file:data/e.db")
+    if kept == "the file":
+        assert run(tmp_path, "db", *arguments).returncode == 0
+    if os.geteuid() == 0:
+        os.chown(there / "e.db" if kept == "the file" else there, SOMEBODY, SOMEBODY)
+    restored = run(tmp_path, "db", "restore", "backup.db", "--force", *arguments)
+    assert restored.returncode == 0, restored.stderr + restored.stdout
+    owner = SOMEBODY if os.geteuid() == 0 else os.geteuid()
+    found = {file.name: (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) for file in there.iterdir()}
+    assert found.pop("e.db") == (owner, 0o600)
+    assert set(found.values()) <= {(owner, 0o600)}, "what is beside it is opened with it"
+    assert contents(there / "e.db") == contents(tmp_path / "backup.db")
+
+
 def test_no_file_is_replaced_without_force_and_the_database_never(tmp_path: Path) -> None:
     path = filled(tmp_path, 3)
     before = path.read_bytes()

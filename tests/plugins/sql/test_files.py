@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evanesce_plugins.sql.driver import Statement
-from evanesce_plugins.sql.files import keep_private
+from evanesce_plugins.sql.files import create_for_folder, keep_private
 from evanesce_plugins.sqlite.driver import connect as connect_sqlite
 from evanesce_plugins.turso.driver import connect as connect_turso
 from evanesce_plugins.turso.settings import Address
@@ -91,3 +91,19 @@ def test_what_is_no_file_is_left_to_sqlite(tmp_path: Path, name: str) -> None:
     before = modes(tmp_path)
     keep_private(tmp_path / name)
     assert modes(tmp_path) == before
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("user", ["root", "another"])
+def test_only_root_gives_a_new_file_to_the_owner_of_the_folder(
+    tmp_path: Path, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the tests: what is given to whom is noted, and not done."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if user == "root" else 1000)
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
+    for _ in range(2):
+        create_for_folder(tmp_path / "e.db")
+        assert modes(tmp_path) == {"e.db": 0o600}
+    folder = tmp_path.stat()
+    assert given == ([(folder.st_uid, folder.st_gid)] if user == "root" else []), "a file that exists stays as it is"
