@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from msgspec import inspect
@@ -56,6 +56,26 @@ def description(kind: inspect.Type) -> str | None:
     if isinstance(kind, inspect.UnionType):
         return next(filter(None, map(description, kind.types)), None)
     return None
+
+
+def is_marked(kind: inspect.Type, mark: Mapping[str, str]) -> bool:
+    """Return whether the declaration of a value has `mark` as the `extra` of its metadata."""
+    if isinstance(kind, inspect.Metadata):
+        return cast(Any, kind).extra == mark or is_marked(kind.type, mark)
+    return isinstance(kind, inspect.UnionType) and any(is_marked(one, mark) for one in kind.types)
+
+
+def within(kind: inspect.Type, key: str | int) -> inspect.Type:
+    """Return the type of what a table or list of type `kind` has at `key`: a union over all its forms."""
+    if isinstance(kind, inspect.Metadata):
+        return within(kind.type, key)
+    if isinstance(kind, inspect.UnionType):
+        return inspect.UnionType(tuple(within(one, key) for one in kind.types))
+    if isinstance(key, int):
+        return item(kind, key)
+    if isinstance(kind, inspect.StructType):
+        return next((known.type for known in kind.fields if known.encode_name == key), ANY)
+    return kind.value_type if isinstance(kind, inspect.DictType) else ANY
 
 
 def member(kind: inspect.Type, key: str, path: str) -> inspect.Type:

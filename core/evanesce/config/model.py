@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from evanesce.confidential import Confidential
+from evanesce.interfaces import SECRET_PATH
 
 # Every number has an upper bound, because Redis and SQLite refuse numbers beyond 2**63. A divisor has a lower bound,
 # because the inverse of a tiny rate is too long to wait for.
@@ -63,7 +64,11 @@ PublicUrl = Annotated[
 
 CollectorUrl = Annotated[
     str,
-    Meta(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?\Z", description="an address that begins with http:// or https://"),
+    Meta(
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?\Z",
+        description="an address that begins with http:// or https://",
+        extra=SECRET_PATH,
+    ),
 ]
 
 _FORM = "32 or more characters of ASCII, without spaces and line ends"

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import msgspec
+from msgspec import inspect
 
+from evanesce.config import kinds
 from evanesce.config.load import Source
 from evanesce.config.model import Config
-from evanesce.interfaces import Settings
+from evanesce.interfaces import SECRET_PATH, Settings
 from evanesce.webaddress import without_credentials
 
 HIDDEN = "(hidden)"
@@ -26,9 +28,6 @@ _SECRET_WORDS = frozenset(
 
 So are all values of a table with such a name, and a header such as `X-Api-Key`.
 """
-
-_RECEIVERS = frozenset({("webhooks", "urls"), ("traces", "url")})
-"""The addresses whose paths may be secret: receivers of other people often know a sender by the path alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +51,41 @@ def values(source: Source, config: Config, models: Iterable[tuple[str, Settings 
 
 
 def _table(source: Source, path: tuple[str, ...], table: msgspec.Struct) -> Iterator[Value]:
-    for field in msgspec.structs.fields(table):
-        yield _value(source, (*path, field.encode_name), getattr(table, field.name))
+    kind = inspect.type_info(type(table))
+    assert isinstance(kind, inspect.StructType)
+    for field in kind.fields:
+        yield _value(source, (*path, field.encode_name), getattr(table, field.name), field.type)
 
 
-def _value(source: Source, path: tuple[str, ...], value: object) -> Value:
+def _value(source: Source, path: tuple[str, ...], value: object, kind: inspect.Type = kinds.ANY) -> Value:
     origin, referred = source.origin(path)
     plain: object = msgspec.json.decode(msgspec.json.encode(value))
-    shown = HIDDEN if referred and value is not None else _readable(path[-1], plain)
-    if path[-2:] in _RECEIVERS:
-        shown = _without_paths(shown)
+    shown = HIDDEN if referred and value is not None else _readable(path[-1], plain, kind)
     return Value(".".join(path), shown, origin)
 
 
-def _readable(name: str, value: object) -> object:
-    """Return the value of a setting, with `HIDDEN` in place of secrets, also in tables and lists."""
+def _readable(name: str, value: object, kind: inspect.Type) -> object:
+    """Return the value of a setting with `HIDDEN` in place of secrets, also in tables and lists. `kind` is its type."""
     if isinstance(value, str | list | dict) and not _SECRET_WORDS.isdisjoint(_words(name)):
         return HIDDEN
     if isinstance(value, dict):
-        return {key: _readable(key, one) for key, one in cast("dict[str, object]", value).items()}
+        members = cast("dict[str, object]", value).items()
+        return {key: _readable(key, one, kinds.within(kind, key)) for key, one in members}
     if isinstance(value, list):
-        return [_readable("", one) for one in cast("list[object]", value)]
-    return without_credentials(value) if isinstance(value, str) else value
+        items = enumerate(cast("list[object]", value))
+        return [_readable("", one, kinds.within(kind, index)) for index, one in items]
+    if not isinstance(value, str):
+        return value
+    shown = without_credentials(value)
+    return _without_path(shown) if kinds.is_marked(kind, SECRET_PATH) else shown
 
 
 def _words(name: str) -> list[str]:
     return name.lower().replace("-", "_").split("_")
 
 
-def _without_paths(value: object) -> object:
-    """Return addresses with `HIDDEN` in place of their paths, also in a list."""
-    if isinstance(value, list):
-        return [_without_paths(one) for one in cast("list[object]", value)]
-    if not isinstance(value, str):
-        return value
-    scheme, separator, rest = value.partition("://")
+def _without_path(address: str) -> str:
+    """Return an address with `HIDDEN` in place of its path."""
+    scheme, separator, rest = address.partition("://")
     authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority}/{HIDDEN}" if slash and path else value
+    return f"{scheme}{separator}{authority}/{HIDDEN}" if slash and path else address

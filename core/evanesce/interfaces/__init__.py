@@ -20,11 +20,12 @@ from evanesce.interfaces.persistence import (
     Value,
 )
 from evanesce.interfaces.running import Server, SharedLimits, SharedMarks
-from evanesce.interfaces.setup import CliCommand, Finding, Settings, Setup
+from evanesce.interfaces.setup import SECRET_PATH, CliCommand, Finding, Settings, Setup
 from evanesce.interfaces.transport import Connection, Gateway, Readiness, SignIn, Transport
 
 __all__ = [
     "MOST_CHECKED",
+    "SECRET_PATH",
     "Accounts",
     "Answered",
     "Authenticator",

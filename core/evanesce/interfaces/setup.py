@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -62,3 +62,9 @@ class CliCommand:
 
 Settings = type[msgspec.Struct]
 """A plugin's model of its table in the configuration."""
+
+SECRET_PATH: Final = {"evanesce_secret": "path"}
+"""Marks the type of a setting as an address whose path may be a secret: `Annotated[str, Meta(extra=SECRET_PATH)]`.
+
+Receivers of other people often know a sender by the path alone. `evanesce config show` does not show it.
+"""

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from evanesce.confidential import Confidential
 from evanesce.errors import ConfigurationError
+from evanesce.interfaces import SECRET_PATH
 from evanesce.webaddress import parse_web_address
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -40,7 +41,12 @@ Secrets = (
 )
 
 Url = Annotated[
-    str, Meta(max_length=2048, description="an address that begins with https:// (http:// on this machine)")
+    str,
+    Meta(
+        max_length=2048,
+        description="an address that begins with https:// (http:// on this machine)",
+        extra=SECRET_PATH,
+    ),
 ]
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import pytest
+from msgspec import Meta
 
 from evanesce.config import load, origins
 from evanesce.config.origins import HIDDEN, Value
+from evanesce.interfaces import SECRET_PATH
 from evanesce.plugins import Plugins
 from evanesce.webaddress import without_credentials
 
@@ -129,6 +132,61 @@ def test_the_path_of_a_receiver_is_not_shown(tmp_path: Path) -> None:
     )
     assert found["plugins.webhooks.urls"].value == ["https://hooks.example/(hidden)", "https://hooks.example:8443"]
     assert found["traces.url"].value == "https://otlp.example/(hidden)"
+
+
+Address = Annotated[str, Meta(description="an address", extra=SECRET_PATH)]
+
+
+class Alert(msgspec.Struct, tag="alert"):
+    """A receiver of one form."""
+
+    to: Address
+    help: str
+
+
+class Archive(msgspec.Struct, tag="archive"):
+    """A receiver of another form."""
+
+    folder: str
+
+
+class MarkingSettings(msgspec.Struct):
+    """Settings of a plugin that marks the addresses whose paths may be secrets."""
+
+    receiver: Address | None
+    nobody: Address | None
+    receivers: tuple[Address, ...]
+    pair: tuple[str, Address]
+    by_name: dict[str, Address]
+    all: list[Alert | Archive]
+    help: str
+
+
+def test_a_plugin_marks_the_addresses_whose_paths_are_not_shown() -> None:
+    secret, plain = f"https://user:{SECRET}@chat.example/{SECRET}?key={SECRET}", "https://help.example/page"
+    shown = "https://(hidden)@chat.example/(hidden)"
+    settings = MarkingSettings(
+        receiver=secret,
+        nobody=None,
+        receivers=(secret, "https://chat.example"),
+        pair=(plain, secret),
+        by_name={"one": secret},
+        all=[Alert(secret, plain), Archive(plain)],
+        help=plain,
+    )
+    tree = {"plugins": {"enabled": ["marking"], "marking": msgspec.to_builtins(settings)}}
+    source = load.from_tree(tree, environ={}, default_plugins=())
+    models = {"marking": MarkingSettings}
+    found = {one.key: one.value for one in origins.values(source, source.config(models), list(models.items()))}
+    assert {key.removeprefix("plugins.marking."): value for key, value in found.items() if "marking." in key} == {
+        "receiver": shown,
+        "nobody": None,
+        "receivers": [shown, "https://chat.example"],
+        "pair": [plain, shown],
+        "by_name": {"one": shown},
+        "all": [{"type": "alert", "to": shown, "help": plain}, {"type": "archive", "folder": plain}],
+        "help": plain,
+    }
 
 
 @pytest.mark.parametrize(
