@@ -108,8 +108,12 @@ class Observer:
         task_status.started()
         while True:
             if not self.paused:
-                self._seen.append(self.look())
+                self.sample()
             await trio.sleep(SAMPLE_SECONDS)
+
+    def sample(self) -> None:
+        """Look now, and note what is seen."""
+        self._seen.append(self.look())
 
     def lags(self, keys: Sequence[tuple[float, int]], others: int) -> list[float]:
         """Return how long after its end each key was there, in milliseconds; infinite where it is there still.
@@ -145,7 +149,8 @@ async def _watch(observers: Sequence[Observer], order: Order, scale: Scale, one:
             if all(at > last + late or (at > last and count <= others) for at, count in looks):
                 break
             await trio.sleep(SAMPLE_SECONDS)
-        await trio.sleep(3 * SAMPLE_SECONDS)
+        for observer in observers:
+            observer.sample()  # all is gone, and this shows it
         nursery.cancel_scope.cancel()
     keys = [(end - order.ttl * 1000, end) for ends in rooms for end in ends]
     return len(keys), [observer.lags(keys + indices, others) for observer in observers]

@@ -277,7 +277,7 @@ async def _all_gone(observer: Observer, ends: Sequence[int], last: float, scale:
         if (count <= STATE and at > max(ends)) or at > last + scale.patience * 1000:
             break
         await trio.sleep(SAMPLE_SECONDS)
-    await trio.sleep(3 * SAMPLE_SECONDS)
+    observer.sample()
 
 
 def _lags(observer: Observer, ends: Sequence[int], order: Order) -> Lags:

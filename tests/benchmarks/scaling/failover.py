@@ -17,6 +17,7 @@ from tests.benchmarks.scaling.fleet import Fleet, Place, fleet
 from tests.benchmarks.scaling.sizes import Sizes
 from tests.benchmarks.scaling.tables import table as written
 from tests.e2e.clients import ChatClient, ids
+from tests.patience import PATIENCE
 
 SERVERS = 3
 MEMBERS = 10
@@ -66,15 +67,16 @@ class _Member:
                 await self.rejoin()
 
     async def rejoin(self) -> None:
-        while True:
-            self.chat.server = self.dice.choice(self.places)
-            try:
-                await self.chat.connect()
-                await self.chat.join(self.room_id, self.chat.cursor(self.room_id))
-            except (Unreachable, Disconnected):
-                continue
-            self.back_at.append(trio.current_time())
-            return
+        with trio.fail_after(PATIENCE):
+            while True:
+                self.chat.server = self.dice.choice(self.places)
+                try:
+                    await self.chat.connect()
+                    await self.chat.join(self.room_id, self.chat.cursor(self.room_id))
+                except (Unreachable, Disconnected):
+                    continue
+                self.back_at.append(trio.current_time())
+                return
 
 
 def measure(sizes: Sizes) -> list[dict[str, Any]]:
