@@ -88,7 +88,7 @@ class TrustedProxies:
 
     def hold(self, peer: str) -> bool:
         """Return whether `peer`, the address of a socket's other end, is that of a trusted proxy."""
-        return self.unix if peer == UNIX else is_within(peer, self.networks)
+        return self.unix if peer == UNIX else bool(self.networks) and is_within(peer, self.networks)
 
 
 NO_PROXIES = TrustedProxies()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 from collections.abc import Sequence
@@ -106,7 +105,7 @@ def check_handshake(request: Request) -> list[str]:
 
     Raises `Refused` where the upgrade is not valid (RFC 6455, section 4.2.1).
     """
-    if request.head.method != b"GET" or any(length != b"0" for length in request.values(b"content-length")):
+    if request.head.method != b"GET" or set(request.values(b"content-length")) - {b"0"}:
         raise Refused(400, "A WebSocket handshake is a GET request without a body.")
     if b"upgrade" not in request.tokens(b"connection"):
         raise Refused(400, f"The request has no Connection: Upgrade. {_PASS_ON}")
@@ -154,6 +153,6 @@ def _is_international_name(host: bytes) -> bool:
 
 def _is_valid_key(values: Sequence[bytes]) -> bool:
     try:
-        return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == 16
+        return len(values) == 1 and len(binascii.a2b_base64(values[0], strict_mode=True)) == 16
     except binascii.Error:
         return False

@@ -6,6 +6,7 @@ The libraries behind this module get only requests that are valid HTTP/1.1.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,8 +37,9 @@ _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _REQUEST_LINE = re.compile(
     rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>[\x21-\x7e]+) HTTP/(?P<version>[0-9]\.[0-9])\r\n"
 )
-# Headers as almost all clients send them, up to the end of the head. Words are separated by spaces: one match for each.
-_PLAIN_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\x21-\x7e]+(?: +[\x21-\x7e]+)*\r\n)+\r\n")
+# What the names of headers may have (RFC 9110, section 5.6.2), and what headers have that almost all clients send.
+_NAME_CHARACTERS = b"!#$%&'*+-.^_`|~" + string.digits.encode() + string.ascii_letters.encode()
+_PLAIN_CHARACTERS = bytes(range(0x20, 0x7F))
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?#]*)(?P<rest>(?:[/?][^#]*)?)", re.IGNORECASE)
 # A host and a port (RFC 3986, section 3.2.2). Libraries decode the host as an international name, and fail on others.
 _HOST = re.compile(rb"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
@@ -132,8 +134,8 @@ class Request:
 
     def elements(self, name: bytes) -> list[bytes]:
         """Return the elements of a header that is a comma-separated list, without empty ones (RFC 9110, 5.6.1)."""
-        elements = (element.strip() for value in self.values(name) for element in value.split(b","))
-        return [element for element in elements if element]
+        values = self._values.get(name, ())
+        return [element for value in values for part in value.split(b",") if (element := part.strip())]
 
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the elements of a header that ignores case, in lower case."""
@@ -258,13 +260,20 @@ def _parse_plain(head: bytes) -> Head | None:
     `_parse` finds the same, but takes many times as long, and all clients come back at once after a restart.
     """
     line = _REQUEST_LINE.match(head)
-    if line is None or not _PLAIN_HEADERS.fullmatch(head, line.end()):
+    if line is None:
         return None
     method, target, version = line.group("method", "target", "version")
+    text = head[line.end() : -4]
+    lines = text.split(b"\r\n")
+    # A regular expression for all headers took half the time of reading a head.
+    if text.translate(None, _PLAIN_CHARACTERS) != b"\r\n" * (len(lines) - 1):
+        return None
     headers: list[tuple[bytes, bytes]] = []
     hosts = 0
-    for field_line in head[line.end() : -4].split(b"\r\n"):
+    for field_line in lines:
         name, _, value = field_line.partition(b": ")
+        if not name or name.translate(None, _NAME_CHARACTERS) or not value or value != value.strip():
+            return None
         name = name.lower()
         if name == b"host":
             hosts += 1

@@ -78,7 +78,8 @@ class ClientStream:
     @property
     def local_address(self) -> str:
         """The address to which the client connected; empty for a Unix socket."""
-        return "" if self.socket.family == stdlib_socket.AF_UNIX else str(self.socket.getsockname()[0])
+        name = self.socket.getsockname()
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def tls(self) -> trio.abc.Stream | None:
@@ -206,4 +207,5 @@ class ClientStream:
 
 def peer_of(socket: trio.socket.SocketType) -> str:
     """Return the address of a socket's other end, without a port; `unix:` for a Unix socket. Raises `OSError`."""
-    return UNIX if socket.family == stdlib_socket.AF_UNIX else str(socket.getpeername()[0])
+    name = socket.getpeername()
+    return str(name[0]) if isinstance(name, tuple) else UNIX
