@@ -87,15 +87,21 @@ class Tokens:
 
     def _remembered(self, token: str) -> Claims:
         """Return the claims of a token whose signature is checked now, or was before: clients come back with it."""
-        digest = blake2b(token.encode(errors="surrogatepass"), digest_size=16, key=self._digest_key).digest()
+        digest = self._digest(token)
         claims = self._read_before.get(digest)
         if claims is None:
             claims = self._read_own(token) or self._read_any(token)
+        self._remember(digest, claims)
+        return claims
+
+    def _digest(self, token: str) -> bytes:
+        return blake2b(token.encode(errors="surrogatepass"), digest_size=16, key=self._digest_key).digest()
+
+    def _remember(self, digest: bytes, claims: Claims) -> None:
         self._read_before[digest] = claims
         self._read_before.move_to_end(digest)
         if len(self._read_before) > MOST_READ:
             self._read_before.popitem(last=False)
-        return claims
 
     def _read_own(self, token: str) -> Claims | None:
         """Return the claims of a token that has the form and the signature of those issued here; else None.
@@ -150,6 +156,7 @@ class Tokens:
         # `jti` makes each token unique, even within the same second.
         fields = msgspec.structs.asdict(claims) | {"aud": _AUDIENCE, "jti": uuid.uuid4().hex}
         token = jwt.encode(fields, self._secrets[0], algorithm=_ALGORITHM)
+        self._remember(self._digest(token), claims)  # a client that signs in over HTTP uses it at once
         return token, claims
 
 
