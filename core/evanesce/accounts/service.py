@@ -213,6 +213,10 @@ class AccountService:
 
     # --- rooms ----------------------------------------------------------------------------------------------------
 
+    def known_room(self, room_id: str) -> ChatRoom | None:
+        """Return a room that was open lately; None where that is not known. `room` says whether it is open now."""
+        return self._cache.room(room_id)
+
     async def room(self, room_id: str, *, allow_cached: bool = False) -> ChatRoom:
         """Return an open room. Raises `room_not_found`.
 

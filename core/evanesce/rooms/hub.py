@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Protocol
 
 import trio
 
 from evanesce.context import ServerContext
-from evanesce.errors import CloseCode, StoreUnavailable
+from evanesce.errors import CloseCode, CommandError, PersistenceUnavailable, StoreUnavailable
+from evanesce.jobs import report_repository_fault
 from evanesce.logs import folded, unbind_connection
 from evanesce.model import ChatRoom, timestamp
 from evanesce.rooms.admissions import Admissions
@@ -45,6 +46,10 @@ DISCONNECTED = "An operator of this server has ended this connection."
 
 RENAME_PAUSE_SECONDS = 0.01
 """The pause before the next rooms, in which other tasks run."""
+
+
+Confirm = Callable[[], Awaitable[ChatRoom]]
+"""Returns a room as the database has it. Raises `CommandError`, such as `room_not_found`."""
 
 
 class HubSession(Protocol):
@@ -164,8 +169,11 @@ class Hub:
         room = self._rooms.get(room_id)
         return None if room is None or room.inbox.closed else room
 
-    def start(self, known: ChatRoom) -> Room:
-        """Return a room, and start it where it does not run. The caller knows that the room exists."""
+    def start(self, known: ChatRoom, confirm: Confirm | None = None) -> Room:
+        """Return a room, and start it where it does not run. The caller knows that the room exists.
+
+        Where that was so lately only, the room is asked for by `confirm` before anything else happens in it.
+        """
         room = self.running(known.room_id)
         if room is None:
             if self._nursery is None:
@@ -173,13 +181,14 @@ class Hub:
             room = self._rooms[known.room_id] = Room(
                 known, self._context, self.rule_sync, self._admissions, self._returns, self._replies
             )
-            self._nursery.start_soon(self._supervise, room)
+            self._nursery.start_soon(self._supervise, room, confirm)
         return room
 
-    async def _supervise(self, room: Room) -> None:
+    async def _supervise(self, room: Room, confirm: Confirm | None) -> None:
         unbind_connection()  # the connection whose join has started the room is not the room's
         try:
-            await room.run()
+            if confirm is None or await self._confirmed(room, confirm):
+                await room.run()
         except StoreUnavailable as error:
             room.abandon(error)
         except Exception as error:  # a fault of one room ends the connections of its members, and nothing else
@@ -191,6 +200,19 @@ class Hub:
             if self._rooms.get(room.room_id) is room:
                 del self._rooms[room.room_id]
             self._ended.unpark_all()
+
+    async def _confirmed(self, room: Room, confirm: Confirm) -> bool:
+        """Take the rules that the database has now. Where it has no such room, refuse all joins, and return False."""
+        try:
+            room.confirmed(await confirm())
+            return True
+        except CommandError as error:
+            refusal = error
+        except Exception as error:
+            report_repository_fault("looking up a room", error, self._context.metrics)
+            refusal = PersistenceUnavailable()
+        room.abandon(refusal)
+        return False
 
     async def _abandon(self, room: Room) -> None:
         try:

@@ -62,6 +62,10 @@ class RoomPolicy:
         self._check_due = False
         self._nursery: trio.Nursery | None = None
 
+    def confirmed(self, room: ChatRoom) -> None:
+        """Take the rules that the database has, before there are members who would have to be told."""
+        self.rules = self._sync.rules_of(room)
+
     def start(self, nursery: trio.Nursery, removed: Removed) -> None:
         """Ask the database, and end votes, in tasks of `nursery`. `removed` handles removals that were missed."""
         self._nursery = nursery
@@ -260,6 +264,8 @@ class RoomPolicy:
 
         At most `MOST_TOLD` of each, and the user's own mute in any case.
         """
+        if not (self._mutes or self._votes):  # as in most rooms
+            return []
         now = self._store.clock.now()
         others = (one for one in reversed(self._mutes) if self._mutes[one] > now and one != user_id)
         muted = [user_id, *others] if self._mutes.get(user_id, 0) > now else [*others]

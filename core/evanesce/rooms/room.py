@@ -127,7 +127,7 @@ class Room:
         )
         self._handling: Sequence[RoomRequest] = ()  # the requests that are being handled
         self._busy = False  # the last requests came as a group
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None  # that of `run`, once answers may come
         self._fault: Exception | None = None
 
     @property
@@ -140,6 +140,10 @@ class Room:
         """The rules of the room, as this server knows them."""
         return self._policy.rules
 
+    def confirmed(self, room: ChatRoom) -> None:
+        """Take the rules that the database has, before `run`."""
+        self._policy.confirmed(room)
+
     def check_rules(self) -> None:
         """Ask the database for the rules, as changes may have been missed."""
         if not self.inbox.closed:
@@ -147,18 +151,15 @@ class Room:
 
     async def run(self) -> None:
         """Serve the room until it has no subscribers. Raises `StoreUnavailable` where the store cannot be followed."""
-        with self._scope:
-            async with (
-                self._store.events.follow(self.room_id, self._roster_size) as feed,
-                trio.open_nursery() as nursery,
-            ):
-                self._presence.start(nursery)
-                self._policy.start(nursery, self._leaving.removed_by)
-                self._pending_joins.start(nursery)
-                self._listener.start(nursery)
-                nursery.start_soon(self._listener.run, feed, self._guarded)
-                await self._work()
-                nursery.cancel_scope.cancel()
+        async with self._store.events.follow(self.room_id, self._roster_size) as feed, trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+            self._presence.start(nursery)
+            self._policy.start(nursery, self._leaving.removed_by)
+            self._pending_joins.start(nursery)
+            self._listener.start(nursery)
+            nursery.start_soon(self._listener.run, feed, self._guarded)
+            await self._work()
+            nursery.cancel_scope.cancel()
         if self._fault is not None:
             raise self._fault
 
@@ -184,7 +185,8 @@ class Room:
                 handle(answer)
             except Exception as error:  # `run` raises it
                 self._fault = self._fault or error
-                self._scope.cancel()
+                if self._scope is not None:
+                    self._scope.cancel()
 
         return guarded
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import trio
 
@@ -197,14 +198,15 @@ class Dispatcher:
                 connection.end(CloseCode.NOT_ALLOWED, error.message)
             raise
         self._reconciliation.check_soon(principal.user.user_id, principal.claims.sid)
-        deadline = trio.current_time() + (principal.claims.exp * 1000 - self._store.clock.now()) / 1000
+        now = trio.current_time()
+        deadline = now + (principal.claims.exp * 1000 - self._store.clock.now()) / 1000
         # An older token of the same sign-in does not shorten the session that a newer one has extended. With another
         # sign-in the session lasts as long as that one.
         same = before is not None and before.claims.sid == principal.claims.sid
         connection.scope.deadline = max(connection.scope.deadline, deadline) if same else deadline
         if before is None:
             session.budget = self._budgets.of_user(session.user_id)
-            session.signed_in_at = trio.current_time()
+            session.signed_in_at = now
         if greet:
             connection.reply(self._accounts.welcome(principal, token=token, ref=command.ref))
 
@@ -237,7 +239,11 @@ class Dispatcher:
         while True:
             room = self._hub.running(room_id)
             if room is None:
-                room = self._hub.start(await self._accounts.room(room_id, allow_cached=True))
+                known = self._accounts.known_room(room_id)
+                if known is None:
+                    room = self._hub.start(await self._accounts.room(room_id))
+                else:  # all who come back to it wait for one answer of the database, in the room
+                    room = self._hub.start(known, partial(self._accounts.room, room_id, allow_cached=True))
             subject = self._subjects.of(session.require_principal().user.world_id)
             try:
                 request = JoinRequest(session, command.ref, command.since, subject, command.invite)

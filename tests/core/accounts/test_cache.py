@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -87,6 +87,32 @@ async def test_a_room_that_was_closed_is_not_joined_though_the_database_is_away(
             refused = await person.ask("join", roomId=room_id)
             assert refused["code"] in ("room_not_found", "persistence_unavailable")
         repository.state = "up"
+
+
+async def test_a_known_room_that_the_database_has_no_more_is_joined_by_nobody(autojump_clock: MockClock) -> None:
+    async with memory_server() as server:
+        ada, bob = await server.sign_in("Ada"), await server.sign_in("Bob")
+        room_id = await server.open_room(ada)
+        await server.repository.close_room(room_id, AT)  # nobody is told, as by a program that changes the database
+        for person in (ada, bob):
+            assert (await person.ask("join", roomId=room_id))["code"] == "room_not_found"
+            assert (await person.ask("send", roomId=room_id, content="?"))["code"] == "not_member"
+        assert server.hub.rooms == 0
+
+
+async def test_a_fault_at_asking_for_a_known_room_ends_no_connection(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(room_ids: Sequence[str]) -> Mapping[str, int]:
+        raise ZeroDivisionError
+
+    async with memory_server() as server:
+        ada = await server.sign_in("Ada")
+        room_id = await server.open_room(ada)
+        with monkeypatch.context() as broken:
+            broken.setattr(server.repository, "open_rooms", fail)
+            assert (await ada.ask("join", roomId=room_id))["code"] == "persistence_unavailable"
+        assert (await ada.ask("join", roomId=room_id))["type"] == "joined"
 
 
 async def test_what_servers_tell_each_other_is_believed() -> None:
