@@ -75,7 +75,7 @@ class AccountCache:
 
     def ended_since(self, mark: Mark, user_id: str, sign_in_id: str) -> bool:
         """Return whether a notice after `mark` said that a sign-in has ended, or that its user was erased."""
-        return any(self._ended.get(ended, 0) > mark for ended in (user_id, sign_in_id))
+        return self._ended.get(user_id, 0) > mark or self._ended.get(sign_in_id, 0) > mark
 
     def banned_since(self, mark: Mark, user_id: str) -> bool:
         """Return whether a notice after `mark` said that a user is banned, or is not any more."""

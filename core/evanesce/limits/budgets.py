@@ -121,7 +121,7 @@ class Budgets:
 
     def before_sign_in(self, address: str) -> Budget:
         """Return the budget of a connection from `address` until a user signs in on it."""
-        return _Unbounded() if self._is_exempt(address) else _ConnectionBudget(self._before_hello, self._clock)
+        return _UNBOUNDED if self._is_exempt(address) else _ConnectionBudget(self._before_hello, self._clock)
 
     def of_user(self, user_id: str) -> Budget:
         """Return the budget of a user, which all connections of the user share."""
@@ -202,6 +202,9 @@ class _Unbounded:
 
     def is_far_above(self) -> bool:
         return False
+
+
+_UNBOUNDED = _Unbounded()
 
 
 def _refuse(wait: float) -> None:

@@ -155,6 +155,9 @@ class Plugins:
         self._hooks = {name: RunTimeHooks(self._calls[name], self._callers(name)) for name in self._registry.names}
         self._delivered = trio.Event()
         self._filters = {name: hooks for name, hooks in self._hooks.items() if hooks.has(_FILTER)}
+        self._observers = {
+            hook: [hooks for hooks in self._hooks.values() if hooks.has(hook)] for hook in HOOK_CONTRACTS
+        }
         self._let_through = LetThrough()
         self._join_checks = [hooks for hooks in self._hooks.values() if hooks.has(_MAY_JOIN)]
 
@@ -246,7 +249,7 @@ class Plugins:
     @property
     def follows_messages(self) -> bool:
         """Whether any plugin filters or observes messages, so that `message_stored` has to be called."""
-        return self.has_filters or any(hooks.has(_MESSAGE_SENT) for hooks in self._hooks.values())
+        return self.has_filters or bool(self._observers[_MESSAGE_SENT])
 
     def message_stored(self, draft: Draft, created_at: Timestamp, expires_at: Timestamp, *, duplicate: bool) -> None:
         """Tell the observers of messages that one was stored. `duplicate`: it had been before."""
@@ -299,9 +302,8 @@ class Plugins:
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Queue an event for every observer, and return at once. `hook` is the name of an observer's hook."""
-        for hooks in self._hooks.values():
-            if hooks.has(hook):
-                hooks.enqueue(hook, arguments)
+        for hooks in self._observers[hook]:
+            hooks.enqueue(hook, arguments)
 
     def count_dropped(self, name: str, events: int) -> None:
         """Count events that a plugin has received and dropped, beside those that it had no room for."""

@@ -68,7 +68,8 @@ class Joining:
 
     async def join(self, requests: Sequence[JoinRequest]) -> None:
         """Join users as one group, and answer each request with the history after its cursor."""
-        requests = [request for request in requests if self._is_wanted(request)]
+        if self._pending:  # seldom
+            requests = [request for request in requests if self._is_wanted(request)]
         if requests:
             try:
                 with tracing.taken_over("join the room", [request.number for request in requests], ends=True):

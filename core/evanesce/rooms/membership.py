@@ -187,9 +187,11 @@ class Membership:
         """
         for event in announced:
             about = event.user_id if isinstance(event, _TO_THE_OTHERS) else None
-            [frame] = frames([Outgoing(event)])
+            frame: Frame | None = None  # most people who join at once have nobody to tell
             for subscription in self._subscriptions.values():
                 if subscription.welcomed and subscription.subscriber.user_id != about:
+                    if frame is None:
+                        frame = Frame([Outgoing(event)])
                     subscription.subscriber.connection.write(frame)
 
 

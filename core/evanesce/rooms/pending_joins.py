@@ -68,6 +68,9 @@ class PendingJoins:
         """The joins for which the database was asked, and has not answered."""
         return [request for request, pending in self._joins.items() if not pending.decided]
 
+    def __len__(self) -> int:
+        return len(self._joins)
+
     def is_admitted(self, request: JoinRequest) -> bool:
         """Return whether the database has admitted the user, or had before."""
         pending = self._joins.get(request)

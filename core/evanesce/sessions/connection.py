@@ -67,7 +67,7 @@ class ClientConnection:
         self._outbox_bytes = outbox_bytes
         self._most_offered = int(outbox_bytes * _OFFERED_SHARE)
         self._metrics = metrics
-        self._slow = SlowReader(outbox_bytes)
+        self._slow: SlowReader | None = None  # most connections never have one
         self.anonymous = True
         """Whether no user has signed in: then less may wait for the client."""
         self._open = True
@@ -106,7 +106,7 @@ class ClientConnection:
         """Write a frame. Where the outbox has no room for it, the connection is ended."""
         if not self._open:
             return
-        if self._slow.watches:
+        if self._slow is not None:
             self._slow.wrote(len(frame.payload))
         if not self._write(frame):
             self.end(CloseCode.TOO_SLOW, _TOO_SLOW)
@@ -122,7 +122,7 @@ class ClientConnection:
         outbox = self._outbox
         waiting = outbox.waiting_bytes
         if not waiting:  # the usual case, of which many make a delivery: no call that is not needed
-            if self._slow.watches:
+            if self._slow is not None:
                 self._slow.wrote(len(frame.payload))
             try:
                 return not self._open or outbox.write(frame) or self._refused(0)
@@ -132,7 +132,8 @@ class ClientConnection:
         size = len(frame.payload)
         if self._open and (waiting + size > self._most_offered or not self._write(frame)):
             return self._refused(waiting)
-        self._slow.wrote(size)
+        if self._slow is not None:
+            self._slow.wrote(size)
         return True
 
     def _write(self, frame: Frame) -> bool:
@@ -143,15 +144,18 @@ class ClientConnection:
             return True  # the client is not too slow
 
     def _refused(self, waiting: int) -> bool:
+        if self._slow is None:
+            self._slow = SlowReader(self._outbox_bytes)
         if not self._slow.watches:
             self._slow.refused(trio.current_time(), waiting, self._outbox.unacknowledged_bytes)
         return False
 
     def check_progress(self, now: float) -> None:
         """End the connection of a client that is behind and reads too little. Call it once a second or more often."""
-        if self._slow.watches and self._slow.is_stalled(
-            now, self._outbox.waiting_bytes, self._outbox.unacknowledged_bytes
-        ):
+        slow = self._slow
+        if slow is None or not slow.watches:
+            return
+        if slow.is_stalled(now, self._outbox.waiting_bytes, self._outbox.unacknowledged_bytes):
             self.end(CloseCode.TOO_SLOW, _TOO_SLOW)
 
     def end(self, code: CloseCode, reason: str, *, may_return: bool = True) -> None:

@@ -317,6 +317,8 @@ class RedisMessageLog:
         if reading.closed is not None:
             return RoomClosed()
         page = _Page(self, room_id, reading.position.epoch, most, most_bytes)
+        if not reading.entries:  # as after a quiet time: there is nothing more to ask for
+            return page.history(reading.position, since, cursor, 0, (), whole=whole)
         unsent: list[MessageUnsent] = []
         behind: dict[str, Entry] = {}
         explained: set[str] = set()
