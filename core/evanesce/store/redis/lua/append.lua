@@ -9,6 +9,10 @@
 -- (stored, with another TTL), 0 (conflict), until when its sender may not write, or the two times of the message that
 -- exists already.
 
+-- After how many entries the index is trimmed. Redis trims it by nodes of about a hundred, so to try it for each entry
+-- would mostly be in vain.
+local TRIM = 16
+
 -- The date of a day number, by Howard Hinnant's civil_from_days, for 1970 and later.
 local function date(day)
   local z = day + 719468
@@ -56,51 +60,53 @@ end
 
 local created, expires = rfc3339(now), rfc3339(now + room_ttl)
 local before = ',"createdAt":"' .. created .. '","expiresAt":"'
-local times = { [room_ttl] = before .. expires .. '"}' } -- the end of the JSON, by TTL
+local rest = expires .. '"}' -- the end of the JSON
 
-local answers = { created, expires }
-local lines = { state.epoch }
+-- Both tables have space for one message, the usual number, so that they need not grow. What is published is the epoch,
+-- and a line for each message, in two parts: joined only once, as long strings cost most.
+local answers, parts, last_part = { created, expires, 0 }, { state.epoch, '', '' }, 1
 
 for i = 9, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
   local place = (i - 9) / 3
-  local key = KEYS[5 + 2 * place]
-  local known = redis.call('MGET', key, KEYS[6 + 2 * place])
+  local key, tombstone = KEYS[5 + 2 * place], KEYS[6 + 2 * place]
+  local is_known = redis.call('EXISTS', key, tombstone) > 0
   local mute = muted and tonumber(redis.call('ZSCORE', KEYS[4], sender) or 0)
-  if known[1] then
-    local message = cjson.decode(known[1])
-    answers[#answers + 1] = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
-  elseif known[2] then
-    answers[#answers + 1] = 0
+  local answer = 1
+  if is_known then
+    local known = redis.call('GET', key)
+    local message = known and cjson.decode(known)
+    answer = message and message.senderId == sender and { message.createdAt, message.expiresAt } or 0
   elseif mute and mute > now then
-    answers[#answers + 1] = mute
+    answer = mute
   else
-    local ttl, stored = room_ttl, 1
+    local ttl, own_rest = room_ttl, rest
     if own and own[place + 1] > 0 and own[place + 1] < ttl then
       ttl = own[place + 1]
-      stored = rfc3339(now + ttl)
-      times[ttl] = before .. stored .. '"}'
+      answer = rfc3339(now + ttl)
+      own_rest = answer .. '"}'
     end
     if ttl > default then
       found = lives(found, ttl)
       since, last = span(found, default)
     end
-    local json, ends = ARGV[i + 2] .. times[ttl], now + ttl
+    local json, ends = ARGV[i + 2] .. before .. own_rest, now + ttl
     state.n, state.c = state.n + 1, state.c + 1
     local t, n = string.format('%.0f', state.t), string.format('%.0f', state.n)
     if state.t == now then
-      redis.call('XADD', KEYS[2], 'MINID', '~', since - grace, t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends)
+      redis.call('XADD', KEYS[2], t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends)
     else -- the clock was set back
-      redis.call('XADD', KEYS[2], 'MINID', '~', since - grace, t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends,
-        'at', now)
+      redis.call('XADD', KEYS[2], t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends, 'at', now)
     end
-    redis.call('SET', key, json, 'PX', ttl)
-    answers[#answers + 1] = stored
-    lines[#lines + 1] = string.format('m %s %s %.0f %.0f ', t, n, state.c, ends) .. json
+    if state.n % TRIM == 0 then redis.call('XTRIM', KEYS[2], 'MINID', '~', since - grace) end
+    redis.call('SET', key, json, 'PXAT', ends)
+    parts[last_part + 1], parts[last_part + 2] = string.format('\nm %s %s %.0f %.0f ', t, n, state.c, ends), json
+    last_part = last_part + 2
   end
+  answers[3 + place] = answer
 end
 
-if #lines > 1 then
+if last_part > 1 then
   redis.call('PEXPIRE', KEYS[2], last - now + grace)
   if now - state.used > 60000 then
     keep(state)
@@ -108,6 +114,6 @@ if #lines > 1 then
     redis.call('HSET', KEYS[1], 'n', state.n, 'c', state.c, 't', state.t)
   end
   if found and found.record ~= record then redis.call('HSET', KEYS[1], 'long', found.record) end
-  redis.call('SPUBLISH', KEYS[3], table.concat(lines, '\n'))
+  redis.call('SPUBLISH', KEYS[3], table.concat(parts, '', 1, last_part))
 end
 return answers
