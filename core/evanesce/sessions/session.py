@@ -125,8 +125,12 @@ class Session:
         if room is None or room.inbox.full or room.inbox.closed:
             return False
         self._pending_replies += 1  # the reply may come at once
-        if not room.send_at_once(request):
-            room.inbox.put_unbounded(request)
+        try:
+            if not room.send_at_once(request):
+                room.inbox.put_unbounded(request)
+        except BaseException:  # a defect: there will be no reply
+            self._pending_replies -= 1
+            raise
         return True
 
     async def _put(self, room: Room, request: RoomRequest) -> None:

@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from evanesce.config.model import LimitsTable
 from evanesce.hookspecs import hookimpl
 from evanesce.model import Draft
+from evanesce.sessions.task import IDLE_SECONDS
 from evanesce.testing.connection import MemoryConnection
 from evanesce.testing.server import TestServer, memory_server
 
@@ -156,6 +157,24 @@ async def test_a_fault_of_a_message_is_answered_and_ends_nothing(
             assert (await connection.ask("send", roomId=room, content="hello"))["code"] == "internal"
         assert connection.at_once == [True]
         assert (await connection.ask("send", roomId=room, content="hello"))["type"] == "sent"
+
+
+async def test_a_reply_that_a_fault_prevents_is_not_waited_for(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that the server ends waits for the replies to what was accepted."""
+    async with in_a_room() as (server, connection, room):
+
+        def defective(*_: object) -> None:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(server.store.messages, "append_one", defective)
+        assert (await connection.ask("send", roomId=room, content="hello"))["code"] == "internal"
+        before = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.gateway.drain)
+            await connection.end()
+            assert trio.current_time() - before < IDLE_SECONDS
 
 
 async def test_a_full_inbox_is_waited_for(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
