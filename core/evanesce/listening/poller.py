@@ -45,6 +45,7 @@ class Poller:
             for descriptor, events in self._epoll.poll(0, AT_ONCE):
                 if (arrived := self._watched.get(descriptor)) is not None:  # else an earlier call forgot it
                     arrived(events != select.EPOLLIN)
+                del arrived  # it refers to a client, who may leave before the next data comes
 
     def close(self) -> None:
         """Close it. Nothing may be watched any more, and `run` must have ended."""

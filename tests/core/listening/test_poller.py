@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -136,3 +137,19 @@ async def test_a_number_that_the_kernel_gave_to_another_socket_is_not_forgotten(
         to_second.send(b"x")
         await calls.reach(1)
         assert calls.made == [("second", False)]
+
+
+async def test_it_keeps_nothing_of_a_socket_that_it_forgot(poller: Poller) -> None:
+    """What it would call refers to the connection, with the client's address."""
+    calls = Calls()
+    ours, theirs = pair()
+    arrived = calls.of("ours")
+    kept = weakref.ref(arrived)
+    with ours, theirs:
+        poller.watch(ours.fileno(), arrived)
+        theirs.send(b"x")
+        await calls.reach(1)
+        await wait_all_tasks_blocked()
+        poller.forget(ours.fileno(), arrived)
+    del arrived
+    assert kept() is None
