@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from trio_websocket import ConnectionClosed
 
 from evanesce.delivery.outbox import CONTROL_BYTES
@@ -228,6 +229,29 @@ async def test_a_close_is_waited_for_no_longer_than_it_may(
             assert close_code(await read_all(stream)) == 4408
 
 
+async def test_a_task_that_receives_ends_with_a_close_that_the_client_never_answers(
+    server: Listening, gateway: FakeGateway
+) -> None:
+    got: list[str | bytes | None] = []
+
+    async def talk(connection: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def read() -> None:
+                got.append(await connection.receive())
+
+            await wait_all_tasks_blocked()
+            await connection.close(4400, "")
+
+    gateway.handle = talk
+    async with await server.upgraded() as stream:
+        with within(10):
+            await gateway.ended.wait()
+        assert got == [None]
+        assert close_code(await read_all(stream)) == 4400
+
+
 async def test_a_close_while_another_task_receives(server: Listening, gateway: FakeGateway) -> None:
     got: list[str | bytes | None] = []
 
@@ -238,7 +262,7 @@ async def test_a_close_while_another_task_receives(server: Listening, gateway: F
             async def read() -> None:
                 got.append(await connection.receive())
 
-            await trio.testing.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
             await connection.close(1012, "restarting")
 
     gateway.handle = talk

@@ -115,7 +115,7 @@ class StreamConnection(abc.ABC):
             self.outbox.abort()
         else:
             self.outbox.discard()
-            self.client_stream.forget()
+            self.client_stream.before_close()
             self.client_stream.socket.close()
 
 

@@ -284,7 +284,7 @@ class Listener:
         except* Exception:  # an error of one client must not affect others
             log.exception("serving a client failed")
         finally:
-            client_stream.forget()
+            client_stream.before_close()
             client_stream.socket.close()
             if client_stream.held is not None:
                 client_stream.held.release()

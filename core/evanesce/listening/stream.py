@@ -107,6 +107,7 @@ class ClientStream:
 
         `take` may be called by another task, while this one goes on waiting. It must not wait. What it raises is raised
         here. A cancellation loses no data. It may return earlier, where more data is there than was read.
+        An outbox of this connection needs `before_close` as its `on_abort`.
         """
         if self.poller is None or self.tls is not None:
             while not take(await self.receive(most)):
@@ -144,7 +145,7 @@ class ClientStream:
                 self._go_on(Value(None))
 
     def _go_on(self, outcome: Error | Value[None]) -> None:
-        if (waiting := self._waiting) is not None:  # else the connection was aborted meanwhile
+        if (waiting := self._waiting) is not None:  # else it was cancelled, or the socket closed, meanwhile
             self._waiting = None
             trio.lowlevel.reschedule(waiting.task, outcome)
 
@@ -157,21 +158,22 @@ class ClientStream:
             return False
         except OSError:  # reset or closed
             data = b""
-        # The kernel tells again of what arrives from now on. That there is nothing left shows by a read of less.
-        self._unread = bool(data) and (len(data) == most or self._hung_up)
+        # The kernel tells again of what arrives from now on. That there is nothing left shows by a read of less. Of the
+        # end it tells only once.
+        self._unread = not data or len(data) == most or self._hung_up
         return take(self._received(data))
 
-    def aborted(self) -> None:
-        """Have a task that waits for data go on: the socket was closed at once. Call it before that."""
-        self.forget()
+    def before_close(self) -> None:
+        """Have a task that waits for data, now or later, go on as if the client had left. Then close the socket.
+
+        The poller would not notice that it is closed, and must forget its number before another socket gets it.
+        """
+        if self._watched is not None and self.poller is not None:
+            self.poller.forget(self._watched, self._arrived)
+            self._unread = True  # reading from the closed socket fails, where a task waits later
         if (waiting := self._waiting) is not None:
             waiting.take(self._received(b""))
             self._go_on(Value(None))
-
-    def forget(self) -> None:
-        """Have the poller forget the socket. Call it before that is closed."""
-        if self._watched is not None and self.poller is not None:
-            self.poller.forget(self._watched, self._arrived)
 
     def _received(self, data: bytes) -> bytes:
         if not data and self._left is not None:

@@ -139,11 +139,30 @@ class TestWaiting:
             taker = Taker(10)
             nursery.start_soon(wait_for, stream, taker)
             await wait_all_tasks_blocked()
-            stream.aborted()
+            stream.before_close()
             stream.socket.close()
             del client
         assert taker.data == b""
         assert taker.taken == [b""]
+
+    async def test_a_task_learns_of_an_abort_that_came_while_it_did_not_wait(self, polled: bool) -> None:
+        async with connected(polled) as (stream, client):
+            taker = Taker(1)
+            await client.send(b"x")
+            await wait_for(stream, taker)
+            stream.before_close()
+            stream.socket.close()
+            for _ in range(2):
+                await stream.wait(100, taker)
+        assert taker.taken == [b"x", b"", b""]
+
+    async def test_the_end_is_passed_on_at_each_wait(self, polled: bool) -> None:
+        async with connected(polled) as (stream, client):
+            client.close()
+            taker = Taker(1)
+            for _ in range(2):
+                await stream.wait(100, taker)
+        assert taker.taken == [b"", b""]
 
 
 @pytest.mark.parametrize("polled", [POLLED, False])
@@ -174,6 +193,6 @@ async def test_the_end_is_sent_while_another_task_receives(polled: bool, client_
         await wait_all_tasks_blocked()
         await stream.linger()
         assert received == [b""] * client_leaves  # without the client's end, its time is over
-        stream.aborted()
+        stream.before_close()
         stream.socket.close()
     assert received == [b""]

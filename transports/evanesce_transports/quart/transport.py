@@ -145,7 +145,7 @@ class ClientHandler:
             WEBSOCKET,
             limit=self._outbox_bytes,
             stream=client_stream.tls,
-            on_abort=client_stream.aborted,
+            on_abort=client_stream.before_close,
         )
         outbox.write_raw(acceptance)
         connection = WsprotoConnection(client_stream, outbox, client=client, message_bytes=self._frame_bytes, rest=rest)
