@@ -137,7 +137,8 @@ class ClientStream:
             return
         try:
             # Where more is there than was read, the task goes on with it: constant input must not delay other clients.
-            done = self._pass(waiting.most, waiting.take) or self._unread
+            # It logs as the waiting task does, whose context has the number of the connection.
+            done = waiting.task.context.run(self._pass, waiting.most, waiting.take) or self._unread
         except BaseException as error:  # it belongs to this connection: others must not end
             self._go_on(Error(error))
         else:

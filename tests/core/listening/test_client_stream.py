@@ -12,6 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from evanesce.listening import ClientStream
 from evanesce.listening.poller import open_poller
+from evanesce.logs import bind_connection
+from evanesce.logs.context import bound
 from tests.patience import within
 
 POLLED = pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has epoll"))
@@ -163,6 +165,26 @@ class TestWaiting:
             for _ in range(2):
                 await stream.wait(100, taker)
         assert taker.taken == [b"", b""]
+
+    async def test_data_is_taken_in_the_context_of_the_task_that_waits(self, polled: bool) -> None:
+        """Its lines in the log have the number of its connection."""
+        async with connected(polled) as (stream, client), trio.open_nursery() as nursery:
+            numbers: list[int | None] = []
+
+            def take(data: bytes) -> bool:
+                numbers.append(bound().get("connection"))
+                return True
+
+            @nursery.start_soon
+            async def receive() -> None:
+                bind_connection()
+                numbers.append(bound()["connection"])
+                await stream.wait(100, take)
+
+            await wait_all_tasks_blocked()
+            await client.send(b"x")
+        assert numbers[0] is not None
+        assert numbers == [numbers[0]] * 2
 
 
 @pytest.mark.parametrize("polled", [POLLED, False])
