@@ -117,7 +117,11 @@ class ClientStream:
             if (descriptor := self.socket.fileno()) < 0:  # a frame that was sent in part has expired
                 take(self._received(b""))
                 return
-            self.poller.watch(descriptor, self._arrived)
+            try:
+                self.poller.watch(descriptor, self._arrived)
+            except OSError:  # the kernel bounds how many sockets a user may watch
+                self.poller = None
+                return await self.wait(most, take)
             self._watched = descriptor
         while self._unread:  # it arrived while nobody waited, or there was more than `most` bytes
             await trio.lowlevel.checkpoint()

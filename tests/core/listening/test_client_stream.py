@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
@@ -11,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from evanesce.listening import ClientStream
-from evanesce.listening.poller import open_poller
+from evanesce.listening.poller import Poller, open_poller
 from evanesce.logs import bind_connection
 from evanesce.logs.context import bound
 from tests.patience import within
@@ -185,6 +186,21 @@ class TestWaiting:
             await client.send(b"x")
         assert numbers[0] is not None
         assert numbers == [numbers[0]] * 2
+
+    async def test_where_the_poller_cannot_watch_it_waits_without_it(
+        self, polled: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel bounds how many sockets a user may watch."""
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "no space")
+
+        monkeypatch.setattr(Poller, "watch", fail)
+        async with connected(polled) as (stream, client):
+            taker = Taker(2)
+            await client.send(b"ab")
+            await wait_for(stream, taker)
+            assert taker.data == b"ab"
 
 
 @pytest.mark.parametrize("polled", [POLLED, False])
