@@ -36,7 +36,8 @@ class Poller:
         """Stop watching. Call it before the socket is closed; it is safe to call this again."""
         if self._watched.get(descriptor) == arrived:  # else the kernel has given the number to another socket
             del self._watched[descriptor]
-            self._epoll.unregister(descriptor)
+            with contextlib.suppress(OSError):  # it was closed before: an error must not harm other clients
+                self._epoll.unregister(descriptor)
 
     async def run(self) -> None:
         """Watch until cancelled."""

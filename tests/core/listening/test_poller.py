@@ -153,3 +153,20 @@ async def test_it_keeps_nothing_of_a_socket_that_it_forgot(poller: Poller) -> No
         poller.forget(ours.fileno(), arrived)
     del arrived
     assert kept() is None
+
+
+async def test_a_socket_that_was_closed_before_can_be_forgotten(poller: Poller) -> None:
+    """The kernel has forgotten it; an error here would end the listener with all its clients."""
+    calls = Calls()
+    ours, theirs = pair()
+    number, arrived = ours.fileno(), calls.of("ours")
+    poller.watch(number, arrived)
+    ours.close()
+    poller.forget(number, arrived)
+    second, to_second = pair()
+    with theirs, second, to_second:
+        assert second.fileno() == number
+        poller.watch(number, calls.of("second"))
+        to_second.send(b"x")
+        await calls.reach(1)
+        assert calls.made == [("second", False)]
