@@ -70,6 +70,18 @@ async def test_a_port_that_is_taken(gateway: FakeGateway, transport: str) -> Non
 
 
 @on_each
+async def test_a_start_without_a_free_descriptor_is_explained(
+    gateway: FakeGateway, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("evanesce.listening.listener.open_poller", fail)
+    with pytest.raises(ConfigurationError, match="Too many open files"):
+        await build(transport, bind="127.0.0.1:0").serve(gateway)
+
+
+@on_each
 async def test_ipv6(gateway: FakeGateway, transport: str) -> None:
     async with listening(gateway, transport, bind="[::1]:0") as server:
         assert server.url == f"{SCHEMES[transport]}://[::1]:{server.port}"

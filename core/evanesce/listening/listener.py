@@ -140,9 +140,9 @@ class Listener:
                 listeners = await open_listeners(
                     stack, self._bind, self._folder, shared=self._shared, inherited=self._inherited
                 )
+                self._poller = stack.enter_context(open_poller())
             except OSError as error:
                 raise cannot_listen(f"{self._path}.bind", self._settings.bind, error) from None
-            self._poller = stack.enter_context(open_poller())
             async with trio.open_nursery() as background:
                 if self._poller is not None:
                     background.start_soon(self._poller.run)
