@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 import trio
 
 AT_ONCE = 64
-"""How many sockets are handled before other tasks run. One message takes about 0.05 ms."""
+"""How many sockets are handled before other tasks run. A message takes about 0.05 ms, and one may have several."""
 
 Arrived = Callable[[bool], None]
 """Is called when data has arrived; True: the other end has also sent the end of its stream, or is gone."""

@@ -78,8 +78,8 @@ class ClientStream:
     @property
     def local_address(self) -> str:
         """The address to which the client connected; empty for a Unix socket."""
-        name = self.socket.getsockname()
-        return str(name[0]) if isinstance(name, tuple) else ""
+        name: tuple[str, int] | str = self.socket.getsockname()
+        return name[0] if isinstance(name, tuple) else ""
 
     @property
     def tls(self) -> trio.abc.Stream | None:
@@ -214,5 +214,5 @@ class ClientStream:
 
 def peer_of(socket: trio.socket.SocketType) -> str:
     """Return the address of a socket's other end, without a port; `unix:` for a Unix socket. Raises `OSError`."""
-    name = socket.getpeername()
-    return str(name[0]) if isinstance(name, tuple) else UNIX
+    name: tuple[str, int] | str = socket.getpeername()
+    return name[0] if isinstance(name, tuple) else UNIX

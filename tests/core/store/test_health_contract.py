@@ -71,7 +71,7 @@ STEPS = {
     "-xadd": "stored",
     "-spublish": "stored",
     "-ssubscribe": "followed",
-    "-mget": "stored",
+    "-exists": "stored",
     "-unlink": "erased",
     "-hmget": "looked for",
     "resetchannels &elsewhere:*": "followed",
