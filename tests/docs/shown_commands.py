@@ -75,8 +75,8 @@ SHORT: Mapping[str, tuple[str, str]] = {
 """Commands that take long, what makes them short, and what they print then."""
 
 COMPARISON = (
-    'python -m tests.benchmarks --only "1000 small rooms" --only "room of 200" --only "room of 1000"'
-    ' --against "Nchan, Redis" --against "Redis adapter" --against NATS --against "own limit" --output benchmark'
+    'python -m tests.benchmarks --only "1000 small rooms" --only "room of 200" --only "coming back"'
+    ' --against "Nchan, Redis" --against Socket.IO --against NATS --against "own limit" --output benchmark'
 )
 
 NOT_RUN: Mapping[str, str] = {
