@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -35,14 +35,15 @@ def create_for_folder(path: Path) -> None:
     owner by itself.
     """
     real = _real(path)
-    with suppress(OSError):
-        descriptor = _create(real)
-        try:
-            if os.geteuid() == 0:
-                folder = real.parent.stat()
-                os.fchown(descriptor, folder.st_uid, folder.st_gid)
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), ExitStack() as stack:
+        # By one descriptor: the user who owns the folder above could exchange the folder between two looks at its path.
+        folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder)
+        descriptor = _create(real.name, folder)
+        stack.callback(os.close, descriptor)
+        if os.geteuid() == 0:
+            owner = os.fstat(folder)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _real(path: Path) -> Path:
@@ -50,16 +51,19 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _create(file: Path) -> int:
-    """Create a file that only its owner can access, and return its descriptor. Raises `OSError` if it exists."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _create(file: Path | str, folder: int | None = None) -> int:
+    """Create a file that only its owner can access, and return its descriptor. Raises `OSError` if it exists.
+
+    A relative `file` is in the folder of the descriptor `folder`.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
     os.fchmod(descriptor, 0o600)  # the umask may have removed the owner's own access
     return descriptor
 
 
 def _tighten(file: Path) -> None:
     try:
-        status = file.stat()
+        status = file.lstat()  # where this is root, a link must not lead it to another file
     except FileNotFoundError:
         return
     if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o077:

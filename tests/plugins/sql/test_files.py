@@ -107,3 +107,39 @@ def test_only_root_gives_a_new_file_to_the_owner_of_the_folder(
         assert modes(tmp_path) == {"e.db": 0o600}
     folder = tmp_path.stat()
     assert given == ([(folder.st_uid, folder.st_gid)] if user == "root" else []), "a file that exists stays as it is"
+
+
+def test_the_folder_that_was_looked_up_is_the_one_whose_owner_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the folder above it may put another folder in its place at any moment."""
+    folder, other = tmp_path / "data", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    real_open, asked = os.open, list[int]()
+
+    def open_and_exchange(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        descriptor = real_open(path, flags, mode, dir_fd=dir_fd)
+        if flags & os.O_DIRECTORY:
+            folder.rename(tmp_path / "moved")
+            other.rename(folder)
+        return descriptor
+
+    def note(descriptor: int, uid: int, gid: int) -> None:
+        asked.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "open", open_and_exchange)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", note)
+    create_for_folder(folder / "e.db")
+    assert os.listdir(folder) == []
+    assert asked == [(tmp_path / "moved" / "e.db").stat().st_ino]
+
+
+def test_no_link_beside_a_database_leads_to_another_file(tmp_path: Path) -> None:
+    """Where root runs a command, the file of another user must keep its permissions."""
+    (tmp_path / "other").write_text("")
+    (tmp_path / "other").chmod(0o644)
+    (tmp_path / "e.db-journal").symlink_to("other")
+    keep_private(tmp_path / "e.db")
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o644
