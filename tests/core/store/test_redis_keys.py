@@ -33,6 +33,7 @@ from tests.core.store.backends import (
     events,
     eventually,
     join,
+    redis_backend,
 )
 
 CANARY = "canary-1f0a8c-\u00e9\U0001f600"
@@ -212,3 +213,14 @@ async def test_the_embedded_store_starts_a_valkey(room_id: str) -> None:
             await store.messages.append(room_id, [draft(room_id)])
             [given] = await events(feed, 1)
         assert isinstance(given, LogEntry)
+
+
+async def test_a_message_is_stored_whole_with_the_rights_of_before(room_id: str) -> None:
+    """A step that is refused after the first would leave an entry without its message, and its number to the next."""
+    async with redis_backend(SMALLEST_ACCESS.replace("+xtrim ", "")) as valkey:
+        store = await valkey.open()
+        for _ in range(40):
+            [stored] = await store.messages.append(room_id, [draft(room_id)])  # type: ignore[misc]
+            assert isinstance(stored, Stored)
+        assert valkey.client.xlen(f"evanesce:{{{room_id}}}:index") == 40
+        assert len(valkey.client.keys(f"evanesce:{{{room_id}}}:message:*")) == 40

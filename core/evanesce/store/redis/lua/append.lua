@@ -93,12 +93,13 @@ for i = 9, #ARGV, 3 do
     local json, ends = ARGV[i + 2] .. before .. own_rest, now + ttl
     state.n, state.c = state.n + 1, state.c + 1
     local t, n = string.format('%.0f', state.t), string.format('%.0f', state.n)
-    if state.t == now then
+    if state.t == now and state.n % TRIM > 0 then
       redis.call('XADD', KEYS[2], t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends)
-    else -- the clock was set back
-      redis.call('XADD', KEYS[2], t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends, 'at', now)
+    else
+      local entry = { t .. '-' .. n, 'm', id, 'c', state.c, 'until', ends }
+      if state.t ~= now then entry[8], entry[9] = 'at', now end -- the clock was set back
+      redis.call('XADD', KEYS[2], 'MINID', '~', since - grace, unpack(entry))
     end
-    if state.n % TRIM == 0 then redis.call('XTRIM', KEYS[2], 'MINID', '~', since - grace) end
     redis.call('SET', key, json, 'PXAT', ends)
     parts[last_part + 1], parts[last_part + 2] = string.format('\nm %s %s %.0f %.0f ', t, n, state.c, ends), json
     last_part = last_part + 2
