@@ -59,9 +59,10 @@ def description(kind: inspect.Type) -> str | None:
 
 
 def is_marked(kind: inspect.Type, mark: Mapping[str, str]) -> bool:
-    """Return whether the declaration of a value has `mark` as the `extra` of its metadata."""
+    """Return whether the declaration of a value has `mark` in the `extra` of its metadata."""
     if isinstance(kind, inspect.Metadata):
-        return cast(Any, kind).extra == mark or is_marked(kind.type, mark)
+        extra = cast(Mapping[str, str] | None, cast(Any, kind).extra) or {}
+        return mark.items() <= extra.items() or is_marked(kind.type, mark)
     return isinstance(kind, inspect.UnionType) and any(is_marked(one, mark) for one in kind.types)
 
 

@@ -158,6 +158,7 @@ class MarkingSettings(msgspec.Struct):
     receivers: tuple[Address, ...]
     pair: tuple[str, Address]
     by_name: dict[str, Address]
+    also_for_others: Annotated[Address, Meta(extra={"unit": "one address"})]
     all: list[Alert | Archive]
     help: str
 
@@ -171,6 +172,7 @@ def test_a_plugin_marks_the_addresses_whose_paths_are_not_shown() -> None:
         receivers=(secret, "https://chat.example"),
         pair=(plain, secret),
         by_name={"one": secret},
+        also_for_others=secret,
         all=[Alert(secret, plain), Archive(plain)],
         help=plain,
     )
@@ -184,6 +186,7 @@ def test_a_plugin_marks_the_addresses_whose_paths_are_not_shown() -> None:
         "receivers": [shown, "https://chat.example"],
         "pair": [plain, shown],
         "by_name": {"one": shown},
+        "also_for_others": shown,
         "all": [{"type": "alert", "to": shown, "help": plain}, {"type": "archive", "folder": plain}],
         "help": plain,
     }
