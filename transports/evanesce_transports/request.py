@@ -265,6 +265,8 @@ def _parse_plain(head: bytes) -> Head | None:
     method, target, version = line.group("method", "target", "version")
     text = head[line.end() : -4]
     lines = text.split(b"\r\n")
+    if len(lines) > MOST_HEADERS:
+        return None
     # A regular expression for all headers took half the time of reading a head.
     if text.translate(None, _PLAIN_CHARACTERS) != b"\r\n" * (len(lines) - 1):
         return None
@@ -283,7 +285,7 @@ def _parse_plain(head: bytes) -> Head | None:
             return None
         headers.append((name, value))
     plain = target.startswith(b"/") and method != b"CONNECT" and version in (b"1.0", b"1.1")
-    return Head(method, target, headers, version) if plain and hosts == 1 and len(headers) <= MOST_HEADERS else None
+    return Head(method, target, headers, version) if plain and hosts == 1 else None
 
 
 def _parse(head: bytes) -> Head:
