@@ -94,7 +94,7 @@ class Services:
     async def rules_for(self, command: commands.Send) -> RoomRules:
         """Return the rules of the open room of a message, as they are known here. Raises where they do not allow it."""
         running = self.hub.running(command.room_id)
-        if running is None:
+        if running is None or running.unconfirmed:
             rules = self.hub.rule_sync.rules_of(await self.accounts.room(command.room_id))
         else:
             rules = running.rules

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce.config.model import LimitsTable, MessagesTable
 from evanesce.errors import CommandError, ErrorCode, Rejected, StoreUnavailable
 from evanesce.hookspecs import HOOK_SECONDS, hookimpl
 from evanesce.interfaces import Authenticator, Caller, HttpRequest, HttpResponse, HttpRoute, Server
-from evanesce.model import Draft, Identity, milliseconds
+from evanesce.model import Draft, Identity, Timestamp, milliseconds
 from evanesce.plugins import Plugins
 from evanesce.services import CALL_SECONDS, KEY_CHARACTERS, LEAST_RATE, MOST_BURST, MOST_CALLS, MOST_LIMITS, MOST_RATE
 from evanesce.store.memory import MemoryServer
@@ -97,6 +97,22 @@ async def test_it_reaches_a_room_of_another_server_and_one_where_nobody_is(autoj
         await trio.sleep(5)
         again = await (await one.sign_in("Bob")).ask("join", roomId=room)
         assert [message["content"] for message in again["messages"]] == ["second"]
+
+
+async def test_nothing_is_said_in_a_known_room_before_the_database_has_told_of_it(autojump_clock: MockClock) -> None:
+    announcer = Announcer()
+    async with memory_server(plugins={"quiz": announcer}) as server:
+        ada = await server.sign_in("Ada")
+        room_id = await server.open_room(ada)
+        await server.repository.close_room(room_id, Timestamp("2026-01-01T00:00:00.000Z"))  # nobody is told
+        server.repository.state = "hung"
+        ada.say("join", roomId=room_id)
+        await wait_all_tasks_blocked()
+        assert server.hub.running(room_id) is not None
+        server.repository.state = "up"
+        with pytest.raises(CommandError) as refused:
+            await announcer.server.say(room_id, "Is anybody there?", name="Quiz")
+        assert refused.value.code is ErrorCode.ROOM_NOT_FOUND
 
 
 async def test_its_message_is_held_to_the_rules_of_every_message(autojump_clock: MockClock) -> None:

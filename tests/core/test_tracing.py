@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from evanesce import tracing
 from evanesce.config.model import RoomsTable
+from evanesce.model import Timestamp
 from evanesce.testing.server import memory_server
 from evanesce.tracing import spans
 from evanesce.tracing.export import exported_traces
@@ -154,6 +155,10 @@ async def test_commands_that_a_room_refuses_leave_no_span_open(
         await wait_all_tasks_blocked()
         assert [event["code"] for event in ada.waiting() if event.get("ref") == 1] == ["not_member"]
         assert [recorded.names.count(name) for name in ("join", "send")] == [2, 1]
+        gone = await server.open_room(ada)
+        await server.repository.close_room(gone, Timestamp("2026-01-01T00:00:00.000Z"))  # nobody is told
+        assert (await ada.ask("join", roomId=gone))["code"] == "room_not_found"
+        assert recorded.names.count("join") == 3
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):

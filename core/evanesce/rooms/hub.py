@@ -181,6 +181,7 @@ class Hub:
             room = self._rooms[known.room_id] = Room(
                 known, self._context, self.rule_sync, self._admissions, self._returns, self._replies
             )
+            room.unconfirmed = confirm is not None
             self._nursery.start_soon(self._supervise, room, confirm)
         return room
 

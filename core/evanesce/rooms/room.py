@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from evanesce import tracing
 from evanesce.context import ServerContext
 from evanesce.errors import INTERNAL_REASON, CloseCode, CommandError, StoreUnavailable
 from evanesce.model import ChatRoom
@@ -125,6 +126,8 @@ class Room:
             progress=self._progress,
             metrics=context.metrics,
         )
+        self.unconfirmed = False
+        """Whether the database is being asked for it: what is known of it may have changed."""
         self._handling: Sequence[RoomRequest] = ()  # the requests that are being handled
         self._busy = False  # the last requests came as a group
         self._scope: trio.CancelScope | None = None  # that of `run`, once answers may come
@@ -142,6 +145,7 @@ class Room:
 
     def confirmed(self, room: ChatRoom) -> None:
         """Take the rules that the database has, before `run`."""
+        self.unconfirmed = False
         self._policy.confirmed(room)
 
     def check_rules(self) -> None:
@@ -217,6 +221,7 @@ class Room:
         self._progress.unpark_all()
         for request in waiting:
             if isinstance(request, Request) and not self._is_answered(request):
+                _end_span(request)
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
@@ -305,3 +310,11 @@ class Room:
                 pass
             case request:
                 raise AssertionError(f"a room has no handler for {type(request).__name__}")
+
+
+def _end_span(request: Request) -> None:
+    """End the span of a request that the room has abandoned."""
+    if tracing.active is not None and isinstance(request, JoinRequest):
+        tracing.active.end(request.number, failure="not_joined")
+    elif tracing.active is not None and isinstance(request, SendRequest):
+        tracing.active.end(request.draft.message_id, failure="not_stored")

@@ -25,6 +25,9 @@ from evanesce.sessions.connection import ClientConnection
 INBOX_SECONDS = 1.0
 """How long a command waits for space in a room's inbox."""
 
+CONFIRMING_SECONDS = 11.0
+"""How long it waits while the room waits for the database: somewhat longer than both calls of it may take."""
+
 
 class Session:
     """The state of one connection's session. `budget` limits the commands on the connection."""
@@ -135,7 +138,7 @@ class Session:
 
     async def _put(self, room: Room, request: RoomRequest) -> None:
         if room.inbox.full:
-            with trio.move_on_after(INBOX_SECONDS) as waiting:
+            with trio.move_on_after(CONFIRMING_SECONDS if room.unconfirmed else INBOX_SECONDS) as waiting:
                 await room.inbox.put(request)
             if waiting.cancelled_caught:
                 raise RateLimited(TOO_FAST, INBOX_SECONDS)

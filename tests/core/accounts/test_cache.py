@@ -13,6 +13,8 @@ from trio.testing import MockClock
 from evanesce.accounts import cache as cache_module
 from evanesce.accounts.cache import AccountCache
 from evanesce.model import ChatRoom, Timestamp, User
+from evanesce.rooms import room as room_module
+from evanesce.sessions.session import INBOX_SECONDS
 from evanesce.store.control_bus import Notice, NoticesLost, TokenRevoked, UserErased, UserRenamed
 from evanesce.store.memory import MemoryServer
 from evanesce.testing.memory_repository import MemoryRepository
@@ -113,6 +115,23 @@ async def test_a_fault_at_asking_for_a_known_room_ends_no_connection(
             broken.setattr(server.repository, "open_rooms", fail)
             assert (await ada.ask("join", roomId=room_id))["code"] == "persistence_unavailable"
         assert (await ada.ask("join", roomId=room_id))["type"] == "joined"
+
+
+async def test_a_crowd_that_returns_to_a_known_room_is_let_in_though_the_database_is_slow(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More people than the inbox of the room holds wait with it, as long as the database may take."""
+    monkeypatch.setattr(room_module, "INBOX", 3)
+    async with memory_server() as server:
+        people = [await server.sign_in(f"Person {number}") for number in range(9)]
+        room_id = await server.open_room(people[0])
+        server.repository.state = "hung"
+        for person in people:
+            person.say("join", roomId=room_id, ref="join")
+        await trio.sleep(2 * INBOX_SECONDS)
+        server.repository.state = "up"
+        for person in people:
+            assert (await person.until("joined"))["roomId"] == room_id
 
 
 async def test_what_servers_tell_each_other_is_believed() -> None:
