@@ -63,7 +63,7 @@ class CliCommand:
 Settings = type[msgspec.Struct]
 """A plugin's model of its table in the configuration."""
 
-SECRET_PATH: Final = {"evanesce_secret": "path"}
+SECRET_PATH: Final = {"evanesce-secret": "path"}
 """Marks the type of a setting as an address whose path may be a secret: `Annotated[str, Meta(extra=SECRET_PATH)]`.
 
 Receivers of other people often know a sender by the path alone. `evanesce config show` does not show it.

@@ -71,7 +71,7 @@ STEPS = {
     "-xadd": "stored",
     "-spublish": "stored",
     "-ssubscribe": "followed",
-    "-exists": "stored",
+    "-mget": "stored",
     "-unlink": "erased",
     "-hmget": "looked for",
     "resetchannels &elsewhere:*": "followed",

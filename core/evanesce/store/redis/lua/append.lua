@@ -70,13 +70,14 @@ for i = 9, #ARGV, 3 do
   local id, sender = ARGV[i], ARGV[i + 1]
   local place = (i - 9) / 3
   local key, tombstone = KEYS[5 + 2 * place], KEYS[6 + 2 * place]
-  local is_known = redis.call('EXISTS', key, tombstone) > 0
+  local known = redis.call('MGET', key, tombstone)
   local mute = muted and tonumber(redis.call('ZSCORE', KEYS[4], sender) or 0)
   local answer = 1
-  if is_known then
-    local known = redis.call('GET', key)
-    local message = known and cjson.decode(known)
-    answer = message and message.senderId == sender and { message.createdAt, message.expiresAt } or 0
+  if known[1] then
+    local message = cjson.decode(known[1])
+    answer = message.senderId == sender and { message.createdAt, message.expiresAt } or 0
+  elseif known[2] then
+    answer = 0
   elseif mute and mute > now then
     answer = mute
   else
