@@ -18,6 +18,7 @@ from evanesce.rooms.kept_replies import KeptReplies
 from evanesce.rooms.membership import Membership
 from evanesce.rooms.policy import RoomPolicy, mute_refusal
 from evanesce.rooms.requests import (
+    JoinRequest,
     Reply,
     Request,
     ResendRequest,
@@ -196,7 +197,7 @@ class Messages:
     def _forget(self, request: SendRequest) -> None:
         """Note that a message will not be delivered: it was refused, or is stored already."""
         self.unpublished.discard(request.draft.message_id)
-        _end_span(request)
+        end_span(request)
 
     def resend(self, requests: Sequence[ResendRequest]) -> None:
         """Answer messages that are stored already."""
@@ -262,13 +263,14 @@ class Messages:
         """Return whether the subscriber is in the room; refuse the request where it is not."""
         if self._members.of(request.subscriber) is not None:
             return True
-        if isinstance(request, SendRequest):
-            _end_span(request)
+        end_span(request)
         request.subscriber.refuse(request.ref, not_member())
         return False
 
 
-def _end_span(request: SendRequest) -> None:
-    """End the span of a message that will not be delivered."""
-    if tracing.active is not None:
+def end_span(request: Request) -> None:
+    """End the span of a request that comes to nothing: a message or a join."""
+    if tracing.active is not None and isinstance(request, SendRequest):
         tracing.active.end(request.draft.message_id, failure="not_stored")
+    elif tracing.active is not None and isinstance(request, JoinRequest):
+        tracing.active.end(request.number, failure="not_joined")

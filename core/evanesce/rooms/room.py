@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import trio
 
-from evanesce import tracing
 from evanesce.context import ServerContext
 from evanesce.errors import INTERNAL_REASON, CloseCode, CommandError, StoreUnavailable
 from evanesce.model import ChatRoom
@@ -28,7 +27,7 @@ from evanesce.rooms.leaving import Leaving
 from evanesce.rooms.listener import RoomListener
 from evanesce.rooms.member_records import MemberRecords
 from evanesce.rooms.membership import Membership
-from evanesce.rooms.messages import Messages
+from evanesce.rooms.messages import Messages, end_span
 from evanesce.rooms.pending_joins import PendingJoins
 from evanesce.rooms.policy import RoomPolicy
 from evanesce.rooms.presence import RoomPresence
@@ -221,7 +220,7 @@ class Room:
         self._progress.unpark_all()
         for request in waiting:
             if isinstance(request, Request) and not self._is_answered(request):
-                _end_span(request)
+                end_span(request)
                 subscribers[request.subscriber] = None
                 if error is not None:
                     request.subscriber.refuse(request.ref, error)
@@ -310,11 +309,3 @@ class Room:
                 pass
             case request:
                 raise AssertionError(f"a room has no handler for {type(request).__name__}")
-
-
-def _end_span(request: Request) -> None:
-    """End the span of a request that the room has abandoned."""
-    if tracing.active is not None and isinstance(request, JoinRequest):
-        tracing.active.end(request.number, failure="not_joined")
-    elif tracing.active is not None and isinstance(request, SendRequest):
-        tracing.active.end(request.draft.message_id, failure="not_stored")
